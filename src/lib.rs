@@ -1,0 +1,15 @@
+//! websock: push messages into browsers from PHP and any other backend.
+//!
+//! A synchronous, single-threaded WebSocket server (RFC 6455) that speaks the dialogue of
+//! phpWebSocketServer, so that its deployed clients go on working. Bytes and the time go in,
+//! events and bytes come out: only [`net`] touches sockets, and only its loop asks the clock.
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod config;
+pub mod connection;
+pub mod logging;
+pub mod net;
+pub mod ops;
+pub mod options;
+pub mod protocol;

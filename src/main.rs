@@ -1,0 +1,4 @@
+//! Wires options, configuration, logging and the server together.
+#![forbid(unsafe_code)]
+
+fn main() {}

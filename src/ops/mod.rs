@@ -1,0 +1,1 @@
+//! Signals and counters as events of the loop.

@@ -1,0 +1,100 @@
+//! Close codes and close payloads (RFC 6455 §5.5.1, §7.4).
+
+use super::error::Violation;
+
+/// A close status code (RFC 6455 §7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose has been fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the server goes down or the page is left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: a rule of the protocol was broken.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: a kind of data that cannot be taken.
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// 1007: data that is not what its type says, as text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: a policy forbids it.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// 1009: a message over the limit.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// 1011: our own fault.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1013: overloaded, try again later (IANA registry).
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+
+    /// The number, if it may stand on the wire: 1000–1003, 1007–1014, 3000–4999 (§7.4.1, §7.4.2).
+    pub const fn from_wire(code: u16) -> Result<Self, Violation> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self(code)),
+            _ => Err(Violation::InvalidCloseCode),
+        }
+    }
+
+    /// The number.
+    pub const fn as_u16(self) -> u16 {
+        self.0
+    }
+}
+
+/// Longest reason in a close frame, in bytes: 125 less the code (§5.5).
+pub const MAX_REASON_BYTES: usize = 123;
+
+/// Reads the payload of a peer's close frame: its code and reason, or `None` if it is empty.
+pub fn parse(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, Violation> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(Violation::ShortClosePayload),
+        [high, low, reason @ ..] => {
+            let code = CloseCode::from_wire(u16::from_be_bytes([*high, *low]))?;
+            let reason = std::str::from_utf8(reason).map_err(|_| Violation::InvalidUtf8)?;
+            Ok(Some((code, reason)))
+        }
+    }
+}
+
+/// Appends a close payload to `out`: the code and as much of `reason` as fits, cut at a character.
+pub fn write(code: CloseCode, reason: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&code.as_u16().to_be_bytes());
+    out.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON_BYTES)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_judged_as_the_rfc_says() {
+        for code in 0..=u16::MAX {
+            let legal = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+            assert_eq!(CloseCode::from_wire(code).is_ok(), legal, "{code}");
+        }
+    }
+
+    #[test]
+    fn payloads_read_back() {
+        let cases: [(&[u8], Result<Option<(u16, &str)>, Violation>); 6] = [
+            (b"", Ok(None)),
+            (b"\x03", Err(Violation::ShortClosePayload)),
+            (b"\x03\xe8", Ok(Some((1000, "")))),
+            (b"\x03\xe8bye", Ok(Some((1000, "bye")))),
+            (b"\x03\xed", Err(Violation::InvalidCloseCode)),
+            (b"\x03\xe8\xff", Err(Violation::InvalidUtf8)),
+        ];
+        for (payload, expected) in cases {
+            let got = parse(payload).map(|p| p.map(|(c, r)| (c.as_u16(), r)));
+            assert_eq!(got, expected, "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let mut out = Vec::new();
+        write(CloseCode::NORMAL, &"ä".repeat(100), &mut out);
+        assert_eq!(out.len(), 2 + 122);
+        assert_eq!(parse(&out), Ok(Some((CloseCode::NORMAL, "ä".repeat(61).as_str()))));
+    }
+}

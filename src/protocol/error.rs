@@ -1,0 +1,125 @@
+//! The two tables of what a peer's fault is answered with: [`Violation`] → close code,
+//! [`Rejection`] → HTTP status.
+
+use super::close::CloseCode;
+
+/// A rule of RFC 6455 that the peer broke, or a limit it passed, after the upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Violation {
+    /// RSV1, RSV2 or RSV3 set without an extension that defines it (§5.2).
+    ReservedBits,
+    /// Opcode 3–7 or 0xB–0xF (§5.2).
+    ReservedOpcode,
+    /// A client's frame without mask (§5.1).
+    Unmasked,
+    /// A server's frame with mask (§5.1).
+    Masked,
+    /// A length in more bytes than it needs (§5.2).
+    NonMinimalLength,
+    /// A 64-bit length with its top bit set (§5.2).
+    LengthTopBit,
+    /// A control frame with FIN clear (§5.4).
+    FragmentedControl,
+    /// A control frame over 125 bytes (§5.5).
+    LongControl,
+    /// A continuation frame without a message begun (§5.4).
+    UnexpectedContinuation,
+    /// A new text or binary frame inside an unfinished message (§5.4).
+    UnfinishedMessage,
+    /// A close payload of one byte (§5.5.1).
+    ShortClosePayload,
+    /// A close code that must not be sent (§7.4).
+    InvalidCloseCode,
+    /// A text message or close reason that is not UTF-8 (§5.6, §8.1).
+    InvalidUtf8,
+    /// A message over `maxMessageSize`.
+    MessageTooBig,
+    /// A message in more than `maxFragments` fragments.
+    TooManyFragments,
+    /// More than `maxControlFrames` control frames in one second.
+    TooManyControlFrames,
+    /// More than `maxMessages` messages in one second.
+    TooManyMessages,
+    /// A message that gained less than `minProgress` bytes within `stallTimeout`.
+    MessageStalled,
+}
+
+impl Violation {
+    /// The code of the close frame that answers this.
+    pub fn close_code(self) -> CloseCode {
+        match self {
+            Self::ReservedBits
+            | Self::ReservedOpcode
+            | Self::Unmasked
+            | Self::Masked
+            | Self::NonMinimalLength
+            | Self::LengthTopBit
+            | Self::FragmentedControl
+            | Self::LongControl
+            | Self::UnexpectedContinuation
+            | Self::UnfinishedMessage
+            | Self::ShortClosePayload
+            | Self::InvalidCloseCode => CloseCode::PROTOCOL_ERROR,
+            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
+            Self::TooManyControlFrames | Self::TooManyMessages | Self::MessageStalled => {
+                CloseCode::POLICY_VIOLATION
+            }
+        }
+    }
+
+    /// One sentence for the close frame and the log; at most 123 bytes, so that it fits in.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved bit set",
+            Self::ReservedOpcode => "reserved opcode",
+            Self::Unmasked => "client frame without mask",
+            Self::Masked => "server frame with mask",
+            Self::NonMinimalLength => "length not in its shortest form",
+            Self::LengthTopBit => "length with its top bit set",
+            Self::FragmentedControl => "fragmented control frame",
+            Self::LongControl => "control frame over 125 bytes",
+            Self::UnexpectedContinuation => "continuation without a message",
+            Self::UnfinishedMessage => "new message inside an unfinished one",
+            Self::ShortClosePayload => "close payload of one byte",
+            Self::InvalidCloseCode => "invalid close code",
+            Self::InvalidUtf8 => "invalid UTF-8",
+            Self::MessageTooBig => "message over maxMessageSize",
+            Self::TooManyFragments => "message in more than maxFragments fragments",
+            Self::TooManyControlFrames => "more than maxControlFrames control frames per second",
+            Self::TooManyMessages => "more than maxMessages messages per second",
+            Self::MessageStalled => "message gained less than minProgress within stallTimeout",
+        }
+    }
+}
+
+/// Why a request is not upgraded: one HTTP response each (contract 1.4 to 1.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// 400: a request line or header line that is not HTTP/1.1.
+    Malformed,
+    /// 400: HTTP/1.0 or another version.
+    HttpVersion,
+    /// 400: no, an empty, or more than one Host.
+    Host,
+    /// 400: `Upgrade` does not name websocket.
+    Upgrade,
+    /// 400: `Connection` does not name upgrade.
+    Connection,
+    /// 400: `Sec-WebSocket-Key` missing or not 16 bytes of base64.
+    Key,
+    /// 405, with `Allow: GET`.
+    Method,
+    /// 426, with `Sec-WebSocket-Version: 13`.
+    Version,
+    /// 403: `Origin` missing or not in `allowedOrigins`.
+    Origin,
+    /// 403: a Client-Type php connection from an address that `allowedIP` does not hold.
+    Address,
+    /// 408: the head was not complete within `handshakeTimeout`.
+    Timeout,
+    /// 431: a head of 8192 bytes or more, or more than [`MAX_HEADERS`](super::http::MAX_HEADERS) lines.
+    HeadTooLarge,
+    /// 503: no memory or descriptors left.
+    Overloaded,
+}

@@ -1,0 +1,13 @@
+//! RFC 6455 as pure functions and small state machines over bytes.
+//!
+//! This layer owns framing, masking, reassembly and the opening handshake. It never sees a
+//! socket, a clock, randomness, configuration files or a log, and it never panics on input.
+
+pub mod close;
+pub mod error;
+pub mod frame;
+pub mod handshake;
+pub mod http;
+pub mod mask;
+pub mod message;
+pub mod utf8;
