@@ -1,0 +1,127 @@
+//! What a connection keeps while something of a frame or a message is still to come.
+
+use std::time::Instant;
+
+use crate::protocol::error::Violation;
+use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
+use crate::protocol::mask;
+use crate::protocol::message::Assembler;
+
+/// The unfinished rest of what has arrived: at most a part of one header, a part of one frame's
+/// payload, and the fragments of one message.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    header: [u8; MAX_HEADER_BYTES],
+    header_len: u8,
+    /// The frame whose payload is not complete.
+    pub(super) frame: Option<PartialFrame>,
+    /// The message of which a fragment has begun.
+    pub(super) message: Option<Assembler>,
+    /// Payload of the unfinished control frame.
+    pub(super) control: Vec<u8>,
+    /// When progress was last judged, and the bytes that have arrived since.
+    pub(super) judged: Instant,
+    pub(super) progress: usize,
+}
+
+/// A frame whose header is complete and whose payload is not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PartialFrame {
+    pub(super) header: Header,
+    /// Bytes of payload that have arrived.
+    arrived: u64,
+}
+
+impl Inbound {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            header: [0; MAX_HEADER_BYTES],
+            header_len: 0,
+            frame: None,
+            message: None,
+            control: Vec::new(),
+            judged: now,
+            progress: 0,
+        }
+    }
+
+    /// Whether nothing is unfinished.
+    pub(super) fn is_done(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.control.capacity()
+            + self.message.as_ref().map_or(0, Assembler::held_bytes)
+    }
+
+    /// Keeps the start of a header that `input` does not complete.
+    pub(super) fn keep_header(&mut self, input: &[u8]) {
+        let len = input.len().min(MAX_HEADER_BYTES);
+        self.header[..len].copy_from_slice(&input[..len]);
+        self.header_len = len as u8;
+    }
+
+    /// Completes a kept header with bytes of `input`: the header and how many bytes it took.
+    pub(super) fn complete_header(
+        &mut self,
+        input: &[u8],
+        rsv1: Rsv1,
+    ) -> Result<Option<(Header, usize)>, Violation> {
+        let kept = usize::from(self.header_len);
+        let added = input.len().min(MAX_HEADER_BYTES - kept);
+        self.header[kept..kept + added].copy_from_slice(&input[..added]);
+        match Header::parse(&self.header[..kept + added], Role::Server, rsv1)? {
+            Some((header, len)) => {
+                self.header_len = 0;
+                Ok(Some((header, len.saturating_sub(kept))))
+            }
+            None => {
+                self.header_len = (kept + added) as u8;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Begins the payload of a frame.
+    pub(super) fn begin(&mut self, header: Header) {
+        self.frame = Some(PartialFrame { header, arrived: 0 });
+    }
+
+    /// Unmasks and keeps the next piece of the frame's payload; the header once it is complete.
+    pub(super) fn push(&mut self, piece: &mut [u8]) -> Result<Option<Header>, Violation> {
+        let Some(frame) = &mut self.frame else { return Ok(None) };
+        mask::apply(frame.header.masking_key, (frame.arrived % 4) as usize, piece);
+        frame.arrived += piece.len() as u64;
+        let frame = *frame;
+        if frame.header.opcode.is_control() {
+            let room = MAX_CONTROL_BYTES.saturating_sub(self.control.len());
+            self.control.extend_from_slice(&piece[..piece.len().min(room)]);
+        } else if let Some(message) = &mut self.message {
+            message.push(piece)?;
+        }
+        if frame.arrived < frame.header.payload_len {
+            return Ok(None);
+        }
+        self.frame = None;
+        Ok(Some(frame.header))
+    }
+
+    /// Bytes of payload that the unfinished frame still lacks.
+    pub(super) fn missing(&self) -> u64 {
+        self.frame.map_or(0, |frame| frame.header.payload_len - frame.arrived)
+    }
+}
+
+/// Whether the frame may follow what came before it (RFC 6455 §5.4).
+pub(super) fn check_order(opcode: Opcode, is_message_begun: bool) -> Result<(), Violation> {
+    match (opcode, is_message_begun) {
+        (Opcode::Continuation, false) => Err(Violation::UnexpectedContinuation),
+        (Opcode::Text | Opcode::Binary, true) => Err(Violation::UnfinishedMessage),
+        (Opcode::Continuation, true)
+        | (Opcode::Text | Opcode::Binary, false)
+        | (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => Ok(()),
+    }
+}

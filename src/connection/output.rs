@@ -1,0 +1,308 @@
+//! Bytes waiting to leave, owned or shared, and the spare buffers they are written into.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Empty buffers that are lent to connections while something waits in them, so that an idle
+/// connection owns none and a busy server allocates none.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+}
+
+impl BufferPool {
+    /// An empty buffer.
+    pub fn take(&mut self) -> Vec<u8> {
+        let buffer = self.spare.pop().unwrap_or_default();
+        self.spare_bytes -= buffer.capacity();
+        buffer
+    }
+
+    /// Takes a buffer back; what would hold too much memory is freed instead.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if capacity == 0 || self.spare_bytes + capacity > MAX_SPARE_BYTES {
+            return;
+        }
+        buffer.clear();
+        self.spare_bytes += capacity;
+        self.spare.push(buffer);
+    }
+
+    /// Frees all spare buffers.
+    pub fn trim(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Bytes of memory held.
+    pub fn held_bytes(&self) -> usize {
+        self.spare_bytes
+    }
+}
+
+/// A queue of bytes in the order in which they leave.
+#[derive(Debug, Default)]
+pub struct Output {
+    first: Option<Segment>,
+    rest: VecDeque<Segment>,
+    byte_count: usize,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Owned { bytes: Vec<u8>, sent: usize },
+    Shared { bytes: Rc<Vec<u8>>, range: Range<usize> },
+}
+
+impl Segment {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned { bytes, sent } => bytes.get(*sent..).unwrap_or_default(),
+            Self::Shared { bytes, range } => bytes.get(range.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn recycle(self, pool: &mut BufferPool) {
+        match self {
+            Self::Owned { bytes, .. } => pool.give(bytes),
+            Self::Shared { .. } => {}
+        }
+    }
+}
+
+impl Output {
+    /// Bytes waiting.
+    pub fn len(&self) -> usize {
+        self.byte_count
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.byte_count == 0
+    }
+
+    /// Bytes of memory that this queue alone holds; shared bytes are not among them.
+    pub fn held_bytes(&self) -> usize {
+        let owned = |segment: &Segment| match segment {
+            Segment::Owned { bytes, .. } => bytes.capacity(),
+            Segment::Shared { .. } => 0,
+        };
+        self.first.iter().chain(&self.rest).map(owned).sum::<usize>()
+            + self.rest.capacity() * size_of::<Segment>()
+    }
+
+    /// Takes the buffer at the end of the queue out, for bytes to be appended to it, until
+    /// [`put_tail`](Self::put_tail) gives it back. Nothing else may happen to the queue in between.
+    pub fn take_tail(&mut self, pool: &mut BufferPool) -> Vec<u8> {
+        match self.last_mut() {
+            Some(Segment::Owned { bytes, sent }) => {
+                let (tail, sent) = (std::mem::take(bytes), *sent);
+                self.byte_count -= tail.len() - sent;
+                tail
+            }
+            Some(Segment::Shared { .. }) | None => pool.take(),
+        }
+    }
+
+    /// See [`take_tail`](Self::take_tail).
+    pub fn put_tail(&mut self, tail: Vec<u8>, pool: &mut BufferPool) {
+        if let Some(Segment::Owned { bytes, sent }) = self.last_mut() {
+            let added = tail.len() - *sent;
+            *bytes = tail;
+            self.byte_count += added;
+        } else if tail.is_empty() {
+            pool.give(tail);
+        } else {
+            self.push_segment(tail);
+        }
+    }
+
+    /// Appends what `write` writes.
+    pub fn append(&mut self, pool: &mut BufferPool, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut tail = self.take_tail(pool);
+        write(&mut tail);
+        self.put_tail(tail, pool);
+    }
+
+    /// Appends bytes that will not be joined with those before them.
+    pub fn push_segment(&mut self, bytes: Vec<u8>) {
+        self.byte_count += bytes.len();
+        self.push(Segment::Owned { bytes, sent: 0 });
+    }
+
+    /// Appends a range of bytes that several connections send; adjacent ranges become one.
+    pub fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, range: Range<usize>) {
+        self.byte_count += range.len();
+        if let Some(Segment::Shared { bytes: last, range: known }) = self.last_mut()
+            && known.end == range.start
+            && Rc::ptr_eq(last, bytes)
+        {
+            known.end = range.end;
+            return;
+        }
+        self.push(Segment::Shared { bytes: Rc::clone(bytes), range });
+    }
+
+    /// The bytes at the front that lie in one piece; empty if nothing waits.
+    pub fn front(&self) -> &[u8] {
+        self.first.as_ref().map(Segment::as_slice).unwrap_or_default()
+    }
+
+    /// Fills `slices` with the pieces at the front, in order; returns how many there are.
+    pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = self.first.iter().chain(&self.rest).map(Segment::as_slice);
+        let mut count = 0;
+        for (slot, piece) in slices.iter_mut().zip(pieces) {
+            *slot = IoSlice::new(piece);
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether all that waits lies in one piece.
+    pub fn is_one_piece(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Removes bytes that have left, and returns the number of segments that were finished.
+    pub fn consume(&mut self, mut byte_count: usize, pool: &mut BufferPool) -> usize {
+        let mut finished = 0;
+        self.byte_count -= byte_count.min(self.byte_count);
+        while let Some(segment) = &mut self.first {
+            let waiting = segment.as_slice().len();
+            if byte_count < waiting {
+                skip(segment, byte_count);
+                return finished;
+            }
+            byte_count -= waiting;
+            finished += 1;
+            if let Some(done) = std::mem::replace(&mut self.first, self.rest.pop_front()) {
+                done.recycle(pool);
+            }
+        }
+        self.rest = VecDeque::new();
+        finished
+    }
+
+    /// Gives memory back that is much larger than what waits in it. For a queue that has to wait.
+    pub fn settle(&mut self, pool: &mut BufferPool) {
+        let Some(Segment::Owned { bytes, sent }) = &mut self.first else { return };
+        let waiting = bytes.len() - *sent;
+        if bytes.capacity() / 2 > waiting.max(SETTLE_BYTES) {
+            let kept = bytes.get(*sent..).unwrap_or_default().to_vec();
+            *sent = 0;
+            pool.give(std::mem::replace(bytes, kept));
+        }
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Segment> {
+        self.rest.back_mut().or(self.first.as_mut())
+    }
+
+    fn push(&mut self, segment: Segment) {
+        if self.first.is_none() {
+            self.first = Some(segment);
+        } else {
+            self.rest.push_back(segment);
+        }
+    }
+}
+
+/// Most memory that spare buffers may hold, in bytes: several turns' output of a busy server.
+const MAX_SPARE_BYTES: usize = 4 << 20;
+
+/// Buffers up to twice this size are left as they are when their queue has to wait.
+const SETTLE_BYTES: usize = 2048;
+
+fn skip(segment: &mut Segment, byte_count: usize) {
+    match segment {
+        Segment::Owned { sent, .. } => *sent += byte_count,
+        Segment::Shared { range, .. } => range.start += byte_count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that waits, read in steps of `step` bytes.
+    fn drain(output: &mut Output, pool: &mut BufferPool, step: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !output.is_empty() {
+            let piece = &output.front()[..output.front().len().min(step)];
+            let len = piece.len();
+            assert_ne!(len, 0, "bytes wait but the front is empty");
+            all.extend_from_slice(piece);
+            output.consume(len, pool);
+        }
+        all
+    }
+
+    #[test]
+    fn bytes_leave_in_order_whatever_they_came_in() {
+        let shared = Rc::new(b"0123456789".to_vec());
+        for step in 1..40 {
+            let mut pool = BufferPool::default();
+            let mut output = Output::default();
+            output.append(&mut pool, |out| out.extend_from_slice(b"ab"));
+            output.append(&mut pool, |out| out.extend_from_slice(b"cd"));
+            output.push_shared(&shared, 0..3);
+            output.push_shared(&shared, 3..5);
+            output.push_shared(&shared, 7..9);
+            output.append(&mut pool, |_| {});
+            output.append(&mut pool, |out| out.extend_from_slice(b"ef"));
+            output.push_segment(b"gh".to_vec());
+            assert_eq!(output.len(), 15);
+            assert_eq!(drain(&mut output, &mut pool, step), b"abcd0123478efgh");
+            assert_eq!(output.held_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn adjacent_shared_ranges_become_one_piece() {
+        let shared = Rc::new(vec![7; 100]);
+        let mut output = Output::default();
+        for start in 0..10 {
+            output.push_shared(&shared, start * 10..start * 10 + 10);
+        }
+        assert!(output.is_one_piece());
+        assert_eq!(output.front().len(), 100);
+        assert_eq!(Rc::strong_count(&shared), 2);
+    }
+
+    #[test]
+    fn slices_cover_all_pieces_in_order() {
+        let shared = Rc::new(b"xyz".to_vec());
+        let mut pool = BufferPool::default();
+        let mut output = Output::default();
+        output.append(&mut pool, |out| out.push(b'a'));
+        output.push_shared(&shared, 0..3);
+        output.append(&mut pool, |out| out.push(b'b'));
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = output.fill_slices(&mut slices);
+        let joined: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+        assert_eq!((count, joined.as_slice()), (3, b"axyzb".as_slice()));
+        assert_eq!(output.consume(2, &mut pool), 1);
+        assert_eq!(output.consume(3, &mut pool), 2);
+    }
+
+    #[test]
+    fn a_waiting_queue_gives_a_large_buffer_back() {
+        let mut pool = BufferPool::default();
+        let mut output = Output::default();
+        output.append(&mut pool, |out| out.resize(100_000, 1));
+        output.consume(99_990, &mut pool);
+        output.settle(&mut pool);
+        assert_eq!(output.front(), [1; 10]);
+        assert!(output.held_bytes() < 100, "{}", output.held_bytes());
+        assert!(pool.held_bytes() >= 100_000);
+    }
+}
