@@ -1,4 +1,20 @@
 //! The application protocol: resources, the dialogue, the registry of clients.
+//!
+//! A message reaches a [`Resource`], which leaves commands in the [`Outbox`] through its
+//! [`Handle`]. It never reaches another connection, so nothing is re-entered and nothing is freed
+//! under a caller. Sockets and the queues of other connections are not known here.
 
+pub mod admission;
 pub mod clients;
+mod decimal;
+mod holders;
+pub mod outbox;
 pub mod packet;
+pub mod resource;
+mod session;
+mod standard;
+
+pub use self::outbox::{Audience, Command, Outbox};
+pub use self::resource::{Client, Dialogue, Handle, Resource};
+pub use self::session::{App, Arrival, AppSettings, Decision};
+pub use self::standard::Standard;

@@ -1,6 +1,21 @@
 //! JSON packets of the dialogue (contract 2.4 to 2.6): text → [`Packet`], without a document.
+//!
+//! Owns what counts as valid JSON here and which fields of a packet the server reads. Refuses to
+//! know who sent the packet and what is done with it: the sender's bytes are forwarded as they are,
+//! so nothing is ever encoded again.
+//!
+//! serde_json checks the grammar (RFC 8259) and lends the raw text of the fields. Where it is more
+//! lenient than the contract, two passes over the bytes make up for it: nesting is limited to
+//! [`MAX_DEPTH`], and surrogates in `\u` escapes must come in pairs. Numbers are never converted, so
+//! none is out of range. Nothing here recurses; memory is taken only for picked fields with escapes
+//! and for at most [`MAX_DEPTH`] bytes of nesting.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use memchr::{memchr, memchr_iter};
+use serde::de::{Deserialize, Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Deepest nesting of arrays and objects that is still valid (contract 2.6).
 pub const MAX_DEPTH: usize = 512;
@@ -27,7 +42,7 @@ pub enum Verb {
 pub enum Ident<'a> {
     /// Missing, empty, or of a type that matches nobody.
     None,
-    /// A JSON string, unescaped.
+    /// A JSON string, unescaped; never empty.
     Text(Cow<'a, str>),
     /// A JSON number, as written.
     Number(&'a str),
@@ -46,12 +61,639 @@ pub struct Packet<'a> {
     pub message: Cow<'a, str>,
 }
 
-/// Text that is not JSON by the contract's rule 2.6; the byte offset of the fault where known.
+/// Text that is not JSON by the contract's rule 2.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed { /** Offset in bytes from the start of the text. */ pub position: usize }
+pub struct Malformed {
+    /// Where the fault was noticed, in bytes from the start of the text.
+    pub position: usize,
+}
 
 impl<'a> Packet<'a> {
     /// Validates the whole text and picks the fields out of it. Nothing is copied unless a field
     /// holds escapes.
-    pub fn parse(text: &'a str) -> Result<Self, Malformed> { todo!() }
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        check_depth(text.as_bytes())?;
+        let fields = Fields::pick(text)?;
+        check_surrogates(text.as_bytes())?;
+
+        let verb = Verb::from_raw(fields.opcode);
+        let message = match verb {
+            Verb::Uuid => string(fields.message).unwrap_or_default(),
+            Verb::Echo | Verb::Broadcast | Verb::Feedback | Verb::Quit | Verb::Unknown => {
+                Cow::default()
+            }
+        };
+        Ok(Self {
+            verb,
+            uuid: string(fields.uuid).unwrap_or_default(),
+            ident: Ident::from_raw(fields.ident),
+            message,
+        })
+    }
+}
+
+impl Verb {
+    fn from_raw(raw: &str) -> Self {
+        match string(raw).as_deref() {
+            Some("echo") => Self::Echo,
+            Some("broadcast") => Self::Broadcast,
+            Some("feedback") => Self::Feedback,
+            Some("quit") => Self::Quit,
+            Some("uuid") => Self::Uuid,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
+impl<'a> Ident<'a> {
+    fn from_raw(raw: &'a str) -> Self {
+        if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            return Self::Number(raw);
+        }
+        match string(raw) {
+            Some(text) if !text.is_empty() => Self::Text(text),
+            Some(_) | None => Self::None,
+        }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid JSON at byte {}", self.position)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// The picked values as written in the text; `""` stands for a missing one.
+#[derive(Default)]
+struct Fields<'a> {
+    opcode: &'a str,
+    uuid: &'a str,
+    ident: &'a str,
+    message: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    /// Checks the grammar of the whole text. JSON that is no object has no fields.
+    fn pick(text: &'a str) -> Result<Self, Malformed> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let first = text
+            .trim_start_matches([' ', '\t', '\n', '\r'])
+            .bytes()
+            .next();
+        let fields = if first == Some(b'{') {
+            json.deserialize_map(FieldsVisitor)
+        } else {
+            IgnoredAny::deserialize(&mut json).map(|_| Self::default())
+        };
+        fields
+            .and_then(|fields| json.end().map(|()| fields))
+            .map_err(|error| Malformed {
+                position: position(text, &error),
+            })
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(key) = map.next_key()? {
+            let place = match key {
+                Key::Opcode => &mut fields.opcode,
+                Key::Uuid => &mut fields.uuid,
+                Key::Ident => &mut fields.ident,
+                Key::Message => &mut fields.message,
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *place = map.next_value::<&RawValue>()?.get();
+        }
+        Ok(fields)
+    }
+}
+
+/// A key of the packet, unescaped (`"\u006fpcode"` is `opcode`).
+enum Key {
+    Opcode,
+    Uuid,
+    Ident,
+    Message,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Key, E> {
+        Ok(match key {
+            "opcode" => Key::Opcode,
+            "uuid" => Key::Uuid,
+            "ident" => Key::Ident,
+            "message" => Key::Message,
+            _ => Key::Other,
+        })
+    }
+}
+
+/// The text that a raw JSON string means; `None` for a value of another type.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let content = raw.strip_prefix('"')?.strip_suffix('"')?;
+    match memchr(b'\\', content.as_bytes()) {
+        None => Some(Cow::Borrowed(content)),
+        Some(_) => serde_json::from_str(raw).ok().map(Cow::Owned),
+    }
+}
+
+/// Byte offset of what serde_json complains about. It counts lines from 1, and columns up to and
+/// including the byte at fault.
+fn position(text: &str, error: &serde_json::Error) -> usize {
+    let newline_count = error.line().saturating_sub(1);
+    let line_start = newline_count
+        .checked_sub(1)
+        .and_then(|index| memchr_iter(b'\n', text.as_bytes()).nth(index))
+        .map_or(0, |newline| newline + 1);
+    (line_start + error.column().saturating_sub(1)).min(text.len())
+}
+
+/// Refuses nesting deeper than [`MAX_DEPTH`]. Exact for valid JSON; invalid JSON may pass or not, it
+/// is refused in any case. Runs before serde_json, so that its stack of open brackets stays small.
+fn check_depth(text: &[u8]) -> Result<(), Malformed> {
+    if opening_count(text) <= MAX_DEPTH {
+        return Ok(());
+    }
+    let mut depth = 0_usize;
+    let mut position = 0;
+    while let Some(&byte) = text.get(position) {
+        if byte == b'"' {
+            position = string_end(text, position + 1);
+        } else if byte >= b'[' {
+            // `[` and `{` differ in the bit 0x20 only, and so do `]` and `}`.
+            match byte | 0x20 {
+                b'{' if depth == MAX_DEPTH => return Err(Malformed { position }),
+                b'{' => depth += 1,
+                b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        position += 1;
+    }
+    Ok(())
+}
+
+/// Number of opening brackets, those in strings included: an upper bound of the depth. Blocks of 255
+/// keep the sums within bytes, which lets the compiler use wide registers.
+fn opening_count(text: &[u8]) -> usize {
+    let count_of_block = |block: &[u8]| -> u8 {
+        // `[` and `{` differ in the bit 0x20 only.
+        block
+            .iter()
+            .map(|&byte| u8::from(byte | 0x20 == b'{'))
+            .sum()
+    };
+    text.chunks(usize::from(u8::MAX))
+        .map(|block| usize::from(count_of_block(block)))
+        .sum()
+}
+
+/// Position of the quote that ends the string whose content begins at `start`, or the text's length.
+fn string_end(text: &[u8], start: usize) -> usize {
+    let mut position = start;
+    while let Some(&byte) = text.get(position) {
+        match byte {
+            b'"' => return position,
+            b'\\' => position += 2,
+            _ => position += 1,
+        }
+    }
+    text.len()
+}
+
+/// Refuses `\u` escapes of surrogates that are not a high one with a low one right behind it
+/// (contract 2.6). `text` is valid JSON, so that backslashes occur in strings only and every `\u` has
+/// its four digits.
+fn check_surrogates(text: &[u8]) -> Result<(), Malformed> {
+    let Some(mut position) = memchr(b'\\', text) else {
+        return Ok(());
+    };
+    if !may_hold_surrogates(&text[position..]) {
+        return Ok(());
+    }
+    while let Some(rest) = text.get(position..) {
+        // PHP escapes all that is not ASCII, so escapes often follow each other without a gap.
+        match rest {
+            [b'\\', b'u', ..] => {}
+            [b'\\', ..] => {
+                position += 2;
+                continue;
+            }
+            _ => match memchr(b'\\', rest) {
+                Some(offset) => {
+                    position += offset;
+                    continue;
+                }
+                None => break,
+            },
+        }
+        position += match (surrogate(rest), rest.get(6..).and_then(surrogate)) {
+            (None, _) => 6,
+            (Some(Surrogate::High), Some(Surrogate::Low)) => 12,
+            (Some(_), _) => return Err(Malformed { position }),
+        };
+    }
+    Ok(())
+}
+
+/// Whether `\ud` or `\uD` occurs. Without early exit, so that the compiler can use wide registers:
+/// texts full of escapes are usually free of surrogates, and this is several times as fast as
+/// stepping from one escape to the next.
+fn may_hold_surrogates(text: &[u8]) -> bool {
+    let second = text.get(1..).unwrap_or_default();
+    let third = text.get(2..).unwrap_or_default();
+    text.iter()
+        .zip(second)
+        .zip(third)
+        .fold(0_u8, |found, ((&a, &b), &c)| {
+            found | u8::from((a == b'\\') & (b == b'u') & (c | 0x20 == b'd'))
+        })
+        != 0
+}
+
+enum Surrogate {
+    High,
+    Low,
+}
+
+/// The kind of surrogate (`\uD800` to `\uDFFF`) whose escape `text` begins with, if it does.
+fn surrogate(text: &[u8]) -> Option<Surrogate> {
+    match text {
+        [
+            b'\\',
+            b'u',
+            b'd' | b'D',
+            b'8' | b'9' | b'a' | b'b' | b'A' | b'B',
+            ..,
+        ] => Some(Surrogate::High),
+        [b'\\', b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..] => Some(Surrogate::Low),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Packet<'_> {
+        Packet::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn is_valid(text: &str) -> bool {
+        Packet::parse(text).is_ok()
+    }
+
+    fn nested(depth: usize) -> String {
+        "[".repeat(depth) + &"]".repeat(depth)
+    }
+
+    #[test]
+    fn opcodes_are_compared_exactly_and_unescaped() {
+        let cases = [
+            (r#"{"opcode":"echo"}"#, Verb::Echo),
+            (r#"{"opcode":"broadcast"}"#, Verb::Broadcast),
+            (r#"{"opcode":"feedback"}"#, Verb::Feedback),
+            (r#"{"opcode":"quit"}"#, Verb::Quit),
+            (r#"{"opcode":"uuid"}"#, Verb::Uuid),
+            (
+                "\r\n\t {\"a\" : 1 ,\n \"opcode\" :\t\"echo\" } \n",
+                Verb::Echo,
+            ),
+            (r#"{"\u006fpcode":"\u0065cho"}"#, Verb::Echo),
+            (r#"{"opcode":"Echo"}"#, Verb::Unknown),
+            (r#"{"opcode":"echo "}"#, Verb::Unknown),
+            (r#"{"Opcode":"echo"}"#, Verb::Unknown),
+            (r#"{"opcode":""}"#, Verb::Unknown),
+            (r#"{"opcode":1}"#, Verb::Unknown),
+            (r#"{"opcode":null}"#, Verb::Unknown),
+            (r#"{"opcode":["echo"]}"#, Verb::Unknown),
+            (r#"{"a":{"opcode":"echo"}}"#, Verb::Unknown),
+            ("{}", Verb::Unknown),
+            (r#"[{"opcode":"echo"}]"#, Verb::Unknown),
+            (r#""echo""#, Verb::Unknown),
+            ("17", Verb::Unknown),
+            ("null", Verb::Unknown),
+            (" true ", Verb::Unknown),
+        ];
+        for (text, verb) in cases {
+            assert_eq!(parse(text).verb, verb, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        assert_eq!(
+            parse(r#"{"opcode":"echo","opcode":"quit"}"#).verb,
+            Verb::Quit
+        );
+        assert_eq!(
+            parse(r#"{"opcode":"echo","\u006fpcode":1}"#).verb,
+            Verb::Unknown
+        );
+        assert_eq!(parse(r#"{"uuid":"a","uuid":{}}"#).uuid, "");
+        assert_eq!(
+            parse(r#"{"ident":"a","ident":7}"#).ident,
+            Ident::Number("7")
+        );
+    }
+
+    #[test]
+    fn fields_are_lent_and_copied_only_if_escaped() {
+        let packet = parse(r#"{"opcode":"feedback","uuid":"ab","ident":"käse","message":"m"}"#);
+        assert!(matches!(packet.uuid, Cow::Borrowed("ab")));
+        assert!(matches!(packet.ident, Ident::Text(Cow::Borrowed("käse"))));
+        assert_eq!(
+            packet.message, "",
+            "only the verb uuid has its message decoded"
+        );
+
+        let packet = parse(r#"{"uuid":"\"\\\/\n","ident":"k\u00e4\ud83d\ude00","opcode":"uuid"}"#);
+        assert_eq!(packet.uuid, "\"\\/\n");
+        assert_eq!(packet.ident, Ident::Text("kä😀".into()));
+    }
+
+    #[test]
+    fn the_message_is_decoded_for_uuid_wherever_it_stands() {
+        assert_eq!(
+            parse(r#"{"message":"n\u0061me","opcode":"uuid"}"#).message,
+            "name"
+        );
+        assert_eq!(parse(r#"{"opcode":"uuid","message":{"a":1}}"#).message, "");
+        assert_eq!(parse(r#"{"opcode":"uuid"}"#).message, "");
+    }
+
+    #[test]
+    fn idents_are_texts_or_numbers_and_nothing_else() {
+        let cases = [
+            (r#"{"ident":"42"}"#, Ident::Text("42".into())),
+            (r#"{"ident": 42 }"#, Ident::Number("42")),
+            (r#"{"ident":-0.50E+3}"#, Ident::Number("-0.50E+3")),
+            (r#"{"ident":1e400}"#, Ident::Number("1e400")),
+            (r#"{"ident":" "}"#, Ident::Text(" ".into())),
+            (r#"{"ident":""}"#, Ident::None),
+            (r#"{"ident":true}"#, Ident::None),
+            (r#"{"ident":null}"#, Ident::None),
+            (r#"{"ident":["a"]}"#, Ident::None),
+            (r#"{"ident":{"a":1}}"#, Ident::None),
+            ("{}", Ident::None),
+        ];
+        for (text, ident) in cases {
+            assert_eq!(parse(text).ident, ident, "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid_json_is_malformed() {
+        let cases = [
+            "",
+            " ",
+            "{",
+            "{}}",
+            "{} x",
+            "{}{}",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\" 1}",
+            "{\"a\":}",
+            "{1:1}",
+            "\u{feff}{}",
+            "\u{a0}{}",
+            "{}\u{0}",
+            "\u{c}{}",
+            "\"a\nb\"",
+            "\"a\tb\"",
+            "{\"a\u{1}\":1}",
+            r#""\x""#,
+            r#""\u12g4""#,
+            r#""\u12"#,
+            r#""\"#,
+            "\"open",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "-",
+            "NaN",
+            "Infinity",
+            "tru",
+            "True",
+            "[1 2]",
+            "[}",
+            "{]",
+            "// c\n{}",
+        ];
+        for text in cases {
+            assert!(!is_valid(text), "{text:?}");
+            let inside_a_packet = format!("{{\"opcode\":\"echo\",\"x\":{text}}}");
+            if !matches!(text, "" | " ") {
+                assert!(!is_valid(&inside_a_packet), "{inside_a_packet:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn valid_json_of_all_kinds_passes() {
+        let cases = [
+            "{\"\":0}",
+            "\"a\u{7f}\u{80}\u{2028}\"",
+            r#""\b\f\n\r\t\/\\\"\u0000""#,
+            "[-0, 0.0, 1E5, 1e+5, 1e-5, 1e400, -1e999999999, 123456789012345678901234567890]",
+            "[[],{},[{}],\"[{\"]",
+        ];
+        for text in cases {
+            assert!(is_valid(text), "{text:?}");
+            assert!(is_valid(&format!("{{\"message\":{text}}}")), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn surrogates_must_come_in_pairs() {
+        let cases = [
+            (r"\ud83d\ude00", true),
+            (r"\uD83D\uDE00\uDBFF\uDFFF\uD800\uDC00", true),
+            (r"\ud7ff\ue000", true),
+            (r"\\ud800", true),
+            (r"\\\\ud800", true),
+            (r"\ud800", false),
+            (r"\udc00", false),
+            (r"\ude00\ud83d", false),
+            (r"\ud83d\ud83d\ude00", false),
+            (r"\ud83d\ude00\ude00", false),
+            (r"\ud83d \ude00", false),
+            (r"\ud83d\\ude00", false),
+            (r"\ud83d\n", false),
+            (r"\ud83du", false),
+            (r"\\\ud800", false),
+            (r"\u0041\u00e4\uDBFF", false),
+        ];
+        for (content, valid) in cases {
+            for pad in ["", "long enough to leave the first block, "] {
+                for text in [
+                    format!("\"{pad}{content}\""),
+                    format!("{{\"{pad}{content}\":1}}"),
+                    format!("{{\"uuid\":\"{pad}{content}\"}}"),
+                    format!("{{\"a\":[{{\"{content}{pad}\":\"\"}}]}}"),
+                ] {
+                    assert_eq!(is_valid(&text), valid, "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_is_limited_to_512() {
+        for (depth, valid) in [(511, true), (512, true), (513, false), (100_000, false)] {
+            assert_eq!(is_valid(&nested(depth)), valid, "{depth}");
+            let packet = format!("{{\"a\":{}}}", nested(depth - 1));
+            assert_eq!(is_valid(&packet), valid, "{depth}");
+            assert_eq!(is_valid(&("[".repeat(depth))), false, "{depth}");
+        }
+        let objects = "{\"a\":".repeat(512) + "1" + &"}".repeat(512);
+        assert!(is_valid(&objects));
+        assert!(!is_valid(&format!("[{objects}]")));
+        assert_eq!(
+            Packet::parse(&nested(513)),
+            Err(Malformed { position: 512 })
+        );
+    }
+
+    #[test]
+    fn brackets_that_do_not_nest_are_not_limited() {
+        assert!(is_valid(&format!("[{}[]]", "[],".repeat(10_000))));
+        assert!(is_valid(&format!(
+            "[\"{}\",\"\\\"{}\",{}]",
+            "[".repeat(9_999),
+            "{".repeat(9_999),
+            nested(511)
+        )));
+        assert!(is_valid(&format!(
+            "{{\"a\\\\\":\"{}\"}}",
+            "{\\\"".repeat(1_000)
+        )));
+        assert!(!is_valid(&format!(
+            "[\"{}\",{}]",
+            "]".repeat(9_999),
+            nested(512)
+        )));
+    }
+
+    #[test]
+    fn the_position_is_that_of_the_fault() {
+        let cases = [
+            ("", 0),
+            ("x", 0),
+            ("{}x", 2),
+            ("{\n\"a\":\nx}", 7),
+            (r#"["\ud800"]"#, 2),
+        ];
+        for (text, position) in cases {
+            assert_eq!(Packet::parse(text), Err(Malformed { position }), "{text}");
+        }
+        assert_eq!(
+            Malformed { position: 7 }.to_string(),
+            "invalid JSON at byte 7"
+        );
+    }
+
+    #[test]
+    fn every_cut_of_a_packet_is_malformed() {
+        let text =
+            r#"{"opcode":"uuid","ident":-1.5e3,"x":[{"y":"\ud83d\ude00"},null],"message":"ä"}"#;
+        for (end, _) in text.char_indices() {
+            assert!(!is_valid(&text[..end]), "{}", &text[..end]);
+        }
+        assert_eq!(parse(text).message, "ä");
+    }
+
+    /// JSON-like noise: tokens that meet in valid and invalid ways.
+    fn noise() -> impl Strategy<Value = String> {
+        let token = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\",
+            "\\u",
+            "d83d",
+            "\\ude00",
+            "\"opcode\":",
+            "\"echo\"",
+            "\"uuid\":",
+            "\"ident\":",
+            "\"\"",
+            "1",
+            "-",
+            "0.5",
+            "e-9",
+            "true",
+            "null",
+            " ",
+            "\n",
+            "ä",
+            "\u{1}",
+        ]);
+        prop::collection::vec(token, 0..24).prop_map(|tokens| tokens.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_is_what_a_document_parser_accepts(text in noise()) {
+            // Shallow and with small numbers, where serde_json's own limits do not bite.
+            let document = serde_json::from_str::<serde_json::Value>(&text);
+            prop_assert_eq!(is_valid(&text), document.is_ok(), "{}", text);
+            if let (Ok(packet), Ok(document)) = (Packet::parse(&text), document) {
+                prop_assert_eq!(packet.uuid.as_ref(), document["uuid"].as_str().unwrap_or_default());
+                prop_assert_eq!(packet.verb == Verb::Echo, document["opcode"] == "echo");
+            }
+        }
+
+        #[test]
+        fn any_text_survives_as_uuid_and_ident(value in any::<String>()) {
+            let text = serde_json::json!({ "uuid": value, "ident": value }).to_string();
+            let packet = Packet::parse(&text).unwrap();
+            prop_assert_eq!(packet.uuid.as_ref(), &value);
+            match packet.ident {
+                Ident::Text(ident) => prop_assert_eq!(ident.as_ref(), &value),
+                Ident::None => prop_assert!(value.is_empty()),
+                Ident::Number(_) => prop_assert!(false),
+            }
+        }
+    }
 }

@@ -45,6 +45,11 @@ impl Inbound {
         }
     }
 
+    /// Whether a header has begun and is not complete.
+    pub(super) fn has_kept_header(&self) -> bool {
+        self.header_len > 0
+    }
+
     /// Whether nothing is unfinished.
     pub(super) fn is_done(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()

@@ -1,6 +1,39 @@
 //! One connection as a state machine: bytes and instants in, events and bytes out.
+//!
+//! Owns the order of things on one connection: head, upgrade, frames, messages, close handshake,
+//! deadlines, and the queue of what leaves. Knows nothing of sockets, of other connections, of JSON.
+//! There are four kinds of calls: arrivals ([`Connection::receive`], [`Connection::handle_timeout`],
+//! [`Connection::handle_eof`]), commands ([`Connection::accept`], [`Connection::reject`],
+//! [`Connection::send`], [`Connection::close`]), things to do ([`Connection::output`],
+//! [`Connection::consume_output`]) and questions.
+//!
+//! An idle open connection owns no heap memory.
 
-use std::time::Duration;
+mod inbound;
+pub mod output;
+mod pace;
+mod rate;
+mod state;
+
+use std::borrow::Cow;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use self::inbound::{Inbound, check_order};
+use self::output::{BufferPool, Output};
+use self::pace::Pace;
+pub use self::pace::Framing;
+use self::rate::Rate;
+use self::state::State;
+use crate::protocol::close::{self, CloseCode};
+use crate::protocol::error::{Rejection, Violation};
+use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
+use crate::protocol::handshake::Upgrade;
+use crate::protocol::http::{MAX_HEAD_BYTES, head_len};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+use crate::protocol::{mask, utf8};
 
 /// Names one connection for as long as the server runs: a slot and the generation that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,4 +69,720 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// See `stall_timeout` (`minProgress`), in bytes.
     pub min_progress_bytes: usize,
+}
+
+impl Default for Limits {
+    /// The values of the shipped websock.ini, which gives the reason for each.
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 16 << 20,
+            max_fragments: 1_000_000,
+            max_queue_bytes: 8 << 20,
+            max_control_frames_per_second: 1000,
+            max_messages_per_second: 0,
+            handshake_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            min_progress_bytes: 1024,
+        }
+    }
+}
+
+/// What every call of one turn of the loop may use.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The time, taken once per turn.
+    pub now: Instant,
+    /// What a connection may use.
+    pub limits: &'a Limits,
+    /// Spare buffers.
+    pub pool: &'a mut BufferPool,
+}
+
+/// Whether a quiet peer is asked for a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keepalive {
+    /// Pings, and an end to a peer that does not answer.
+    Pings,
+    /// None here: the peer cannot answer while it works (contract 5.2).
+    None,
+}
+
+/// A complete data message. Its text has been checked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// UTF-8 text.
+    Text(Cow<'a, str>),
+    /// Any bytes.
+    Binary(Cow<'a, [u8]>),
+}
+
+impl Message<'_> {
+    /// The payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// What it carries.
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
+        }
+    }
+}
+
+/// What an arrival has brought about.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A whole request head: [`Connection::accept`] or [`Connection::reject`] has to follow before
+    /// anything else is received.
+    Head(Cow<'a, [u8]>),
+    /// The request was refused here; the answer is on its way.
+    Refused(Rejection),
+    /// A message.
+    Message(Message<'a>),
+    /// The peer's close frame came, with its code if it gave one. It has been answered.
+    Closed(Option<CloseCode>),
+    /// The peer broke a rule; the close frame that says so is on its way.
+    Failed(Violation),
+    /// The peer is gone without a close frame, or did not answer in time (recorded as 1006).
+    Lost,
+}
+
+/// A frame to send, encoded without mask: the whole frame, and the length of its header.
+#[derive(Clone, Debug)]
+pub enum Outgoing<'a> {
+    /// Bytes that are copied.
+    Copied(&'a [u8]),
+    /// A range of bytes that several connections send.
+    Shared(&'a Rc<Vec<u8>>, Range<usize>),
+}
+
+impl Outgoing<'_> {
+    fn frame(&self) -> &[u8] {
+        match self {
+            Self::Copied(frame) => frame,
+            Self::Shared(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Why a message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is not open.
+    NotOpen,
+    /// The queue is at its limit (`maxQueue`).
+    QueueFull,
+}
+
+/// One connection, from accept to its end.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    inbound: Option<Box<Inbound>>,
+    output: Output,
+    pace: Pace,
+    keepalive: Keepalive,
+    control_rate: Rate,
+    message_rate: Rate,
+}
+
+impl Connection {
+    /// A connection that was accepted at `turn.now`.
+    pub fn new(turn: &Turn<'_>) -> Self {
+        let deadline = turn.now + turn.limits.handshake_timeout;
+        Self {
+            state: State::Connecting { head: Vec::new(), deadline },
+            inbound: None,
+            output: Output::default(),
+            pace: Pace::new(Framing::Stream),
+            keepalive: Keepalive::None,
+            control_rate: Rate::default(),
+            message_rate: Rate::default(),
+        }
+    }
+
+    // ---- arrivals
+
+    /// Takes bytes from the front of `input` until something has come of them. Has to be called
+    /// until it returns `None`; then all of `input` is consumed.
+    pub fn receive<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        if input.is_empty() {
+            return None;
+        }
+        match &mut self.state {
+            State::Connecting { .. } => self.receive_head(input, turn),
+            State::Deciding { .. } => None,
+            State::Open { heard, pinged } => {
+                (*heard, *pinged) = (turn.now, None);
+                self.receive_frames(input, turn)
+            }
+            State::Closing { .. } => self.receive_frames(input, turn),
+            State::Draining { .. } | State::Closed { .. } | State::Gone => {
+                *input = &mut [];
+                None
+            }
+        }
+    }
+
+    /// Does what is due at `turn.now`; harmless if early.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) -> Option<Event<'static>> {
+        if self.next_deadline(turn.limits).is_none_or(|due| due > turn.now) {
+            return None;
+        }
+        match self.state {
+            State::Connecting { .. } | State::Deciding { .. } => {
+                self.reject(Rejection::Timeout, turn);
+                Some(Event::Refused(Rejection::Timeout))
+            }
+            State::Open { heard, pinged } => self.handle_open_timeout(heard, pinged, turn),
+            State::Closing { .. } | State::Draining { .. } | State::Closed { .. } => {
+                self.abort();
+                Some(Event::Lost)
+            }
+            State::Gone => None,
+        }
+    }
+
+    /// The peer will send nothing more. What waits for it is still sent.
+    pub fn handle_eof(&mut self, turn: &mut Turn<'_>) -> Option<Event<'static>> {
+        let was_open = self.is_open();
+        match self.state {
+            State::Closed { .. } | State::Gone => {}
+            _ => self.state = State::Closed { deadline: turn.now + turn.limits.close_timeout },
+        }
+        self.inbound = None;
+        was_open.then_some(Event::Lost)
+    }
+
+    // ---- commands
+
+    /// Answers a head with the 101 (RFC 6455 §4.2.2): from now on frames flow.
+    pub fn accept(
+        &mut self,
+        upgrade: &Upgrade,
+        framing: Framing,
+        keepalive: Keepalive,
+        turn: &mut Turn<'_>,
+    ) {
+        debug_assert!(matches!(self.state, State::Deciding { .. }));
+        self.pace = Pace::new(framing);
+        self.keepalive = keepalive;
+        self.state = State::Open { heard: turn.now, pinged: None };
+        let padded_len = self.pace.opening_len();
+        self.output.append(turn.pool, |out| upgrade.write_response(padded_len, out));
+    }
+
+    /// Answers a head with an HTTP response and ends the connection.
+    pub fn reject(&mut self, rejection: Rejection, turn: &mut Turn<'_>) {
+        self.output.append(turn.pool, |out| rejection.write_response(out));
+        self.state = State::Draining { deadline: turn.now + turn.limits.close_timeout };
+    }
+
+    /// Queues a frame.
+    pub fn send(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
+        if !self.is_open() {
+            return Err(SendError::NotOpen);
+        }
+        let len = outgoing.frame().len();
+        if !self.output.is_empty() && self.output.len() + len > turn.limits.max_queue_bytes {
+            return Err(SendError::QueueFull);
+        }
+        if self.pace.reshapes() {
+            self.push_reshaped(outgoing.frame());
+            return Ok(());
+        }
+        match outgoing {
+            Outgoing::Copied(frame) => {
+                self.output.append(turn.pool, |out| out.extend_from_slice(frame));
+            }
+            Outgoing::Shared(bytes, range) => self.output.push_shared(bytes, range.clone()),
+        }
+        Ok(())
+    }
+
+    /// Lends the end of the output queue to whoever encodes frames for this connection, so that no
+    /// byte is copied twice. `None` if its frames need a shape of their own or it is not open;
+    /// [`return_output`](Self::return_output) has to follow before any other call.
+    pub fn lend_output(&mut self, pool: &mut BufferPool) -> Option<Vec<u8>> {
+        let lends = self.is_open() && !self.pace.reshapes();
+        lends.then(|| self.output.take_tail(pool))
+    }
+
+    /// See [`lend_output`](Self::lend_output).
+    pub fn return_output(&mut self, tail: Vec<u8>, pool: &mut BufferPool) {
+        self.output.put_tail(tail, pool);
+    }
+
+    /// Begins the close handshake (RFC 6455 §7.1.2); does nothing unless the connection is open.
+    pub fn close(&mut self, code: CloseCode, reason: &str, turn: &mut Turn<'_>) {
+        if !self.is_open() {
+            return;
+        }
+        self.push_close(Some((code, reason)), turn.pool);
+        self.state = State::Closing { deadline: turn.now + turn.limits.close_timeout };
+    }
+
+    /// Ends the connection at once; what waits is dropped.
+    pub fn abort(&mut self) {
+        self.state = State::Gone;
+        self.inbound = None;
+        self.output.clear();
+    }
+
+    // ---- things to do
+
+    /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.
+    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: Instant) -> usize {
+        if self.output.is_empty() || !self.pace.is_due(now) {
+            return 0;
+        }
+        if self.pace.is_paced() || self.output.is_one_piece() {
+            slices[0] = IoSlice::new(self.output.front());
+            return 1;
+        }
+        self.output.fill_slices(slices)
+    }
+
+    /// Removes bytes that have left at `now`.
+    pub fn consume_output(&mut self, byte_count: usize, now: Instant, pool: &mut BufferPool) {
+        if self.output.consume(byte_count, pool) > 0 {
+            self.pace.frame_left(now);
+        }
+    }
+
+    /// Gives back memory that is not needed while the peer does not read.
+    pub fn settle_output(&mut self, pool: &mut BufferPool) {
+        self.output.settle(pool);
+    }
+
+    // ---- questions
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
+        match self.state {
+            State::Connecting { deadline, .. }
+            | State::Deciding { deadline }
+            | State::Closing { deadline }
+            | State::Draining { deadline }
+            | State::Closed { deadline } => Some(deadline),
+            State::Open { heard, pinged } => {
+                let alive = self.keepalive_deadline(heard, pinged, limits);
+                let stalled = self.inbound.as_ref().map(|i| i.judged + limits.stall_timeout);
+                alive.into_iter().chain(stalled).min()
+            }
+            State::Gone => None,
+        }
+    }
+
+    /// When output that is held back for a moment may leave (contract 6.1, 6.3).
+    pub fn next_write(&self) -> Option<Instant> {
+        if self.output.is_empty() { None } else { self.pace.next_write() }
+    }
+
+    /// Bytes that wait to leave.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Whether messages flow.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Whether a request head has been handed out and not been answered.
+    pub fn is_deciding(&self) -> bool {
+        matches!(self.state, State::Deciding { .. })
+    }
+
+    /// Whether the handshake is still to come.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, State::Connecting { .. } | State::Deciding { .. })
+    }
+
+    /// Whether the sending side is to be shut down, all having been said and sent.
+    pub fn is_said(&self) -> bool {
+        matches!(self.state, State::Draining { .. }) && self.output.is_empty()
+    }
+
+    /// Whether the connection is to be dropped.
+    pub fn is_finished(&self) -> bool {
+        match self.state {
+            State::Closed { .. } => self.output.is_empty(),
+            State::Gone => true,
+            _ => false,
+        }
+    }
+
+    /// Bytes of heap memory that this connection alone holds.
+    pub fn held_bytes(&self) -> usize {
+        let head = match &self.state {
+            State::Connecting { head, .. } => head.capacity(),
+            _ => 0,
+        };
+        head + self.output.held_bytes() + self.inbound.as_ref().map_or(0, |i| i.held_bytes())
+    }
+
+    // ---- the head
+
+    fn receive_head<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        let State::Connecting { head, deadline } = &mut self.state else { return None };
+        let deadline = *deadline;
+        if head.is_empty()
+            && let Some(len) = head_len(input, 0)
+            && len <= MAX_HEAD_BYTES
+        {
+            self.state = State::Deciding { deadline };
+            return Some(Event::Head(Cow::Borrowed(take(input, len))));
+        }
+        let searched = head.len();
+        let room = MAX_HEAD_BYTES + 1 - searched;
+        head.extend_from_slice(&input[..input.len().min(room)]);
+        match head_len(head, searched) {
+            Some(len) if len <= MAX_HEAD_BYTES => {
+                let mut head = std::mem::take(head);
+                head.truncate(len);
+                take(input, len - searched);
+                self.state = State::Deciding { deadline };
+                Some(Event::Head(Cow::Owned(head)))
+            }
+            _ if head.len() > MAX_HEAD_BYTES => {
+                *input = &mut [];
+                self.reject(Rejection::HeadTooLarge, turn);
+                Some(Event::Refused(Rejection::HeadTooLarge))
+            }
+            _ => {
+                *input = &mut [];
+                None
+            }
+        }
+    }
+
+    // ---- frames
+
+    fn receive_frames<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        while !input.is_empty() {
+            let before = input.len();
+            let step = self.next_frame(input, turn);
+            if let Some(inbound) = &mut self.inbound {
+                inbound.progress += before - input.len();
+            }
+            match step {
+                Ok(None) => {}
+                Ok(Some(Event::Message(_))) if !self.is_open() => {}
+                Ok(Some(event)) => return Some(event),
+                Err(violation) => return self.fail(violation, input, turn),
+            }
+        }
+        None
+    }
+
+    /// One step: completes a header, or a frame, or takes in what there is.
+    fn next_frame<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let Some(inbound) = &mut self.inbound else {
+            return self.next_whole_frame(input, false, turn);
+        };
+        if inbound.frame.is_some() {
+            return self.continue_frame(input, turn);
+        }
+        if inbound.has_kept_header() {
+            let Some((header, taken)) = inbound.complete_header(input, Rsv1::Forbidden)? else {
+                *input = &mut [];
+                return Ok(None);
+            };
+            take(input, taken);
+            return self.begin_frame(header, input, turn);
+        }
+        let is_message_begun = inbound.message.is_some();
+        self.next_whole_frame(input, is_message_begun, turn)
+    }
+
+    /// The usual case: a header at the front of `input`, with its payload behind it.
+    fn next_whole_frame<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        is_message_begun: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let Some((header, len)) = Header::parse(input, Role::Server, Rsv1::Forbidden)? else {
+            self.inbound_mut(turn.now).keep_header(input);
+            *input = &mut [];
+            return Ok(None);
+        };
+        take(input, len);
+        let is_whole = header.fin && header.payload_len <= input.len() as u64;
+        if !is_whole || is_message_begun || header.opcode.is_control() {
+            return self.begin_frame(header, input, turn);
+        }
+        check_order(header.opcode, is_message_begun)?;
+        self.count_message(turn)?;
+        if header.payload_len > turn.limits.max_message_bytes as u64 {
+            return Err(Violation::MessageTooBig);
+        }
+        let payload = take(input, header.payload_len as usize);
+        mask::apply(header.masking_key, 0, payload);
+        whole_message(header.opcode, payload).map(Some)
+    }
+
+    /// Judges a frame whose payload is not at hand as a whole, or is not a whole message.
+    fn begin_frame<'a>(
+        &mut self,
+        header: Header,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let is_message_begun = self.inbound.as_ref().is_some_and(|i| i.message.is_some());
+        check_order(header.opcode, is_message_begun)?;
+        if header.opcode.is_control() {
+            self.count_control(turn)?;
+        } else {
+            if header.opcode != Opcode::Continuation {
+                self.count_message(turn)?;
+            }
+            let limits = MessageLimits {
+                max_bytes: turn.limits.max_message_bytes,
+                max_fragments: turn.limits.max_fragments,
+            };
+            let kind = match header.opcode {
+                Opcode::Text => MessageKind::Text,
+                _ => MessageKind::Binary,
+            };
+            let inbound = self.inbound_mut(turn.now);
+            let message = inbound.message.get_or_insert_with(|| Assembler::new(kind));
+            message.begin_fragment(&header, limits)?;
+        }
+        self.inbound_mut(turn.now).begin(header);
+        self.continue_frame(input, turn)
+    }
+
+    /// Takes payload of the frame that has begun; acts on it once it is complete.
+    fn continue_frame<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let Some(inbound) = &mut self.inbound else { return Ok(None) };
+        let len = inbound.missing().min(input.len() as u64) as usize;
+        let Some(header) = inbound.push(take(input, len))? else { return Ok(None) };
+        let event = if header.opcode.is_control() {
+            let payload = std::mem::take(&mut inbound.control);
+            self.drop_inbound_if_done();
+            self.handle_control(header.opcode, &payload, turn)?
+        } else if header.fin {
+            let message = inbound.message.take();
+            self.drop_inbound_if_done();
+            message.map(gathered_message).transpose()?
+        } else {
+            None
+        };
+        Ok(event)
+    }
+
+    fn handle_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'static>>, Violation> {
+        match opcode {
+            Opcode::Close => {
+                let parsed = close::parse(payload)?.map(|(code, _)| code);
+                self.handle_close(parsed, turn);
+                Ok(Some(Event::Closed(parsed)))
+            }
+            Opcode::Ping if self.is_open() => {
+                // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
+                // does not read gets none while its queue is full.
+                if self.output.len() <= turn.limits.max_queue_bytes {
+                    self.push_control(Opcode::Pong, payload, turn.pool);
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// RFC 6455 §5.5.1: a close frame is answered by one with the same code, once.
+    fn handle_close(&mut self, code: Option<CloseCode>, turn: &mut Turn<'_>) {
+        if self.is_open() {
+            self.push_close(code.map(|code| (code, "")), turn.pool);
+        }
+        self.inbound = None;
+        self.state = State::Closed { deadline: turn.now + turn.limits.close_timeout };
+    }
+
+    /// RFC 6455 §7.1.7: says what was wrong and stops listening.
+    fn fail<'a>(
+        &mut self,
+        violation: Violation,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        *input = &mut [];
+        let was_open = self.is_open();
+        self.break_off(violation, turn);
+        was_open.then_some(Event::Failed(violation))
+    }
+
+    fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
+        if self.is_open() {
+            self.push_close(Some((violation.close_code(), violation.reason())), turn.pool);
+        }
+        self.inbound = None;
+        self.state = State::Draining { deadline: turn.now + turn.limits.close_timeout };
+    }
+
+    // ---- deadlines
+
+    fn keepalive_deadline(
+        &self,
+        heard: Instant,
+        pinged: Option<Instant>,
+        limits: &Limits,
+    ) -> Option<Instant> {
+        match (self.keepalive, pinged) {
+            (Keepalive::None, _) => None,
+            (Keepalive::Pings, Some(pinged)) => Some(pinged + limits.pong_timeout),
+            (Keepalive::Pings, None) if limits.ping_interval.is_zero() => None,
+            (Keepalive::Pings, None) => Some(heard + limits.ping_interval),
+        }
+    }
+
+    fn handle_open_timeout(
+        &mut self,
+        heard: Instant,
+        pinged: Option<Instant>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'static>> {
+        if let Some(inbound) = &mut self.inbound
+            && inbound.judged + turn.limits.stall_timeout <= turn.now
+        {
+            if inbound.progress < turn.limits.min_progress_bytes {
+                self.break_off(Violation::MessageStalled, turn);
+                return Some(Event::Failed(Violation::MessageStalled));
+            }
+            (inbound.judged, inbound.progress) = (turn.now, 0);
+        }
+        let due = self.keepalive_deadline(heard, pinged, turn.limits)?;
+        if due > turn.now {
+            return None;
+        }
+        if pinged.is_some() {
+            self.abort();
+            return Some(Event::Lost);
+        }
+        self.state = State::Open { heard, pinged: Some(turn.now) };
+        self.push_control(Opcode::Ping, PING_PAYLOAD, turn.pool);
+        None
+    }
+
+    // ---- output
+
+    fn push_close(&mut self, payload: Option<(CloseCode, &str)>, pool: &mut BufferPool) {
+        let mut bytes = Vec::new();
+        if let Some((code, reason)) = payload {
+            close::write(code, reason, &mut bytes);
+        }
+        self.push_control(Opcode::Close, &bytes, pool);
+    }
+
+    fn push_control(&mut self, opcode: Opcode, payload: &[u8], pool: &mut BufferPool) {
+        if self.pace.is_paced() {
+            let mut bytes = Vec::new();
+            frame::encode(opcode, payload, &mut bytes);
+            self.output.push_segment(bytes);
+        } else {
+            self.output.append(pool, |out| frame::encode(opcode, payload, out));
+        }
+    }
+
+    fn push_reshaped(&mut self, plain_frame: &[u8]) {
+        let reshaped = self.pace.reshape(plain_frame);
+        if self.pace.take_opening() {
+            // The 101 and the first frame may leave together (contract 6, table).
+            let mut pool = BufferPool::default();
+            self.output.append(&mut pool, |out| out.extend_from_slice(&reshaped));
+        } else {
+            self.output.push_segment(reshaped);
+        }
+    }
+
+    // ---- small things
+
+    fn count_control(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
+        let limit = turn.limits.max_control_frames_per_second;
+        let counted = self.control_rate.count(limit, turn.now);
+        if counted { Ok(()) } else { Err(Violation::TooManyControlFrames) }
+    }
+
+    fn count_message(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
+        let limit = turn.limits.max_messages_per_second;
+        let counted = limit == 0 || self.message_rate.count(limit, turn.now);
+        if counted { Ok(()) } else { Err(Violation::TooManyMessages) }
+    }
+
+    fn inbound_mut(&mut self, now: Instant) -> &mut Inbound {
+        self.inbound.get_or_insert_with(|| Box::new(Inbound::new(now)))
+    }
+
+    fn drop_inbound_if_done(&mut self) {
+        if self.inbound.as_ref().is_some_and(|inbound| inbound.is_done()) {
+            self.inbound = None;
+        }
+    }
+}
+
+/// Payload of the server's own pings (contract 5.2).
+pub const PING_PAYLOAD: &[u8] = br#"{"opcode":"PING"}"#;
+
+/// Splits `len` bytes off the front of `input`.
+fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
+    let all = std::mem::take(input);
+    let (front, rest) = all.split_at_mut(len.min(all.len()));
+    *input = rest;
+    front
+}
+
+fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
+    let message = if opcode == Opcode::Text {
+        Message::Text(Cow::Borrowed(utf8::check(payload).ok_or(Violation::InvalidUtf8)?))
+    } else {
+        Message::Binary(Cow::Borrowed(payload))
+    };
+    Ok(Event::Message(message))
+}
+
+fn gathered_message(message: Assembler) -> Result<Event<'static>, Violation> {
+    let (kind, bytes) = message.finish()?;
+    let message = match kind {
+        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
+        MessageKind::Text => {
+            let text = String::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8)?;
+            Message::Text(Cow::Owned(text))
+        }
+    };
+    Ok(Event::Message(message))
 }

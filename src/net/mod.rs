@@ -1,3 +1,16 @@
 //! Sockets, readiness and time: the only layer that touches the operating system's network.
+//!
+//! [`Server`] is the loop. One turn of it: wait; read each ready connection and hand its messages to
+//! the application; deliver what the application has asked for; do what is due; write.
 
-pub mod wheel;
+mod delivery;
+mod listener;
+mod reading;
+mod server;
+mod spare;
+mod table;
+mod transport;
+mod wheel;
+
+pub use self::listener::{BindError, Endpoint};
+pub use self::server::{Server, Settings, StartError};

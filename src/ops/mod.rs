@@ -1,1 +1,3 @@
-//! Signals and counters as events of the loop.
+//! Signals as events of the loop.
+
+pub mod signals;

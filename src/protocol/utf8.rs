@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUtf8;
 
-/// Whether `bytes` are valid UTF-8 as a whole.
-pub fn is_valid(bytes: &[u8]) -> bool {
-    simdutf8::basic::from_utf8(bytes).is_ok()
+/// `bytes` as text if they are valid UTF-8 as a whole.
+pub fn check(bytes: &[u8]) -> Option<&str> {
+    simdutf8::basic::from_utf8(bytes).ok()
 }
 
 /// Checks a text that arrives in pieces, and fails as soon as failure is certain.
@@ -106,7 +106,7 @@ mod tests {
             ["aé€𐍈z".as_bytes(), b"\xf0\x90\x8d\x88\xf0", b"ab\xe2\x28", b"\xed\x9f\xbf", b"\xc3"];
         for text in texts {
             let whole = std::str::from_utf8(text).is_ok();
-            assert_eq!(is_valid(text), whole);
+            assert_eq!(check(text).is_some(), whole);
             for a in 0..=text.len() {
                 for b in a..=text.len() {
                     let mut validator = Validator::default();

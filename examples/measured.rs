@@ -1,0 +1,44 @@
+//! The server that is measured beside its peers: `/echo` and `/broadcast` without the dialogue,
+//! and the built-in resources with it.
+//!
+//! Run:  cargo run --release --example measured 127.0.0.1:9002
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use websock::app::{Client, Dialogue, Handle, Resource, Standard};
+use websock::connection::Message;
+use websock::net::{Endpoint, Server, Settings};
+
+enum Raw {
+    Echo,
+    Broadcast,
+}
+
+impl Resource for Raw {
+    fn dialogue(&self) -> Dialogue {
+        Dialogue::None
+    }
+
+    fn on_data(&mut self, _: Client<'_>, message: Message<'_>, handle: &mut Handle<'_>) {
+        match self {
+            Self::Echo => handle.reply_message(&message),
+            Self::Broadcast => handle.broadcast(&message),
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).ok_or("usage: measured HOST:PORT")?;
+    let (host, port) = address.rsplit_once(':').ok_or("usage: measured HOST:PORT")?;
+    let endpoint = Endpoint { host: host.into(), port: port.parse()? };
+    rlimit::increase_nofile_limit(u64::MAX)?;
+
+    let mut server = Server::bind(Settings::default(), &[endpoint])?;
+    server.add_resource(Some("/echo"), Box::new(Raw::Echo));
+    server.add_resource(Some("/broadcast"), Box::new(Raw::Broadcast));
+    server.add_resource(Some("/"), Box::new(Standard::root()));
+    server.add_resource(Some("/web"), Box::new(Standard::new()));
+    server.add_resource(Some("/php"), Box::new(Standard::new()));
+    server.run()?;
+    Ok(())
+}

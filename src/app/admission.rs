@@ -1,0 +1,118 @@
+//! Who may come in: origin and address before the upgrade, numbers after it
+//! (contract 1.6 to 1.8, 1.11).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::clients::ClientKind;
+use crate::protocol::error::Rejection;
+
+/// What the administrator allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Most connections that are open at a time (`maxClients`).
+    pub max_clients: usize,
+    /// Most web clients of one address (`maxPerIP`); 0: only `max_clients` bounds them.
+    pub max_per_ip: usize,
+    /// Addresses from which Client-Type php may connect (`allowedIP`).
+    pub allowed_ip: Vec<IpNet>,
+    /// Origins from which web clients may come, scheme included (`allowedOrigins`); empty: any.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; `None` on a Unix socket.
+    pub ip: Option<IpAddr>,
+    /// The address of ours that it reached, where that matters for `allowedIP`.
+    pub local_ip: Option<IpAddr>,
+}
+
+/// Why somebody is turned away after the upgrade, with a packet that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    /// `maxClients` are here.
+    Everywhere,
+    /// `maxPerIP` web clients of this address are here.
+    From(IpAddr),
+}
+
+/// The policy and the numbers it is held against.
+#[derive(Debug)]
+pub struct Admission {
+    policy: Policy,
+    open_count: usize,
+    web_count_by_ip: HashMap<IpAddr, usize>,
+}
+
+impl Admission {
+    /// Nobody is here yet.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, open_count: 0, web_count_by_ip: HashMap::new() }
+    }
+
+    /// Judges origin and address, before the upgrade.
+    pub fn check_source(
+        &self,
+        kind: ClientKind,
+        origin: Option<&str>,
+        peer: Peer,
+    ) -> Result<(), Rejection> {
+        match kind {
+            ClientKind::Web if self.allows_origin(origin) => Ok(()),
+            ClientKind::Web => Err(Rejection::Origin),
+            ClientKind::Php if self.allows_scripts_of(peer) => Ok(()),
+            ClientKind::Php => Err(Rejection::Address),
+        }
+    }
+
+    /// Judges numbers, after the upgrade.
+    pub fn check_room(&self, kind: ClientKind, peer: Peer) -> Result<(), Crowded> {
+        if self.open_count >= self.policy.max_clients {
+            return Err(Crowded::Everywhere);
+        }
+        let Some(ip) = peer.ip.filter(|_| kind == ClientKind::Web) else { return Ok(()) };
+        let count = self.web_count_by_ip.get(&ip).copied().unwrap_or(0);
+        if self.policy.max_per_ip > 0 && count >= self.policy.max_per_ip {
+            return Err(Crowded::From(ip));
+        }
+        Ok(())
+    }
+
+    /// Somebody has come in.
+    pub fn enter(&mut self, kind: ClientKind, peer: Peer) {
+        self.open_count += 1;
+        if let Some(ip) = self.counted_ip(kind, peer) {
+            *self.web_count_by_ip.entry(ip).or_default() += 1;
+        }
+    }
+
+    /// Somebody who came in has left.
+    pub fn leave(&mut self, kind: ClientKind, peer: Peer) {
+        self.open_count = self.open_count.saturating_sub(1);
+        let Some(ip) = self.counted_ip(kind, peer) else { return };
+        if let Some(count) = self.web_count_by_ip.get_mut(&ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.web_count_by_ip.remove(&ip);
+            }
+        }
+    }
+
+    fn counted_ip(&self, kind: ClientKind, peer: Peer) -> Option<IpAddr> {
+        peer.ip.filter(|_| kind == ClientKind::Web && self.policy.max_per_ip > 0)
+    }
+
+    fn allows_origin(&self, origin: Option<&str>) -> bool {
+        let allowed = &self.policy.allowed_origins;
+        allowed.is_empty() || origin.is_some_and(|origin| allowed.iter().any(|a| a == origin))
+    }
+
+    fn allows_scripts_of(&self, peer: Peer) -> bool {
+        let Some(ip) = peer.ip else { return true };
+        self.policy.allowed_ip.iter().any(|net| net.contains(&ip)) || peer.local_ip == Some(ip)
+    }
+}

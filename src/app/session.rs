@@ -1,0 +1,345 @@
+//! The conversation: who may open what, `ready` on open, `next` after each message, chunks.
+
+use std::borrow::Cow;
+
+use log::info;
+
+use super::admission::{Admission, Crowded, Peer};
+use super::clients::{ClientKind, ClientUuid, Clients};
+use super::outbox::{Outbox, ResourceId};
+use super::resource::{Client, Dialogue, Handle, Resource};
+use crate::connection::{ConnId, Message};
+use crate::protocol::close::CloseCode;
+use crate::protocol::error::{Rejection, Violation};
+use crate::protocol::handshake::Upgrade;
+use crate::protocol::http::Request;
+
+/// Limits of the dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppSettings {
+    /// `maxChunks`: one more than these are kept between `bufferON` and `bufferOFF`.
+    pub max_chunks: usize,
+    /// `maxMessageSize`: most bytes of all chunks together.
+    pub max_message_bytes: usize,
+}
+
+/// All resources and all who are connected to them.
+pub struct App {
+    settings: AppSettings,
+    admission: Admission,
+    clients: Clients,
+    resources: Vec<Registered>,
+    sessions: Vec<Option<Session>>,
+    held_bytes: usize,
+}
+
+struct Registered {
+    /// `None` for the resource that serves every path that no other serves.
+    path: Option<String>,
+    dialogue: Dialogue,
+    resource: Box<dyn Resource>,
+}
+
+/// What is kept for one open connection.
+struct Session {
+    resource: ResourceId,
+    kind: ClientKind,
+    chunks: Option<Box<Chunks>>,
+}
+
+/// What was sent since `bufferON`.
+#[derive(Default)]
+struct Chunks {
+    text: String,
+    count: usize,
+}
+
+/// Somebody who is let in.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Web page or backend script.
+    pub kind: ClientKind,
+    /// Its resource; `Err`: it is turned away by a `close` packet with this error, and this code.
+    pub resource: Result<ResourceId, (String, CloseCode)>,
+    /// Header `Ident`, blanks around it trimmed.
+    pub ident: &'a str,
+    /// Behind the `?`.
+    pub query: &'a str,
+    /// Header `X-Websock-Frames: stream`: reads frames as a stream (contract 6.4).
+    pub reads_stream: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// An HTTP response.
+    Refuse(Rejection),
+    /// The 101.
+    Upgrade(Upgrade, Arrival<'a>),
+}
+
+impl App {
+    /// No resources, no clients.
+    pub fn new(settings: AppSettings, admission: Admission) -> Self {
+        Self {
+            settings,
+            admission,
+            clients: Clients::default(),
+            resources: Vec::new(),
+            sessions: Vec::new(),
+            held_bytes: 0,
+        }
+    }
+
+    /// Adds a resource on a path, compared exactly, or on all paths that no other has.
+    pub fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
+        info!("Registered resource : {}", path.unwrap_or("*"));
+        let (path, dialogue) = (path.map(str::to_owned), resource.dialogue());
+        self.resources.push(Registered { path, dialogue, resource });
+    }
+
+    /// Judges a request: upgrade, source, numbers, path, in this order.
+    pub fn decide<'a>(&self, request: &Request<'a>, peer: Peer) -> Decision<'a> {
+        let upgrade = match Upgrade::check(request) {
+            Ok(upgrade) => upgrade,
+            Err(rejection) => return Decision::Refuse(rejection),
+        };
+        let is_php = request.header("client-type").is_some_and(|t| t.eq_ignore_ascii_case("php"));
+        let kind = if is_php { ClientKind::Php } else { ClientKind::Web };
+        if let Err(rejection) = self.admission.check_source(kind, request.header("origin"), peer) {
+            return Decision::Refuse(rejection);
+        }
+        let arrival = Arrival {
+            kind,
+            resource: self.place(kind, request.path(), peer),
+            ident: request.header("ident").unwrap_or_default(),
+            query: request.query(),
+            reads_stream: request.has_token("x-websock-frames", "stream"),
+        };
+        Decision::Upgrade(upgrade, arrival)
+    }
+
+    /// The connection is open: what it gets first.
+    pub fn handle_open(
+        &mut self,
+        id: ConnId,
+        arrival: &Arrival<'_>,
+        peer: Peer,
+        outbox: &mut Outbox,
+    ) {
+        let resource = match &arrival.resource {
+            Ok(resource) => *resource,
+            Err((error, code)) => return turn_away(id, error, *code, outbox),
+        };
+        let uuid = ClientUuid::Standard(uuid::Uuid::new_v4().as_u128());
+        let ready = ready_packet(&uuid);
+        self.clients.open(id, arrival.kind, uuid, arrival.ident);
+        self.admission.enter(arrival.kind, peer);
+        let slot = id.slot as usize;
+        if self.sessions.len() <= slot {
+            self.sessions.resize_with(slot + 1, || None);
+        }
+        self.sessions[slot] = Some(Session { resource, kind: arrival.kind, chunks: None });
+        self.with_resource(id, outbox, |resource, client, handle| {
+            if handle.dialogue == Dialogue::Packets {
+                info!("Telling Client to start on  #{}", id.slot);
+                handle.reply(&ready);
+            }
+            resource.on_open(Client { query: arrival.query, ..client }, handle);
+        });
+    }
+
+    /// A complete message came.
+    pub fn handle_message(&mut self, id: ConnId, message: Message<'_>, outbox: &mut Outbox) {
+        let message = match self.dialogue(id) {
+            Some(Dialogue::None) => message,
+            Some(Dialogue::Packets) => {
+                let mut reply = |text: &str| {
+                    outbox.reply(id, crate::protocol::message::MessageKind::Text, text.as_bytes());
+                };
+                // Contract 2.2: before anything that the message causes.
+                reply(NEXT_PACKET);
+                match self.buffer(id, as_text(message)) {
+                    Buffered::Pass(message) => message,
+                    Buffered::Kept => return,
+                    Buffered::TooBig => {
+                        let reason = "more than maxChunks chunks, or over maxMessageSize";
+                        return outbox.close(id, CloseCode::MESSAGE_TOO_BIG, reason.into());
+                    }
+                }
+            }
+            None => return,
+        };
+        self.with_resource(id, outbox, |resource, client, handle| {
+            resource.on_data(client, message, handle);
+        });
+    }
+
+    /// The client broke a rule; [`handle_close`](Self::handle_close) follows.
+    pub fn handle_error(&mut self, id: ConnId, violation: Violation, outbox: &mut Outbox) {
+        self.with_resource(id, outbox, |resource, client, handle| {
+            resource.on_error(client, violation, handle);
+        });
+    }
+
+    /// A connection for which [`handle_open`](Self::handle_open) was called is no longer open.
+    pub fn handle_close(&mut self, id: ConnId, peer: Peer, outbox: &mut Outbox) {
+        self.with_resource(id, outbox, |resource, client, handle| {
+            resource.on_close(client, handle);
+        });
+        let Some(session) = self.sessions.get_mut(id.slot as usize).and_then(Option::take) else {
+            return;
+        };
+        self.held_bytes -= session.chunks.map_or(0, |chunks| chunks.text.capacity());
+        self.admission.leave(session.kind, peer);
+        self.clients.close(id);
+    }
+
+    /// Whether connections of this resource speak the dialogue.
+    pub fn speaks_dialogue(&self, resource: ResourceId) -> bool {
+        let registered = self.resources.get(usize::from(resource));
+        registered.is_some_and(|registered| registered.dialogue == Dialogue::Packets)
+    }
+
+    /// Bytes of memory that chunks hold.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Bytes of memory that one connection's chunks hold.
+    pub fn held_bytes_of(&self, id: ConnId) -> usize {
+        let session = self.sessions.get(id.slot as usize).and_then(Option::as_ref);
+        session.and_then(|s| s.chunks.as_ref()).map_or(0, |chunks| chunks.text.capacity())
+    }
+
+    /// Number of clients.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn place(
+        &self,
+        kind: ClientKind,
+        path: &str,
+        peer: Peer,
+    ) -> Result<ResourceId, (String, CloseCode)> {
+        match self.admission.check_room(kind, peer) {
+            Ok(()) => {}
+            Err(Crowded::Everywhere) => {
+                return Err(("Too many connections".into(), CloseCode::TRY_AGAIN_LATER));
+            }
+            Err(Crowded::From(ip)) => {
+                let error = format!("Too many connections from: {ip}");
+                return Err((error, CloseCode::POLICY_VIOLATION));
+            }
+        }
+        let exact = self.resources.iter().position(|r| r.path.as_deref() == Some(path));
+        let any = || self.resources.iter().position(|r| r.path.is_none());
+        match exact.or_else(any) {
+            Some(index) => Ok(index as ResourceId),
+            None => Err((format!("no resource {path}"), CloseCode::POLICY_VIOLATION)),
+        }
+    }
+
+    fn dialogue(&self, id: ConnId) -> Option<Dialogue> {
+        let session = self.sessions.get(id.slot as usize)?.as_ref()?;
+        Some(self.resources.get(usize::from(session.resource))?.dialogue)
+    }
+
+    /// Contract 4.2, 4.3.
+    fn buffer<'a>(&mut self, id: ConnId, message: Message<'a>) -> Buffered<'a> {
+        let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else {
+            return Buffered::Kept;
+        };
+        let text = match &message {
+            Message::Text(text) => text.as_ref(),
+            Message::Binary(_) => return Buffered::Pass(message),
+        };
+        match text {
+            "bufferON" => {
+                self.held_bytes -= session.chunks.take().map_or(0, |c| c.text.capacity());
+                session.chunks = Some(Box::default());
+                Buffered::Kept
+            }
+            "bufferOFF" => match session.chunks.take() {
+                Some(chunks) if chunks.count > 0 => {
+                    self.held_bytes -= chunks.text.capacity();
+                    Buffered::Pass(Message::Text(Cow::Owned(chunks.text)))
+                }
+                Some(_) | None => Buffered::Kept,
+            },
+            text => {
+                let Some(chunks) = &mut session.chunks else { return Buffered::Pass(message) };
+                let is_over = chunks.count > self.settings.max_chunks
+                    || chunks.text.len() + text.len() > self.settings.max_message_bytes;
+                if is_over {
+                    return Buffered::TooBig;
+                }
+                self.held_bytes -= chunks.text.capacity();
+                chunks.text.push_str(text);
+                chunks.count += 1;
+                self.held_bytes += chunks.text.capacity();
+                Buffered::Kept
+            }
+        }
+    }
+
+    /// Calls a resource about one of its connections; does nothing if it is not open.
+    fn with_resource(
+        &mut self,
+        id: ConnId,
+        outbox: &mut Outbox,
+        call: impl FnOnce(&mut dyn Resource, Client<'static>, &mut Handle<'_>),
+    ) {
+        let Some(Some(session)) = self.sessions.get(id.slot as usize) else { return };
+        let Some(registered) = self.resources.get_mut(usize::from(session.resource)) else {
+            return;
+        };
+        let mut handle = Handle {
+            current: id,
+            resource: session.resource,
+            dialogue: registered.dialogue,
+            clients: &mut self.clients,
+            outbox,
+        };
+        let client = Client { id, kind: session.kind, query: "" };
+        call(registered.resource.as_mut(), client, &mut handle);
+    }
+}
+
+enum Buffered<'a> {
+    Pass(Message<'a>),
+    Kept,
+    TooBig,
+}
+
+/// Answer to every complete data message (contract 2.2).
+const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
+
+/// Contract 2.1.
+fn ready_packet(uuid: &ClientUuid) -> String {
+    format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#)
+}
+
+/// Contract 1.10, 1.11: a packet, then the close frame.
+fn turn_away(id: ConnId, error: &str, code: CloseCode, outbox: &mut Outbox) {
+    let text = serde_json::Value::from(error);
+    let packet = format!(r#"{{"opcode":"close","error":{text}}}"#);
+    outbox.reply(id, crate::protocol::message::MessageKind::Text, packet.as_bytes());
+    outbox.close(id, code, error.to_owned().into());
+}
+
+/// Contract 2.7: binary messages that are UTF-8 count as text.
+fn as_text(message: Message<'_>) -> Message<'_> {
+    match message {
+        Message::Text(_) => message,
+        Message::Binary(Cow::Borrowed(bytes)) => match std::str::from_utf8(bytes) {
+            Ok(text) => Message::Text(Cow::Borrowed(text)),
+            Err(_) => message,
+        },
+        Message::Binary(Cow::Owned(bytes)) => match String::from_utf8(bytes) {
+            Ok(text) => Message::Text(Cow::Owned(text)),
+            Err(error) => Message::Binary(Cow::Owned(error.into_bytes())),
+        },
+    }
+}

@@ -1,0 +1,78 @@
+//! The built-in resource on `/`, `/web` and `/php`: packets by their opcode (contract 2.4 to 2.9).
+
+use log::{debug, info};
+
+use super::packet::{Packet, Verb};
+use super::resource::{Client, Handle, Resource};
+use crate::connection::Message;
+use crate::protocol::close::CloseCode;
+
+/// Echo, broadcast, feedback and quit.
+#[derive(Clone, Copy, Debug)]
+pub struct Standard {
+    renaming: Renaming,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renaming {
+    Allowed,
+    Ignored,
+}
+
+impl Standard {
+    /// The resource for `/web` and `/php`.
+    pub const fn new() -> Self {
+        Self { renaming: Renaming::Ignored }
+    }
+
+    /// The resource for `/`, where a client may choose its uuid (contract 2.9).
+    pub const fn root() -> Self {
+        Self { renaming: Renaming::Allowed }
+    }
+}
+
+impl Default for Standard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Resource for Standard {
+    fn on_data(&mut self, client: Client<'_>, message: Message<'_>, handle: &mut Handle<'_>) {
+        let Message::Text(text) = &message else {
+            return refuse(client, "not JSON: not UTF-8".into(), handle);
+        };
+        let packet = match Packet::parse(text) {
+            Ok(packet) => packet,
+            Err(malformed) => {
+                let reason = format!("not JSON: error at byte {}", malformed.position);
+                return refuse(client, reason, handle);
+            }
+        };
+        match packet.verb {
+            Verb::Echo => handle.reply_message(&message),
+            Verb::Broadcast => handle.broadcast(&message),
+            Verb::Feedback => {
+                if !handle.feedback(&packet.uuid, &packet.ident, text) {
+                    debug!("no receiver for feedback from #{}", client.id.slot);
+                }
+            }
+            Verb::Quit => {
+                info!("QUIT; Connection closed to socket #{}", client.id.slot);
+                handle.close(CloseCode::NORMAL, "quit");
+            }
+            Verb::Uuid if self.renaming == Renaming::Allowed => {
+                if let Err(error) = handle.rename(&packet.message) {
+                    info!("uuid of #{} not changed: {error}", client.id.slot);
+                }
+            }
+            Verb::Uuid | Verb::Unknown => {}
+        }
+    }
+}
+
+/// Contract 2.6.
+fn refuse(client: Client<'_>, reason: String, handle: &mut Handle<'_>) {
+    info!("jsonerror closing #{}", client.id.slot);
+    handle.close(CloseCode::INVALID_PAYLOAD, reason);
+}

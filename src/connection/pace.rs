@@ -1,0 +1,186 @@
+//! The shapes and gaps that deployed PHP clients need to read every frame (contract §6).
+//!
+//! They read in fixed steps and throw away what lies behind the first frame of a step, so a frame
+//! fills its step with blanks after the JSON, and the next one comes a moment later.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
+
+/// How frames to one peer are shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Frames follow each other as a stream, as RFC 6455 has it.
+    Stream,
+    /// Contract 6.1, loopback and Unix sockets: the 101 and the first frame fill 1024 bytes each,
+    /// later ones multiples of 8192, one write each.
+    Padded,
+    /// Contract 6.3, plain TCP from elsewhere: the 101 and the first frame fill 1024 bytes each,
+    /// later ones are sent as they are, one write each.
+    Spaced,
+    /// Contract 6.2, TLS: one record for each.
+    Records,
+}
+
+/// When the next frame may leave, and in which shape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    framing: Framing,
+    is_opening: bool,
+    next_write: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(framing: Framing) -> Self {
+        Self { framing, is_opening: framing != Framing::Stream, next_write: None }
+    }
+
+    /// Length that the 101 is padded to, in bytes.
+    pub(super) fn opening_len(&self) -> Option<usize> {
+        match self.framing {
+            Framing::Stream | Framing::Records => None,
+            Framing::Padded | Framing::Spaced => Some(OPENING_STEP),
+        }
+    }
+
+    /// Whether frames go through [`reshape`](Self::reshape).
+    pub(super) fn reshapes(&self) -> bool {
+        self.framing != Framing::Stream
+    }
+
+    /// Whether frames leave one by one.
+    pub(super) fn is_paced(&self) -> bool {
+        self.framing != Framing::Stream
+    }
+
+    /// Whether this is the first frame, which may leave together with the 101; true once.
+    pub(super) fn take_opening(&mut self) -> bool {
+        let joins = matches!(self.framing, Framing::Padded | Framing::Spaced);
+        std::mem::replace(&mut self.is_opening, false) && joins
+    }
+
+    /// The unmasked frame in the shape that the peer needs.
+    pub(super) fn reshape(&self, plain_frame: &[u8]) -> Vec<u8> {
+        let step = match (self.framing, self.is_opening) {
+            (Framing::Padded | Framing::Spaced, true) => OPENING_STEP,
+            (Framing::Padded, false) => STEP,
+            (Framing::Spaced, false) | (Framing::Stream | Framing::Records, _) => 1,
+        };
+        match Header::parse(plain_frame, Role::Client, Rsv1::Forbidden) {
+            Ok(Some((header, len))) if header.opcode == Opcode::Text && step > 1 => {
+                padded_frame(plain_frame.get(len..).unwrap_or_default(), step)
+            }
+            _ => plain_frame.to_vec(),
+        }
+    }
+
+    /// Whether the next frame may leave at `now`.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next_write.is_none_or(|due| due <= now)
+    }
+
+    /// When the next frame may leave; `None`: at any time.
+    pub(super) fn next_write(&self) -> Option<Instant> {
+        self.next_write
+    }
+
+    /// A frame has left as a whole.
+    pub(super) fn frame_left(&mut self, now: Instant) {
+        let gap = match self.framing {
+            Framing::Stream | Framing::Records => return,
+            Framing::Padded => LOCAL_GAP,
+            Framing::Spaced => REMOTE_GAP,
+        };
+        self.next_write = Some(now + gap);
+    }
+}
+
+/// What deployed PHP clients read for the 101 and for `ready`, in bytes (contract §6).
+const OPENING_STEP: usize = 1024;
+
+/// What they read for each later frame, in bytes (contract §6).
+const STEP: usize = 8192;
+
+/// Least time between two frames on loopback (contract 6.1).
+const LOCAL_GAP: Duration = Duration::from_micros(200);
+
+/// Least time between two frames from elsewhere (contract 6.3).
+const REMOTE_GAP: Duration = Duration::from_millis(2);
+
+/// A text frame whose total length is a multiple of `step`, filled with blanks after the text.
+fn padded_frame(text: &[u8], step: usize) -> Vec<u8> {
+    let mut total = (frame::header_len(text.len()) + text.len()).next_multiple_of(step);
+    let payload_len = loop {
+        let payload_len = payload_len_of(total);
+        if payload_len >= text.len() {
+            break payload_len;
+        }
+        total += step;
+    };
+    let mut out = Vec::with_capacity(total);
+    frame::encode_header(true, Opcode::Text, payload_len, &mut out);
+    out.extend_from_slice(text);
+    out.resize(total, b' ');
+    out
+}
+
+/// Payload of an unmasked frame of `total` bytes, for totals over 127.
+fn payload_len_of(total: usize) -> usize {
+    if total - 4 <= 0xFFFF { total - 4 } else { total - 10 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_fill_whole_steps_and_keep_their_text() {
+        for step in [OPENING_STEP, STEP] {
+            for len in (0..=300).chain(1010..1030).chain(8180..8200).chain(65_500..65_560).chain([200_000]) {
+                let text = vec![b'x'; len];
+                let padded = padded_frame(&text, step);
+                assert_eq!(padded.len() % step, 0, "{len} to {step}");
+                assert!(padded.len() < len + 10 + 2 * step);
+                let (header, start) =
+                    Header::parse(&padded, Role::Client, Rsv1::Forbidden).unwrap().unwrap();
+                assert_eq!(header.payload_len as usize, padded.len() - start);
+                assert_eq!(&padded[start..start + len], text);
+                assert!(padded[start + len..].iter().all(|byte| *byte == b' '));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_frame_fills_the_first_step_and_later_ones_the_next() {
+        let mut plain = Vec::new();
+        frame::encode(Opcode::Text, b"{}", &mut plain);
+        let mut pace = Pace::new(Framing::Padded);
+        assert_eq!(pace.opening_len(), Some(1024));
+        assert_eq!(pace.reshape(&plain).len(), 1024);
+        assert!(pace.take_opening());
+        assert!(!pace.take_opening());
+        assert_eq!(pace.reshape(&plain).len(), 8192);
+
+        let mut spaced = Pace::new(Framing::Spaced);
+        assert_eq!(spaced.reshape(&plain).len(), 1024);
+        spaced.take_opening();
+        assert_eq!(spaced.reshape(&plain), plain);
+    }
+
+    #[test]
+    fn binary_frames_are_never_padded() {
+        let mut plain = Vec::new();
+        frame::encode(Opcode::Binary, b"\0\x01", &mut plain);
+        assert_eq!(Pace::new(Framing::Padded).reshape(&plain), plain);
+    }
+
+    #[test]
+    fn a_frame_waits_for_the_gap() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Framing::Padded);
+        assert!(pace.is_due(now));
+        pace.frame_left(now);
+        assert!(!pace.is_due(now + Duration::from_micros(199)));
+        assert!(pace.is_due(now + Duration::from_micros(200)));
+    }
+}

@@ -1,0 +1,336 @@
+//! The second half of a turn: deliver, flush, let go.
+
+use std::io::{ErrorKind, IoSlice};
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Instant;
+
+use log::{debug, info, warn};
+use mio::{Interest, Token};
+
+use super::server::Core;
+use super::table::{Membership, Reading};
+use crate::app::{Audience, Command};
+use crate::connection::{ConnId, Event, Outgoing, SendError, Turn};
+use crate::protocol::close::CloseCode;
+
+impl Core {
+    // ---- deliver
+
+    /// Does what the application has asked for. Frames are queued here and leave when their
+    /// connection is flushed.
+    pub(super) fn deliver(&mut self) {
+        while !self.outbox.is_empty() {
+            let (mut commands, frames) = self.outbox.take();
+            let is_shared = frames.len() >= SHARED_BYTES
+                || commands.iter().any(|command| matches!(command, Command::Broadcast { .. }));
+            if is_shared {
+                let frames = self.share(frames);
+                commands.drain(..).for_each(|command| self.carry_out(command, &frames));
+                self.outbox.restore(commands, Vec::new());
+            } else {
+                let frames = Rc::new(frames);
+                commands.drain(..).for_each(|command| self.carry_out(command, &frames));
+                // Nobody has kept a reference to frames as small as these.
+                let frames = Rc::try_unwrap(frames).unwrap_or_default();
+                self.outbox.restore(commands, frames);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, frames: &Rc<Vec<u8>>) {
+        match command {
+            Command::Send { to, frame } => self.send(to, frames, frame),
+            Command::Broadcast { from, audience, frame } => {
+                self.broadcast(from, audience, frames, &frame);
+            }
+            Command::Close { id, code, reason } => self.close(id, code, &reason),
+        }
+    }
+
+    fn send(&mut self, to: ConnId, frames: &Rc<Vec<u8>>, frame: Range<usize>) {
+        let Some(entry) = self.table.get_mut(to) else {
+            return debug!("message to #{}, which is gone", to.slot);
+        };
+        let outgoing = if frame.len() < SHARED_BYTES {
+            Outgoing::Copied(frames.get(frame).unwrap_or_default())
+        } else {
+            Outgoing::Shared(frames, frame)
+        };
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        match entry.connection.send(&outgoing, turn) {
+            Ok(()) => self.touch(to),
+            Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
+            Err(SendError::QueueFull) => self.cut_slow_reader(to),
+        }
+    }
+
+    /// Queues one frame, encoded once, for every member of the audience but the sender.
+    fn broadcast(
+        &mut self,
+        from: ConnId,
+        audience: Audience,
+        frames: &Rc<Vec<u8>>,
+        frame: &Range<usize>,
+    ) {
+        let mut slow = Vec::new();
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        for entry in self.table.iter_mut() {
+            if !entry.membership.is_in(audience) || entry.id == from {
+                continue;
+            }
+            match entry.connection.send(&Outgoing::Shared(frames, frame.clone()), turn) {
+                Ok(()) if entry.is_touched => {}
+                Ok(()) => {
+                    entry.is_touched = true;
+                    self.touched.push(entry.id);
+                }
+                Err(SendError::NotOpen) => {}
+                Err(SendError::QueueFull) => slow.push(entry.id),
+            }
+        }
+        slow.into_iter().for_each(|id| self.cut_slow_reader(id));
+    }
+
+    /// Closes a connection whose queue has reached `maxQueue`.
+    fn cut_slow_reader(&mut self, id: ConnId) {
+        warn!("#{} does not read: closed, over maxQueue", id.slot);
+        self.close(id, CloseCode::POLICY_VIOLATION, "output over maxQueue");
+    }
+
+    fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        entry.connection.close(code, reason, turn);
+        self.ended.push(id);
+        self.touch(id);
+    }
+
+    /// Makes frames shareable, in a buffer that was used before if there is one.
+    fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
+        self.reclaim_shared();
+        self.shared_bytes += frames.capacity();
+        let frames = Rc::new(frames);
+        self.shared.push(Rc::clone(&frames));
+        frames
+    }
+
+    /// Takes back what nobody sends any more.
+    fn reclaim_shared(&mut self) {
+        let mut index = 0;
+        while index < self.shared.len() {
+            if Rc::strong_count(&self.shared[index]) > 1 {
+                index += 1;
+                continue;
+            }
+            let done = self.shared.swap_remove(index);
+            self.shared_bytes -= done.capacity();
+            self.pool.give(Rc::try_unwrap(done).unwrap_or_default());
+        }
+    }
+
+    // ---- flush
+
+    /// Notes that a connection is to be flushed at the end of the turn.
+    pub(super) fn touch(&mut self, id: ConnId) {
+        if let Some(entry) = self.table.get_mut(id)
+            && !entry.is_touched
+        {
+            entry.is_touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// Writes what may leave now, asks for WRITABLE only if some of it has to wait, and lets go of a
+    /// connection that has nothing left to do.
+    pub(super) fn flush(&mut self, slot: usize) {
+        let Some(is_blocked) = self.write(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        if entry.connection.is_said() && !entry.is_shut {
+            entry.is_shut = true;
+            entry.transport.shutdown_write();
+        }
+        if entry.connection.is_finished() {
+            return self.remove(slot);
+        }
+        if is_blocked != entry.is_blocked {
+            entry.is_blocked = is_blocked;
+            let interest =
+                if is_blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            let token = Token(slot);
+            if let Err(error) = entry.transport.reregister(&self.registry, token, interest) {
+                warn!("#{slot}: {error}");
+                entry.connection.abort();
+                return self.remove(slot);
+            }
+        }
+        if is_blocked {
+            entry.connection.settle_output(&mut self.pool);
+        } else if entry.reading == Reading::Paused {
+            entry.reading = Reading::Backlog;
+            self.backlog.push_back(entry.id);
+        }
+        self.count_memory(slot);
+        self.rearm(slot);
+    }
+
+    /// Writes; whether something is left that the socket does not take, `None` if nobody is there.
+    fn write(&mut self, slot: usize) -> Option<bool> {
+        let entry = self.table.slot_mut(slot)?;
+        loop {
+            // Frames that have to keep a distance need the time of each write.
+            let is_paced = entry.connection.next_write().is_some();
+            let now = if is_paced { Instant::now() } else { self.now };
+            let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
+            let count = entry.connection.output(&mut slices, now);
+            if count == 0 {
+                return Some(false);
+            }
+            let pieces = &slices[..count];
+            let waiting: usize = pieces.iter().map(|piece| piece.len()).sum();
+            match entry.transport.write(pieces) {
+                Ok(len) => {
+                    entry.connection.consume_output(len, now, &mut self.pool);
+                    if len < waiting {
+                        return Some(true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    debug!("#{slot}: {error}");
+                    entry.connection.abort();
+                    return Some(false);
+                }
+            }
+        }
+    }
+
+    // ---- deadlines
+
+    /// Sees to it that the wheel wakes this connection no later than it needs.
+    pub(super) fn rearm(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let deadline = entry.connection.next_deadline(&self.settings.limits);
+        let Some(next) = deadline.into_iter().chain(entry.connection.next_write()).min() else {
+            return;
+        };
+        // An entry that fires too early is put back then; that is cheaper than moving it each time.
+        if entry.armed.is_none_or(|armed| next < armed) {
+            entry.armed = Some(next);
+            self.wheel.set(slot, next);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        entry.armed = None;
+        let id = entry.id;
+        let output_len = entry.connection.output_len();
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        match entry.connection.handle_timeout(turn) {
+            Some(Event::Refused(rejection)) => self.log_refusal(id, rejection),
+            Some(Event::Failed(violation)) => {
+                info!("#{slot} broke a rule: {}", violation.reason());
+                self.app.handle_error(id, violation, &mut self.outbox);
+                self.deliver();
+                self.ended.push(id);
+            }
+            Some(Event::Lost) => {
+                info!("#{slot} did not answer in time");
+                self.ended.push(id);
+            }
+            Some(Event::Head(_) | Event::Message(_) | Event::Closed(_)) => {}
+            None if entry.connection.output_len() > output_len => self.log_ping(),
+            None => {}
+        }
+        self.touch(id);
+    }
+
+    /// One line per `pingInterval`, as the PHP server wrote it.
+    fn log_ping(&mut self) {
+        let interval = self.settings.limits.ping_interval;
+        if self.last_ping_line.is_none_or(|last| last + interval <= self.now) {
+            self.last_ping_line = Some(self.now);
+            info!("Ping Clients");
+        }
+    }
+
+    // ---- letting go
+
+    /// Tells the application that a connection is no longer open.
+    pub(super) fn end(&mut self, id: ConnId) {
+        let peer = self.peer_of(id);
+        let Some(entry) = self.table.get_mut(id) else { return };
+        if entry.connection.is_open() || entry.membership == Membership::None {
+            return;
+        }
+        entry.membership = Membership::None;
+        self.app.handle_close(id, peer, &mut self.outbox);
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let id = entry.id;
+        self.end(id);
+        let Some(entry) = self.table.remove(slot) else { return };
+        info!("Connection closed to socket #{slot}");
+        self.wheel.cancel(slot);
+        self.held_bytes -= entry.held_bytes;
+        self.pending_count -= usize::from(entry.is_pending);
+        self.deliver();
+    }
+
+    // ---- memory
+
+    fn count_memory(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
+        let held = entry.connection.held_bytes() + unread;
+        self.held_bytes = self.held_bytes - entry.held_bytes + held;
+        entry.held_bytes = held;
+    }
+
+    fn total_bytes(&self) -> usize {
+        self.held_bytes + self.shared_bytes + self.app.held_bytes()
+    }
+
+    /// Whether new connections are refused for want of memory.
+    pub(super) fn is_memory_scarce(&self) -> bool {
+        self.total_bytes() > self.settings.memory_limit_bytes / 16 * 15
+    }
+
+    /// Ends the connection that holds most if `memoryLimit` is passed; whether it has.
+    pub(super) fn relieve_memory(&mut self) -> bool {
+        if self.total_bytes() <= self.settings.memory_limit_bytes {
+            return false;
+        }
+        self.reclaim_shared();
+        if self.total_bytes() <= self.settings.memory_limit_bytes {
+            return false;
+        }
+        let app = &self.app;
+        let weight = |entry: &super::table::Entry| {
+            entry.connection.output_len().max(entry.held_bytes) + app.held_bytes_of(entry.id)
+        };
+        let Some(largest) = self.table.iter_mut().max_by_key(|entry| weight(entry)) else {
+            return false;
+        };
+        warn!("memoryLimit reached: #{} cut, which held {} bytes", largest.id.slot, weight(largest));
+        largest.connection.abort();
+        let id = largest.id;
+        self.ended.push(id);
+        self.touch(id);
+        true
+    }
+}
+
+/// Frames from this size on are shared with the receiver instead of copied, in bytes.
+const SHARED_BYTES: usize = 16 << 10;
+
+/// Most pieces of one connection's output that leave in one write.
+const PIECES_PER_WRITE: usize = 16;

@@ -1,0 +1,374 @@
+//! The first half of a turn: accept, read, receive, hand over.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::{debug, info, warn};
+use mio::Token;
+use mio::net::TcpStream;
+
+use super::server::{Accepting, Core};
+use super::table::{Entry, Membership, Reading};
+use super::transport::Transport;
+use crate::app::admission::Peer;
+use crate::app::clients::ClientKind;
+use crate::app::{Arrival, Audience, Decision};
+use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Turn};
+use crate::protocol::error::Rejection;
+use crate::protocol::handshake::Upgrade;
+use crate::protocol::http::Request;
+
+impl Core {
+    // ---- accept
+
+    /// Accepts a turn's share of what waits at one listener.
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok((stream, address)) => self.add(stream, address),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
+                // The connection was gone before it was taken; the next one may be fine.
+                Err(error) => debug!("accept: {error}"),
+            }
+        }
+        self.accepting = Accepting::Backlog;
+    }
+
+    /// Goes on accepting where a turn's share or a lack of descriptors had made it stop.
+    pub(super) fn accept_again(&mut self) {
+        let is_due = match self.accepting {
+            Accepting::Waiting => false,
+            Accepting::Backlog => true,
+            Accepting::BackedOff(until) => until <= self.now,
+        };
+        if is_due {
+            self.accepting = Accepting::Waiting;
+            (0..self.listeners.len()).for_each(|index| self.accept(index));
+        }
+    }
+
+    /// Out of descriptors: refuses some of those who wait, and tries again a little later.
+    fn back_off(&mut self, index: usize, error: &io::Error) {
+        if self.accepting == Accepting::Waiting {
+            warn!("cannot accept: {error}; raise the open-file limit (LimitNOFILE, ulimit -n)");
+        }
+        self.accepting = Accepting::BackedOff(self.now + ACCEPT_PAUSE);
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(index) else { return };
+            let mut is_empty = false;
+            self.spare.lend(|| match listener.accept() {
+                Ok((stream, _)) => refuse(stream),
+                Err(_) => is_empty = true,
+            });
+            if is_empty {
+                return;
+            }
+        }
+    }
+
+    fn add(&mut self, stream: TcpStream, address: SocketAddr) {
+        if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
+            debug!("{address} refused: maxPending or memoryLimit reached");
+            return refuse(stream);
+        }
+        let id = self.table.next_id();
+        let token = Token(id.slot as usize);
+        let registered = Transport::plain(stream).and_then(|mut transport| {
+            transport.register(&self.registry, token)?;
+            Ok(transport)
+        });
+        let transport = match registered {
+            Ok(transport) => transport,
+            Err(error) => return debug!("{address} not taken: {error}"),
+        };
+        info!("New client connecting from {address} on socket #{}", id.slot);
+        let turn =
+            &Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        self.table.insert(Entry {
+            id,
+            connection: Connection::new(turn),
+            transport,
+            address: Some(address),
+            unread: None,
+            armed: None,
+            held_bytes: 0,
+            membership: Membership::None,
+            reading: Reading::Waiting,
+            is_blocked: false,
+            is_shut: false,
+            is_pending: true,
+            is_touched: false,
+        });
+        self.pending_count += 1;
+        self.rearm(id.slot as usize);
+    }
+
+    // ---- read
+
+    /// Reads what the kernel has for a connection. `is_last`: it has said that nothing will follow.
+    pub(super) fn read(&mut self, slot: usize, is_last: bool) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.read_into(slot, &mut buffer, is_last);
+        self.buffer = buffer;
+    }
+
+    fn read_into(&mut self, slot: usize, buffer: &mut [u8], is_last: bool) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        match entry.reading {
+            // It stands in the backlog, or waits for its output to be taken.
+            Reading::Backlog | Reading::Paused => return,
+            Reading::Waiting => {}
+        }
+        match entry.transport.read(buffer) {
+            Ok(0) => self.handle_eof(slot),
+            Ok(len) => {
+                // A read that leaves room has drained the socket: the kernel tells of what comes
+                // later. Only the end, of which it has told already, must still be read.
+                let is_drained = len < buffer.len() && !is_last;
+                self.receive(slot, &mut buffer[..len]);
+                if !is_drained {
+                    self.put_on_backlog(slot);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.put_on_backlog(slot),
+            Err(error) => self.lose(slot, &error),
+        }
+    }
+
+    /// Goes on with a connection that had more to read than its share of the last turn.
+    pub(super) fn read_again(&mut self, id: ConnId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.reading = Reading::Waiting;
+        let slot = id.slot as usize;
+        match entry.unread.take() {
+            Some(mut unread) => {
+                self.receive(slot, &mut unread);
+                // The kernel has not been asked since; there may be more.
+                self.put_on_backlog(slot);
+            }
+            None => self.read(slot, true),
+        }
+    }
+
+    fn put_on_backlog(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        if entry.reading == Reading::Waiting {
+            entry.reading = Reading::Backlog;
+            self.backlog.push_back(entry.id);
+        }
+    }
+
+    fn handle_eof(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let id = entry.id;
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let event = entry.connection.handle_eof(turn);
+        if let Some(event) = event {
+            debug!("#{slot}: {event:?} without a close frame");
+        }
+        self.ended.push(id);
+        self.touch(id);
+    }
+
+    fn lose(&mut self, slot: usize, error: &io::Error) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        debug!("#{slot}: {error}");
+        entry.connection.abort();
+        let id = entry.id;
+        self.ended.push(id);
+        self.touch(id);
+    }
+
+    /// Feeds input to a connection, and its messages to the application, up to the turn's share;
+    /// what is left over waits in `unread`.
+    fn receive(&mut self, slot: usize, mut input: &mut [u8]) {
+        let mut message_budget = MESSAGES_PER_TURN;
+        loop {
+            let Some(entry) = self.table.slot_mut(slot) else { return };
+            let id = entry.id;
+            let turn =
+                &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+            let Some(event) = entry.connection.receive(&mut input, turn) else { break };
+            self.handle_connection_event(id, event);
+            message_budget -= 1;
+            let is_full = self.is_output_near_limit(slot);
+            if is_full || message_budget == 0 || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN {
+                self.set_aside(slot, input, if is_full { Reading::Paused } else { Reading::Backlog });
+                break;
+            }
+        }
+        self.deliver();
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let id = entry.id;
+        if !entry.connection.is_open() && entry.membership != Membership::None {
+            self.end(id);
+            self.deliver();
+        }
+        self.flush(slot);
+    }
+
+    fn set_aside(&mut self, slot: usize, input: &[u8], reading: Reading) {
+        let Some(entry) = self.table.slot_mut(slot) else { return };
+        if !input.is_empty() {
+            entry.unread = Some(input.into());
+        }
+        if entry.reading == Reading::Waiting && (reading == Reading::Paused || !input.is_empty()) {
+            entry.reading = reading;
+            if reading == Reading::Backlog {
+                self.backlog.push_back(entry.id);
+            }
+        }
+    }
+
+    /// A connection whose own output is near its limit is not read (back-pressure on echo loops).
+    fn is_output_near_limit(&mut self, slot: usize) -> bool {
+        let limit = self.settings.limits.max_queue_bytes / 2;
+        self.table.slot_mut(slot).is_some_and(|entry| entry.connection.output_len() > limit)
+    }
+
+    fn handle_connection_event(&mut self, id: ConnId, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                let Some(entry) = self.table.get_mut(id) else { return };
+                self.outbox.lend(entry.connection.lend_output(&mut self.pool));
+                self.app.handle_message(id, message, &mut self.outbox);
+                self.take_back_output(id);
+                if self.outbox.closes() {
+                    self.deliver();
+                }
+            }
+            Event::Head(head) => self.decide(id, &head),
+            Event::Refused(rejection) => self.log_refusal(id, rejection),
+            Event::Failed(violation) => {
+                info!("#{} broke a rule: {}", id.slot, violation.reason());
+                self.app.handle_error(id, violation, &mut self.outbox);
+            }
+            Event::Closed(code) => debug!("#{} closes: {code:?}", id.slot),
+            Event::Lost => debug!("#{} is lost", id.slot),
+        }
+    }
+
+    pub(super) fn take_back_output(&mut self, id: ConnId) {
+        if let Some(own) = self.outbox.give_back()
+            && let Some(entry) = self.table.get_mut(id)
+        {
+            entry.connection.return_output(own, &mut self.pool);
+        }
+    }
+
+    // ---- the opening handshake
+
+    /// Answers a request head.
+    fn decide(&mut self, id: ConnId, head: &[u8]) {
+        let peer = self.peer_of(id);
+        match Request::parse(head) {
+            Ok(request) => match self.app.decide(&request, peer) {
+                Decision::Refuse(rejection) => self.reject(id, rejection),
+                Decision::Upgrade(upgrade, arrival) => self.open(id, &upgrade, &arrival, peer),
+            },
+            Err(rejection) => self.reject(id, rejection),
+        }
+    }
+
+    pub(super) fn peer_of(&mut self, id: ConnId) -> Peer {
+        let Some(entry) = self.table.get_mut(id) else { return Peer { ip: None, local_ip: None } };
+        Peer {
+            ip: entry.address.map(|address| address.ip().to_canonical()),
+            local_ip: if self.listens_on_any { entry.transport.local_ip() } else { None },
+        }
+    }
+
+    fn reject(&mut self, id: ConnId, rejection: Rejection) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        entry.connection.reject(rejection, turn);
+        self.log_refusal(id, rejection);
+    }
+
+    pub(super) fn log_refusal(&mut self, id: ConnId, rejection: Rejection) {
+        info!("#{} refused: {} {}", id.slot, rejection.status(), rejection.reason());
+    }
+
+    fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {
+        let framing = self.framing_for(arrival, peer);
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let keepalive = match arrival.kind {
+            ClientKind::Web => Keepalive::Pings,
+            ClientKind::Php => Keepalive::None,
+        };
+        let turn =
+            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        entry.connection.accept(upgrade, framing, keepalive, turn);
+        match arrival.kind {
+            ClientKind::Web => info!("ClientType:websocket"),
+            ClientKind::Php => {
+                info!("ClientType:tcp");
+                entry.transport.keep_alive(TCP_KEEPALIVE);
+            }
+        }
+        if let Ok(resource) = arrival.resource {
+            entry.is_pending = false;
+            self.pending_count -= 1;
+            entry.membership = match arrival.kind {
+                ClientKind::Php => Membership::Apart,
+                ClientKind::Web => Membership::Member {
+                    resource: Audience::Resource(resource),
+                    speaks_dialogue: self.app.speaks_dialogue(resource),
+                },
+            };
+        } else {
+            info!("Connection on socket #{} turned away", id.slot);
+        }
+        self.outbox.lend(entry.connection.lend_output(&mut self.pool));
+        self.app.handle_open(id, arrival, peer, &mut self.outbox);
+        self.take_back_output(id);
+        self.deliver();
+    }
+
+    /// Contract §6: who needs which shape of frames.
+    fn framing_for(&self, arrival: &Arrival<'_>, peer: Peer) -> Framing {
+        if arrival.kind == ClientKind::Web || arrival.reads_stream || !self.settings.php_padding {
+            return Framing::Stream;
+        }
+        match peer.ip {
+            Some(ip) if !ip.is_loopback() => Framing::Spaced,
+            Some(_) | None => Framing::Padded,
+        }
+    }
+}
+
+/// Most connections that one listener accepts in one turn.
+const ACCEPTS_PER_TURN: usize = 256;
+
+/// How long accepting rests when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most messages of one connection in one turn.
+const MESSAGES_PER_TURN: usize = 512;
+
+/// Most bytes of frames to others that one connection brings about in one turn, before the next one
+/// has its say.
+const FRAMES_BYTES_PER_TURN: usize = 1 << 20;
+
+/// Silence after which the kernel asks a script's machine for a sign of life.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // EMFILE and ENFILE have no ErrorKind of their own.
+    matches!(error.raw_os_error(), Some(24 | 23))
+}
+
+/// Refuses a connection for which there is no room: 503, as far as the socket takes it at once.
+fn refuse(mut stream: TcpStream) {
+    let mut response = Vec::new();
+    Rejection::Overloaded.write_response(&mut response);
+    if let Err(error) = stream.write(&response) {
+        debug!("refusal not sent: {error}");
+    }
+}

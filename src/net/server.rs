@@ -1,0 +1,394 @@
+//! [`Server`]: the loop, and the only caller of `Instant::now`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use log::{error, info, warn};
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+
+use super::listener::{self, BindError, Endpoint};
+use super::spare::SpareDescriptor;
+use super::table::Table;
+use super::wheel::Wheel;
+use crate::app::admission::{Admission, Policy};
+use crate::app::{App, AppSettings, Outbox, Resource};
+use crate::connection::output::BufferPool;
+use crate::connection::{ConnId, Limits, Turn};
+use crate::ops::signals::{Signal, Signals};
+use crate::protocol::close::CloseCode;
+
+/// What a server needs to know. The default is that of the shipped websock.ini.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Limits of each connection.
+    pub limits: Limits,
+    /// Who may come in. An empty `allowed_ip` means loopback and the addresses listened on.
+    pub policy: Policy,
+    /// `maxChunks`.
+    pub max_chunks: usize,
+    /// Most connections that have not been upgraded yet (`maxPending`).
+    pub max_pending: usize,
+    /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
+    /// (`memoryLimit`).
+    pub memory_limit_bytes: usize,
+    /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
+    pub php_padding: bool,
+    /// Length of the kernel's queue of connections to accept (`backlog`).
+    pub backlog: u32,
+    /// Longest time from SIGTERM to the end (`shutdownTimeout`).
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            policy: Policy { max_clients: 100_000, ..Policy::default() },
+            max_chunks: 100,
+            max_pending: 2000,
+            memory_limit_bytes: 256 << 20,
+            php_padding: true,
+            backlog: 1024,
+            shutdown_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A WebSocket server: bind, add resources, run.
+pub struct Server {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    on_hangup: Box<dyn FnMut()>,
+    core: Core,
+}
+
+/// All that a turn works on.
+pub(super) struct Core {
+    pub(super) settings: Settings,
+    pub(super) registry: mio::Registry,
+    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listens_on_any: bool,
+    pub(super) spare: SpareDescriptor,
+    pub(super) accepting: Accepting,
+    pub(super) app: App,
+    pub(super) outbox: Outbox,
+    pub(super) table: Table,
+    pub(super) wheel: Wheel,
+    pub(super) pool: BufferPool,
+    /// The loop's single receive buffer.
+    pub(super) buffer: Vec<u8>,
+    /// Connections that have more to read than their share of a turn.
+    pub(super) backlog: VecDeque<ConnId>,
+    /// Connections that have something to send at the end of the turn.
+    pub(super) touched: Vec<ConnId>,
+    /// Connections that are no longer open and of which the application has not been told.
+    pub(super) ended: Vec<ConnId>,
+    /// Slots whose deadline has come.
+    pub(super) expired: Vec<usize>,
+    /// Bytes that several connections send: kept to be counted once and used again.
+    pub(super) shared: Vec<Rc<Vec<u8>>>,
+    pub(super) shared_bytes: usize,
+    pub(super) held_bytes: usize,
+    pub(super) pending_count: usize,
+    pub(super) now: Instant,
+    pub(super) stopping: Option<Instant>,
+    pub(super) last_ping_line: Option<Instant>,
+}
+
+/// Whether connections wait to be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// The kernel will tell.
+    Waiting,
+    /// There are more than a turn's share.
+    Backlog,
+    /// Descriptors have run out; tried again at this time.
+    BackedOff(Instant),
+}
+
+impl Server {
+    /// Opens the sockets. Nothing is accepted before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// An endpoint that cannot be listened on, or a system without epoll, pipes or signals.
+    pub fn bind(settings: Settings, endpoints: &[Endpoint]) -> Result<Self, StartError> {
+        let poll = Poll::new().map_err(StartError::System)?;
+        let mut listeners = Vec::new();
+        for endpoint in endpoints {
+            let bound = listener::bind(endpoint, settings.backlog).map_err(StartError::Bind)?;
+            listeners.extend(bound);
+        }
+        let registry = poll.registry().try_clone().map_err(StartError::System)?;
+        let signals = Signals::register(&registry, SIGNAL_TOKEN).map_err(StartError::System)?;
+        let core = Core::new(settings, registry, listeners).map_err(StartError::System)?;
+        let events = Events::with_capacity(EVENTS_PER_TURN);
+        Ok(Self { poll, events, signals, on_hangup: Box::new(|| {}), core })
+    }
+
+    /// Adds a resource on a path, compared exactly; `None`: on every path that no other has.
+    pub fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
+        self.core.app.add_resource(path, resource);
+    }
+
+    /// What is done at SIGHUP, as opening the log anew.
+    pub fn on_hangup(&mut self, action: impl FnMut() + 'static) {
+        self.on_hangup = Box::new(action);
+    }
+
+    /// The addresses listened on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.core.listeners.iter().filter_map(|l| l.local_addr().ok()).collect()
+    }
+
+    /// Serves until SIGTERM or SIGINT, then says goodbye to everybody (contract 5.5).
+    ///
+    /// # Errors
+    /// Only if waiting for events fails, which no peer can bring about.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.core.start_listening()?;
+        while !self.core.is_done() {
+            self.turn()?;
+        }
+        info!("Server stopped");
+        Ok(())
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) -> io::Result<()> {
+        let wait = self.core.next_wait();
+        match self.poll.poll(&mut self.events, wait) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.core.now = Instant::now();
+        for event in &self.events {
+            if event.token() == SIGNAL_TOKEN {
+                for signal in self.signals.pending() {
+                    self.core.handle_signal(signal, &mut self.on_hangup);
+                }
+            } else {
+                self.core.handle_event(event);
+            }
+        }
+        self.core.finish_turn();
+        Ok(())
+    }
+}
+
+/// Why a server cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An endpoint cannot be listened on.
+    Bind(BindError),
+    /// The system lacks something.
+    System(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::System(error) => write!(f, "the system refused to start the server: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Core {
+    fn new(
+        mut settings: Settings,
+        registry: mio::Registry,
+        listeners: Vec<TcpListener>,
+    ) -> io::Result<Self> {
+        let listened: Vec<IpAddr> = listeners
+            .iter()
+            .filter_map(|l| l.local_addr().ok())
+            .map(|address| address.ip())
+            .collect();
+        let policy = &mut settings.policy;
+        let is_default = policy.allowed_ip.is_empty();
+        if is_default {
+            let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok());
+            policy.allowed_ip = loopback.chain(listened.iter().map(|ip| (*ip).into())).collect();
+        }
+        let app_settings = AppSettings {
+            max_chunks: settings.max_chunks,
+            max_message_bytes: settings.limits.max_message_bytes,
+        };
+        let now = Instant::now();
+        Ok(Self {
+            app: App::new(app_settings, Admission::new(settings.policy.clone())),
+            settings,
+            registry,
+            listeners,
+            listens_on_any: is_default && listened.iter().any(IpAddr::is_unspecified),
+            spare: SpareDescriptor::open()?,
+            accepting: Accepting::Waiting,
+            outbox: Outbox::default(),
+            table: Table::default(),
+            wheel: Wheel::new(now),
+            pool: BufferPool::default(),
+            buffer: vec![0; READ_BUFFER_BYTES],
+            backlog: VecDeque::new(),
+            touched: Vec::new(),
+            ended: Vec::new(),
+            expired: Vec::new(),
+            shared: Vec::new(),
+            shared_bytes: 0,
+            held_bytes: 0,
+            pending_count: 0,
+            now,
+            stopping: None,
+            last_ping_line: None,
+        })
+    }
+
+    fn start_listening(&mut self) -> io::Result<()> {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            self.registry.register(listener, listener_token(index), Interest::READABLE)?;
+            if let Ok(address) = listener.local_addr() {
+                info!("Listening on ws://{address}");
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the loop may sleep; `None`: until something happens.
+    fn next_wait(&self) -> Option<Duration> {
+        if !self.backlog.is_empty() || self.accepting == Accepting::Backlog {
+            return Some(Duration::ZERO);
+        }
+        let retry = match self.accepting {
+            Accepting::BackedOff(until) => Some(until),
+            Accepting::Waiting | Accepting::Backlog => None,
+        };
+        let now = Instant::now();
+        let until = |at: Instant| at.saturating_duration_since(now);
+        let waits = [self.wheel.next_wait(now), retry.map(until), self.stopping.map(until)];
+        waits.into_iter().flatten().min()
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        match event.token() {
+            Token(token) if token >= LISTENER_TOKENS => self.accept(token - LISTENER_TOKENS),
+            Token(slot) => {
+                if event.is_writable() {
+                    self.flush(slot);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.read(slot, event.is_read_closed() || event.is_error());
+                }
+            }
+        }
+    }
+
+    /// What every turn ends with, in this order: the backlog of reads that was there when it began,
+    /// what is due, those who have gone, everybody's output, and the slots of those removed.
+    fn finish_turn(&mut self) {
+        self.accept_again();
+        for _ in 0..self.backlog.len() {
+            if let Some(id) = self.backlog.pop_front() {
+                self.read_again(id);
+            }
+        }
+        self.handle_timeouts();
+        self.settle();
+        self.table.release();
+    }
+
+    /// Tells the application who has gone and flushes everybody, until both lists stay empty.
+    fn settle(&mut self) {
+        loop {
+            if let Some(id) = self.ended.pop() {
+                self.end(id);
+                self.deliver();
+            } else if let Some(id) = self.touched.pop() {
+                if let Some(entry) = self.table.get_mut(id) {
+                    entry.is_touched = false;
+                    self.flush(id.slot as usize);
+                }
+            } else if !self.relieve_memory() {
+                return;
+            }
+        }
+    }
+
+    fn handle_timeouts(&mut self) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.expire(self.now, &mut expired);
+        for slot in expired.drain(..) {
+            self.handle_timeout(slot);
+        }
+        self.expired = expired;
+    }
+
+    fn handle_signal(&mut self, signal: Signal, on_hangup: &mut dyn FnMut()) {
+        match signal {
+            Signal::Hangup => {
+                on_hangup();
+                info!("SIGHUP: log opened anew");
+            }
+            Signal::Stop if self.stopping.is_some() => {
+                warn!("second signal: ending at once, {} connections cut", self.table.len());
+                self.stopping = Some(self.now);
+            }
+            Signal::Stop => self.begin_stop(),
+        }
+    }
+
+    /// Contract 5.5: 1001 to everybody.
+    fn begin_stop(&mut self) {
+        info!("Stopping: {} connections are told", self.table.len());
+        self.stopping = Some(self.now + self.settings.shutdown_timeout);
+        self.accepting = Accepting::Waiting;
+        for mut listener in self.listeners.drain(..) {
+            if let Err(error) = self.registry.deregister(&mut listener) {
+                error!("a listener was not deregistered: {error}");
+            }
+        }
+        for slot in 0..self.table.slot_count() {
+            let Some(entry) = self.table.slot_mut(slot) else { continue };
+            let turn = &mut Turn {
+                now: self.now,
+                limits: &self.settings.limits,
+                pool: &mut self.pool,
+            };
+            if entry.connection.is_pending() {
+                entry.connection.abort();
+            } else {
+                let reason = "the server is stopping";
+                entry.connection.close(CloseCode::GOING_AWAY, reason, turn);
+            }
+            let id = entry.id;
+            self.ended.push(id);
+            self.touch(id);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.stopping.is_some_and(|deadline| self.table.len() == 0 || deadline <= self.now)
+    }
+}
+
+/// Size of the receive buffer: what a busy connection may bring in one turn, and small enough to
+/// stay in the second-level cache while its frames are unmasked and handled.
+const READ_BUFFER_BYTES: usize = 256 << 10;
+
+const EVENTS_PER_TURN: usize = 1024;
+
+const SIGNAL_TOKEN: Token = Token(usize::MAX);
+
+/// Tokens of listeners; those of connections are their slots, which are 32 bits wide.
+const LISTENER_TOKENS: usize = 1 << 40;
+
+fn listener_token(index: usize) -> Token {
+    Token(LISTENER_TOKENS + index)
+}
