@@ -32,7 +32,7 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     }
     log::info!("Starting server...");
     // websock::net::Server is started here, with `config` and `logger`, and runs until a signal.
-    logger.flush();
+    drop(logger);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -71,7 +71,9 @@ pub(super) const KEYS: &[Key] = &[
     key("phpPadding", "on", |c, v| set(&mut c.php_padding, boolean(v))),
 
     key("maxMessageSize", "16M", |c, v| set(&mut c.limits.max_message_bytes, size(v, K..=G))),
-    key("maxFragments", "1000000", |c, v| set(&mut c.limits.max_fragments, count(v, 1..=100_000_000))),
+    key("maxFragments", "1000000", |c, v| {
+        set(&mut c.limits.max_fragments, count(v, 1..=100_000_000))
+    }),
     key("maxChunks", "100", |c, v| set(&mut c.max_chunks, count(v, 1..=1_000_000))),
     key("maxQueue", "8M", |c, v| set(&mut c.limits.max_queue_bytes, size(v, 64 * K..=G))),
     key("memoryLimit", "256M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
@@ -82,13 +84,19 @@ pub(super) const KEYS: &[Key] = &[
         set(&mut c.limits.max_messages_per_second, count(v, 0..=1_000_000))
     }),
 
-    key("handshakeTimeout", "10", |c, v| set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))),
-    key("pingInterval", "30", |c, v| set(&mut c.limits.ping_interval, duration_or_off(v, TICK..=DAY))),
+    key("handshakeTimeout", "10", |c, v| {
+        set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))
+    }),
+    key("pingInterval", "30", |c, v| {
+        set(&mut c.limits.ping_interval, duration_or_off(v, TICK..=DAY))
+    }),
     key("pongTimeout", "20", |c, v| set(&mut c.limits.pong_timeout, duration(v, TICK..=HOUR))),
     key("closeTimeout", "5", |c, v| set(&mut c.limits.close_timeout, duration(v, TICK..=HOUR))),
     key("stallTimeout", "30", |c, v| set(&mut c.limits.stall_timeout, duration(v, TICK..=HOUR))),
     key("minProgress", "1K", |c, v| set(&mut c.limits.min_progress_bytes, size(v, 1..=G))),
-    key("shutdownTimeout", "5", |c, v| set(&mut c.shutdown_timeout, duration(v, Duration::ZERO..=HOUR))),
+    key("shutdownTimeout", "5", |c, v| {
+        set(&mut c.shutdown_timeout, duration(v, Duration::ZERO..=HOUR))
+    }),
 ];
 
 /// Shortest time that a limit can be set to; below it the event loop's own turns would count.

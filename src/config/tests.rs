@@ -24,7 +24,15 @@ fn without_origins(mut config: Config) -> Config {
     config
 }
 
-const SEED_2021: &str = "\n\nadress='ws://localhost:8096'\nlogfile=D:/temp/websock.log\nconsole=false\ncertFile=''\npkFile=''\n\n";
+const SEED_2021: &str = "
+
+adress='ws://localhost:8096'
+logfile=D:/temp/websock.log
+console=false
+certFile=''
+pkFile=''
+
+";
 
 const SEED_2026: &str = "#
 # Configuration for WebSocket Server only
@@ -155,8 +163,8 @@ fn demanded_sign_in_refuses_to_start() {
 #[test]
 fn values_reach_their_fields() {
     let config = expect(
-        "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\nlogMaxSize=10M\n\
-         loglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
+        "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\n\
+         logMaxSize=10M\nloglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
          pingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
          [develop]\nmaxChunks=3",
     );

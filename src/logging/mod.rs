@@ -62,7 +62,7 @@ impl Logger {
     }
 
     /// Waits until all lines logged so far are written, for at most two seconds: at exit a hanging
-    /// disk must not hold the process.
+    /// disk must not hold the process. Dropping the logger does the same; `process::exit` does not.
     pub fn flush(&self) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
         self.workers
@@ -92,6 +92,13 @@ impl Logger {
             builder.parse_filters(filters);
         }
         Ok((Self { workers }, builder.build()))
+    }
+}
+
+/// The last lines of a process are those that tell why it ended.
+impl Drop for Logger {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

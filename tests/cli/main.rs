@@ -16,7 +16,7 @@ impl Directory {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("websock-cli-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&path).expect("a temporary directory");
         Self(path)
     }
@@ -98,7 +98,15 @@ impl Outcome {
     }
 }
 
-const SEED_2021: &str = "\n\nadress='ws://localhost:8096'\nlogfile=D:/temp/websock.log\nconsole=false\ncertFile=''\npkFile=''\n\n";
+const SEED_2021: &str = "
+
+adress='ws://localhost:8096'
+logfile=D:/temp/websock.log
+console=false
+certFile=''
+pkFile=''
+
+";
 
 const LAYOUT_2026: &str = "#
 # Configuration for WebSocket Server only
@@ -183,7 +191,8 @@ fn an_ini_named_by_i_comes_before_the_working_directory() {
 fn an_ini_beside_the_executable_is_found() {
     let (beside, working) = (Directory::with_ini("maxClients=3"), Directory::new());
     let executable = beside.join("websock");
-    fs::copy(env!("CARGO_BIN_EXE_websock"), &executable).expect("copied");
+    // Linked, as a fresh copy is "busy" if another test forks while it is written.
+    fs::hard_link(env!("CARGO_BIN_EXE_websock"), &executable).expect("linked");
     let output = Command::new(executable)
         .arg("--check")
         .current_dir(&working.0)
