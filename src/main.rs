@@ -1,4 +1,74 @@
 //! Wires options, configuration, logging and the server together.
+//!
+//! Exit codes: 0 done, 1 a wrong setting or a start that failed, 2 a wrong command line.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use websock::app::Standard;
+use websock::config::Config;
+use websock::logging::Logger;
+use websock::net::Server;
+use websock::ops;
+use websock::options::{self, Invocation, Options, USAGE};
+
+fn main() -> ExitCode {
+    match options::parse(std::env::args_os().skip(1)) {
+        Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
+        Ok(Invocation::Check(options)) => check(&options).unwrap_or_else(|code| code),
+        Ok(Invocation::Help) => say(USAGE),
+        Ok(Invocation::Version) => say(concat!("websock ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(error) => {
+            complain(format_args!("websock: {error}\nTry 'websock --help'."));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
+    let config = Config::load(options).map_err(failure)?;
+    let logger = Rc::new(Logger::start(&config.log).map_err(failure)?);
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    log::info!("Starting server...");
+    ops::raise_open_file_limit(config.admission.max_clients);
+    let mut server = Server::bind(config.server_settings(), &config.endpoints())
+        .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
+    server.add_resource(Some("/"), Box::new(Standard::root()));
+    server.add_resource(Some("/web"), Box::new(Standard::new()));
+    server.add_resource(Some("/php"), Box::new(Standard::new()));
+    let reopened = Rc::clone(&logger);
+    server.on_hangup(move || reopened.reopen());
+    server.run().map_err(failure)?;
+    logger.flush();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells what `serve` would run with; nothing is opened.
+fn check(options: &Options) -> Result<ExitCode, ExitCode> {
+    let config = Config::load(options).map_err(failure)?;
+    for warning in &config.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    Ok(say(&config.report().map_err(failure)?))
+}
+
+/// Unlike `print!`, survives a reader that has gone.
+fn say(text: &str) -> ExitCode {
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Unlike `eprintln!`, survives a reader that has gone.
+fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+fn failure(error: impl Display) -> ExitCode {
+    complain(error);
+    ExitCode::FAILURE
+}

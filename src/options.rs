@@ -1,1 +1,314 @@
-//! (in work)
+//! The command line → [`Invocation`]: what to do, and the options as they were typed.
+//!
+//! The spelling is the PHP server's: names with one dash or two, values behind a blank or `=`.
+//! Values are not looked at here; [`crate::config`] checks them together with those of
+//! websock.ini. Refuses to know: files, the environment, what a key means.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What the command line asks for. Words without a dash are refused, so that they can become
+/// subcommands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// Serve until a signal comes.
+    Serve(Options),
+    /// Read everything, print what is in force or what is wrong, end (`--check`).
+    Check(Options),
+    /// Print [`USAGE`] (`--help`).
+    Help,
+    /// Print name and version (`--version`).
+    Version,
+}
+
+/// The options, as typed. Where one is given more than once, the last one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `-i FILE`: the only ini file that is looked for.
+    pub ini: Option<PathBuf>,
+    /// `-adress LIST` (or `-address`): over the ini's `adress`.
+    pub adress: Option<String>,
+    /// `-logfile FILE`: over the ini's `logfile`.
+    pub logfile: Option<String>,
+    /// `-console [VALUE]`: over the ini's `console`; without a value it is `true`.
+    pub console: Option<String>,
+}
+
+/// Why a command line cannot be understood; one sentence for the person who typed it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads the arguments behind the program's name.
+///
+/// An argument that is not UTF-8, an unknown option, an option without its value, a value for an
+/// option that takes none and any word that is not an option are errors. `--help` comes before
+/// `--version` comes before `--check`.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let arguments = arguments
+        .into_iter()
+        .map(OsString::into_string)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|bad| UsageError(format!("not UTF-8: {}", bad.to_string_lossy())))?;
+    let matches = known_options()
+        .parse(normalise(&arguments))
+        .map_err(|fail| UsageError(fail.to_string()))?;
+    if let Some(word) = matches.free.first() {
+        return Err(UsageError(format!("Unexpected argument: '{word}'")));
+    }
+    let last = |name: &str| matches.opt_strs(name).pop();
+    let options = Options {
+        ini: last("i").map(PathBuf::from),
+        adress: last("adress"),
+        logfile: last("logfile"),
+        console: last("console"),
+    };
+    Ok(if matches.opt_present("help") {
+        Invocation::Help
+    } else if matches.opt_present("version") {
+        Invocation::Version
+    } else if matches.opt_present("check") {
+        Invocation::Check(options)
+    } else {
+        Invocation::Serve(options)
+    })
+}
+
+/// `optmulti` throughout: PHP lets the last one win where getopts would refuse the second.
+fn known_options() -> getopts::Options {
+    let mut known = getopts::Options::new();
+    known
+        .optmulti("i", "ini", "", "FILE")
+        .optmulti("", "adress", "", "LIST")
+        .optmulti("", "logfile", "", "FILE")
+        .optmulti("", "console", "", "VALUE")
+        .optflagmulti("", "check", "")
+        .optflagmulti("h", "help", "")
+        .optflagmulti("V", "version", "");
+    known
+}
+
+/// Rewrites every option as `--name` or `--name=value`, the one spelling for which getopts and the
+/// PHP server agree: getopts takes `-adress` for a bundle of seven short options, and gives an
+/// option that wants a value the next argument even if that is an option itself.
+fn normalise(arguments: &[String]) -> Vec<String> {
+    let mut normal = Vec::with_capacity(arguments.len());
+    let mut rest = arguments.iter().peekable();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            normal.push(argument.clone());
+            normal.extend(rest.cloned());
+            break;
+        }
+        let Some(typed) = argument
+            .strip_prefix("--")
+            .or_else(|| argument.strip_prefix('-'))
+        else {
+            normal.push(argument.clone());
+            continue;
+        };
+        let (name, value) = match typed.split_once('=') {
+            Some((name, value)) => (full_name(name), Some(value.to_owned())),
+            None => (full_name(typed), None),
+        };
+        let takes_value = matches!(name, "ini" | "adress" | "logfile" | "console");
+        let value = match value {
+            None if takes_value => rest.next_if(|next| !next.starts_with('-')).cloned(),
+            given => given,
+        };
+        normal.push(match value {
+            Some(value) => format!("--{name}={value}"),
+            None if name == "console" => "--console=true".to_owned(),
+            None if takes_value => {
+                // Last, so that getopts finds no value behind it and says so.
+                normal.push(format!("--{name}"));
+                return normal;
+            }
+            None => format!("--{name}"),
+        });
+    }
+    normal
+}
+
+/// The name that getopts knows for what was typed behind the dashes.
+fn full_name(typed: &str) -> &str {
+    match typed {
+        "i" => "ini",
+        "address" => "adress",
+        "h" => "help",
+        "V" => "version",
+        other => other,
+    }
+}
+
+/// The text of `--help`.
+pub const USAGE: &str = "\
+websock: push messages into browsers from PHP and any other backend
+
+usage: websock [OPTIONS]
+
+  -i FILE            read this ini file; without it the first one found of
+                     ./websock.ini, websock.ini beside the executable,
+                     /etc/websock/websock.ini
+  -adress LIST       addresses to listen on, over the ini's adress
+                     (-address as well), e.g. ws://localhost:8096
+  -logfile FILE      file to log to, over the ini's logfile
+  -console [VALUE]   log to the console, over the ini's console;
+                     false, off, no or 0 switch it off
+  --check            read everything, say what is wrong or what is in force, end
+  -h, --help         this text
+  -V, --version      name and version
+
+One dash or two; a value follows after a blank or '='. A value that begins with
+a dash needs the '='.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(line: &str) -> Result<Invocation, UsageError> {
+        parse(
+            line.split(' ')
+                .filter(|word| !word.is_empty())
+                .map(OsString::from),
+        )
+    }
+
+    fn options(ini: &str, adress: &str, logfile: &str, console: &str) -> Options {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Options {
+            ini: some(ini).map(PathBuf::from),
+            adress: some(adress),
+            logfile: some(logfile),
+            console: some(console),
+        }
+    }
+
+    #[test]
+    fn options_are_taken_as_typed() {
+        let table = [
+            ("nothing", "", options("", "", "", "")),
+            ("ini file", "-i a.ini", options("a.ini", "", "", "")),
+            ("two dashes", "--i a.ini", options("a.ini", "", "", "")),
+            ("equals sign", "-i=a.ini", options("a.ini", "", "", "")),
+            ("long name", "--ini a.ini", options("a.ini", "", "", "")),
+            (
+                "php spelling",
+                "-adress ws://h:1",
+                options("", "ws://h:1", "", ""),
+            ),
+            (
+                "english spelling",
+                "--address=ws://h:1",
+                options("", "ws://h:1", "", ""),
+            ),
+            (
+                "value with equals sign",
+                "-adress=a=b",
+                options("", "a=b", "", ""),
+            ),
+            (
+                "last one wins",
+                "-adress a -address b",
+                options("", "b", "", ""),
+            ),
+            ("logfile", "-logfile /tmp/x", options("", "", "/tmp/x", "")),
+            ("bare console", "-console", options("", "", "", "true")),
+            (
+                "console with equals sign",
+                "-console=false",
+                options("", "", "", "false"),
+            ),
+            (
+                "console with blank",
+                "--console off",
+                options("", "", "", "off"),
+            ),
+            (
+                "console keeps its hands off",
+                "-console -i a",
+                options("a", "", "", "true"),
+            ),
+            (
+                "console before two dashes",
+                "-console --i=a",
+                options("a", "", "", "true"),
+            ),
+            (
+                "all",
+                "-i a -adress b -logfile c -console 0",
+                options("a", "b", "c", "0"),
+            ),
+        ];
+        for (name, line, expected) in table {
+            assert_eq!(parse_words(line), Ok(Invocation::Serve(expected)), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_switches_the_log_file_off() {
+        let Ok(Invocation::Serve(options)) = parse_words("-logfile= -console=") else {
+            panic!("not understood");
+        };
+        assert_eq!(options.logfile.as_deref(), Some(""));
+        assert_eq!(options.console.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn other_things_can_be_asked_for() {
+        let table = [
+            ("-h", Invocation::Help),
+            ("--help", Invocation::Help),
+            ("-help", Invocation::Help),
+            ("-V", Invocation::Version),
+            ("--version", Invocation::Version),
+            ("--check", Invocation::Check(Options::default())),
+            ("-check -i a", Invocation::Check(options("a", "", "", ""))),
+            ("--check --help", Invocation::Help),
+        ];
+        for (line, expected) in table {
+            assert_eq!(parse_words(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let table = [
+            ("-bogus", "Unrecognized option: 'bogus'"),
+            ("--bogus=1", "Unrecognized option: 'bogus'"),
+            ("-x", "Unrecognized option: 'x'"),
+            ("-iFILE", "Unrecognized option: 'iFILE'"),
+            ("-adress", "Argument to option 'adress' missing"),
+            ("-i -console", "Argument to option 'ini' missing"),
+            ("-logfile --check", "Argument to option 'logfile' missing"),
+            ("--check=yes", "Option 'check' does not take an argument"),
+            ("send", "Unexpected argument: 'send'"),
+            ("-i a b", "Unexpected argument: 'b'"),
+            ("-- -i", "Unexpected argument: '-i'"),
+            ("-console off on", "Unexpected argument: 'on'"),
+        ];
+        for (line, expected) in table {
+            assert_eq!(
+                parse_words(line),
+                Err(UsageError(expected.to_owned())),
+                "{line}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_argument_that_is_not_utf8_is_refused() {
+        use std::os::unix::ffi::OsStringExt as _;
+        assert!(parse([OsString::from_vec(b"-i=\xff".to_vec())]).is_err());
+    }
+}

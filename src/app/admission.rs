@@ -108,7 +108,9 @@ impl Admission {
 
     fn allows_origin(&self, origin: Option<&str>) -> bool {
         let allowed = &self.policy.allowed_origins;
-        allowed.is_empty() || origin.is_some_and(|origin| allowed.iter().any(|a| a == origin))
+        // Scheme and host have no case (RFC 6454 §4); the configured ones are lower case.
+        let is_allowed = |origin: &str| allowed.iter().any(|a| a.eq_ignore_ascii_case(origin));
+        allowed.is_empty() || origin.is_some_and(is_allowed)
     }
 
     fn allows_scripts_of(&self, peer: Peer) -> bool {

@@ -1,3 +1,16 @@
-//! Signals as events of the loop.
+//! What the operating system has to do with: signals, limits.
 
 pub mod signals;
+
+use log::{info, warn};
+
+/// Raises the soft limit of open files to the hard one, and says so if `max_clients` does not fit.
+pub fn raise_open_file_limit(max_clients: usize) {
+    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) if limit < max_clients as u64 => {
+            info!("Open files: {limit}, which bounds the connections below maxClients={max_clients}");
+        }
+        Ok(_) => {}
+        Err(error) => warn!("the open-file limit stays as it is: {error}"),
+    }
+}

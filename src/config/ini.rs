@@ -1,0 +1,282 @@
+//! The text of an ini file → its entries, each with its line number.
+//!
+//! rust-ini tells sections, keys and values apart. Three things it does differently from PHP's
+//! `parse_ini_file`, and these are done here:
+//!
+//! - Lines: its result has no line numbers, which every message needs, so it is given one line at
+//!   a time. That also keeps a backslash at the end of a Windows path from joining two lines.
+//! - Comments: it cannot do `key=value ; comment` by itself, and with its `inline-comment` feature
+//!   it still takes the comment in `key= ; comment` for the value. They are cut off beforehand.
+//! - Quotes: it lets a backslash swallow the closing quote, as in `'D:\logs\'`. They are taken off
+//!   afterwards.
+
+use ini::{Ini, ParseOption};
+
+/// One `key=value` line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// As written, blanks trimmed; empty before the first section.
+    pub(super) section: String,
+    /// As written, blanks trimmed.
+    pub(super) key: String,
+    /// Without comment, outer blanks and outer quotes; `${NAME}` not yet replaced.
+    pub(super) value: String,
+}
+
+/// A line that is neither section, `key=value`, comment nor blank.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadLine {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// The line, without its comment.
+    pub(super) text: String,
+    /// What is wrong with it.
+    pub(super) reason: &'static str,
+}
+
+/// Reads all of `text`, bad lines or not; a byte order mark and CRLF line ends are no part of it.
+pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<BadLine>) {
+    let mut entries = Vec::new();
+    let mut bad_lines = Vec::new();
+    let mut section = String::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (line, written) in (1..).zip(text.lines()) {
+        let written = without_comment(written).trim();
+        match read_line(written) {
+            Ok(Line::Blank) => {}
+            Ok(Line::Section(name)) => section = name,
+            Ok(Line::Entry(key, value)) => entries.push(Entry {
+                line,
+                section: section.clone(),
+                key,
+                value,
+            }),
+            Err(reason) => bad_lines.push(BadLine {
+                line,
+                text: written.to_owned(),
+                reason,
+            }),
+        }
+    }
+    (entries, bad_lines)
+}
+
+/// Replaces each `${NAME}` in `value` by what `variable` knows for NAME.
+///
+/// `${NAME:-text}` gives `text` for a NAME that is not set, as in PHP 8.3. Otherwise it becomes
+/// empty, as PHP does it, and its name is the second part of the result. A `${` without its `}`
+/// stays.
+pub(super) fn expand(
+    value: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> (String, Option<String>) {
+    let mut expanded = String::with_capacity(value.len());
+    let mut unset = None;
+    let mut rest = value;
+    while let Some((before, behind)) = rest.split_once("${") {
+        let Some((inside, after)) = behind.split_once('}') else {
+            break;
+        };
+        let (name, fallback) = match inside.split_once(":-") {
+            Some((name, fallback)) => (name, Some(fallback)),
+            None => (inside, None),
+        };
+        expanded.push_str(before);
+        match (variable(name), fallback) {
+            (Some(text), _) => expanded.push_str(&text),
+            (None, Some(text)) => expanded.push_str(text),
+            (None, None) => unset = Some(name.to_owned()),
+        }
+        rest = after;
+    }
+    expanded.push_str(rest);
+    (expanded, unset)
+}
+
+enum Line {
+    Blank,
+    Section(String),
+    Entry(String, String),
+}
+
+/// `written` holds neither comment nor outer blanks.
+fn read_line(written: &str) -> Result<Line, &'static str> {
+    if written.is_empty() {
+        return Ok(Line::Blank);
+    }
+    let options = ParseOption {
+        enabled_quote: false,
+        enabled_escape: false,
+        ..ParseOption::default()
+    };
+    let expected = "a line is [section], key=value or a comment behind ; or #";
+    let ini = Ini::load_from_str_opt(written, options).map_err(|_| expected)?;
+    let general = ini.general_section().iter().next();
+    let named = ini.sections().flatten().next();
+    match (general, named) {
+        (Some((key, value)), None) => Ok(Line::Entry(key.to_owned(), unquoted(value)?.to_owned())),
+        (None, Some(name)) if written.ends_with(']') => Ok(Line::Section(name.to_owned())),
+        _ => Err(expected),
+    }
+}
+
+/// Takes the quotes off a value that begins with one.
+fn unquoted(value: &str) -> Result<&str, &'static str> {
+    let Some(quote) = value
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '\'' | '"'))
+    else {
+        return Ok(value);
+    };
+    value[1..]
+        .strip_suffix(quote)
+        .ok_or("a value that begins with a quote ends with the same quote")
+}
+
+/// Cuts a comment off: `;` outside quotes, as PHP does it, and `#` if a blank or nothing is before
+/// it. Only a quote that begins a value is one (`path=/home/o'brien ; mine` has a comment).
+fn without_comment(line: &str) -> &str {
+    enum Place {
+        Key,
+        ValueStart,
+        Quoted(char),
+        Value,
+    }
+    let mut place = Place::Key;
+    let mut before = ' ';
+    for (index, c) in line.char_indices() {
+        let begins_comment = c == ';' || c == '#' && (before.is_whitespace() || before == '=');
+        place = match place {
+            Place::Quoted(quote) if c == quote => Place::Value,
+            Place::Quoted(quote) => Place::Quoted(quote),
+            Place::Key | Place::ValueStart | Place::Value if begins_comment => {
+                return &line[..index];
+            }
+            Place::Key if c == '=' => Place::ValueStart,
+            Place::Key => Place::Key,
+            Place::ValueStart if c.is_whitespace() => Place::ValueStart,
+            Place::ValueStart if matches!(c, '\'' | '"') => Place::Quoted(c),
+            Place::ValueStart | Place::Value => Place::Value,
+        };
+        before = c;
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries as `line section key value`, then bad lines, joined by `|`.
+    fn summary(text: &str) -> String {
+        let (entries, bad_lines) = read(text);
+        let entries = entries
+            .iter()
+            .map(|e| format!("{} {} {} {}", e.line, e.section, e.key, e.value));
+        let bad_lines = bad_lines
+            .iter()
+            .map(|bad| format!("bad {} {}", bad.line, bad.text));
+        entries.chain(bad_lines).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn lines_are_read_as_php_reads_them() {
+        let table = [
+            ("nothing", "", ""),
+            ("plain", "a=b", "1  a b"),
+            ("blanks around", "  a = b  ", "1  a b"),
+            ("no value", "a=\nb =", "1  a |2  b "),
+            ("single quotes", "a='b c'", "1  a b c"),
+            ("double quotes", "a = \"b c\"", "1  a b c"),
+            ("quotes keep blanks", "a=' b '", "1  a  b "),
+            ("empty quotes", "a=''", "1  a "),
+            ("quote inside", "a=o'brien", "1  a o'brien"),
+            ("other quote inside", "a=\"it's\"", "1  a it's"),
+            (
+                "backslashes",
+                r"a=D:\new\temp\x.log",
+                r"1  a D:\new\temp\x.log",
+            ),
+            (
+                "backslash at the end",
+                "a=D:\\logs\\\nb=1",
+                r"1  a D:\logs\|2  b 1",
+            ),
+            (
+                "backslash before the quote",
+                "a='D:\\logs\\'\nb=1",
+                r"1  a D:\logs\|2  b 1",
+            ),
+            ("equals sign in value", "a=b=c", "1  a b=c"),
+            ("colon in value", "a=ws://h:1", "1  a ws://h:1"),
+            ("comment lines", "; x='y\n# x=y\n  ; z\na=b", "4  a b"),
+            ("inline semicolon", "a=b ; c=d", "1  a b"),
+            ("inline hash", "a=b # c", "1  a b"),
+            ("semicolon without blank", "a=b;c", "1  a b"),
+            ("hash without blank", "a=b#c", "1  a b#c"),
+            (
+                "comment instead of a value",
+                "a= ; none\nb=#x",
+                "1  a |2  b ",
+            ),
+            ("comment behind quotes", "a='b;c' ; d 'e'", "1  a b;c"),
+            (
+                "comment behind an apostrophe",
+                "a=o'brien ; 'x'",
+                "1  a o'brien",
+            ),
+            ("comment behind a section", "[s] ; a=b\nc=d", "2 s c d"),
+            (
+                "section",
+                "a=1\n[s]\nb=2\n [ t ] \nc=3",
+                "1  a 1|3 s b 2|5 t c 3",
+            ),
+            ("byte order mark", "\u{feff}a=b", "1  a b"),
+            (
+                "byte order mark before a section",
+                "\u{feff}[s]\r\na=b\r\n",
+                "2 s a b",
+            ),
+            ("CRLF", "a=b\r\n\r\nc='d'\r\n", "1  a b|3  c d"),
+            ("not ASCII", "a=größe ; schön", "1  a größe"),
+            ("no equals sign", "a=1\nhello", "1  a 1|bad 2 hello"),
+            ("no key", "=1", "bad 1 =1"),
+            ("unfinished section", "[s\na=1", "2  a 1|bad 1 [s"),
+            ("text behind a section", "[s] a=1", "bad 1 [s] a=1"),
+            ("unfinished quote", "a='b\nc=d", "2  c d|bad 1 a='b"),
+            ("text behind a quote", "a='b' c", "bad 1 a='b' c"),
+            ("lone quote", "a='", "bad 1 a='"),
+            ("all bad lines", "x\na=1\ny", "2  a 1|bad 1 x|bad 3 y"),
+        ];
+        for (name, text, expected) in table {
+            assert_eq!(summary(text), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_are_replaced() {
+        let variable = |name: &str| (name == "DIR").then(|| "/var/log".to_owned());
+        let table = [
+            ("plain", "plain", None),
+            ("${DIR}", "/var/log", None),
+            ("${DIR}/a/${DIR}", "/var/log/a//var/log", None),
+            ("${NONE}", "", Some("NONE")),
+            ("a${NONE}b", "ab", Some("NONE")),
+            ("${NONE:-/tmp}/x", "/tmp/x", None),
+            ("${DIR:-/tmp}/x", "/var/log/x", None),
+            ("${DIR", "${DIR", None),
+            ("$DIR {}", "$DIR {}", None),
+        ];
+        for (value, expected, unset) in table {
+            let (expanded, missing) = expand(value, &variable);
+            assert_eq!(
+                (expanded.as_str(), missing.as_deref()),
+                (expected, unset),
+                "{value}"
+            );
+        }
+    }
+}

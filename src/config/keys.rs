@@ -1,0 +1,162 @@
+//! The table of keys: name, default, and how a value gets into [`Config`].
+//!
+//! A new key is one line here, its field, its comment in websock.ini (which gives unit, range and
+//! reason of every key) and nothing else.
+
+use std::time::Duration;
+
+use super::Config;
+use super::listen::listeners;
+use super::value::{
+    G, K, M, Wanted, boolean, count, duration, duration_or_off, level, networks, origins, path,
+    size, size_or_off,
+};
+
+/// One key of websock.ini.
+pub(super) struct Key {
+    /// As written in messages and in websock.ini; read without regard to case.
+    pub(super) name: &'static str,
+    /// What holds without the key, in the words of websock.ini.
+    pub(super) default: &'static str,
+    /// Puts a value where it belongs, or says what would be right.
+    pub(super) apply: fn(&mut Config, &str) -> Result<(), Wanted>,
+}
+
+/// The key that is called `name`, whatever its case; `address` is `adress`.
+pub(super) fn position(name: &str) -> Option<usize> {
+    let name = if name.eq_ignore_ascii_case("address") {
+        "adress"
+    } else {
+        name
+    };
+    KEYS.iter()
+        .position(|key| key.name.eq_ignore_ascii_case(name))
+}
+
+/// The key whose name looks most like `name`, if one does.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    KEYS.iter()
+        .map(|key| {
+            (
+                strsim::jaro_winkler(&key.name.to_ascii_lowercase(), &name),
+                key.name,
+            )
+        })
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
+/// In the order of websock.ini.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("adress", "ws://localhost:8096", |c, v| set(&mut c.listen, listeners(v))),
+    key("backlog", "1024", |c, v| set(&mut c.backlog, count(v, 1..=65_535))),
+    key("certFile", "", |c, v| set(&mut c.cert_file, path(v))),
+    key("pkFile", "", |c, v| set(&mut c.key_file, path(v))),
+
+    key("logfile", "", |c, v| set(&mut c.log.file, path(v))),
+    key("console", "true", |c, v| set(&mut c.log.console, boolean(v))),
+    key("loglevel", "info", |c, v| set(&mut c.log.level, level(v))),
+    key("logMaxSize", "0", |c, v| set(&mut c.log.max_bytes, size_or_off(v, 4 * K..=1024 * G))),
+    key("logKeep", "5", |c, v| set(&mut c.log.keep, count(v, 1..=1_000))),
+
+    key("maxClients", "100000", |c, v| set(&mut c.admission.max_clients, count(v, 1..=10_000_000))),
+    key("maxPerIP", "0", |c, v| set(&mut c.admission.max_per_ip, count(v, 0..=10_000_000))),
+    key("maxPending", "2000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
+    key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
+    key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
+
+    key("phpPadding", "on", |c, v| set(&mut c.php_padding, boolean(v))),
+
+    key("maxMessageSize", "16M", |c, v| set(&mut c.limits.max_message_bytes, size(v, K..=G))),
+    key("maxFragments", "1000000", |c, v| {
+        set(&mut c.limits.max_fragments, count(v, 1..=100_000_000))
+    }),
+    key("maxChunks", "100", |c, v| set(&mut c.max_chunks, count(v, 1..=1_000_000))),
+    key("maxQueue", "8M", |c, v| set(&mut c.limits.max_queue_bytes, size(v, 64 * K..=G))),
+    key("memoryLimit", "256M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
+    key("maxControlFrames", "1000", |c, v| {
+        set(&mut c.limits.max_control_frames_per_second, count(v, 1..=1_000_000))
+    }),
+    key("maxMessages", "0", |c, v| {
+        set(&mut c.limits.max_messages_per_second, count(v, 0..=1_000_000))
+    }),
+
+    key("handshakeTimeout", "10", |c, v| {
+        set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))
+    }),
+    key("pingInterval", "30", |c, v| {
+        set(&mut c.limits.ping_interval, duration_or_off(v, TICK..=DAY))
+    }),
+    key("pongTimeout", "20", |c, v| set(&mut c.limits.pong_timeout, duration(v, TICK..=HOUR))),
+    key("closeTimeout", "5", |c, v| set(&mut c.limits.close_timeout, duration(v, TICK..=HOUR))),
+    key("stallTimeout", "30", |c, v| set(&mut c.limits.stall_timeout, duration(v, TICK..=HOUR))),
+    key("minProgress", "1K", |c, v| set(&mut c.limits.min_progress_bytes, size(v, 1..=G))),
+    key("shutdownTimeout", "5", |c, v| {
+        set(&mut c.shutdown_timeout, duration(v, Duration::ZERO..=HOUR))
+    }),
+];
+
+/// Shortest time that a limit can be set to; below it the event loop's own turns would count.
+const TICK: Duration = Duration::from_millis(10);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    apply: fn(&mut Config, &str) -> Result<(), Wanted>,
+) -> Key {
+    Key {
+        name,
+        default,
+        apply,
+    }
+}
+
+fn set<T>(field: &mut T, value: Result<T, Wanted>) -> Result<(), Wanted> {
+    *field = value?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_without_regard_to_case() {
+        let name = |text: &str| position(text).map(|index| KEYS[index].name);
+        assert_eq!(name("adress"), Some("adress"));
+        assert_eq!(name("Address"), Some("adress"));
+        assert_eq!(name("MAXPERIP"), Some("maxPerIP"));
+        assert_eq!(name("maxPerIPs"), None);
+        assert_eq!(name(""), None);
+    }
+
+    #[test]
+    fn a_typing_error_finds_its_key() {
+        let table = [
+            ("adresss", Some("adress")),
+            ("adres", Some("adress")),
+            ("maxclient", Some("maxClients")),
+            ("max_per_ip", Some("maxPerIP")),
+            ("loglevl", Some("loglevel")),
+            ("pingIntervall", Some("pingInterval")),
+            ("allowedOrigin", Some("allowedOrigins")),
+            ("xyzzy", None),
+            ("", None),
+        ];
+        for (typed, expected) in table {
+            assert_eq!(nearest(typed), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_there_twice() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert_eq!(position(key.name), Some(index), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What is told about a configuration: where each value comes from, what is wrong with it, and
+//! what `--check` prints.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use crate::logging::escape;
+
+/// Where a value comes from. Ordered as problems are told: by line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A line of an ini file, counted from 1.
+    Ini {
+        /// The file, as it was named.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// An ini file as a whole.
+    File(PathBuf),
+    /// Typed.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Ini { file, line } => write!(f, "{}, line {line}", file.display()),
+            Self::File(file) => write!(f, "{}", file.display()),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// One key and its value as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key's name, as websock.ini has it.
+    pub key: &'static str,
+    /// Without comment and quotes, `${NAME}` replaced.
+    pub value: String,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+/// One thing that is wrong, in one line: where, key, value, what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where the value comes from.
+    pub origin: Origin,
+    /// Empty for a line that has no key, and for a file.
+    pub key: String,
+    /// As written.
+    pub value: String,
+    /// What would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, reason) = (escape(&self.value), escape(&self.reason));
+        match (&self.origin, self.key.as_str()) {
+            (origin @ Origin::File(_), _) => write!(f, "{origin}: {reason}"),
+            (origin, "") => write!(f, "{origin}: {value}: {reason}"),
+            (Origin::CommandLine, key) => write!(f, "command line: -{key}={value}: {reason}"),
+            (origin, key) => write!(f, "{origin}: {}={value}: {reason}", escape(key)),
+        }
+    }
+}
+
+/// Everything that is wrong; never empty. Displayed as one line each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Errors {
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Errors {
+    /// `warnings` are what turned up beside `problems`, and may explain them.
+    pub(super) fn new(problems: Vec<Problem>, warnings: Vec<String>) -> Self {
+        debug_assert!(!problems.is_empty(), "errors without an error");
+        Self { problems, warnings }
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let warnings = self
+            .warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}"));
+        let errors = self
+            .problems
+            .iter()
+            .map(|problem| format!("error: {problem}"));
+        f.write_str(&warnings.chain(errors).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for Errors {}
+
+impl Config {
+    /// What is in force, for `--check`: an ini file that would give the same, with the origin of
+    /// each value and the socket addresses as comments. An unknown host is an error.
+    pub fn report(&self) -> Result<String, Errors> {
+        let mut text = String::new();
+        for Setting { key, value, origin } in &self.settings {
+            let quote = if value.contains('"') { '\'' } else { '"' };
+            let quote = if value.contains(QUOTED) {
+                String::from(quote)
+            } else {
+                String::new()
+            };
+            let _ = writeln!(text, "{key}={quote}{}{quote} ; {origin}", escape(value));
+        }
+        for listen in &self.listen {
+            let addresses = listen
+                .resolve()
+                .map_err(|error| Errors::new(vec![self.problem("adress", error)], Vec::new()))?;
+            for address in addresses {
+                let _ = writeln!(text, "; {listen} listens on {address}");
+            }
+        }
+        if let Some(file) = &self.log.file
+            && !log_directory(file).is_dir()
+        {
+            let directory = log_directory(file).display();
+            let _ = writeln!(
+                text,
+                "; no directory {directory}: the log goes to the console"
+            );
+        }
+        Ok(text)
+    }
+}
+
+fn log_directory(file: &Path) -> &Path {
+    let parent = file.parent().unwrap_or(file);
+    if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    }
+}
+
+/// What would make a bare value mean something else.
+const QUOTED: [char; 5] = [';', '#', '\'', '"', ' '];

@@ -1,0 +1,396 @@
+use super::*;
+
+/// Parses `text` as websock.ini, with DIR as the only variable.
+fn parse(text: &str) -> Result<Config, Errors> {
+    parse_with(text, &Options::default())
+}
+
+fn parse_with(text: &str, options: &Options) -> Result<Config, Errors> {
+    let variable = |name: &str| (name == "DIR").then(|| "/var/log".to_owned());
+    Config::parse(Some(Path::new("websock.ini")), text, options, &variable)
+}
+
+#[track_caller]
+fn expect(text: &str) -> Config {
+    parse(text).unwrap_or_else(|errors| panic!("{text:?}: {errors}"))
+}
+
+/// Without what tells an ini file from the built-in defaults.
+fn without_origins(mut config: Config) -> Config {
+    config.source = None;
+    for setting in &mut config.settings {
+        setting.origin = Origin::Default;
+    }
+    config
+}
+
+const SEED_2021: &str = "
+
+adress='ws://localhost:8096'
+logfile=D:/temp/websock.log
+console=false
+certFile=''
+pkFile=''
+
+";
+
+const SEED_2026: &str = "#
+# Configuration for WebSocket Server only
+# see also .env_example
+[websocketserver]
+adress = 'ws://localhost:8095'
+logfile = ${LOG_FILE}
+console = true
+certFile =
+pkFile = \n#
+# require='true' \n#   only certain js-clients may connect  \n#
+[jsauth] \nrequire=false
+ssp=${SAVE_SESSION_PATH}
+cookie_name = \"PHPSESSID\"
+key = allowconnect
+#
+# setting determines if tsl is use \n#
+[develop]
+developsystem = true ; Set to false in production
+";
+
+#[test]
+fn the_shipped_ini_is_the_default() {
+    let shipped = expect(include_str!("../../websock.ini"));
+    let all_written = shipped
+        .settings
+        .iter()
+        .all(|setting| setting.origin != Origin::Default);
+    assert!(all_written, "a key is missing: {:#?}", shipped.settings);
+    assert_eq!(shipped.warnings, Vec::<String>::new());
+    assert_eq!(without_origins(shipped), Config::default());
+}
+
+#[test]
+fn an_empty_ini_is_the_default() {
+    assert_eq!(without_origins(expect("")), Config::default());
+}
+
+#[test]
+fn the_defaults_are_those_of_the_documentation() {
+    let config = Config::default();
+    assert_eq!(config.listen.len(), 1);
+    assert_eq!(
+        (config.listen[0].host.as_str(), config.listen[0].port),
+        ("localhost", 8096)
+    );
+    assert_eq!(config.listen[0].scheme, Scheme::Ws);
+    let log = LogConfig {
+        file: None,
+        console: true,
+        level: LevelFilter::Info,
+        max_bytes: 0,
+        keep: 5,
+    };
+    assert_eq!(config.log, log);
+    let admission = Admission {
+        max_clients: 100_000,
+        max_per_ip: 0,
+        max_pending: 2_000,
+        allowed_ip: None,
+        allowed_origins: Vec::new(),
+    };
+    assert_eq!(config.admission, admission);
+    let limits = Limits {
+        max_message_bytes: 16 << 20,
+        max_fragments: 1_000_000,
+        max_queue_bytes: 8 << 20,
+        max_control_frames_per_second: 1_000,
+        max_messages_per_second: 0,
+        handshake_timeout: Duration::from_secs(10),
+        ping_interval: Duration::from_secs(30),
+        pong_timeout: Duration::from_secs(20),
+        close_timeout: Duration::from_secs(5),
+        stall_timeout: Duration::from_secs(30),
+        min_progress_bytes: 1_024,
+    };
+    assert_eq!(config.limits, limits);
+    assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
+    assert_eq!(config.memory_limit_bytes, 256 << 20);
+    assert!(config.php_padding);
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn the_2021_ini_of_php_is_read_as_it_is() {
+    for text in [SEED_2021.to_owned(), SEED_2021.replace('\n', "\r\n")] {
+        let config = expect(&text);
+        assert_eq!(config.listen[0].as_written, "ws://localhost:8096");
+        assert_eq!(config.log.file, Some(PathBuf::from("D:/temp/websock.log")));
+        assert!(!config.log.console);
+        assert_eq!((config.cert_file, config.key_file), (None, None));
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_2026_ini_of_php_is_read_as_it_is() {
+    let config = expect(SEED_2026);
+    assert_eq!(config.listen[0].port, 8095);
+    assert_eq!(config.log.file, None, "LOG_FILE is not set");
+    assert!(config.log.console);
+    let expected = [
+        "websock.ini, line 6: logfile=: the environment has no LOG_FILE, it is taken as empty",
+        "websock.ini, line 16: [jsauth] ssp: not used by websock",
+        "websock.ini, line 17: [jsauth] cookie_name: not used by websock",
+        "websock.ini, line 18: [jsauth] key: not used by websock",
+        "websock.ini, line 23: [develop] developsystem: not used by websock",
+    ];
+    assert_eq!(config.warnings, expected);
+}
+
+#[test]
+fn demanded_sign_in_refuses_to_start() {
+    for value in ["true", "'true'", "on", "1", "maybe", "${NOT_SET}"] {
+        let text = SEED_2026.replace("require=false", &format!("require={value}"));
+        let errors = parse(&text).expect_err(value).to_string();
+        assert!(
+            errors.contains("error: websock.ini, line 15: require="),
+            "{errors}"
+        );
+        assert!(errors.contains("sign-in is not built yet"), "{errors}");
+    }
+    for value in ["false", "", "off", "'0'"] {
+        expect(&format!("[JsAuth]\nRequire={value}"));
+    }
+}
+
+#[test]
+fn values_reach_their_fields() {
+    let config = expect(
+        "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\n\
+         logMaxSize=10M\nloglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
+         pingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
+         [develop]\nmaxChunks=3",
+    );
+    let hosts: Vec<_> = config
+        .listen
+        .iter()
+        .map(|l| (l.host.as_str(), l.port))
+        .collect();
+    assert_eq!(hosts, [("::1", 0), ("example.org", 80)]);
+    assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));
+    assert_eq!(config.log.max_bytes, 10 << 20);
+    assert_eq!(config.log.level, LevelFilter::Debug);
+    assert_eq!(config.admission.allowed_ip.map(|all| all.len()), Some(2));
+    assert_eq!(config.admission.allowed_origins, ["https://a.org"]);
+    assert!(!config.php_padding);
+    assert_eq!(config.limits.ping_interval, Duration::ZERO);
+    assert_eq!(config.limits.pong_timeout, Duration::from_millis(250));
+    assert_eq!(config.limits.max_message_bytes, 1_024);
+    assert_eq!(
+        config.admission.max_per_ip, 7,
+        "other sections are flattened"
+    );
+    assert_eq!(config.max_chunks, 3, "also those of other programs");
+    assert_eq!(config.source, Some(PathBuf::from("websock.ini")));
+}
+
+#[test]
+fn the_last_value_of_a_key_wins() {
+    let config = expect("maxClients=many\nadress=a:1\nmaxclients=5\naddress=b:2");
+    assert_eq!(config.admission.max_clients, 5);
+    assert_eq!(config.listen[0].as_written, "b:2");
+}
+
+#[test]
+fn the_command_line_wins_over_the_ini() {
+    let options = Options {
+        ini: None,
+        adress: Some("localhost:1".to_owned()),
+        logfile: Some(String::new()),
+        console: Some("off".to_owned()),
+    };
+    let config = parse_with("adress=nonsense://\nlogfile=/a\nconsole=true", &options);
+    let config = config.expect("the command line's values are right");
+    assert_eq!(config.listen[0].as_written, "localhost:1");
+    assert_eq!(config.log.file, None);
+    assert!(!config.log.console);
+    assert_eq!(config.settings[0].origin, Origin::CommandLine);
+}
+
+#[test]
+fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
+    let table = [
+        (
+            "maxClients=abc",
+            "line 1: maxClients=abc: a whole number from 1 to 10000000 is wanted",
+        ),
+        (
+            "\nmaxclients=0",
+            "line 2: maxClients=0: a whole number from 1 to 10000000 is wanted",
+        ),
+        (
+            "maxChunks=",
+            "line 1: maxChunks=: a whole number from 1 to 1000000 is wanted",
+        ),
+        (
+            "console=maybe",
+            "line 1: console=maybe: true, on, yes, 1 or false, off, no, none, 0 is",
+        ),
+        (
+            "loglevel=loud",
+            "line 1: loglevel=loud: error, warn, info, debug or trace is wanted",
+        ),
+        (
+            "maxMessageSize=2G",
+            "line 1: maxMessageSize=2G: a size from 1K to 1G is wanted",
+        ),
+        (
+            "logMaxSize=1",
+            "line 1: logMaxSize=1: 0 or a size from 4K to 1024G is wanted",
+        ),
+        (
+            "pongTimeout=0",
+            "line 1: pongTimeout=0: a time from 10ms to 3600s is wanted",
+        ),
+        (
+            "pingInterval=5x",
+            "line 1: pingInterval=5x: 0 or a time from 10ms to 86400s is wanted",
+        ),
+        ("adress=", "line 1: adress=: an address is wanted"),
+        ("adress=${NOT_SET}", "line 1: adress=: an address is wanted"),
+        (
+            "adress='ws://a:99999'",
+            "line 1: adress=ws://a:99999: port 99999 is none",
+        ),
+        (
+            "adress=http://a",
+            "line 1: adress=http://a: scheme http is unknown",
+        ),
+        (
+            "adress=wss://a:1",
+            "line 1: adress=wss://a:1: TLS is not built yet",
+        ),
+        (
+            "allowedIP=1.2.3",
+            "line 1: allowedIP=1.2.3: 1.2.3 is no address",
+        ),
+        (
+            "allowedOrigins=a.org",
+            "line 1: allowedOrigins=a.org: a.org is no origin",
+        ),
+        (
+            "maxClient=5",
+            "line 1: maxClient=5: unknown key; is maxClients meant?",
+        ),
+        (
+            "[websocketserver]\nxyzzy=5",
+            "line 2: xyzzy=5: unknown key; the shipped websock.ini",
+        ),
+        ("a\u{1b}=5", "line 1: a\\u{1b}=5: unknown key"),
+        (
+            "hello",
+            "line 1: hello: a line is [section], key=value or a comment",
+        ),
+        (
+            "adress='ws://a",
+            "line 1: adress='ws://a: a value that begins with a quote",
+        ),
+        (
+            "logfile=/gr\u{fffd}n",
+            "line 1: logfile=/gr\u{fffd}n: the file is not UTF-8 here",
+        ),
+        (
+            "memoryLimit=8M",
+            "line 1: memoryLimit=8M: at least 16M, as maxMessageSize has it",
+        ),
+        (
+            "maxMessageSize=1M\nmemoryLimit=8388607",
+            "line 2: memoryLimit=8388607: at least 8M, as maxQueue has it, is wanted",
+        ),
+        (
+            "maxMessageSize=300M",
+            "default: memoryLimit=256M: at least 300M, as maxMessageSize",
+        ),
+    ];
+    for (text, expected) in table {
+        let errors = parse(text).expect_err(text).to_string();
+        let (place, _) = expected.split_once(':').expect("a place");
+        let file = if place == "default" {
+            ""
+        } else {
+            "websock.ini, "
+        };
+        let expected = format!("error: {file}{expected}");
+        assert!(
+            errors.lines().any(|line| line.starts_with(&expected)),
+            "{text:?}: {errors}"
+        );
+    }
+}
+
+#[test]
+fn the_memory_limit_may_equal_what_it_has_to_hold() {
+    expect("maxMessageSize=8M\nmemoryLimit=8M");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let errors = parse("maxClients=a\nxyzzy=1\nhello=1\nmaxQueue=b").expect_err("four mistakes");
+    assert_eq!(errors.to_string().lines().count(), 4, "{errors}");
+}
+
+#[test]
+fn a_mistake_on_the_command_line_names_the_option() {
+    let options = Options {
+        console: Some("maybe".to_owned()),
+        ..Options::default()
+    };
+    let errors = parse_with("", &options)
+        .expect_err("no boolean")
+        .to_string();
+    assert!(
+        errors.starts_with("error: command line: -console=maybe: true, on,"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn tls_files_without_tls_are_a_warning() {
+    let config = expect("certFile=/etc/cert.pem\npkFile='/etc/key.pem'");
+    assert_eq!(config.cert_file, Some(PathBuf::from("/etc/cert.pem")));
+    let expected = [
+        "websock.ini, line 1: certFile=/etc/cert.pem: not used, as no address has TLS",
+        "websock.ini, line 2: pkFile=/etc/key.pem: not used, as no address has TLS",
+    ];
+    assert_eq!(config.warnings, expected);
+}
+
+#[test]
+fn later_trouble_can_name_its_line() {
+    let config = expect("\nadress=localhost:1");
+    let problem = config.problem("adress", "port in use").to_string();
+    assert_eq!(
+        problem,
+        "websock.ini, line 2: adress=localhost:1: port in use"
+    );
+}
+
+#[test]
+fn the_report_is_an_ini_file_that_gives_the_same() {
+    let config = expect(
+        "adress=127.0.0.1:0, localhost:8096\nlogfile='/tmp/a b;c#d'\ncertFile=\"/o'brien\"\n\
+         maxQueue=1M ; less\nallowedOrigins=https://a.org,https://b.org",
+    );
+    let report = config.report().expect("addresses need no look-up");
+    for line in [
+        "maxQueue=1M ; websock.ini, line 4",
+        "maxChunks=100 ; default",
+        "; 127.0.0.1:0 listens on 127.0.0.1:0",
+        "; localhost:8096 listens on [::1]:8096",
+    ] {
+        assert!(
+            report.lines().any(|written| written == line),
+            "{line} is not in\n{report}"
+        );
+    }
+    let mut again = expect(&report);
+    again.warnings.clone_from(&config.warnings);
+    assert_eq!(without_origins(again), without_origins(config));
+}

@@ -1,0 +1,394 @@
+//! One value's text → its type. Each reader knows its range; its error says what would be right,
+//! worded to follow the value: "…: a whole number from 1 to 5 is wanted".
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log::LevelFilter;
+
+/// What would be right instead.
+pub(super) type Wanted = String;
+
+/// PHP's words for true and false; an empty value is false.
+pub(super) fn boolean(text: &str) -> Result<bool, Wanted> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Ok(true),
+        "" | "false" | "off" | "no" | "none" | "null" | "0" => Ok(false),
+        _ => Err("true, on, yes, 1 or false, off, no, none, 0 is wanted".to_owned()),
+    }
+}
+
+/// A whole number, digits only.
+pub(super) fn count<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Wanted> {
+    digits(text)
+        .filter(|number| range.contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            format!(
+                "a whole number from {} to {} is wanted",
+                range.start(),
+                range.end()
+            )
+        })
+}
+
+/// Bytes, or with suffix K, M or G (any case), each 1024 times the one before.
+pub(super) fn size<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Wanted> {
+    read_size(text)
+        .filter(|bytes| range.contains(bytes))
+        .and_then(|bytes| T::try_from(bytes).ok())
+        .ok_or_else(|| {
+            let (least, most) = (short_size(*range.start()), short_size(*range.end()));
+            format!("a size from {least} to {most} is wanted (bytes, or with K, M or G)")
+        })
+}
+
+/// Like [`size`], where 0 switches something off.
+pub(super) fn size_or_off<T: TryFrom<u64> + Default>(
+    text: &str,
+    range: RangeInclusive<u64>,
+) -> Result<T, Wanted> {
+    match read_size(text) {
+        Some(0) => Ok(T::default()),
+        _ => size(text, range).map_err(|wanted| format!("0 or {wanted}")),
+    }
+}
+
+/// Seconds, or with suffix ms, s, m or h; decimals allowed.
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wanted> {
+    read_duration(text)
+        .filter(|time| range.contains(time))
+        .ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("a time from {least:?} to {most:?} is wanted (seconds, or with ms, s, m or h)")
+        })
+}
+
+/// Like [`duration`], where 0 switches something off.
+pub(super) fn duration_or_off(
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, Wanted> {
+    match read_duration(text) {
+        Some(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => duration(text, range).map_err(|wanted| format!("0 or {wanted}")),
+    }
+}
+
+/// A path as written; an empty one means none.
+pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Wanted> {
+    if text.contains('\0') {
+        return Err("a file name without NUL is wanted".to_owned());
+    }
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// One of `log`'s levels; `off` is not among them, as errors are always worth a line.
+pub(super) fn level(text: &str) -> Result<LevelFilter, Wanted> {
+    text.parse()
+        .ok()
+        .filter(|level| *level != LevelFilter::Off)
+        .ok_or_else(|| "error, warn, info, debug or trace is wanted".to_owned())
+}
+
+/// Addresses and networks, comma-separated; an empty list is `None`.
+pub(super) fn networks(text: &str) -> Result<Option<Vec<IpNet>>, Wanted> {
+    let networks = list(text).map(network).collect::<Result<Vec<_>, _>>()?;
+    Ok((!networks.is_empty()).then_some(networks))
+}
+
+/// Origins as browsers send them, comma-separated: lower case, without their scheme's own port.
+pub(super) fn origins(text: &str) -> Result<Vec<String>, Wanted> {
+    list(text).map(origin).collect()
+}
+
+/// The parts of a comma-separated list, blanks trimmed, empty ones left out.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
+/// Digits only: Rust's own parser would take a plus sign as well.
+fn digits(text: &str) -> Option<u64> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+fn read_size(text: &str) -> Option<u64> {
+    let (number, unit) = match text.char_indices().next_back()? {
+        (end, 'k' | 'K') => (&text[..end], K),
+        (end, 'm' | 'M') => (&text[..end], M),
+        (end, 'g' | 'G') => (&text[..end], G),
+        _ => (text, 1),
+    };
+    digits(number.trim_end())?.checked_mul(unit)
+}
+
+/// The size with the largest suffix that keeps it whole.
+pub(super) fn short_size(bytes: u64) -> String {
+    [(G, "G"), (M, "M"), (K, "K")]
+        .into_iter()
+        .find(|(unit, _)| bytes != 0 && bytes.is_multiple_of(*unit))
+        .map_or_else(
+            || bytes.to_string(),
+            |(unit, suffix)| format!("{}{suffix}", bytes / unit),
+        )
+}
+
+fn read_duration(text: &str) -> Option<Duration> {
+    let lower = text.to_ascii_lowercase();
+    let (number, unit) = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)]
+        .into_iter()
+        .find_map(|(suffix, unit)| Some((lower.strip_suffix(suffix)?.trim_end(), unit)))
+        .unwrap_or((&lower, 1.0));
+    // Rust's own parser would take signs, exponents, inf and nan as well.
+    if !number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        return None;
+    }
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit).ok()
+}
+
+fn network(text: &str) -> Result<IpNet, Wanted> {
+    text.parse::<IpNet>()
+        .map(|network| network.trunc())
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
+            format!("{text} is no address; addresses or networks such as 10.0.0.0/8 are wanted")
+        })
+}
+
+fn origin(text: &str) -> Result<String, Wanted> {
+    let lower = text.to_ascii_lowercase();
+    if lower == "null" {
+        return Ok(lower);
+    }
+    let host = lower
+        .split_once("://")
+        .filter(|(scheme, _)| !scheme.is_empty());
+    let well_formed = host.is_some_and(|(_, host)| {
+        !host.is_empty()
+            && !host.contains(['/', '?', '#', '@', '*'])
+            && !host.contains(char::is_whitespace)
+    });
+    if !well_formed {
+        return Err(format!(
+            "{text} is no origin; scheme and host without a path are wanted, \
+             such as https://www.example.org"
+        ));
+    }
+    let own_port = if lower.starts_with("https:") {
+        ":443"
+    } else {
+        ":80"
+    };
+    Ok(lower
+        .strip_suffix(own_port)
+        .map_or(lower.clone(), str::to_owned))
+}
+
+/// 1024 bytes.
+pub(super) const K: u64 = 1024;
+/// 1024 K.
+pub(super) const M: u64 = 1024 * K;
+/// 1024 M.
+pub(super) const G: u64 = 1024 * M;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn booleans_are_phps() {
+        for yes in ["true", "TRUE", "on", "On", "yes", "1"] {
+            assert_eq!(boolean(yes), Ok(true), "{yes}");
+        }
+        for no in ["", "false", "False", "off", "no", "NONE", "null", "0"] {
+            assert_eq!(boolean(no), Ok(false), "{no}");
+        }
+        for bad in ["2", "maybe", "tru", "-1"] {
+            assert!(boolean(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn counts_keep_to_their_range() {
+        let table = [
+            ("below", "1", None),
+            ("least", "2", Some(2)),
+            ("most", "300", Some(300)),
+            ("above", "301", None),
+            ("beyond 64 bits", "99999999999999999999", None),
+            ("sign", "+5", None),
+            ("negative", "-5", None),
+            ("decimals", "5.0", None),
+            ("empty", "", None),
+            ("word", "many", None),
+        ];
+        for (name, text, expected) in table {
+            assert_eq!(count::<u32>(text, 2..=300).ok(), expected, "{name}");
+        }
+        assert_eq!(
+            count::<u8>("256", 0..=300).ok(),
+            None,
+            "too large for the type"
+        );
+        assert_eq!(
+            count::<u8>("x", 1..=9),
+            Err("a whole number from 1 to 9 is wanted".to_owned())
+        );
+    }
+
+    #[test]
+    fn sizes_know_their_suffixes() {
+        let table = [
+            ("1023", None),
+            ("1024", Some(1024)),
+            ("1k", Some(1024)),
+            ("16M", Some(16 * 1_048_576)),
+            ("16 M", Some(16 * 1_048_576)),
+            ("1G", Some(1_073_741_824)),
+            ("1073741825", None),
+            ("2g", None),
+            ("99999999999999999G", None),
+            ("1.5M", None),
+            ("M", None),
+            ("", None),
+            ("16MB", None),
+            ("é", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(size::<usize>(text, K..=G).ok(), expected, "{text}");
+        }
+        let wanted = "a size from 1K to 1G is wanted (bytes, or with K, M or G)";
+        assert_eq!(size::<usize>("x", K..=G), Err(wanted.to_owned()));
+        assert_eq!(size_or_off::<u64>("0", K..=G), Ok(0));
+        assert_eq!(
+            size_or_off::<u64>("1", K..=G),
+            Err(format!("0 or {wanted}"))
+        );
+    }
+
+    #[test]
+    fn times_know_their_suffixes() {
+        let table = [
+            ("1", Some(1_000)),
+            ("30", Some(30_000)),
+            ("30s", Some(30_000)),
+            ("30 S", Some(30_000)),
+            ("1.5", Some(1_500)),
+            ("1500ms", Some(1_500)),
+            ("2m", Some(120_000)),
+            ("0.5h", Some(1_800_000)),
+            ("1h", Some(3_600_000)),
+            ("0.999", None),
+            ("3601", None),
+            ("0", None),
+            ("", None),
+            ("s", None),
+            (".", None),
+            ("-1", None),
+            ("1e3", None),
+            ("inf", None),
+            ("nan", None),
+            ("1d", None),
+            ("9999999999999999999999999999h", None),
+        ];
+        for (text, millis) in table {
+            let expected = millis.map(Duration::from_millis);
+            assert_eq!(duration(text, SECOND..=HOUR).ok(), expected, "{text}");
+        }
+        let wanted = "a time from 1s to 3600s is wanted (seconds, or with ms, s, m or h)";
+        assert_eq!(duration("x", SECOND..=HOUR), Err(wanted.to_owned()));
+        assert_eq!(duration_or_off("0ms", SECOND..=HOUR), Ok(Duration::ZERO));
+        assert_eq!(
+            duration_or_off("x", SECOND..=HOUR),
+            Err(format!("0 or {wanted}"))
+        );
+    }
+
+    #[test]
+    fn networks_are_addresses_or_cidr() {
+        let shown = |text: &str| {
+            let networks = networks(text).ok()?.unwrap_or_default();
+            Some(
+                networks
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        };
+        let table = [
+            ("", Some("")),
+            (" , ", Some("")),
+            ("127.0.0.1", Some("127.0.0.1/32")),
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("::1, 10.0.0.1", Some("::1/128 10.0.0.1/32")),
+            ("2001:db8::/32", Some("2001:db8::/32")),
+            ("10.0.0.0/33", None),
+            ("localhost", None),
+            ("10.0.0.*", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(shown(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(networks(""), Ok(None), "empty means the default");
+    }
+
+    #[test]
+    fn origins_are_kept_as_browsers_send_them() {
+        let table = [
+            ("", Some("")),
+            ("https://Example.org", Some("https://example.org")),
+            ("http://a:8080,https://b", Some("http://a:8080 https://b")),
+            ("https://a:443", Some("https://a")),
+            ("http://a:80", Some("http://a")),
+            ("https://a:80", Some("https://a:80")),
+            ("http://[::1]:8080", Some("http://[::1]:8080")),
+            ("null", Some("null")),
+            ("example.org", None),
+            ("https://a/", None),
+            ("https://*.a", None),
+            ("https://", None),
+            ("://a", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(
+                origins(text).ok().map(|all| all.join(" ")).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn levels_are_the_five() {
+        assert_eq!(level("info"), Ok(LevelFilter::Info));
+        assert_eq!(level("DEBUG"), Ok(LevelFilter::Debug));
+        assert!(level("off").is_err());
+        assert!(level("").is_err());
+        assert!(level("verbose").is_err());
+    }
+
+    #[test]
+    fn paths_are_as_written() {
+        assert_eq!(path(""), Ok(None));
+        assert_eq!(
+            path(r"D:\a b\x.log"),
+            Ok(Some(PathBuf::from(r"D:\a b\x.log")))
+        );
+        assert!(path("a\0b").is_err());
+    }
+}

@@ -1,3 +1,0 @@
-//! (in work)
-/// stub
-pub fn escape(text: &str) -> String { text.escape_debug().to_string() }

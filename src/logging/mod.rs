@@ -1,0 +1,166 @@
+//! Log set-up and line format, through `log` and env_logger.
+//!
+//! A line is `DATE; TEXT` and LF, with an RFC 2822 date in local time, as the PHP server writes
+//! them (contract 7.6); errors and warnings say so before their text. Lines go to the file and to
+//! standard output.
+//!
+//! ```text
+//! log::info!  →  filter, format  →  bounded channel  →  thread
+//!                (the caller's thread, never waits)    (one per output: file, standard output)
+//! ```
+//!
+//! A disk or pipe that hangs costs lines, never the event loop's time: what does not fit into the
+//! channel is counted, and the count is logged when there is room again. A log that cannot be
+//! written is reported on standard error and stops nothing.
+//!
+//! Who logs texts that come from a peer sends them through [`escape`]; as a second line of
+//! defence the whole text of a line goes through it. Contents of messages are never logged.
+
+mod file;
+mod thread;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use env_logger::Target;
+use jiff::Zoned;
+use log::Level;
+
+use crate::config::LogConfig;
+use file::LogFile;
+use thread::{Lines, Output, Worker};
+
+/// The running log. Lines come in through the macros of `log`; this is the handle for the rest.
+#[derive(Debug)]
+pub struct Logger {
+    /// One for each output: none, file, console or both.
+    workers: Vec<Worker>,
+}
+
+impl Logger {
+    /// Opens the outputs, starts the writing thread and becomes the logger of the process.
+    ///
+    /// A file that cannot be opened is a warning on standard error, and the lines go to standard
+    /// output instead (contract 7.4). The level is the one of `config`; RUST_LOG goes over it, in
+    /// env_logger's syntax. `Err`: no thread, or the process has a logger already.
+    pub fn start(config: &LogConfig) -> io::Result<Self> {
+        let filters = std::env::var("RUST_LOG").unwrap_or_default();
+        let (logger, log) = Self::build(config, &filters, Box::new(io::stdout()))?;
+        log::set_max_level(log.filter());
+        log::set_boxed_logger(Box::new(log)).map_err(io::Error::other)?;
+        Ok(logger)
+    }
+
+    /// Opens the file anew under its name (SIGHUP), so that logrotate can move the old one away.
+    ///
+    /// Does not wait. If the file cannot be opened, the old one goes on being written.
+    pub fn reopen(&self) {
+        self.workers.iter().for_each(Worker::reopen);
+    }
+
+    /// Waits until all lines logged so far are written, for at most two seconds: at exit a hanging
+    /// disk must not hold the process. Dropping the logger does the same; `process::exit` does not.
+    pub fn flush(&self) {
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        self.workers
+            .iter()
+            .for_each(|worker| worker.flush(deadline));
+    }
+
+    /// Everything but becoming the logger of the process, which a process can do only once.
+    fn build(
+        config: &LogConfig,
+        filters: &str,
+        stdout: Box<dyn Write + Send>,
+    ) -> io::Result<(Self, env_logger::Logger)> {
+        let file = config.file.as_deref().and_then(|path| open(path, config));
+        let wants_console = config.console || config.file.is_some() && file.is_none();
+        let console = wants_console.then_some(Output::Console(stdout));
+        let outputs = [file.map(Output::File), console].into_iter().flatten();
+        let workers = outputs.map(Worker::start).collect::<io::Result<Vec<_>>>()?;
+        let mut builder = env_logger::Builder::new();
+        builder
+            .filter_level(config.level)
+            .target(Target::Pipe(Box::new(Lines(workers.clone()))))
+            .format(|line, record| {
+                line.write_all(line_of(record.level(), record.args()).as_bytes())
+            });
+        if !filters.is_empty() {
+            builder.parse_filters(filters);
+        }
+        Ok((Self { workers }, builder.build()))
+    }
+}
+
+/// The last lines of a process are those that tell why it ended.
+impl Drop for Logger {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Shows `text` with its control characters as escapes such as `\n` and `\u{1b}`, so that a peer's
+/// text can neither begin a log line of its own nor command a terminal. The characters that turn
+/// the direction of writing are among them. Showing it twice changes nothing more.
+pub fn escape(text: &str) -> impl fmt::Display {
+    Escaped(text)
+}
+
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if is_unsafe(c) {
+                write!(f, "{}", c.escape_default())?
+            } else {
+                f.write_char(c)?
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control characters, line and paragraph separator, and the bidirectional controls.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn open(path: &Path, config: &LogConfig) -> Option<LogFile> {
+    LogFile::open(path, config.max_bytes, config.keep)
+        .inspect_err(|error| {
+            complain(format_args!(
+                "{}: {error}; logging to the console",
+                path.display()
+            ));
+        })
+        .ok()
+}
+
+/// A line as it is written, with its LF.
+fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
+    let prefix = match level {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info | Level::Debug | Level::Trace => "",
+    };
+    // PHP's date('r'): unlike RFC 2822 printers, it always has two digits for the day.
+    let now = Zoned::now()
+        .strftime("%a, %d %b %Y %H:%M:%S %z")
+        .to_string();
+    format!("{now}; {prefix}{}\n", escape(&text.to_string()))
+}
+
+/// Tells what keeps the log from being written. Standard error may be closed: not our trouble.
+fn complain(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "warning: logfile {what}");
+}
+
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The thread that writes the lines to one output, and its ends of the channel. Each output has a
+//! thread of its own, so that a terminal on hold does not keep lines from the file.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::Level;
+
+use super::file::LogFile;
+use super::line_of;
+
+/// The handle of one thread.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    sender: SyncSender<Order>,
+    shared: Arc<Shared>,
+}
+
+/// Hands whole lines to every thread and never waits.
+pub(super) struct Lines(pub(super) Vec<Worker>);
+
+/// Where lines go.
+pub(super) enum Output {
+    /// Standard output.
+    Console(Box<dyn Write + Send>),
+    File(LogFile),
+}
+
+enum Order {
+    Line(Vec<u8>),
+    /// Look at [`Shared`].
+    WakeUp,
+    /// Answer when everything before is written.
+    Flush(SyncSender<()>),
+}
+
+/// What must get through even if the channel is full.
+#[derive(Debug, Default)]
+struct Shared {
+    dropped_lines: AtomicU64,
+    reopen: AtomicBool,
+}
+
+impl Worker {
+    /// Starts the thread. It ends when the last handle is gone.
+    pub(super) fn start(output: Output) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel(MAX_WAITING_LINES);
+        let shared = Arc::<Shared>::default();
+        let seen = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || work(output, &receiver, &seen))?;
+        Ok(Self { sender, shared })
+    }
+
+    /// A line that finds no room is counted.
+    fn write(&self, line: &[u8]) {
+        if self.sender.try_send(Order::Line(line.to_vec())).is_err() {
+            self.shared.dropped_lines.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Does not wait.
+    pub(super) fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
+        // Full: then the thread sees the flag before its next line anyway.
+        let _ = self.sender.try_send(Order::WakeUp);
+    }
+
+    /// Waits until what was handed over is written, or until `deadline`.
+    pub(super) fn flush(&self, deadline: Instant) {
+        let (done, is_done) = sync_channel(1);
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Order::Flush(done.clone())) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            thread::sleep(FLUSH_STEP);
+        }
+        drop(done);
+        let _ = is_done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl Write for Lines {
+    /// env_logger writes each record with one call.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.iter().for_each(|worker| worker.write(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn work(mut output: Output, orders: &Receiver<Order>, shared: &Shared) {
+    for order in orders {
+        if shared.reopen.swap(false, Ordering::AcqRel) {
+            output.reopen();
+        }
+        let dropped = shared.dropped_lines.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let text = format_args!("{dropped} log lines lost, writing them took too long");
+            output.write(line_of(Level::Warn, &text).as_bytes());
+        }
+        match order {
+            Order::Line(line) => output.write(&line),
+            Order::WakeUp => {}
+            Order::Flush(done) => {
+                let _ = done.try_send(());
+            }
+        }
+    }
+}
+
+impl Output {
+    /// A console that is gone (its reader has ended) is no reason for complaint.
+    fn write(&mut self, line: &[u8]) {
+        match self {
+            Self::Console(console) => {
+                let _ = console.write_all(line).and_then(|()| console.flush());
+            }
+            Self::File(file) => file.write(line),
+        }
+    }
+
+    fn reopen(&mut self) {
+        match self {
+            Self::Console(_) => {}
+            Self::File(file) => file.reopen(),
+        }
+    }
+}
+
+/// Room for a burst, per output: half a MiB with usual lines.
+const MAX_WAITING_LINES: usize = 4_096;
+const FLUSH_STEP: Duration = Duration::from_millis(5);
