@@ -28,7 +28,7 @@ impl Resource for Chat {
         handle.broadcast_text(&format!("guest {} has come", client.id.slot));
     }
 
-    fn on_data(&mut self, client: Client<'_>, message: Message<'_>, handle: &mut Handle<'_>) {
+    fn on_data(&mut self, client: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
         let Message::Text(text) = message else { return };
         self.spoken += 1;
         let line = format!("{}. guest {}: {text}", self.spoken, client.id.slot);

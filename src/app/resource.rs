@@ -33,7 +33,7 @@ pub trait Resource {
     /// A complete message came. With [`Dialogue::Packets`] it is text, unless it was binary and is
     /// not UTF-8; its `next` is already on the way, and chunks between `bufferON` and `bufferOFF`
     /// come joined as one message.
-    fn on_data(&mut self, client: Client<'_>, message: Message<'_>, handle: &mut Handle<'_>) {
+    fn on_data(&mut self, client: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
         let _ = (client, message, handle);
     }
 

@@ -13,6 +13,8 @@ use crate::protocol::close::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
+use crate::protocol::message::MessageKind;
+use crate::protocol::utf8;
 
 /// Limits of the dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,26 +152,30 @@ impl App {
     }
 
     /// A complete message came.
-    pub fn handle_message(&mut self, id: ConnId, message: Message<'_>, outbox: &mut Outbox) {
-        let message = match self.dialogue(id) {
-            Some(Dialogue::None) => message,
+    pub fn handle_message(&mut self, id: ConnId, message: &Message<'_>, outbox: &mut Outbox) {
+        match self.dialogue(id) {
+            Some(Dialogue::None) => self.pass(id, message, outbox),
             Some(Dialogue::Packets) => {
-                let mut reply = |text: &str| {
-                    outbox.reply(id, crate::protocol::message::MessageKind::Text, text.as_bytes());
-                };
                 // Contract 2.2: before anything that the message causes.
-                reply(NEXT_PACKET);
-                match self.buffer(id, as_text(message)) {
-                    Buffered::Pass(message) => message,
-                    Buffered::Kept => return,
+                outbox.reply(id, MessageKind::Text, NEXT_PACKET.as_bytes());
+                let message = as_text(message);
+                match self.buffer(id, &message) {
+                    Buffered::Nothing => self.pass(id, &message, outbox),
+                    Buffered::Kept => {}
+                    Buffered::Joined(text) => {
+                        self.pass(id, &Message::Text(Cow::Owned(text)), outbox);
+                    }
                     Buffered::TooBig => {
                         let reason = "more than maxChunks chunks, or over maxMessageSize";
-                        return outbox.close(id, CloseCode::MESSAGE_TOO_BIG, reason.into());
+                        outbox.close(id, CloseCode::MESSAGE_TOO_BIG, reason.into());
                     }
                 }
             }
-            None => return,
-        };
+            None => {}
+        }
+    }
+
+    fn pass(&mut self, id: ConnId, message: &Message<'_>, outbox: &mut Outbox) {
         self.with_resource(id, outbox, |resource, client, handle| {
             resource.on_data(client, message, handle);
         });
@@ -247,15 +253,12 @@ impl App {
     }
 
     /// Contract 4.2, 4.3.
-    fn buffer<'a>(&mut self, id: ConnId, message: Message<'a>) -> Buffered<'a> {
+    fn buffer(&mut self, id: ConnId, message: &Message<'_>) -> Buffered {
         let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else {
             return Buffered::Kept;
         };
-        let text = match &message {
-            Message::Text(text) => text.as_ref(),
-            Message::Binary(_) => return Buffered::Pass(message),
-        };
-        match text {
+        let Message::Text(text) = message else { return Buffered::Nothing };
+        match text.as_ref() {
             "bufferON" => {
                 self.held_bytes -= session.chunks.take().map_or(0, |c| c.text.capacity());
                 session.chunks = Some(Box::default());
@@ -264,12 +267,12 @@ impl App {
             "bufferOFF" => match session.chunks.take() {
                 Some(chunks) if chunks.count > 0 => {
                     self.held_bytes -= chunks.text.capacity();
-                    Buffered::Pass(Message::Text(Cow::Owned(chunks.text)))
+                    Buffered::Joined(chunks.text)
                 }
                 Some(_) | None => Buffered::Kept,
             },
             text => {
-                let Some(chunks) = &mut session.chunks else { return Buffered::Pass(message) };
+                let Some(chunks) = &mut session.chunks else { return Buffered::Nothing };
                 let is_over = chunks.count > self.settings.max_chunks
                     || chunks.text.len() + text.len() > self.settings.max_message_bytes;
                 if is_over {
@@ -307,9 +310,15 @@ impl App {
     }
 }
 
-enum Buffered<'a> {
-    Pass(Message<'a>),
+/// What `bufferON` and `bufferOFF` make of a message.
+enum Buffered {
+    /// Nothing: it is handled as it is.
+    Nothing,
+    /// It is kept, or was one of the two.
     Kept,
+    /// All that was kept is handled as one message.
+    Joined(String),
+    /// It is one chunk or some bytes too many.
     TooBig,
 }
 
@@ -325,21 +334,17 @@ fn ready_packet(uuid: &ClientUuid) -> String {
 fn turn_away(id: ConnId, error: &str, code: CloseCode, outbox: &mut Outbox) {
     let text = serde_json::Value::from(error);
     let packet = format!(r#"{{"opcode":"close","error":{text}}}"#);
-    outbox.reply(id, crate::protocol::message::MessageKind::Text, packet.as_bytes());
+    outbox.reply(id, MessageKind::Text, packet.as_bytes());
     outbox.close(id, code, error.to_owned().into());
 }
 
 /// Contract 2.7: binary messages that are UTF-8 count as text.
-fn as_text(message: Message<'_>) -> Message<'_> {
+fn as_text<'a>(message: &'a Message<'_>) -> Message<'a> {
     match message {
-        Message::Text(_) => message,
-        Message::Binary(Cow::Borrowed(bytes)) => match std::str::from_utf8(bytes) {
-            Ok(text) => Message::Text(Cow::Borrowed(text)),
-            Err(_) => message,
-        },
-        Message::Binary(Cow::Owned(bytes)) => match String::from_utf8(bytes) {
-            Ok(text) => Message::Text(Cow::Owned(text)),
-            Err(error) => Message::Binary(Cow::Owned(error.into_bytes())),
+        Message::Text(text) => Message::Text(Cow::Borrowed(text)),
+        Message::Binary(bytes) => match utf8::check(bytes) {
+            Some(text) => Message::Text(Cow::Borrowed(text)),
+            None => Message::Binary(Cow::Borrowed(bytes)),
         },
     }
 }

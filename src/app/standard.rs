@@ -38,8 +38,8 @@ impl Default for Standard {
 }
 
 impl Resource for Standard {
-    fn on_data(&mut self, client: Client<'_>, message: Message<'_>, handle: &mut Handle<'_>) {
-        let Message::Text(text) = &message else {
+    fn on_data(&mut self, client: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
+        let Message::Text(text) = message else {
             return refuse(client, "not JSON: not UTF-8".into(), handle);
         };
         let packet = match Packet::parse(text) {
@@ -50,8 +50,8 @@ impl Resource for Standard {
             }
         };
         match packet.verb {
-            Verb::Echo => handle.reply_message(&message),
-            Verb::Broadcast => handle.broadcast(&message),
+            Verb::Echo => handle.reply_message(message),
+            Verb::Broadcast => handle.broadcast(message),
             Verb::Feedback => {
                 if !handle.feedback(&packet.uuid, &packet.ident, text) {
                     debug!("no receiver for feedback from #{}", client.id.slot);

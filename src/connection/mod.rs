@@ -128,6 +128,15 @@ impl Message<'_> {
         }
     }
 
+    /// The buffer it was gathered in, if it was, to be used again.
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(Cow::Owned(text)) => Some(text.into_bytes()),
+            Self::Binary(Cow::Owned(bytes)) => Some(bytes),
+            Self::Text(Cow::Borrowed(_)) | Self::Binary(Cow::Borrowed(_)) => None,
+        }
+    }
+
     /// What it carries.
     pub fn kind(&self) -> MessageKind {
         match self {
@@ -571,8 +580,8 @@ impl Connection {
                 _ => MessageKind::Binary,
             };
             let inbound = self.inbound_mut(turn.now);
-            let message = inbound.message.get_or_insert_with(|| Assembler::new(kind));
-            message.begin_fragment(&header, limits)?;
+            let begin = || Assembler::with_buffer(kind, turn.pool.take());
+            inbound.message.get_or_insert_with(begin).begin_fragment(&header, limits)?;
         }
         self.inbound_mut(turn.now).begin(header);
         self.continue_frame(input, turn)

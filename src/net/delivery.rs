@@ -296,7 +296,7 @@ impl Core {
     }
 
     fn total_bytes(&self) -> usize {
-        self.held_bytes + self.shared_bytes + self.app.held_bytes()
+        self.held_bytes + self.shared_bytes + self.app.held_bytes() + self.pool.held_bytes()
     }
 
     /// Whether new connections are refused for want of memory.

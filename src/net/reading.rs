@@ -236,8 +236,9 @@ impl Core {
             Event::Message(message) => {
                 let Some(entry) = self.table.get_mut(id) else { return };
                 self.outbox.lend(entry.connection.lend_output(&mut self.pool));
-                self.app.handle_message(id, message, &mut self.outbox);
+                self.app.handle_message(id, &message, &mut self.outbox);
                 self.take_back_output(id);
+                self.pool.give(message.into_buffer().unwrap_or_default());
                 if self.outbox.closes() {
                     self.deliver();
                 }

@@ -46,7 +46,13 @@ pub struct Assembler {
 impl Assembler {
     /// A message of which nothing has arrived yet.
     pub fn new(kind: MessageKind) -> Self {
-        Self { kind, bytes: Vec::new(), utf8: Validator::default(), fragment_count: 0 }
+        Self::with_buffer(kind, Vec::new())
+    }
+
+    /// The same, gathered in a buffer that was used before.
+    pub fn with_buffer(kind: MessageKind, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { kind, bytes: buffer, utf8: Validator::default(), fragment_count: 0 }
     }
 
     /// Judges the header of the message's next frame by the limits, before any of its payload.
