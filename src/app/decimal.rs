@@ -1,7 +1,7 @@
 //! Decimal numbers compared by value, exactly: `42` = `042` = `4.20e1` (contract 3.4).
 //!
-//! Owns the equality of an ident with a JSON number. Nothing is converted to binary floating point,
-//! so idents of any length stay apart: 9007199254740993 is not 9007199254740992.
+//! Owns the equality of an ident with a JSON number. Nothing is converted to binary floating
+//! point, so idents of any length stay apart: 9007199254740993 is not 9007199254740992.
 
 use std::hash::{Hash, Hasher};
 
@@ -14,14 +14,15 @@ pub(super) struct Decimal<'a> {
     is_negative: bool,
     integer: &'a [u8],
     fraction: &'a [u8],
-    /// Saturates; which lets numbers meet only where both have more than 10^18 digits written out.
+    /// Saturates; which lets numbers meet only where both have more than 10^18 digits written
+    /// out.
     exponent: i64,
 }
 
 impl<'a> Decimal<'a> {
-    /// Reads what PHP takes for a number when it writes JSON with `JSON_NUMERIC_CHECK`: an optional
-    /// sign, digits with at most one point among or around them, an optional exponent. That covers
-    /// every JSON number. `None` for any other text.
+    /// Reads what PHP takes for a number when it writes JSON with `JSON_NUMERIC_CHECK`: an
+    /// optional sign, digits with at most one point among or around them, an optional exponent.
+    /// That covers every JSON number. `None` for any other text.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (is_negative, unsigned) = split_sign(text.as_bytes());
         let (mantissa, exponent) = match split_at_byte(unsigned, |byte| matches!(byte, b'e' | b'E'))
@@ -232,7 +233,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shifting_the_point_keeps_the_value(digits in "[0-9]{1,40}", point in 0_usize..41, zeros in 0_usize..9) {
+        fn shifting_the_point_keeps_the_value(
+            digits in "[0-9]{1,40}",
+            point in 0_usize..41,
+            zeros in 0_usize..9,
+        ) {
             let point = point.min(digits.len());
             let shift = digits.len() - point;
             let pad = "0".repeat(zeros);
@@ -242,7 +247,11 @@ mod tests {
         }
 
         #[test]
-        fn integers_are_equal_only_to_themselves(a in any::<u64>(), b in any::<u64>(), zeros in 0_usize..4) {
+        fn integers_are_equal_only_to_themselves(
+            a in any::<u64>(),
+            b in any::<u64>(),
+            zeros in 0_usize..4,
+        ) {
             let written = format!("{}{a}", "0".repeat(zeros));
             prop_assert!(are_equal(&a.to_string(), &written));
             prop_assert_eq!(are_equal(&b.to_string(), &written), a == b);

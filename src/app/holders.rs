@@ -1,7 +1,7 @@
 //! Which clients hold an ident, first opened first.
 //!
-//! [`Index`] keeps slots only; what the idents are is asked of the caller, who has them anyway. An
-//! entry takes 16 bytes as long as it has one holder.
+//! [`Index`] keeps slots only; what the idents are is asked of the caller, who has them anyway.
+//! An entry takes 16 bytes as long as it has one holder.
 
 use std::collections::BTreeMap;
 

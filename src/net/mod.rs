@@ -10,7 +10,7 @@ mod server;
 mod spare;
 mod table;
 mod transport;
-mod wheel;
+pub mod wheel;
 
 pub use self::listener::{BindError, Endpoint};
 pub use self::server::{Server, Settings, StartError};
