@@ -96,21 +96,21 @@ impl Violation {
 /// Why a request is not upgraded: one HTTP response each (contract 1.4 to 1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
-    /// 400: a request line or header line that is not HTTP/1.1.
+    /// 400: a request line or header line that is not HTTP/1.1 (RFC 9112 §3, §5).
     Malformed,
     /// 400: HTTP/1.0 or another version.
     HttpVersion,
-    /// 400: no, an empty, or more than one Host.
+    /// 400: no, an empty, an impossible, or more than one Host (RFC 9112 §3.2).
     Host,
     /// 400: `Upgrade` does not name websocket.
     Upgrade,
     /// 400: `Connection` does not name upgrade.
     Connection,
-    /// 400: `Sec-WebSocket-Key` missing or not 16 bytes of base64.
+    /// 400: `Sec-WebSocket-Key` missing, repeated, or not 16 bytes of base64.
     Key,
     /// 405, with `Allow: GET`.
     Method,
-    /// 426, with `Sec-WebSocket-Version: 13`.
+    /// 426, with `Sec-WebSocket-Version: 13`: another version, none, or more than one.
     Version,
     /// 403: `Origin` missing or not in `allowedOrigins`.
     Origin,
@@ -118,8 +118,62 @@ pub enum Rejection {
     Address,
     /// 408: the head was not complete within `handshakeTimeout`.
     Timeout,
-    /// 431: a head of 8192 bytes or more, or more than [`MAX_HEADERS`](super::http::MAX_HEADERS) lines.
+    /// 431: a head of 8192 bytes or more, or more header lines than
+    /// [`MAX_HEADERS`](super::http::MAX_HEADERS).
     HeadTooLarge,
     /// 503: no memory or descriptors left.
     Overloaded,
+}
+
+impl Rejection {
+    /// The HTTP status code of the response.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed
+            | Self::HttpVersion
+            | Self::Host
+            | Self::Upgrade
+            | Self::Connection
+            | Self::Key => 400,
+            Self::Origin | Self::Address => 403,
+            Self::Method => 405,
+            Self::Timeout => 408,
+            Self::Version => 426,
+            Self::HeadTooLarge => 431,
+            Self::Overloaded => 503,
+        }
+    }
+
+    /// One sentence that says what is wrong and what would be right, without a line end.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => {
+                "The request is malformed: send a request line and header lines as in RFC 9112."
+            }
+            Self::HttpVersion => "The HTTP version is not supported: send HTTP/1.1.",
+            Self::Host => {
+                "Host is missing, repeated or invalid: send exactly one, as Host: example.org."
+            }
+            Self::Upgrade => "This is a WebSocket server: send Upgrade: websocket.",
+            Self::Connection => "Connection does not name the upgrade: send Connection: Upgrade.",
+            Self::Key => {
+                "Sec-WebSocket-Key is missing, repeated or invalid: send 16 bytes in base64, once."
+            }
+            Self::Method => "The method is not allowed: a WebSocket is opened with GET.",
+            Self::Version => {
+                "The WebSocket version is not supported: send Sec-WebSocket-Version: 13, once."
+            }
+            Self::Origin => "The origin is not allowed: allowedOrigins must name it.",
+            Self::Address => {
+                "Client-Type php is not allowed from this address: allowedIP must name it."
+            }
+            Self::Timeout => {
+                "The request was too slow: send the whole head within handshakeTimeout."
+            }
+            Self::HeadTooLarge => {
+                "The request head is too large: send at most 8191 bytes and 100 header lines."
+            }
+            Self::Overloaded => "The server is overloaded: try again later.",
+        }
+    }
 }
