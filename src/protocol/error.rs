@@ -118,7 +118,8 @@ pub enum Rejection {
     Address,
     /// 408: the head was not complete within `handshakeTimeout`.
     Timeout,
-    /// 431: a head of 8192 bytes or more, or more than [`MAX_HEADERS`](super::http::MAX_HEADERS) lines.
+    /// 431: a head of 8192 bytes or more, or more header lines than
+    /// [`MAX_HEADERS`](super::http::MAX_HEADERS).
     HeadTooLarge,
     /// 503: no memory or descriptors left.
     Overloaded,

@@ -2,8 +2,8 @@
 //! bytes of both answers.
 //!
 //! Owns what makes a request a WebSocket request, and both answers to the byte. It does not judge
-//! paths, origins, addresses or numbers of clients; who does so may still answer an [`Upgrade`] with
-//! a [`Rejection`]. Extensions and subprotocols are ignored, as §4.2.2 allows (contract 1.12).
+//! paths, origins, addresses or numbers of clients; who does so may still answer an [`Upgrade`]
+//! with a [`Rejection`]. Extensions and subprotocols are ignored, as §4.2.2 allows (contract 1.12).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -9,8 +9,8 @@
 //! colon, no folded lines, no control characters. Lenient where nothing is at stake: bare LF ends a
 //! line and empty lines may come first (§2.2), and header values need not be ASCII (RFC 9110 §5.5).
 //!
-//! Nothing is allocated and nothing is copied: a [`Request`] borrows the head and keeps the place of
-//! each header in a fixed table, so that a look-up compares names and does not scan text.
+//! Nothing is allocated and nothing is copied: a [`Request`] borrows the head and keeps the place
+//! of each header in a fixed table, so that a look-up compares names and does not scan text.
 
 use std::fmt;
 use std::ops::Range;
@@ -113,7 +113,7 @@ impl<'a> Request<'a> {
 
     /// Path of the target without its query, not percent-decoded. Absolute-form targets
     /// (`http://host/path`) give their path too, `/` if they have none. `*` for `OPTIONS *`, empty
-    /// for CONNECT (RFC 9112 §3.2). It may hold characters beyond ASCII that the peer did not encode.
+    /// for CONNECT (RFC 9112 §3.2). It may hold unencoded characters beyond ASCII, never controls.
     pub fn path(&self) -> &'a str {
         self.line.path
     }
@@ -231,10 +231,9 @@ impl<'a> RequestLine<'a> {
         }
         let (authority, origin) = split_target(method, target)?;
         let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
-        let path = if authority.is_some() && path.is_empty() && method != CONNECT {
-            "/"
-        } else {
-            path
+        let path = match path {
+            "" if method != CONNECT => "/",
+            _ => path,
         };
         Some(Self {
             method,
@@ -810,7 +809,8 @@ mod tests {
 
         #[test]
         fn no_nearly_valid_head_panics(
-            bytes in "(GET|P\u{f6}ST)? ?(/|\\*|ws://)?[a?:]* ?(HTTP/1.1)?(\r?\n[A-Za:, \t\r\u{e4}]*){0,6}(\r?\n)*"
+            bytes in "(GET|P\u{f6}ST)? ?(/|\\*|ws://)?[a?:]* ?(HTTP/1.1)?\
+                (\r?\n[A-Za:, \t\r\u{e4}]*){0,6}(\r?\n)*"
         ) {
             exercise(bytes.as_bytes());
         }
@@ -839,7 +839,12 @@ mod tests {
         fn written_headers_are_read_back(
             path in "/[!-~&&[^?]]{0,20}",
             headers in prop::collection::vec(
-                ("[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}", "([!-~\u{a1}-\u{ff}]([ \t!-~]*[!-~])?)?", "[ \t]{0,3}", "\r?\n"),
+                (
+                    "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",
+                    "([!-~\u{a1}-\u{ff}]([ \t!-~]*[!-~])?)?",
+                    "[ \t]{0,3}",
+                    "\r?\n",
+                ),
                 0..20,
             ),
         ) {
