@@ -31,7 +31,7 @@ use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 use crate::protocol::handshake::Upgrade;
-use crate::protocol::http::{MAX_HEAD_BYTES, head_len};
+use crate::protocol::http::{MAX_HEAD_BYTES, find_head};
 use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
 use crate::protocol::{mask, utf8};
 
@@ -452,32 +452,31 @@ impl Connection {
     ) -> Option<Event<'a>> {
         let State::Connecting { head, deadline } = &mut self.state else { return None };
         let deadline = *deadline;
-        if head.is_empty()
-            && let Some(len) = head_len(input, 0)
-            && len <= MAX_HEAD_BYTES
-        {
-            self.state = State::Deciding { deadline };
-            return Some(Event::Head(Cow::Borrowed(take(input, len))));
-        }
         let searched = head.len();
-        let room = MAX_HEAD_BYTES + 1 - searched;
-        head.extend_from_slice(&input[..input.len().min(room)]);
-        match head_len(head, searched) {
-            Some(len) if len <= MAX_HEAD_BYTES => {
-                let mut head = std::mem::take(head);
-                head.truncate(len);
-                take(input, len - searched);
+        let found = if head.is_empty() {
+            find_head(input, 0)
+        } else {
+            head.extend_from_slice(&input[..input.len().min(MAX_HEAD_BYTES + 1 - searched)]);
+            find_head(head, searched)
+        };
+        match found {
+            Ok(Some(len)) => {
+                let in_front = std::mem::take(head);
                 self.state = State::Deciding { deadline };
-                Some(Event::Head(Cow::Owned(head)))
+                let taken = take(input, len - searched);
+                Some(Event::Head(whole_head(in_front, taken, len)))
             }
-            _ if head.len() > MAX_HEAD_BYTES => {
-                *input = &mut [];
-                self.reject(Rejection::HeadTooLarge, turn);
-                Some(Event::Refused(Rejection::HeadTooLarge))
-            }
-            _ => {
+            Ok(None) => {
+                if searched == 0 {
+                    head.extend_from_slice(input);
+                }
                 *input = &mut [];
                 None
+            }
+            Err(rejection) => {
+                *input = &mut [];
+                self.reject(rejection, turn);
+                Some(Event::Refused(rejection))
             }
         }
     }
@@ -766,6 +765,15 @@ impl Connection {
 
 /// Payload of the server's own pings (contract 5.2).
 pub const PING_PAYLOAD: &[u8] = br#"{"opcode":"PING"}"#;
+
+/// The head as it came in one piece, or as it was gathered.
+fn whole_head<'a>(mut gathered: Vec<u8>, in_one_piece: &'a [u8], len: usize) -> Cow<'a, [u8]> {
+    if gathered.is_empty() {
+        return Cow::Borrowed(in_one_piece);
+    }
+    gathered.truncate(len);
+    Cow::Owned(gathered)
+}
 
 /// Splits `len` bytes off the front of `input`.
 fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {

@@ -167,7 +167,7 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
-        self.core.now = Instant::now();
+        self.core.begin_turn();
         for event in &self.events {
             if event.token() == SIGNAL_TOKEN {
                 for signal in self.signals.pending() {
@@ -276,6 +276,13 @@ impl Core {
         waits.into_iter().flatten().min()
     }
 
+    /// The time is taken once. The wheel is told first, for its ticks are fine only near the time
+    /// that it knows.
+    fn begin_turn(&mut self) {
+        self.now = Instant::now();
+        self.wheel.expire(self.now, &mut self.expired);
+    }
+
     fn handle_event(&mut self, event: &Event) {
         match event.token() {
             Token(token) if token >= LISTENER_TOKENS => self.accept(token - LISTENER_TOKENS),
@@ -323,7 +330,6 @@ impl Core {
 
     fn handle_timeouts(&mut self) {
         let mut expired = std::mem::take(&mut self.expired);
-        self.wheel.expire(self.now, &mut expired);
         for slot in expired.drain(..) {
             self.handle_timeout(slot);
         }
