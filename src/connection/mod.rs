@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use self::inbound::{Inbound, check_order};
 use self::output::{BufferPool, Output};
-use self::pace::Pace;
 pub use self::pace::Framing;
+use self::pace::Pace;
 use self::rate::Rate;
 use self::state::State;
 use crate::protocol::close::{self, CloseCode};
@@ -208,7 +208,10 @@ impl Connection {
     pub fn new(turn: &Turn<'_>) -> Self {
         let deadline = turn.now + turn.limits.handshake_timeout;
         Self {
-            state: State::Connecting { head: Vec::new(), deadline },
+            state: State::Connecting {
+                head: Vec::new(),
+                deadline,
+            },
             inbound: None,
             output: Output::default(),
             pace: Pace::new(Framing::Stream),
@@ -247,7 +250,10 @@ impl Connection {
 
     /// Does what is due at `turn.now`; harmless if early.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) -> Option<Event<'static>> {
-        if self.next_deadline(turn.limits).is_none_or(|due| due > turn.now) {
+        if self
+            .next_deadline(turn.limits)
+            .is_none_or(|due| due > turn.now)
+        {
             return None;
         }
         match self.state {
@@ -269,7 +275,11 @@ impl Connection {
         let was_open = self.is_open();
         match self.state {
             State::Closed { .. } | State::Gone => {}
-            _ => self.state = State::Closed { deadline: turn.now + turn.limits.close_timeout },
+            _ => {
+                self.state = State::Closed {
+                    deadline: turn.now + turn.limits.close_timeout,
+                }
+            }
         }
         self.inbound = None;
         was_open.then_some(Event::Lost)
@@ -288,15 +298,22 @@ impl Connection {
         debug_assert!(matches!(self.state, State::Deciding { .. }));
         self.pace = Pace::new(framing);
         self.keepalive = keepalive;
-        self.state = State::Open { heard: turn.now, pinged: None };
+        self.state = State::Open {
+            heard: turn.now,
+            pinged: None,
+        };
         let padded_len = self.pace.opening_len();
-        self.output.append(turn.pool, |out| upgrade.write_response(padded_len, out));
+        self.output
+            .append(turn.pool, |out| upgrade.write_response(padded_len, out));
     }
 
     /// Answers a head with an HTTP response and ends the connection.
     pub fn reject(&mut self, rejection: Rejection, turn: &mut Turn<'_>) {
-        self.output.append(turn.pool, |out| rejection.write_response(out));
-        self.state = State::Draining { deadline: turn.now + turn.limits.close_timeout };
+        self.output
+            .append(turn.pool, |out| rejection.write_response(out));
+        self.state = State::Draining {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     /// Queues a frame.
@@ -314,7 +331,8 @@ impl Connection {
         }
         match outgoing {
             Outgoing::Copied(frame) => {
-                self.output.append(turn.pool, |out| out.extend_from_slice(frame));
+                self.output
+                    .append(turn.pool, |out| out.extend_from_slice(frame));
             }
             Outgoing::Shared(bytes, range) => self.output.push_shared(bytes, range.clone()),
         }
@@ -340,7 +358,9 @@ impl Connection {
             return;
         }
         self.push_close(Some((code, reason)), turn.pool);
-        self.state = State::Closing { deadline: turn.now + turn.limits.close_timeout };
+        self.state = State::Closing {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     /// Ends the connection at once; what waits is dropped.
@@ -388,7 +408,10 @@ impl Connection {
             | State::Closed { deadline } => Some(deadline),
             State::Open { heard, pinged } => {
                 let alive = self.keepalive_deadline(heard, pinged, limits);
-                let stalled = self.inbound.as_ref().map(|i| i.judged + limits.stall_timeout);
+                let stalled = self
+                    .inbound
+                    .as_ref()
+                    .map(|i| i.judged + limits.stall_timeout);
                 alive.into_iter().chain(stalled).min()
             }
             State::Gone => None,
@@ -397,7 +420,11 @@ impl Connection {
 
     /// When output that is held back for a moment may leave (contract 6.1, 6.3).
     pub fn next_write(&self) -> Option<Instant> {
-        if self.output.is_empty() { None } else { self.pace.next_write() }
+        if self.output.is_empty() {
+            None
+        } else {
+            self.pace.next_write()
+        }
     }
 
     /// Bytes that wait to leave.
@@ -417,7 +444,10 @@ impl Connection {
 
     /// Whether the handshake is still to come.
     pub fn is_pending(&self) -> bool {
-        matches!(self.state, State::Connecting { .. } | State::Deciding { .. })
+        matches!(
+            self.state,
+            State::Connecting { .. } | State::Deciding { .. }
+        )
     }
 
     /// Whether the sending side is to be shut down, all having been said and sent.
@@ -450,7 +480,9 @@ impl Connection {
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Option<Event<'a>> {
-        let State::Connecting { head, deadline } = &mut self.state else { return None };
+        let State::Connecting { head, deadline } = &mut self.state else {
+            return None;
+        };
         let deadline = *deadline;
         let searched = head.len();
         let found = if head.is_empty() {
@@ -580,7 +612,10 @@ impl Connection {
             };
             let inbound = self.inbound_mut(turn.now);
             let begin = || Assembler::with_buffer(kind, turn.pool.take());
-            inbound.message.get_or_insert_with(begin).begin_fragment(&header, limits)?;
+            inbound
+                .message
+                .get_or_insert_with(begin)
+                .begin_fragment(&header, limits)?;
         }
         self.inbound_mut(turn.now).begin(header);
         self.continue_frame(input, turn)
@@ -592,9 +627,13 @@ impl Connection {
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
-        let Some(inbound) = &mut self.inbound else { return Ok(None) };
+        let Some(inbound) = &mut self.inbound else {
+            return Ok(None);
+        };
         let len = inbound.missing().min(input.len() as u64) as usize;
-        let Some(header) = inbound.push(take(input, len))? else { return Ok(None) };
+        let Some(header) = inbound.push(take(input, len))? else {
+            return Ok(None);
+        };
         let event = if header.opcode.is_control() {
             let payload = std::mem::take(&mut inbound.control);
             self.drop_inbound_if_done();
@@ -639,7 +678,9 @@ impl Connection {
             self.push_close(code.map(|code| (code, "")), turn.pool);
         }
         self.inbound = None;
-        self.state = State::Closed { deadline: turn.now + turn.limits.close_timeout };
+        self.state = State::Closed {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     /// RFC 6455 §7.1.7: says what was wrong and stops listening.
@@ -657,10 +698,15 @@ impl Connection {
 
     fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
         if self.is_open() {
-            self.push_close(Some((violation.close_code(), violation.reason())), turn.pool);
+            self.push_close(
+                Some((violation.close_code(), violation.reason())),
+                turn.pool,
+            );
         }
         self.inbound = None;
-        self.state = State::Draining { deadline: turn.now + turn.limits.close_timeout };
+        self.state = State::Draining {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     // ---- deadlines
@@ -702,7 +748,10 @@ impl Connection {
             self.abort();
             return Some(Event::Lost);
         }
-        self.state = State::Open { heard, pinged: Some(turn.now) };
+        self.state = State::Open {
+            heard,
+            pinged: Some(turn.now),
+        };
         self.push_control(Opcode::Ping, PING_PAYLOAD, turn.pool);
         None
     }
@@ -723,7 +772,8 @@ impl Connection {
             frame::encode(opcode, payload, &mut bytes);
             self.output.push_segment(bytes);
         } else {
-            self.output.append(pool, |out| frame::encode(opcode, payload, out));
+            self.output
+                .append(pool, |out| frame::encode(opcode, payload, out));
         }
     }
 
@@ -732,7 +782,8 @@ impl Connection {
         if self.pace.take_opening() {
             // The 101 and the first frame may leave together (contract 6, table).
             let mut pool = BufferPool::default();
-            self.output.append(&mut pool, |out| out.extend_from_slice(&reshaped));
+            self.output
+                .append(&mut pool, |out| out.extend_from_slice(&reshaped));
         } else {
             self.output.push_segment(reshaped);
         }
@@ -743,21 +794,34 @@ impl Connection {
     fn count_control(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
         let limit = turn.limits.max_control_frames_per_second;
         let counted = self.control_rate.count(limit, turn.now);
-        if counted { Ok(()) } else { Err(Violation::TooManyControlFrames) }
+        if counted {
+            Ok(())
+        } else {
+            Err(Violation::TooManyControlFrames)
+        }
     }
 
     fn count_message(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
         let limit = turn.limits.max_messages_per_second;
         let counted = limit == 0 || self.message_rate.count(limit, turn.now);
-        if counted { Ok(()) } else { Err(Violation::TooManyMessages) }
+        if counted {
+            Ok(())
+        } else {
+            Err(Violation::TooManyMessages)
+        }
     }
 
     fn inbound_mut(&mut self, now: Instant) -> &mut Inbound {
-        self.inbound.get_or_insert_with(|| Box::new(Inbound::new(now)))
+        self.inbound
+            .get_or_insert_with(|| Box::new(Inbound::new(now)))
     }
 
     fn drop_inbound_if_done(&mut self) {
-        if self.inbound.as_ref().is_some_and(|inbound| inbound.is_done()) {
+        if self
+            .inbound
+            .as_ref()
+            .is_some_and(|inbound| inbound.is_done())
+        {
             self.inbound = None;
         }
     }
@@ -785,7 +849,9 @@ fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
 
 fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
     let message = if opcode == Opcode::Text {
-        Message::Text(Cow::Borrowed(utf8::check(payload).ok_or(Violation::InvalidUtf8)?))
+        Message::Text(Cow::Borrowed(
+            utf8::check(payload).ok_or(Violation::InvalidUtf8)?,
+        ))
     } else {
         Message::Binary(Cow::Borrowed(payload))
     };

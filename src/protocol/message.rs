@@ -52,7 +52,12 @@ impl Assembler {
     /// The same, gathered in a buffer that was used before.
     pub fn with_buffer(kind: MessageKind, mut buffer: Vec<u8>) -> Self {
         buffer.clear();
-        Self { kind, bytes: buffer, utf8: Validator::default(), fragment_count: 0 }
+        Self {
+            kind,
+            bytes: buffer,
+            utf8: Validator::default(),
+            fragment_count: 0,
+        }
     }
 
     /// Judges the header of the message's next frame by the limits, before any of its payload.
@@ -107,10 +112,19 @@ impl Assembler {
 mod tests {
     use super::*;
 
-    const LIMITS: MessageLimits = MessageLimits { max_bytes: 10, max_fragments: 3 };
+    const LIMITS: MessageLimits = MessageLimits {
+        max_bytes: 10,
+        max_fragments: 3,
+    };
 
     fn frame(payload_len: u64) -> Header {
-        Header { fin: false, rsv1: false, opcode: Opcode::Text, masking_key: [0; 4], payload_len }
+        Header {
+            fin: false,
+            rsv1: false,
+            opcode: Opcode::Text,
+            masking_key: [0; 4],
+            payload_len,
+        }
     }
 
     #[test]
@@ -139,7 +153,10 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(assembler.begin_fragment(&frame(0), LIMITS), Ok(()));
         }
-        assert_eq!(assembler.begin_fragment(&frame(0), LIMITS), Err(Violation::TooManyFragments));
+        assert_eq!(
+            assembler.begin_fragment(&frame(0), LIMITS),
+            Err(Violation::TooManyFragments)
+        );
     }
 
     #[test]
@@ -152,10 +169,16 @@ mod tests {
         let mut cut = Assembler::new(MessageKind::Text);
         cut.push(b"\xe2\x82").unwrap();
         assert_eq!(cut.finish(), Err(Violation::InvalidUtf8));
-        assert_eq!(Assembler::new(MessageKind::Text).push(b"\xff"), Err(Violation::InvalidUtf8));
+        assert_eq!(
+            Assembler::new(MessageKind::Text).push(b"\xff"),
+            Err(Violation::InvalidUtf8)
+        );
 
         let mut binary = Assembler::new(MessageKind::Binary);
         binary.push(b"\xff\xe2").unwrap();
-        assert_eq!(binary.finish(), Ok((MessageKind::Binary, b"\xff\xe2".to_vec())));
+        assert_eq!(
+            binary.finish(),
+            Ok((MessageKind::Binary, b"\xff\xe2".to_vec()))
+        );
     }
 }
