@@ -385,7 +385,18 @@ impl Connection {
     }
 
     /// Removes bytes that have left at `now`.
+    ///
+    /// While more waits behind them, a peer that takes bytes shows that it lives: it cannot answer
+    /// a ping that it has not reached yet.
     pub fn consume_output(&mut self, byte_count: usize, now: Instant, pool: &mut BufferPool) {
+        if let State::Open {
+            pinged: Some(pinged),
+            ..
+        } = &mut self.state
+            && byte_count < self.output.len()
+        {
+            *pinged = now;
+        }
         if self.output.consume(byte_count, pool) > 0 {
             self.pace.frame_left(now);
         }

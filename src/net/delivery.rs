@@ -200,7 +200,9 @@ impl Core {
         }
         if is_blocked {
             entry.connection.settle_output(&mut self.pool);
-        } else if entry.reading == Reading::Paused {
+        } else if entry.reading == Reading::Paused
+            && entry.connection.output_len() <= self.settings.limits.max_queue_bytes / 2
+        {
             entry.reading = Reading::Backlog;
             self.backlog.push_back(entry.id);
         }
@@ -363,6 +365,7 @@ impl Core {
             return false;
         }
         self.reclaim_shared();
+        self.pool.trim();
         if self.total_bytes() <= self.settings.memory_limit_bytes {
             return false;
         }
@@ -370,7 +373,8 @@ impl Core {
         let weight = |entry: &super::table::Entry| {
             entry.connection.output_len().max(entry.held_bytes) + app.held_bytes_of(entry.id)
         };
-        let Some(largest) = self.table.iter_mut().max_by_key(|entry| weight(entry)) else {
+        let largest = self.table.iter_mut().max_by_key(|entry| weight(entry));
+        let Some(largest) = largest.filter(|entry| weight(entry) > 0) else {
             return false;
         };
         warn!(
