@@ -17,7 +17,7 @@ my %allowed = (
     net        => [[qw(protocol connection app http backplane net ops)],
                    [qw(log mio rlimit rustls signal_hook_mio socket2)]],
     ops        => [[qw(protocol connection app http net ops config options logging)],
-                   [qw(log mio rlimit signal_hook signal_hook_mio)]],
+                   [qw(log memchr mio rlimit rustls signal_hook signal_hook_mio x509_parser)]],
     config     => [[qw(protocol connection app http net ops config options logging)], [qw(ini ipnet log strsim)]],
     options    => [[qw(options)], [qw(getopts strsim)]],
     logging    => [[qw(config options logging)], [qw(env_logger file_rotate jiff log)]],

@@ -25,7 +25,8 @@ use log::LevelFilter;
 use crate::app::admission::Policy;
 use crate::connection::Limits;
 use crate::logging::escape;
-use crate::net::{Endpoint, Settings};
+use crate::net::{Endpoint, Security, Settings};
+use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
 
 pub use listen::{Listen, Scheme};
@@ -42,10 +43,12 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Connections the system may keep for us to accept, 1 to 65535 (`backlog`).
     pub backlog: u32,
-    /// PEM file with the certificate (`certFile`); unused until TLS is built.
-    pub cert_file: Option<PathBuf>,
-    /// PEM file with the private key (`pkFile`); unused until TLS is built.
-    pub key_file: Option<PathBuf>,
+    /// PEM files with a certificate chain each (`certFile`); the first is for names that no other
+    /// has.
+    pub cert_files: Vec<PathBuf>,
+    /// PEM files with the private keys, in the same order (`pkFile`); empty: those of
+    /// `cert_files` hold them too.
+    pub key_files: Vec<PathBuf>,
     /// Where log lines go.
     pub log: LogConfig,
     /// Who may connect.
@@ -92,6 +95,10 @@ impl Config {
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |listen: &Listen| Endpoint {
+            security: match listen.scheme {
+                Scheme::Ws => Security::Plain,
+                Scheme::Wss => Security::Tls,
+            },
             host: listen.host.clone(),
             port: listen.port,
         };
@@ -183,8 +190,8 @@ impl Config {
         Self {
             listen: Vec::new(),
             backlog: 0,
-            cert_file: None,
-            key_file: None,
+            cert_files: Vec::new(),
+            key_files: Vec::new(),
             log: LogConfig {
                 file: None,
                 console: false,
@@ -222,8 +229,52 @@ impl Config {
         }
     }
 
+    /// The certificates for `wss` addresses, read and checked; `None` if there is no such address.
+    pub fn certificates(&self) -> Result<Option<Certificates>, Problem> {
+        if !self.has_tls() {
+            return Ok(None);
+        }
+        let keys = if self.key_files.is_empty() {
+            &self.cert_files
+        } else {
+            &self.key_files
+        };
+        let pairs: Vec<KeyPair> = self
+            .cert_files
+            .iter()
+            .zip(keys)
+            .map(|(cert, key)| KeyPair {
+                cert_file: cert.clone(),
+                key_file: key.clone(),
+            })
+            .collect();
+        Certificates::load(&pairs).map(Some).map_err(|error| {
+            let is_key = self.key_files.contains(&error.file);
+            self.problem(if is_key { "pkFile" } else { "certFile" }, error)
+        })
+    }
+
+    fn has_tls(&self) -> bool {
+        self.listen
+            .iter()
+            .any(|listen| listen.scheme == Scheme::Wss)
+    }
+
     /// What no key can see alone. The value named is the one that is easier to change.
     fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = self.memory_contradictions();
+        if self.has_tls() && self.cert_files.is_empty() {
+            let reason = "a PEM file is wanted, as adress has wss";
+            problems.push(self.problem("certFile", reason));
+        }
+        if !self.key_files.is_empty() && self.key_files.len() != self.cert_files.len() {
+            let reason = "as many files as certFile has are wanted, or none";
+            problems.push(self.problem("pkFile", reason));
+        }
+        problems
+    }
+
+    fn memory_contradictions(&self) -> Vec<Problem> {
         let needed = [
             ("maxMessageSize", self.limits.max_message_bytes),
             ("maxQueue", self.limits.max_queue_bytes),
@@ -242,11 +293,10 @@ impl Config {
     }
 
     fn oddities(&self) -> Vec<String> {
-        let plain = self.listen.iter().all(|listen| listen.scheme == Scheme::Ws);
-        let tls_files = [("certFile", &self.cert_file), ("pkFile", &self.key_file)];
+        let tls_files = [("certFile", &self.cert_files), ("pkFile", &self.key_files)];
         tls_files
             .into_iter()
-            .filter(|(_, file)| plain && file.is_some())
+            .filter(|(_, files)| !self.has_tls() && !files.is_empty())
             .map(|(key, _)| {
                 self.problem(key, "not used, as no address has TLS")
                     .to_string()

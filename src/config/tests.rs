@@ -123,7 +123,10 @@ fn the_2021_ini_of_php_is_read_as_it_is() {
         assert_eq!(config.listen[0].as_written, "ws://localhost:8096");
         assert_eq!(config.log.file, Some(PathBuf::from("D:/temp/websock.log")));
         assert!(!config.log.console);
-        assert_eq!((config.cert_file, config.key_file), (None, None));
+        assert_eq!(
+            (config.cert_files, config.key_files),
+            (Vec::new(), Vec::new())
+        );
         assert_eq!(config.warnings, Vec::<String>::new());
     }
 }
@@ -265,7 +268,7 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "adress=wss://a:1",
-            "line 1: adress=wss://a:1: TLS is not built yet",
+            "default: certFile=: a PEM file is wanted, as adress has wss",
         ),
         (
             "allowedIP=1.2.3",
@@ -354,7 +357,7 @@ fn a_mistake_on_the_command_line_names_the_option() {
 #[test]
 fn tls_files_without_tls_are_a_warning() {
     let config = expect("certFile=/etc/cert.pem\npkFile='/etc/key.pem'");
-    assert_eq!(config.cert_file, Some(PathBuf::from("/etc/cert.pem")));
+    assert_eq!(config.cert_files, [PathBuf::from("/etc/cert.pem")]);
     let expected = [
         "websock.ini, line 1: certFile=/etc/cert.pem: not used, as no address has TLS",
         "websock.ini, line 2: pkFile=/etc/key.pem: not used, as no address has TLS",

@@ -466,6 +466,16 @@ impl Connection {
         matches!(self.state, State::Draining { .. }) && self.output.is_empty()
     }
 
+    /// Whether nothing has come yet.
+    pub fn is_untouched(&self) -> bool {
+        matches!(&self.state, State::Connecting { head, .. } if head.is_empty())
+    }
+
+    /// Whether the connection was ended without regard to what waits.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
     /// Whether the connection is to be dropped.
     pub fn is_finished(&self) -> bool {
         match self.state {

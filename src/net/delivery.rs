@@ -181,7 +181,7 @@ impl Core {
             entry.is_shut = true;
             entry.transport.shutdown_write();
         }
-        if entry.connection.is_finished() {
+        if entry.connection.is_finished() && (entry.connection.is_gone() || !is_blocked) {
             return self.remove(slot);
         }
         if is_blocked != entry.is_blocked {
@@ -213,6 +213,15 @@ impl Core {
     /// Writes; whether something is left that the socket does not take, `None` if nobody is there.
     fn write(&mut self, slot: usize) -> Option<bool> {
         let entry = self.table.slot_mut(slot)?;
+        match entry.transport.flush() {
+            Ok(false) => {}
+            Ok(true) => return Some(true),
+            Err(error) => {
+                debug!("#{slot}: {error}");
+                entry.connection.abort();
+                return Some(false);
+            }
+        }
         loop {
             // Frames that have to keep a distance need the time of each write.
             let is_paced = entry.connection.next_write().is_some();
@@ -222,12 +231,12 @@ impl Core {
             if count == 0 {
                 return Some(false);
             }
-            let pieces = &slices[..count];
-            let waiting: usize = pieces.iter().map(|piece| piece.len()).sum();
-            match entry.transport.write(pieces) {
-                Ok(len) => {
-                    entry.connection.consume_output(len, now, &mut self.pool);
-                    if len < waiting {
+            match entry.transport.write(&slices[..count]) {
+                Ok(written) => {
+                    entry
+                        .connection
+                        .consume_output(written.len, now, &mut self.pool);
+                    if written.is_blocked {
                         return Some(true);
                     }
                 }
@@ -328,9 +337,10 @@ impl Core {
         };
         let id = entry.id;
         self.end(id);
-        let Some(entry) = self.table.remove(slot) else {
+        let Some(mut entry) = self.table.remove(slot) else {
             return;
         };
+        entry.transport.say_goodbye();
         info!("Connection closed to socket #{slot}");
         self.wheel.cancel(slot);
         self.held_bytes -= entry.held_bytes;
@@ -345,7 +355,7 @@ impl Core {
             return;
         };
         let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
-        let held = entry.connection.held_bytes() + unread;
+        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread;
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
         entry.held_bytes = held;
     }

@@ -9,8 +9,9 @@ mod reading;
 mod server;
 mod spare;
 mod table;
+mod tls;
 mod transport;
 pub mod wheel;
 
-pub use self::listener::{BindError, Endpoint};
+pub use self::listener::{BindError, Endpoint, Security};
 pub use self::server::{Server, Settings, StartError};

@@ -123,6 +123,8 @@ pub enum Rejection {
     HeadTooLarge,
     /// 503: no memory or descriptors left.
     Overloaded,
+    /// 400: plain HTTP sent to a port that speaks TLS.
+    PlainOnTls,
 }
 
 impl Rejection {
@@ -140,6 +142,7 @@ impl Rejection {
             Self::Timeout => 408,
             Self::Version => 426,
             Self::HeadTooLarge => 431,
+            Self::PlainOnTls => 400,
             Self::Overloaded => 503,
         }
     }
@@ -173,6 +176,7 @@ impl Rejection {
             Self::HeadTooLarge => {
                 "The request head is too large: send at most 8191 bytes and 100 header lines."
             }
+            Self::PlainOnTls => "This port speaks TLS: use https:// or wss://.",
             Self::Overloaded => "The server is overloaded: try again later.",
         }
     }

@@ -132,7 +132,8 @@ impl Rejection {
             | Self::Host
             | Self::Upgrade
             | Self::Connection
-            | Self::Key => "400 Bad Request",
+            | Self::Key
+            | Self::PlainOnTls => "400 Bad Request",
             Self::Origin | Self::Address => "403 Forbidden",
             Self::Method => "405 Method Not Allowed",
             Self::Timeout => "408 Request Timeout",
@@ -157,6 +158,7 @@ impl Rejection {
             | Self::Address
             | Self::Timeout
             | Self::HeadTooLarge
+            | Self::PlainOnTls
             | Self::Overloaded => "",
         }
     }
@@ -356,7 +358,7 @@ mod tests {
     type Headers = &'static [(&'static str, &'static str)];
 
     /// Each rejection, its status line, and the headers that only its status has.
-    const REJECTIONS: [(Rejection, &str, Headers); 13] = [
+    const REJECTIONS: [(Rejection, &str, Headers); 14] = [
         (Rejection::Malformed, "400 Bad Request", &[]),
         (Rejection::HttpVersion, "400 Bad Request", &[]),
         (Rejection::Host, "400 Bad Request", &[]),
@@ -381,6 +383,7 @@ mod tests {
             "431 Request Header Fields Too Large",
             &[],
         ),
+        (Rejection::PlainOnTls, "400 Bad Request", &[]),
         (Rejection::Overloaded, "503 Service Unavailable", &[]),
     ];
 
