@@ -249,6 +249,16 @@ impl Conn {
         }
     }
 
+    /// Reads exactly this many bytes and does not look at them.
+    #[track_caller]
+    pub(crate) fn skip_bytes(&mut self, len: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.unread.len() < len {
+            self.fetch_until(deadline, "more bytes");
+        }
+        self.unread.drain(..len);
+    }
+
     #[track_caller]
     fn expect_frame(&mut self, opcode: u8, what: &str) -> Frame {
         let frame = self.read_frame();
