@@ -1,5 +1,5 @@
-//! Starting, listening and logging as a running server shows them (contract 7). The command line and
-//! the ini file are covered by `tests/cli`.
+//! Starting, listening and logging as a running server shows them (contract 7). The command line
+//! and the ini file are covered by `tests/cli`.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -449,8 +449,8 @@ impl Conn {
 
 /// Dialogue.
 impl Conn {
-    /// Sends an echo, expects it and its `next`. As both must be what comes next, it also shows that
-    /// nothing else had been sent to this connection.
+    /// Sends an echo, expects it and its `next`. As both must be what comes next, it also shows
+    /// that nothing else had been sent to this connection.
     #[track_caller]
     pub(crate) fn round_trip(&mut self) {
         let packet = format!(r#"{{"opcode":"echo","probe":{}}}"#, unique_number());
