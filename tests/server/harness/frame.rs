@@ -50,12 +50,13 @@ pub(crate) fn masked_as(first: u8, form: LengthForm, len: u64, payload: &[u8]) -
     let masking_key = next_masking_key();
     let mut bytes = header(first, 0x80, form, len);
     bytes.extend(masking_key);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(masking_key.iter().cycle())
-            .map(|(p, m)| p ^ m),
-    );
+    let start = bytes.len();
+    bytes.extend(payload);
+    for four in bytes[start..].chunks_mut(4) {
+        for (byte, key_byte) in four.iter_mut().zip(masking_key) {
+            *byte ^= key_byte;
+        }
+    }
     bytes
 }
 
