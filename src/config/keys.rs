@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
 
     key("maxClients", "100000", |c, v| set(&mut c.admission.max_clients, count(v, 1..=10_000_000))),
     key("maxPerIP", "0", |c, v| set(&mut c.admission.max_per_ip, count(v, 0..=10_000_000))),
-    key("maxPending", "2000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
+    key("maxPending", "10000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
     key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
 

@@ -53,7 +53,7 @@ impl Default for Settings {
                 ..Policy::default()
             },
             max_chunks: 100,
-            max_pending: 2000,
+            max_pending: 10_000,
             memory_limit_bytes: 256 << 20,
             php_padding: true,
             backlog: 1024,
