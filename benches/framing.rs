@@ -7,7 +7,8 @@
 //!   defaults, `memcpy` copies as many bytes: no codec that moves its input is faster.
 //! - A peer is left out where it has no such function of its own: tungstenite keeps its unmasking to
 //!   itself, fastwebsockets leaves HTTP to hyper, and neither knows the packets.
-//! - Throughput counts payload bytes.
+//! - Throughput counts payload bytes. Times are the thread's CPU time, so that what else the machine
+//!   does matters little.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -15,9 +16,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use criterion::measurement::WallTime;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use fastwebsockets::{FragmentCollector, Payload};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::Bytes;
 use tungstenite::handshake::machine::TryParse as _;
@@ -48,6 +50,7 @@ const KEY: [u8; 4] = [0x01, 0x02, 0x03, 0x04];
 
 fn main() {
     let mut criterion = Criterion::default()
+        .with_measurement(CpuTime)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(400))
         .sample_size(20)
@@ -70,7 +73,7 @@ fn main() {
 
 // ---- encode: payload → whole frame of a server, in a buffer that is there
 
-fn encode(criterion: &mut Criterion) {
+fn encode(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("encode");
     for size in SIZES {
         let payload = ascii(size);
@@ -133,7 +136,7 @@ fn rewrite(out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>)) {
 
 // ---- decode: bytes → whole messages, unmasked and, if text, checked
 
-fn decode(criterion: &mut Criterion, name: &str, opcode: Opcode) {
+fn decode(criterion: &mut Criterion<CpuTime>, name: &str, opcode: Opcode) {
     let mut group = criterion.benchmark_group(name);
     for size in SIZES {
         let payload = ascii(size);
@@ -151,7 +154,7 @@ fn decode(criterion: &mut Criterion, name: &str, opcode: Opcode) {
     group.finish();
 }
 
-fn reassembly(criterion: &mut Criterion) {
+fn reassembly(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("reassembly");
     for size in [16 << 10, 65_535, 65_536, 1 << 20] {
         let payload = ascii(size);
@@ -182,7 +185,7 @@ fn fragmented(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Each reads the stream from memory as from a socket, one round of it per iteration.
-fn decoders(group: &mut BenchmarkGroup<'_, WallTime>, stream: &Stream, payload: &[u8]) {
+fn decoders(group: &mut BenchmarkGroup<'_, CpuTime>, stream: &Stream, payload: &[u8]) {
     let size = payload.len();
     let is_expected = |bytes: &[u8]| assert!(bytes == payload, "{size} bytes read wrong");
 
@@ -380,7 +383,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 
 // ---- unmask: one payload in place
 
-fn unmask(criterion: &mut Criterion) {
+fn unmask(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("unmask");
     for size in SIZES {
         let plain = ascii(size);
@@ -409,7 +412,7 @@ fn unmask(criterion: &mut Criterion) {
 
 // ---- utf8: one text, judged
 
-fn check_utf8(criterion: &mut Criterion, name: &str, sample: &str) {
+fn check_utf8(criterion: &mut Criterion<CpuTime>, name: &str, sample: &str) {
     let mut group = criterion.benchmark_group(name);
     for size in ROUND_SIZES {
         let text = filled("", sample, size);
@@ -450,7 +453,7 @@ fn check_utf8(criterion: &mut Criterion, name: &str, sample: &str) {
 
 // ---- handshake: request head → 101
 
-fn handshake(criterion: &mut Criterion, name: &str, head: &str) {
+fn handshake(criterion: &mut Criterion<CpuTime>, name: &str, head: &str) {
     let mut group = criterion.benchmark_group(name);
     let size = head.len();
     let mut out = Vec::with_capacity(2 * size);
@@ -506,7 +509,7 @@ const BROWSER_HEAD: &str = "GET /web HTTP/1.1\r\nHost: www.example.com:8080\r\n\
 
 // ---- packet: text → verb and fields, the whole of it validated
 
-fn packet(criterion: &mut Criterion, name: &str, sample: &str) {
+fn packet(criterion: &mut Criterion<CpuTime>, name: &str, sample: &str) {
     let mut group = criterion.benchmark_group(name);
     for size in ROUND_SIZES {
         let start = r#"{"opcode":"feedback","ident":"job-4711","message":""#;
@@ -533,8 +536,40 @@ fn packet(criterion: &mut Criterion, name: &str, sample: &str) {
 
 // ---- what all have in common
 
+/// CPU time of this thread.
+struct CpuTime;
+
+impl Measurement for CpuTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("it is positive")
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.start() - start
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        WallTime.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
 fn run<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
+    group: &mut BenchmarkGroup<'_, CpuTime>,
     who: &str,
     size: usize,
     mut work: impl FnMut() -> T,
