@@ -24,7 +24,10 @@ impl Resource for Chat {
 
     fn on_open(&mut self, client: Client<'_>, handle: &mut Handle<'_>) {
         self.present += 1;
-        handle.reply(&format!("welcome, guest {}; {} here", client.id.slot, self.present));
+        handle.reply(&format!(
+            "welcome, guest {}; {} here",
+            client.id.slot, self.present
+        ));
         handle.broadcast_text(&format!("guest {} has come", client.id.slot));
     }
 
@@ -43,7 +46,10 @@ impl Resource for Chat {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let endpoint = Endpoint { host: "localhost".into(), port: 8097 };
+    let endpoint = Endpoint {
+        host: "localhost".into(),
+        port: 8097,
+    };
     let mut server = Server::bind(Settings::default(), &[endpoint])?;
     server.add_resource(Some("/chat"), Box::<Chat>::default());
     println!("Chat on ws://localhost:8097/chat");

@@ -22,9 +22,14 @@ impl Resource for Echo {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:9001".into());
     let (host, port) = address.rsplit_once(':').ok_or("usage: echo HOST:PORT")?;
-    let endpoint = Endpoint { host: host.into(), port: port.parse()? };
+    let endpoint = Endpoint {
+        host: host.into(),
+        port: port.parse()?,
+    };
 
     let mut settings = Settings::default();
     // As much as the Autobahn suite sends in one message.

@@ -29,8 +29,13 @@ impl Resource for Raw {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).ok_or("usage: measured HOST:PORT")?;
-    let (host, port) = address.rsplit_once(':').ok_or("usage: measured HOST:PORT")?;
-    let endpoint = Endpoint { host: host.into(), port: port.parse()? };
+    let (host, port) = address
+        .rsplit_once(':')
+        .ok_or("usage: measured HOST:PORT")?;
+    let endpoint = Endpoint {
+        host: host.into(),
+        port: port.parse()?,
+    };
     rlimit::increase_nofile_limit(u64::MAX)?;
 
     let mut server = Server::bind(Settings::default(), &[endpoint])?;

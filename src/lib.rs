@@ -4,6 +4,12 @@
 //! phpWebSocketServer, so that its deployed clients go on working. Bytes and the time go in,
 //! events and bytes come out: only [`net`] touches sockets, and only its loop asks the clock.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+/// The example of README.md, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 pub mod app;
 pub mod config;

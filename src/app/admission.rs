@@ -51,7 +51,11 @@ pub struct Admission {
 impl Admission {
     /// Nobody is here yet.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, open_count: 0, web_count_by_ip: HashMap::new() }
+        Self {
+            policy,
+            open_count: 0,
+            web_count_by_ip: HashMap::new(),
+        }
     }
 
     /// Judges origin and address, before the upgrade.
@@ -74,7 +78,9 @@ impl Admission {
         if self.open_count >= self.policy.max_clients {
             return Err(Crowded::Everywhere);
         }
-        let Some(ip) = peer.ip.filter(|_| kind == ClientKind::Web) else { return Ok(()) };
+        let Some(ip) = peer.ip.filter(|_| kind == ClientKind::Web) else {
+            return Ok(());
+        };
         let count = self.web_count_by_ip.get(&ip).copied().unwrap_or(0);
         if self.policy.max_per_ip > 0 && count >= self.policy.max_per_ip {
             return Err(Crowded::From(ip));
@@ -93,7 +99,9 @@ impl Admission {
     /// Somebody who came in has left.
     pub fn leave(&mut self, kind: ClientKind, peer: Peer) {
         self.open_count = self.open_count.saturating_sub(1);
-        let Some(ip) = self.counted_ip(kind, peer) else { return };
+        let Some(ip) = self.counted_ip(kind, peer) else {
+            return;
+        };
         if let Some(count) = self.web_count_by_ip.get_mut(&ip) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -103,7 +111,8 @@ impl Admission {
     }
 
     fn counted_ip(&self, kind: ClientKind, peer: Peer) -> Option<IpAddr> {
-        peer.ip.filter(|_| kind == ClientKind::Web && self.policy.max_per_ip > 0)
+        peer.ip
+            .filter(|_| kind == ClientKind::Web && self.policy.max_per_ip > 0)
     }
 
     fn allows_origin(&self, origin: Option<&str>) -> bool {

@@ -16,5 +16,5 @@ mod standard;
 
 pub use self::outbox::{Audience, Command, Outbox};
 pub use self::resource::{Client, Dialogue, Handle, Resource};
-pub use self::session::{App, Arrival, AppSettings, Decision};
+pub use self::session::{App, AppSettings, Arrival, Decision};
 pub use self::standard::Standard;

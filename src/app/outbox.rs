@@ -20,7 +20,8 @@ pub enum Audience {
     Resource(ResourceId),
 }
 
-/// What the loop has to do. A frame is given by its range in [`Outbox::frames`].
+/// What the loop has to do. A frame is given by its range in the bytes that
+/// [`Outbox::take`] hands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Send a frame to one connection.
@@ -95,7 +96,11 @@ impl Outbox {
         payload: &[u8],
     ) {
         let frame = self.encode(kind, payload);
-        self.commands.push(Command::Broadcast { from, audience, frame });
+        self.commands.push(Command::Broadcast {
+            from,
+            audience,
+            frame,
+        });
     }
 
     /// Closes a connection, after all that was sent to it before.
@@ -121,7 +126,10 @@ impl Outbox {
     /// Takes all commands and the bytes that hold their frames. Both come back, emptied, with
     /// [`restore`](Self::restore).
     pub fn take(&mut self) -> (Vec<Command>, Vec<u8>) {
-        (std::mem::take(&mut self.commands), std::mem::take(&mut self.frames))
+        (
+            std::mem::take(&mut self.commands),
+            std::mem::take(&mut self.frames),
+        )
     }
 
     /// Gives memory back, so that it is used again.

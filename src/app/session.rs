@@ -97,7 +97,11 @@ impl App {
     pub fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
         info!("Registered resource : {}", path.unwrap_or("*"));
         let (path, dialogue) = (path.map(str::to_owned), resource.dialogue());
-        self.resources.push(Registered { path, dialogue, resource });
+        self.resources.push(Registered {
+            path,
+            dialogue,
+            resource,
+        });
     }
 
     /// Judges a request: upgrade, source, numbers, path, in this order.
@@ -106,9 +110,18 @@ impl App {
             Ok(upgrade) => upgrade,
             Err(rejection) => return Decision::Refuse(rejection),
         };
-        let is_php = request.header("client-type").is_some_and(|t| t.eq_ignore_ascii_case("php"));
-        let kind = if is_php { ClientKind::Php } else { ClientKind::Web };
-        if let Err(rejection) = self.admission.check_source(kind, request.header("origin"), peer) {
+        let is_php = request
+            .header("client-type")
+            .is_some_and(|t| t.eq_ignore_ascii_case("php"));
+        let kind = if is_php {
+            ClientKind::Php
+        } else {
+            ClientKind::Web
+        };
+        if let Err(rejection) = self
+            .admission
+            .check_source(kind, request.header("origin"), peer)
+        {
             return Decision::Refuse(rejection);
         }
         let arrival = Arrival {
@@ -141,13 +154,23 @@ impl App {
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
         }
-        self.sessions[slot] = Some(Session { resource, kind: arrival.kind, chunks: None });
+        self.sessions[slot] = Some(Session {
+            resource,
+            kind: arrival.kind,
+            chunks: None,
+        });
         self.with_resource(id, outbox, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
                 info!("Telling Client to start on  #{}", id.slot);
                 handle.reply(&ready);
             }
-            resource.on_open(Client { query: arrival.query, ..client }, handle);
+            resource.on_open(
+                Client {
+                    query: arrival.query,
+                    ..client
+                },
+                handle,
+            );
         });
     }
 
@@ -193,7 +216,11 @@ impl App {
         self.with_resource(id, outbox, |resource, client, handle| {
             resource.on_close(client, handle);
         });
-        let Some(session) = self.sessions.get_mut(id.slot as usize).and_then(Option::take) else {
+        let Some(session) = self
+            .sessions
+            .get_mut(id.slot as usize)
+            .and_then(Option::take)
+        else {
             return;
         };
         self.held_bytes -= session.chunks.map_or(0, |chunks| chunks.text.capacity());
@@ -215,7 +242,9 @@ impl App {
     /// Bytes of memory that one connection's chunks hold.
     pub fn held_bytes_of(&self, id: ConnId) -> usize {
         let session = self.sessions.get(id.slot as usize).and_then(Option::as_ref);
-        session.and_then(|s| s.chunks.as_ref()).map_or(0, |chunks| chunks.text.capacity())
+        session
+            .and_then(|s| s.chunks.as_ref())
+            .map_or(0, |chunks| chunks.text.capacity())
     }
 
     /// Number of clients.
@@ -239,7 +268,10 @@ impl App {
                 return Err((error, CloseCode::POLICY_VIOLATION));
             }
         }
-        let exact = self.resources.iter().position(|r| r.path.as_deref() == Some(path));
+        let exact = self
+            .resources
+            .iter()
+            .position(|r| r.path.as_deref() == Some(path));
         let any = || self.resources.iter().position(|r| r.path.is_none());
         match exact.or_else(any) {
             Some(index) => Ok(index as ResourceId),
@@ -257,7 +289,9 @@ impl App {
         let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else {
             return Buffered::Kept;
         };
-        let Message::Text(text) = message else { return Buffered::Nothing };
+        let Message::Text(text) = message else {
+            return Buffered::Nothing;
+        };
         match text.as_ref() {
             "bufferON" => {
                 self.held_bytes -= session.chunks.take().map_or(0, |c| c.text.capacity());
@@ -272,7 +306,9 @@ impl App {
                 Some(_) | None => Buffered::Kept,
             },
             text => {
-                let Some(chunks) = &mut session.chunks else { return Buffered::Nothing };
+                let Some(chunks) = &mut session.chunks else {
+                    return Buffered::Nothing;
+                };
                 let is_over = chunks.count > self.settings.max_chunks
                     || chunks.text.len() + text.len() > self.settings.max_message_bytes;
                 if is_over {
@@ -294,7 +330,9 @@ impl App {
         outbox: &mut Outbox,
         call: impl FnOnce(&mut dyn Resource, Client<'static>, &mut Handle<'_>),
     ) {
-        let Some(Some(session)) = self.sessions.get(id.slot as usize) else { return };
+        let Some(Some(session)) = self.sessions.get(id.slot as usize) else {
+            return;
+        };
         let Some(registered) = self.resources.get_mut(usize::from(session.resource)) else {
             return;
         };
@@ -305,7 +343,11 @@ impl App {
             clients: &mut self.clients,
             outbox,
         };
-        let client = Client { id, kind: session.kind, query: "" };
+        let client = Client {
+            id,
+            kind: session.kind,
+            query: "",
+        };
         call(registered.resource.as_mut(), client, &mut handle);
     }
 }

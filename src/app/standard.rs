@@ -22,12 +22,16 @@ enum Renaming {
 impl Standard {
     /// The resource for `/web` and `/php`.
     pub const fn new() -> Self {
-        Self { renaming: Renaming::Ignored }
+        Self {
+            renaming: Renaming::Ignored,
+        }
     }
 
     /// The resource for `/`, where a client may choose its uuid (contract 2.9).
     pub const fn root() -> Self {
-        Self { renaming: Renaming::Allowed }
+        Self {
+            renaming: Renaming::Allowed,
+        }
     }
 }
 

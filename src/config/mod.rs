@@ -91,7 +91,10 @@ impl Config {
 
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |listen: &Listen| Endpoint { host: listen.host.clone(), port: listen.port };
+        let endpoint = |listen: &Listen| Endpoint {
+            host: listen.host.clone(),
+            port: listen.port,
+        };
         self.listen.iter().map(endpoint).collect()
     }
 }

@@ -97,13 +97,20 @@ impl Inbound {
 
     /// Unmasks and keeps the next piece of the frame's payload; the header once it is complete.
     pub(super) fn push(&mut self, piece: &mut [u8]) -> Result<Option<Header>, Violation> {
-        let Some(frame) = &mut self.frame else { return Ok(None) };
-        mask::apply(frame.header.masking_key, (frame.arrived % 4) as usize, piece);
+        let Some(frame) = &mut self.frame else {
+            return Ok(None);
+        };
+        mask::apply(
+            frame.header.masking_key,
+            (frame.arrived % 4) as usize,
+            piece,
+        );
         frame.arrived += piece.len() as u64;
         let frame = *frame;
         if frame.header.opcode.is_control() {
             let room = MAX_CONTROL_BYTES.saturating_sub(self.control.len());
-            self.control.extend_from_slice(&piece[..piece.len().min(room)]);
+            self.control
+                .extend_from_slice(&piece[..piece.len().min(room)]);
         } else if let Some(message) = &mut self.message {
             message.push(piece)?;
         }
@@ -116,7 +123,8 @@ impl Inbound {
 
     /// Bytes of payload that the unfinished frame still lacks.
     pub(super) fn missing(&self) -> u64 {
-        self.frame.map_or(0, |frame| frame.header.payload_len - frame.arrived)
+        self.frame
+            .map_or(0, |frame| frame.header.payload_len - frame.arrived)
     }
 }
 

@@ -23,15 +23,15 @@ use std::time::{Duration, Instant};
 
 use self::inbound::{Inbound, check_order};
 use self::output::{BufferPool, Output};
-use self::pace::Pace;
 pub use self::pace::Framing;
+use self::pace::Pace;
 use self::rate::Rate;
 use self::state::State;
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 use crate::protocol::handshake::Upgrade;
-use crate::protocol::http::{MAX_HEAD_BYTES, head_len};
+use crate::protocol::http::{MAX_HEAD_BYTES, find_head};
 use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
 use crate::protocol::{mask, utf8};
 
@@ -208,7 +208,10 @@ impl Connection {
     pub fn new(turn: &Turn<'_>) -> Self {
         let deadline = turn.now + turn.limits.handshake_timeout;
         Self {
-            state: State::Connecting { head: Vec::new(), deadline },
+            state: State::Connecting {
+                head: Vec::new(),
+                deadline,
+            },
             inbound: None,
             output: Output::default(),
             pace: Pace::new(Framing::Stream),
@@ -247,7 +250,10 @@ impl Connection {
 
     /// Does what is due at `turn.now`; harmless if early.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) -> Option<Event<'static>> {
-        if self.next_deadline(turn.limits).is_none_or(|due| due > turn.now) {
+        if self
+            .next_deadline(turn.limits)
+            .is_none_or(|due| due > turn.now)
+        {
             return None;
         }
         match self.state {
@@ -269,7 +275,11 @@ impl Connection {
         let was_open = self.is_open();
         match self.state {
             State::Closed { .. } | State::Gone => {}
-            _ => self.state = State::Closed { deadline: turn.now + turn.limits.close_timeout },
+            _ => {
+                self.state = State::Closed {
+                    deadline: turn.now + turn.limits.close_timeout,
+                }
+            }
         }
         self.inbound = None;
         was_open.then_some(Event::Lost)
@@ -288,15 +298,22 @@ impl Connection {
         debug_assert!(matches!(self.state, State::Deciding { .. }));
         self.pace = Pace::new(framing);
         self.keepalive = keepalive;
-        self.state = State::Open { heard: turn.now, pinged: None };
+        self.state = State::Open {
+            heard: turn.now,
+            pinged: None,
+        };
         let padded_len = self.pace.opening_len();
-        self.output.append(turn.pool, |out| upgrade.write_response(padded_len, out));
+        self.output
+            .append(turn.pool, |out| upgrade.write_response(padded_len, out));
     }
 
     /// Answers a head with an HTTP response and ends the connection.
     pub fn reject(&mut self, rejection: Rejection, turn: &mut Turn<'_>) {
-        self.output.append(turn.pool, |out| rejection.write_response(out));
-        self.state = State::Draining { deadline: turn.now + turn.limits.close_timeout };
+        self.output
+            .append(turn.pool, |out| rejection.write_response(out));
+        self.state = State::Draining {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     /// Queues a frame.
@@ -314,7 +331,8 @@ impl Connection {
         }
         match outgoing {
             Outgoing::Copied(frame) => {
-                self.output.append(turn.pool, |out| out.extend_from_slice(frame));
+                self.output
+                    .append(turn.pool, |out| out.extend_from_slice(frame));
             }
             Outgoing::Shared(bytes, range) => self.output.push_shared(bytes, range.clone()),
         }
@@ -340,7 +358,9 @@ impl Connection {
             return;
         }
         self.push_close(Some((code, reason)), turn.pool);
-        self.state = State::Closing { deadline: turn.now + turn.limits.close_timeout };
+        self.state = State::Closing {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     /// Ends the connection at once; what waits is dropped.
@@ -365,7 +385,18 @@ impl Connection {
     }
 
     /// Removes bytes that have left at `now`.
+    ///
+    /// While more waits behind them, a peer that takes bytes shows that it lives: it cannot answer
+    /// a ping that it has not reached yet.
     pub fn consume_output(&mut self, byte_count: usize, now: Instant, pool: &mut BufferPool) {
+        if let State::Open {
+            pinged: Some(pinged),
+            ..
+        } = &mut self.state
+            && byte_count < self.output.len()
+        {
+            *pinged = now;
+        }
         if self.output.consume(byte_count, pool) > 0 {
             self.pace.frame_left(now);
         }
@@ -388,7 +419,10 @@ impl Connection {
             | State::Closed { deadline } => Some(deadline),
             State::Open { heard, pinged } => {
                 let alive = self.keepalive_deadline(heard, pinged, limits);
-                let stalled = self.inbound.as_ref().map(|i| i.judged + limits.stall_timeout);
+                let stalled = self
+                    .inbound
+                    .as_ref()
+                    .map(|i| i.judged + limits.stall_timeout);
                 alive.into_iter().chain(stalled).min()
             }
             State::Gone => None,
@@ -397,7 +431,11 @@ impl Connection {
 
     /// When output that is held back for a moment may leave (contract 6.1, 6.3).
     pub fn next_write(&self) -> Option<Instant> {
-        if self.output.is_empty() { None } else { self.pace.next_write() }
+        if self.output.is_empty() {
+            None
+        } else {
+            self.pace.next_write()
+        }
     }
 
     /// Bytes that wait to leave.
@@ -417,7 +455,10 @@ impl Connection {
 
     /// Whether the handshake is still to come.
     pub fn is_pending(&self) -> bool {
-        matches!(self.state, State::Connecting { .. } | State::Deciding { .. })
+        matches!(
+            self.state,
+            State::Connecting { .. } | State::Deciding { .. }
+        )
     }
 
     /// Whether the sending side is to be shut down, all having been said and sent.
@@ -450,34 +491,35 @@ impl Connection {
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Option<Event<'a>> {
-        let State::Connecting { head, deadline } = &mut self.state else { return None };
+        let State::Connecting { head, deadline } = &mut self.state else {
+            return None;
+        };
         let deadline = *deadline;
-        if head.is_empty()
-            && let Some(len) = head_len(input, 0)
-            && len <= MAX_HEAD_BYTES
-        {
-            self.state = State::Deciding { deadline };
-            return Some(Event::Head(Cow::Borrowed(take(input, len))));
-        }
         let searched = head.len();
-        let room = MAX_HEAD_BYTES + 1 - searched;
-        head.extend_from_slice(&input[..input.len().min(room)]);
-        match head_len(head, searched) {
-            Some(len) if len <= MAX_HEAD_BYTES => {
-                let mut head = std::mem::take(head);
-                head.truncate(len);
-                take(input, len - searched);
+        let found = if head.is_empty() {
+            find_head(input, 0)
+        } else {
+            head.extend_from_slice(&input[..input.len().min(MAX_HEAD_BYTES + 1 - searched)]);
+            find_head(head, searched)
+        };
+        match found {
+            Ok(Some(len)) => {
+                let in_front = std::mem::take(head);
                 self.state = State::Deciding { deadline };
-                Some(Event::Head(Cow::Owned(head)))
+                let taken = take(input, len - searched);
+                Some(Event::Head(whole_head(in_front, taken, len)))
             }
-            _ if head.len() > MAX_HEAD_BYTES => {
-                *input = &mut [];
-                self.reject(Rejection::HeadTooLarge, turn);
-                Some(Event::Refused(Rejection::HeadTooLarge))
-            }
-            _ => {
+            Ok(None) => {
+                if searched == 0 {
+                    head.extend_from_slice(input);
+                }
                 *input = &mut [];
                 None
+            }
+            Err(rejection) => {
+                *input = &mut [];
+                self.reject(rejection, turn);
+                Some(Event::Refused(rejection))
             }
         }
     }
@@ -508,7 +550,10 @@ impl Connection {
 
     /// Gives back memory that an unfinished message does not need while it waits.
     fn settle_message(&mut self, pool: &mut BufferPool) {
-        let message = self.inbound.as_mut().and_then(|inbound| inbound.message.as_mut());
+        let message = self
+            .inbound
+            .as_mut()
+            .and_then(|inbound| inbound.message.as_mut());
         if let Some(buffer) = message.and_then(Assembler::settle) {
             pool.give(buffer);
         }
@@ -590,7 +635,10 @@ impl Connection {
             };
             let inbound = self.inbound_mut(turn.now);
             let begin = || Assembler::with_buffer(kind, turn.pool.take());
-            inbound.message.get_or_insert_with(begin).begin_fragment(&header, limits)?;
+            inbound
+                .message
+                .get_or_insert_with(begin)
+                .begin_fragment(&header, limits)?;
         }
         self.inbound_mut(turn.now).begin(header);
         self.continue_frame(input, turn)
@@ -602,9 +650,13 @@ impl Connection {
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
-        let Some(inbound) = &mut self.inbound else { return Ok(None) };
+        let Some(inbound) = &mut self.inbound else {
+            return Ok(None);
+        };
         let len = inbound.missing().min(input.len() as u64) as usize;
-        let Some(header) = inbound.push(take(input, len))? else { return Ok(None) };
+        let Some(header) = inbound.push(take(input, len))? else {
+            return Ok(None);
+        };
         let event = if header.opcode.is_control() {
             let payload = std::mem::take(&mut inbound.control);
             self.drop_inbound_if_done();
@@ -649,7 +701,9 @@ impl Connection {
             self.push_close(code.map(|code| (code, "")), turn.pool);
         }
         self.inbound = None;
-        self.state = State::Closed { deadline: turn.now + turn.limits.close_timeout };
+        self.state = State::Closed {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     /// RFC 6455 §7.1.7: says what was wrong and stops listening.
@@ -667,10 +721,15 @@ impl Connection {
 
     fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
         if self.is_open() {
-            self.push_close(Some((violation.close_code(), violation.reason())), turn.pool);
+            self.push_close(
+                Some((violation.close_code(), violation.reason())),
+                turn.pool,
+            );
         }
         self.inbound = None;
-        self.state = State::Draining { deadline: turn.now + turn.limits.close_timeout };
+        self.state = State::Draining {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
     }
 
     // ---- deadlines
@@ -712,7 +771,10 @@ impl Connection {
             self.abort();
             return Some(Event::Lost);
         }
-        self.state = State::Open { heard, pinged: Some(turn.now) };
+        self.state = State::Open {
+            heard,
+            pinged: Some(turn.now),
+        };
         self.push_control(Opcode::Ping, PING_PAYLOAD, turn.pool);
         None
     }
@@ -733,7 +795,8 @@ impl Connection {
             frame::encode(opcode, payload, &mut bytes);
             self.output.push_segment(bytes);
         } else {
-            self.output.append(pool, |out| frame::encode(opcode, payload, out));
+            self.output
+                .append(pool, |out| frame::encode(opcode, payload, out));
         }
     }
 
@@ -742,7 +805,8 @@ impl Connection {
         if self.pace.take_opening() {
             // The 101 and the first frame may leave together (contract 6, table).
             let mut pool = BufferPool::default();
-            self.output.append(&mut pool, |out| out.extend_from_slice(&reshaped));
+            self.output
+                .append(&mut pool, |out| out.extend_from_slice(&reshaped));
         } else {
             self.output.push_segment(reshaped);
         }
@@ -753,21 +817,34 @@ impl Connection {
     fn count_control(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
         let limit = turn.limits.max_control_frames_per_second;
         let counted = self.control_rate.count(limit, turn.now);
-        if counted { Ok(()) } else { Err(Violation::TooManyControlFrames) }
+        if counted {
+            Ok(())
+        } else {
+            Err(Violation::TooManyControlFrames)
+        }
     }
 
     fn count_message(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
         let limit = turn.limits.max_messages_per_second;
         let counted = limit == 0 || self.message_rate.count(limit, turn.now);
-        if counted { Ok(()) } else { Err(Violation::TooManyMessages) }
+        if counted {
+            Ok(())
+        } else {
+            Err(Violation::TooManyMessages)
+        }
     }
 
     fn inbound_mut(&mut self, now: Instant) -> &mut Inbound {
-        self.inbound.get_or_insert_with(|| Box::new(Inbound::new(now)))
+        self.inbound
+            .get_or_insert_with(|| Box::new(Inbound::new(now)))
     }
 
     fn drop_inbound_if_done(&mut self) {
-        if self.inbound.as_ref().is_some_and(|inbound| inbound.is_done()) {
+        if self
+            .inbound
+            .as_ref()
+            .is_some_and(|inbound| inbound.is_done())
+        {
             self.inbound = None;
         }
     }
@@ -775,6 +852,15 @@ impl Connection {
 
 /// Payload of the server's own pings (contract 5.2).
 pub const PING_PAYLOAD: &[u8] = br#"{"opcode":"PING"}"#;
+
+/// The head as it came in one piece, or as it was gathered.
+fn whole_head<'a>(mut gathered: Vec<u8>, in_one_piece: &'a [u8], len: usize) -> Cow<'a, [u8]> {
+    if gathered.is_empty() {
+        return Cow::Borrowed(in_one_piece);
+    }
+    gathered.truncate(len);
+    Cow::Owned(gathered)
+}
 
 /// Splits `len` bytes off the front of `input`.
 fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
@@ -786,7 +872,9 @@ fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
 
 fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
     let message = if opcode == Opcode::Text {
-        Message::Text(Cow::Borrowed(utf8::check(payload).ok_or(Violation::InvalidUtf8)?))
+        Message::Text(Cow::Borrowed(
+            utf8::check(payload).ok_or(Violation::InvalidUtf8)?,
+        ))
     } else {
         Message::Binary(Cow::Borrowed(payload))
     };

@@ -53,8 +53,14 @@ pub struct Output {
 
 #[derive(Debug)]
 enum Segment {
-    Owned { bytes: Vec<u8>, sent: usize },
-    Shared { bytes: Rc<Vec<u8>>, range: Range<usize> },
+    Owned {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    Shared {
+        bytes: Rc<Vec<u8>>,
+        range: Range<usize>,
+    },
 }
 
 impl Segment {
@@ -90,7 +96,11 @@ impl Output {
             Segment::Owned { bytes, .. } => bytes.capacity(),
             Segment::Shared { .. } => 0,
         };
-        self.first.iter().chain(&self.rest).map(owned).sum::<usize>()
+        self.first
+            .iter()
+            .chain(&self.rest)
+            .map(owned)
+            .sum::<usize>()
             + self.rest.capacity() * size_of::<Segment>()
     }
 
@@ -140,19 +150,28 @@ impl Output {
     /// Appends a range of bytes that several connections send; adjacent ranges become one.
     pub fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, range: Range<usize>) {
         self.byte_count += range.len();
-        if let Some(Segment::Shared { bytes: last, range: known }) = self.last_mut()
+        if let Some(Segment::Shared {
+            bytes: last,
+            range: known,
+        }) = self.last_mut()
             && known.end == range.start
             && Rc::ptr_eq(last, bytes)
         {
             known.end = range.end;
             return;
         }
-        self.push(Segment::Shared { bytes: Rc::clone(bytes), range });
+        self.push(Segment::Shared {
+            bytes: Rc::clone(bytes),
+            range,
+        });
     }
 
     /// The bytes at the front that lie in one piece; empty if nothing waits.
     pub fn front(&self) -> &[u8] {
-        self.first.as_ref().map(Segment::as_slice).unwrap_or_default()
+        self.first
+            .as_ref()
+            .map(Segment::as_slice)
+            .unwrap_or_default()
     }
 
     /// Fills `slices` with the pieces at the front, in order; returns how many there are.
@@ -193,7 +212,9 @@ impl Output {
 
     /// Gives memory back that is much larger than what waits in it. For a queue that has to wait.
     pub fn settle(&mut self, pool: &mut BufferPool) {
-        let Some(Segment::Owned { bytes, sent }) = &mut self.first else { return };
+        let Some(Segment::Owned { bytes, sent }) = &mut self.first else {
+            return;
+        };
         let waiting = bytes.len() - *sent;
         if is_roomy(bytes, waiting) {
             let kept = bytes.get(*sent..).unwrap_or_default().to_vec();

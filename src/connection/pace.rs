@@ -32,7 +32,11 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing, is_opening: framing != Framing::Stream, next_write: None }
+        Self {
+            framing,
+            is_opening: framing != Framing::Stream,
+            next_write: None,
+        }
     }
 
     /// Length that the 101 is padded to, in bytes.
@@ -126,7 +130,11 @@ fn padded_frame(text: &[u8], step: usize) -> Vec<u8> {
 
 /// Payload of an unmasked frame of `total` bytes, for totals over 127.
 fn payload_len_of(total: usize) -> usize {
-    if total - 4 <= 0xFFFF { total - 4 } else { total - 10 }
+    if total - 4 <= 0xFFFF {
+        total - 4
+    } else {
+        total - 10
+    }
 }
 
 #[cfg(test)]
@@ -136,13 +144,19 @@ mod tests {
     #[test]
     fn frames_fill_whole_steps_and_keep_their_text() {
         for step in [OPENING_STEP, STEP] {
-            for len in (0..=300).chain(1010..1030).chain(8180..8200).chain(65_500..65_560).chain([200_000]) {
+            for len in (0..=300)
+                .chain(1010..1030)
+                .chain(8180..8200)
+                .chain(65_500..65_560)
+                .chain([200_000])
+            {
                 let text = vec![b'x'; len];
                 let padded = padded_frame(&text, step);
                 assert_eq!(padded.len() % step, 0, "{len} to {step}");
                 assert!(padded.len() < len + 10 + 2 * step);
-                let (header, start) =
-                    Header::parse(&padded, Role::Client, Rsv1::Forbidden).unwrap().unwrap();
+                let (header, start) = Header::parse(&padded, Role::Client, Rsv1::Forbidden)
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(header.payload_len as usize, padded.len() - start);
                 assert_eq!(&padded[start..start + len], text);
                 assert!(padded[start + len..].iter().all(|byte| *byte == b' '));

@@ -37,7 +37,10 @@ mod tests {
             let later = (0..limit).filter(|_| rate.count(limit, tenth)).count();
             assert_eq!(later, limit as usize / 10);
             let full = start + Duration::from_secs(5);
-            assert_eq!((0..2 * limit).filter(|_| rate.count(limit, full)).count(), limit as usize);
+            assert_eq!(
+                (0..2 * limit).filter(|_| rate.count(limit, full)).count(),
+                limit as usize
+            );
         }
     }
 }

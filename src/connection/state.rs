@@ -13,7 +13,10 @@ pub(super) enum State {
     /// The head was handed out; `accept` or `reject` has to follow.
     Deciding { deadline: Instant },
     /// Messages flow. `heard`: when the peer was last heard.
-    Open { heard: Instant, pinged: Option<Instant> },
+    Open {
+        heard: Instant,
+        pinged: Option<Instant>,
+    },
     /// Our close frame is on its way, the peer's has not come.
     Closing { deadline: Instant },
     /// All is said: input is thrown away until the peer ends, so that no reset overtakes our

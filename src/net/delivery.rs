@@ -23,14 +23,20 @@ impl Core {
         while !self.outbox.is_empty() {
             let (mut commands, frames) = self.outbox.take();
             let is_shared = frames.len() >= SHARED_BYTES
-                || commands.iter().any(|command| matches!(command, Command::Broadcast { .. }));
+                || commands
+                    .iter()
+                    .any(|command| matches!(command, Command::Broadcast { .. }));
             if is_shared {
                 let frames = self.share(frames);
-                commands.drain(..).for_each(|command| self.carry_out(command, &frames));
+                commands
+                    .drain(..)
+                    .for_each(|command| self.carry_out(command, &frames));
                 self.outbox.restore(commands, Vec::new());
             } else {
                 let frames = Rc::new(frames);
-                commands.drain(..).for_each(|command| self.carry_out(command, &frames));
+                commands
+                    .drain(..)
+                    .for_each(|command| self.carry_out(command, &frames));
                 // Nobody has kept a reference to frames as small as these.
                 let frames = Rc::try_unwrap(frames).unwrap_or_default();
                 self.outbox.restore(commands, frames);
@@ -41,7 +47,11 @@ impl Core {
     fn carry_out(&mut self, command: Command, frames: &Rc<Vec<u8>>) {
         match command {
             Command::Send { to, frame } => self.send(to, frames, frame),
-            Command::Broadcast { from, audience, frame } => {
+            Command::Broadcast {
+                from,
+                audience,
+                frame,
+            } => {
                 self.broadcast(from, audience, frames, &frame);
             }
             Command::Close { id, code, reason } => self.close(id, code, &reason),
@@ -57,8 +67,11 @@ impl Core {
         } else {
             Outgoing::Shared(frames, frame)
         };
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         match entry.connection.send(&outgoing, turn) {
             Ok(()) => self.touch(to),
             Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
@@ -75,13 +88,19 @@ impl Core {
         frame: &Range<usize>,
     ) {
         let mut slow = Vec::new();
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         for entry in self.table.iter_mut() {
             if !entry.membership.is_in(audience) || entry.id == from {
                 continue;
             }
-            match entry.connection.send(&Outgoing::Shared(frames, frame.clone()), turn) {
+            match entry
+                .connection
+                .send(&Outgoing::Shared(frames, frame.clone()), turn)
+            {
                 Ok(()) if entry.is_touched => {}
                 Ok(()) => {
                     entry.is_touched = true;
@@ -101,9 +120,14 @@ impl Core {
     }
 
     fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
-        let Some(entry) = self.table.get_mut(id) else { return };
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         entry.connection.close(code, reason, turn);
         self.ended.push(id);
         self.touch(id);
@@ -147,8 +171,12 @@ impl Core {
     /// Writes what may leave now, asks for WRITABLE only if some of it has to wait, and lets go of a
     /// connection that has nothing left to do.
     pub(super) fn flush(&mut self, slot: usize) {
-        let Some(is_blocked) = self.write(slot) else { return };
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(is_blocked) = self.write(slot) else {
+            return;
+        };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         if entry.connection.is_said() && !entry.is_shut {
             entry.is_shut = true;
             entry.transport.shutdown_write();
@@ -158,8 +186,11 @@ impl Core {
         }
         if is_blocked != entry.is_blocked {
             entry.is_blocked = is_blocked;
-            let interest =
-                if is_blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            let interest = if is_blocked {
+                Interest::READABLE | Interest::WRITABLE
+            } else {
+                Interest::READABLE
+            };
             let token = Token(slot);
             if let Err(error) = entry.transport.reregister(&self.registry, token, interest) {
                 warn!("#{slot}: {error}");
@@ -169,7 +200,9 @@ impl Core {
         }
         if is_blocked {
             entry.connection.settle_output(&mut self.pool);
-        } else if entry.reading == Reading::Paused {
+        } else if entry.reading == Reading::Paused
+            && entry.connection.output_len() <= self.settings.limits.max_queue_bytes / 2
+        {
             entry.reading = Reading::Backlog;
             self.backlog.push_back(entry.id);
         }
@@ -213,9 +246,15 @@ impl Core {
 
     /// Sees to it that the wheel wakes this connection no later than it needs.
     pub(super) fn rearm(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         let deadline = entry.connection.next_deadline(&self.settings.limits);
-        let Some(next) = deadline.into_iter().chain(entry.connection.next_write()).min() else {
+        let Some(next) = deadline
+            .into_iter()
+            .chain(entry.connection.next_write())
+            .min()
+        else {
             return;
         };
         // An entry that fires too early is put back then; that is cheaper than moving it each time.
@@ -226,12 +265,17 @@ impl Core {
     }
 
     pub(super) fn handle_timeout(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         entry.armed = None;
         let id = entry.id;
         let output_len = entry.connection.output_len();
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         match entry.connection.handle_timeout(turn) {
             Some(Event::Refused(rejection)) => self.log_refusal(id, rejection),
             Some(Event::Failed(violation)) => {
@@ -254,7 +298,10 @@ impl Core {
     /// One line per `pingInterval`, as the PHP server wrote it.
     fn log_ping(&mut self) {
         let interval = self.settings.limits.ping_interval;
-        if self.last_ping_line.is_none_or(|last| last + interval <= self.now) {
+        if self
+            .last_ping_line
+            .is_none_or(|last| last + interval <= self.now)
+        {
             self.last_ping_line = Some(self.now);
             info!("Ping Clients");
         }
@@ -265,7 +312,9 @@ impl Core {
     /// Tells the application that a connection is no longer open.
     pub(super) fn end(&mut self, id: ConnId) {
         let peer = self.peer_of(id);
-        let Some(entry) = self.table.get_mut(id) else { return };
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
         if entry.connection.is_open() || entry.membership == Membership::None {
             return;
         }
@@ -274,10 +323,14 @@ impl Core {
     }
 
     fn remove(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         let id = entry.id;
         self.end(id);
-        let Some(entry) = self.table.remove(slot) else { return };
+        let Some(entry) = self.table.remove(slot) else {
+            return;
+        };
         info!("Connection closed to socket #{slot}");
         self.wheel.cancel(slot);
         self.held_bytes -= entry.held_bytes;
@@ -288,7 +341,9 @@ impl Core {
     // ---- memory
 
     fn count_memory(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
         let held = entry.connection.held_bytes() + unread;
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
@@ -310,6 +365,7 @@ impl Core {
             return false;
         }
         self.reclaim_shared();
+        self.pool.trim();
         if self.total_bytes() <= self.settings.memory_limit_bytes {
             return false;
         }
@@ -317,10 +373,15 @@ impl Core {
         let weight = |entry: &super::table::Entry| {
             entry.connection.output_len().max(entry.held_bytes) + app.held_bytes_of(entry.id)
         };
-        let Some(largest) = self.table.iter_mut().max_by_key(|entry| weight(entry)) else {
+        let largest = self.table.iter_mut().max_by_key(|entry| weight(entry));
+        let Some(largest) = largest.filter(|entry| weight(entry) > 0) else {
             return false;
         };
-        warn!("memoryLimit reached: #{} cut, which held {} bytes", largest.id.slot, weight(largest));
+        warn!(
+            "memoryLimit reached: #{} cut, which held {} bytes",
+            largest.id.slot,
+            weight(largest)
+        );
         largest.connection.abort();
         let id = largest.id;
         self.ended.push(id);

@@ -31,12 +31,18 @@ impl std::fmt::Display for BindError {
                 write!(f, "host {} is not known: {error}", endpoint.host)
             }
             Self::Refused(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use: stop the program that listens there, or choose another port")
+                write!(
+                    f,
+                    "{address} is in use: stop the program that listens there, or choose another port"
+                )
             }
             Self::Refused(address, error)
                 if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 =>
             {
-                write!(f, "{address}: {error}; ports below 1024 need root or CAP_NET_BIND_SERVICE")
+                write!(
+                    f,
+                    "{address}: {error}; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+                )
             }
             Self::Refused(address, error) => write!(f, "cannot listen on {address}: {error}"),
         }
@@ -51,10 +57,15 @@ impl std::error::Error for BindError {}
 /// machine without IPv6 gets the other one alone, with a warning.
 pub(super) fn bind(endpoint: &Endpoint, backlog: u32) -> Result<Vec<TcpListener>, BindError> {
     if !endpoint.host.eq_ignore_ascii_case("localhost") {
-        return resolve(endpoint)?.into_iter().map(|address| open(address, backlog)).collect();
+        return resolve(endpoint)?
+            .into_iter()
+            .map(|address| open(address, backlog))
+            .collect();
     }
     let v4 = open((Ipv4Addr::LOCALHOST, endpoint.port).into(), backlog)?;
-    let port = v4.local_addr().map_or(endpoint.port, |address| address.port());
+    let port = v4
+        .local_addr()
+        .map_or(endpoint.port, |address| address.port());
     match open((Ipv6Addr::LOCALHOST, port).into(), backlog) {
         Ok(v6) => Ok(vec![v4, v6]),
         Err(BindError::Refused(address, error)) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -83,16 +94,24 @@ fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, BindError> {
 
 fn open(address: SocketAddr, backlog: u32) -> Result<TcpListener, BindError> {
     let refused = |error| BindError::Refused(address, error);
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(refused)?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(refused)?;
     socket.set_reuse_address(true).map_err(refused)?;
     if address.is_ipv6() {
         // [::] means IPv6 and IPv4 alike, whatever the system's default is; other addresses are
         // one family anyway.
-        socket.set_only_v6(!address.ip().is_unspecified()).map_err(refused)?;
+        socket
+            .set_only_v6(!address.ip().is_unspecified())
+            .map_err(refused)?;
     }
     socket.set_nonblocking(true).map_err(refused)?;
     socket.bind(&address.into()).map_err(refused)?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(refused)?;
+    socket
+        .listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+        .map_err(refused)?;
     Ok(TcpListener::from_std(socket.into()))
 }

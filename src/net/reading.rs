@@ -25,7 +25,9 @@ impl Core {
     /// Accepts a turn's share of what waits at one listener.
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.get(index) else { return };
+            let Some(listener) = self.listeners.get(index) else {
+                return;
+            };
             match listener.accept() {
                 Ok((stream, address)) => self.add(stream, address),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -57,7 +59,9 @@ impl Core {
         }
         self.accepting = Accepting::BackedOff(self.now + ACCEPT_PAUSE);
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.get(index) else { return };
+            let Some(listener) = self.listeners.get(index) else {
+                return;
+            };
             let mut is_empty = false;
             self.spare.lend(|| match listener.accept() {
                 Ok((stream, _)) => refuse(stream),
@@ -84,9 +88,15 @@ impl Core {
             Ok(transport) => transport,
             Err(error) => return debug!("{address} not taken: {error}"),
         };
-        info!("New client connecting from {address} on socket #{}", id.slot);
-        let turn =
-            &Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        info!(
+            "New client connecting from {address} on socket #{}",
+            id.slot
+        );
+        let turn = &Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         self.table.insert(Entry {
             id,
             connection: Connection::new(turn),
@@ -116,7 +126,9 @@ impl Core {
     }
 
     fn read_into(&mut self, slot: usize, buffer: &mut [u8], is_last: bool) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         match entry.reading {
             // It stands in the backlog, or waits for its output to be taken.
             Reading::Backlog | Reading::Paused => return,
@@ -141,7 +153,9 @@ impl Core {
 
     /// Goes on with a connection that had more to read than its share of the last turn.
     pub(super) fn read_again(&mut self, id: ConnId) {
-        let Some(entry) = self.table.get_mut(id) else { return };
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
         entry.reading = Reading::Waiting;
         let slot = id.slot as usize;
         match entry.unread.take() {
@@ -155,7 +169,9 @@ impl Core {
     }
 
     fn put_on_backlog(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         if entry.reading == Reading::Waiting {
             entry.reading = Reading::Backlog;
             self.backlog.push_back(entry.id);
@@ -163,10 +179,15 @@ impl Core {
     }
 
     fn handle_eof(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         let id = entry.id;
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         let event = entry.connection.handle_eof(turn);
         if let Some(event) = event {
             debug!("#{slot}: {event:?} without a close frame");
@@ -176,7 +197,9 @@ impl Core {
     }
 
     fn lose(&mut self, slot: usize, error: &io::Error) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         debug!("#{slot}: {error}");
         entry.connection.abort();
         let id = entry.id;
@@ -189,21 +212,38 @@ impl Core {
     fn receive(&mut self, slot: usize, mut input: &mut [u8]) {
         let mut message_budget = MESSAGES_PER_TURN;
         loop {
-            let Some(entry) = self.table.slot_mut(slot) else { return };
+            let Some(entry) = self.table.slot_mut(slot) else {
+                return;
+            };
             let id = entry.id;
-            let turn =
-                &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
-            let Some(event) = entry.connection.receive(&mut input, turn) else { break };
+            let turn = &mut Turn {
+                now: self.now,
+                limits: &self.settings.limits,
+                pool: &mut self.pool,
+            };
+            let Some(event) = entry.connection.receive(&mut input, turn) else {
+                break;
+            };
             self.handle_connection_event(id, event);
             message_budget -= 1;
             let is_full = self.is_output_near_limit(slot);
             if is_full || message_budget == 0 || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN {
-                self.set_aside(slot, input, if is_full { Reading::Paused } else { Reading::Backlog });
+                self.set_aside(
+                    slot,
+                    input,
+                    if is_full {
+                        Reading::Paused
+                    } else {
+                        Reading::Backlog
+                    },
+                );
                 break;
             }
         }
         self.deliver();
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         let id = entry.id;
         if !entry.connection.is_open() && entry.membership != Membership::None {
             self.end(id);
@@ -213,7 +253,9 @@ impl Core {
     }
 
     fn set_aside(&mut self, slot: usize, input: &[u8], reading: Reading) {
-        let Some(entry) = self.table.slot_mut(slot) else { return };
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
         if !input.is_empty() {
             entry.unread = Some(input.into());
         }
@@ -228,14 +270,19 @@ impl Core {
     /// A connection whose own output is near its limit is not read (back-pressure on echo loops).
     fn is_output_near_limit(&mut self, slot: usize) -> bool {
         let limit = self.settings.limits.max_queue_bytes / 2;
-        self.table.slot_mut(slot).is_some_and(|entry| entry.connection.output_len() > limit)
+        self.table
+            .slot_mut(slot)
+            .is_some_and(|entry| entry.connection.output_len() > limit)
     }
 
     fn handle_connection_event(&mut self, id: ConnId, event: Event<'_>) {
         match event {
             Event::Message(message) => {
-                let Some(entry) = self.table.get_mut(id) else { return };
-                self.outbox.lend(entry.connection.lend_output(&mut self.pool));
+                let Some(entry) = self.table.get_mut(id) else {
+                    return;
+                };
+                self.outbox
+                    .lend(entry.connection.lend_output(&mut self.pool));
                 self.app.handle_message(id, &message, &mut self.outbox);
                 self.take_back_output(id);
                 self.pool.give(message.into_buffer().unwrap_or_default());
@@ -277,34 +324,58 @@ impl Core {
     }
 
     pub(super) fn peer_of(&mut self, id: ConnId) -> Peer {
-        let Some(entry) = self.table.get_mut(id) else { return Peer { ip: None, local_ip: None } };
+        let Some(entry) = self.table.get_mut(id) else {
+            return Peer {
+                ip: None,
+                local_ip: None,
+            };
+        };
         Peer {
             ip: entry.address.map(|address| address.ip().to_canonical()),
-            local_ip: if self.listens_on_any { entry.transport.local_ip() } else { None },
+            local_ip: if self.listens_on_any {
+                entry.transport.local_ip()
+            } else {
+                None
+            },
         }
     }
 
     fn reject(&mut self, id: ConnId, rejection: Rejection) {
-        let Some(entry) = self.table.get_mut(id) else { return };
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         entry.connection.reject(rejection, turn);
         self.log_refusal(id, rejection);
     }
 
     pub(super) fn log_refusal(&mut self, id: ConnId, rejection: Rejection) {
-        info!("#{} refused: {} {}", id.slot, rejection.status(), rejection.reason());
+        info!(
+            "#{} refused: {} {}",
+            id.slot,
+            rejection.status(),
+            rejection.reason()
+        );
     }
 
     fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {
         let framing = self.framing_for(arrival, peer);
-        let Some(entry) = self.table.get_mut(id) else { return };
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
         let keepalive = match arrival.kind {
             ClientKind::Web => Keepalive::Pings,
             ClientKind::Php => Keepalive::None,
         };
-        let turn =
-            &mut Turn { now: self.now, limits: &self.settings.limits, pool: &mut self.pool };
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
         entry.connection.accept(upgrade, framing, keepalive, turn);
         match arrival.kind {
             ClientKind::Web => info!("ClientType:websocket"),
@@ -326,7 +397,8 @@ impl Core {
         } else {
             info!("Connection on socket #{} turned away", id.slot);
         }
-        self.outbox.lend(entry.connection.lend_output(&mut self.pool));
+        self.outbox
+            .lend(entry.connection.lend_output(&mut self.pool));
         self.app.handle_open(id, arrival, peer, &mut self.outbox);
         self.take_back_output(id);
         self.deliver();

@@ -48,7 +48,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            policy: Policy { max_clients: 100_000, ..Policy::default() },
+            policy: Policy {
+                max_clients: 100_000,
+                ..Policy::default()
+            },
             max_chunks: 100,
             max_pending: 2000,
             memory_limit_bytes: 256 << 20,
@@ -128,7 +131,13 @@ impl Server {
         let signals = Signals::register(&registry, SIGNAL_TOKEN).map_err(StartError::System)?;
         let core = Core::new(settings, registry, listeners).map_err(StartError::System)?;
         let events = Events::with_capacity(EVENTS_PER_TURN);
-        Ok(Self { poll, events, signals, on_hangup: Box::new(|| {}), core })
+        Ok(Self {
+            poll,
+            events,
+            signals,
+            on_hangup: Box::new(|| {}),
+            core,
+        })
     }
 
     /// Adds a resource on a path, compared exactly; `None`: on every path that no other has.
@@ -143,7 +152,11 @@ impl Server {
 
     /// The addresses listened on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.core.listeners.iter().filter_map(|l| l.local_addr().ok()).collect()
+        self.core
+            .listeners
+            .iter()
+            .filter_map(|l| l.local_addr().ok())
+            .collect()
     }
 
     /// Serves until SIGTERM or SIGINT, then says goodbye to everybody (contract 5.5).
@@ -167,7 +180,7 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
-        self.core.now = Instant::now();
+        self.core.begin_turn();
         for event in &self.events {
             if event.token() == SIGNAL_TOKEN {
                 for signal in self.signals.pending() {
@@ -216,8 +229,12 @@ impl Core {
         let policy = &mut settings.policy;
         let is_default = policy.allowed_ip.is_empty();
         if is_default {
-            let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok());
-            policy.allowed_ip = loopback.chain(listened.iter().map(|ip| (*ip).into())).collect();
+            let loopback = ["127.0.0.0/8", "::1/128"]
+                .iter()
+                .filter_map(|net| net.parse().ok());
+            policy.allowed_ip = loopback
+                .chain(listened.iter().map(|ip| (*ip).into()))
+                .collect();
         }
         let app_settings = AppSettings {
             max_chunks: settings.max_chunks,
@@ -253,7 +270,8 @@ impl Core {
 
     fn start_listening(&mut self) -> io::Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            self.registry.register(listener, listener_token(index), Interest::READABLE)?;
+            self.registry
+                .register(listener, listener_token(index), Interest::READABLE)?;
             if let Ok(address) = listener.local_addr() {
                 info!("Listening on ws://{address}");
             }
@@ -272,8 +290,19 @@ impl Core {
         };
         let now = Instant::now();
         let until = |at: Instant| at.saturating_duration_since(now);
-        let waits = [self.wheel.next_wait(now), retry.map(until), self.stopping.map(until)];
+        let waits = [
+            self.wheel.next_wait(now),
+            retry.map(until),
+            self.stopping.map(until),
+        ];
         waits.into_iter().flatten().min()
+    }
+
+    /// The time is taken once. The wheel is told first, for its ticks are fine only near the time
+    /// that it knows.
+    fn begin_turn(&mut self) {
+        self.now = Instant::now();
+        self.wheel.expire(self.now, &mut self.expired);
     }
 
     fn handle_event(&mut self, event: &Event) {
@@ -323,7 +352,6 @@ impl Core {
 
     fn handle_timeouts(&mut self) {
         let mut expired = std::mem::take(&mut self.expired);
-        self.wheel.expire(self.now, &mut expired);
         for slot in expired.drain(..) {
             self.handle_timeout(slot);
         }
@@ -337,7 +365,10 @@ impl Core {
                 info!("SIGHUP: log opened anew");
             }
             Signal::Stop if self.stopping.is_some() => {
-                warn!("second signal: ending at once, {} connections cut", self.table.len());
+                warn!(
+                    "second signal: ending at once, {} connections cut",
+                    self.table.len()
+                );
                 self.stopping = Some(self.now);
             }
             Signal::Stop => self.begin_stop(),
@@ -355,7 +386,9 @@ impl Core {
             }
         }
         for slot in 0..self.table.slot_count() {
-            let Some(entry) = self.table.slot_mut(slot) else { continue };
+            let Some(entry) = self.table.slot_mut(slot) else {
+                continue;
+            };
             let turn = &mut Turn {
                 now: self.now,
                 limits: &self.settings.limits,
@@ -374,7 +407,8 @@ impl Core {
     }
 
     fn is_done(&self) -> bool {
-        self.stopping.is_some_and(|deadline| self.table.len() == 0 || deadline <= self.now)
+        self.stopping
+            .is_some_and(|deadline| self.table.len() == 0 || deadline <= self.now)
     }
 }
 

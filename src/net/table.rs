@@ -44,14 +44,22 @@ pub(super) enum Membership {
     Apart,
     /// It is open, and gets broadcasts for this resource, and for all that speak the dialogue if
     /// this one does.
-    Member { resource: Audience, speaks_dialogue: bool },
+    Member {
+        resource: Audience,
+        speaks_dialogue: bool,
+    },
 }
 
 impl Membership {
     /// Whether a broadcast for `audience` is for this connection.
     pub(super) fn is_in(self, audience: Audience) -> bool {
         match (self, audience) {
-            (Self::Member { speaks_dialogue, .. }, Audience::Dialogue) => speaks_dialogue,
+            (
+                Self::Member {
+                    speaks_dialogue, ..
+                },
+                Audience::Dialogue,
+            ) => speaks_dialogue,
             (Self::Member { resource, .. }, Audience::Resource(_)) => resource == audience,
             (Self::None | Self::Apart, _) => false,
         }
@@ -92,7 +100,11 @@ impl Table {
 
     /// The slot that the next [`insert`](Self::insert) takes.
     pub(super) fn next_id(&mut self) -> ConnId {
-        let slot = self.free.last().copied().unwrap_or(self.entries.len() as u32);
+        let slot = self
+            .free
+            .last()
+            .copied()
+            .unwrap_or(self.entries.len() as u32);
         let generation = self.generations.get(slot as usize).copied().unwrap_or(0);
         ConnId { slot, generation }
     }
@@ -115,7 +127,8 @@ impl Table {
 
     /// The connection of this name.
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
-        self.slot_mut(id.slot as usize).filter(|entry| entry.id == id)
+        self.slot_mut(id.slot as usize)
+            .filter(|entry| entry.id == id)
     }
 
     /// All connections.

@@ -48,9 +48,10 @@ impl Transport {
     /// The address of ours that the peer has reached.
     pub(super) fn local_ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Plain(stream) => {
-                stream.local_addr().ok().map(|address: SocketAddr| address.ip().to_canonical())
-            }
+            Self::Plain(stream) => stream
+                .local_addr()
+                .ok()
+                .map(|address: SocketAddr| address.ip().to_canonical()),
         }
     }
 

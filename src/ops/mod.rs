@@ -8,7 +8,9 @@ use log::{info, warn};
 pub fn raise_open_file_limit(max_clients: usize) {
     match rlimit::increase_nofile_limit(rlimit::INFINITY) {
         Ok(limit) if limit < max_clients as u64 => {
-            info!("Open files: {limit}, which bounds the connections below maxClients={max_clients}");
+            info!(
+                "Open files: {limit}, which bounds the connections below maxClients={max_clients}"
+            );
         }
         Ok(_) => {}
         Err(error) => warn!("the open-file limit stays as it is: {error}"),

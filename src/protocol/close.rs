@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn payloads_read_back() {
-        let cases: [(&[u8], Result<Option<(u16, &str)>, Violation>); 6] = [
+        type Expected<'a> = Result<Option<(u16, &'a str)>, Violation>;
+        let cases: [(&[u8], Expected<'_>); 6] = [
             (b"", Ok(None)),
             (b"\x03", Err(Violation::ShortClosePayload)),
             (b"\x03\xe8", Ok(Some((1000, "")))),
@@ -95,6 +96,9 @@ mod tests {
         let mut out = Vec::new();
         write(CloseCode::NORMAL, &"ä".repeat(100), &mut out);
         assert_eq!(out.len(), 2 + 122);
-        assert_eq!(parse(&out), Ok(Some((CloseCode::NORMAL, "ä".repeat(61).as_str()))));
+        assert_eq!(
+            parse(&out),
+            Ok(Some((CloseCode::NORMAL, "ä".repeat(61).as_str())))
+        );
     }
 }

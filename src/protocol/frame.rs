@@ -90,18 +90,25 @@ impl Header {
     /// Reads the header at the start of `bytes`, with the number of bytes it takes.
     ///
     /// `Ok(None)`: more bytes are needed. A violation is reported with the first byte that shows it.
-    pub fn parse(
-        bytes: &[u8],
-        role: Role,
-        rsv1: Rsv1,
-    ) -> Result<Option<(Self, usize)>, Violation> {
-        let Some(&first) = bytes.first() else { return Ok(None) };
+    pub fn parse(bytes: &[u8], role: Role, rsv1: Rsv1) -> Result<Option<(Self, usize)>, Violation> {
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
         let (fin, opcode) = check_first(first, rsv1)?;
-        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        let Some(&second) = bytes.get(1) else {
+            return Ok(None);
+        };
         check_second(second, opcode, role)?;
-        let Some((payload_len, mask_at)) = read_len(bytes, second & 0x7F)? else { return Ok(None) };
-        let mut header =
-            Self { fin, rsv1: first & RSV1 != 0, opcode, masking_key: [0; 4], payload_len };
+        let Some((payload_len, mask_at)) = read_len(bytes, second & 0x7F)? else {
+            return Ok(None);
+        };
+        let mut header = Self {
+            fin,
+            rsv1: first & RSV1 != 0,
+            opcode,
+            masking_key: [0; 4],
+            payload_len,
+        };
         if second & MASK == 0 {
             return Ok(Some((header, mask_at)));
         }
@@ -161,7 +168,8 @@ fn encode_start(first: u8, mask: u8, payload_len: usize, out: &mut Vec<u8>) {
 
 fn check_first(first: u8, rsv1: Rsv1) -> Result<(bool, Opcode), Violation> {
     let opcode = Opcode::from_bits(first & 0x0F).ok_or(Violation::ReservedOpcode)?;
-    let may_compress = rsv1 == Rsv1::MarksCompressed && matches!(opcode, Opcode::Text | Opcode::Binary);
+    let may_compress =
+        rsv1 == Rsv1::MarksCompressed && matches!(opcode, Opcode::Text | Opcode::Binary);
     let allowed = if may_compress { RSV1 } else { 0 };
     if first & RSV & !allowed != 0 {
         return Err(Violation::ReservedBits);
@@ -204,7 +212,11 @@ fn read_len(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> 
             let Some(len) = bytes.get(2..).and_then(|rest| rest.first_chunk()) else {
                 // Six zero bytes decide, whatever the last two are.
                 let is_short = bytes.get(2..8).is_some_and(|high| high == [0; 6]);
-                return if is_short { Err(Violation::NonMinimalLength) } else { Ok(None) };
+                return if is_short {
+                    Err(Violation::NonMinimalLength)
+                } else {
+                    Ok(None)
+                };
             };
             match u64::from_be_bytes(*len) {
                 0..=0xFFFF => Err(Violation::NonMinimalLength),
@@ -234,9 +246,14 @@ mod tests {
 
     #[test]
     fn the_examples_of_rfc_6455_5_7() {
-        let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let hello = [
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
         let (header, len) = parse(&hello).unwrap().unwrap();
-        assert_eq!((header.fin, header.opcode, header.payload_len, len), (true, Opcode::Text, 5, 6));
+        assert_eq!(
+            (header.fin, header.opcode, header.payload_len, len),
+            (true, Opcode::Text, 5, 6)
+        );
         let mut payload = hello[len..].to_vec();
         super::super::mask::apply(header.masking_key, 0, &mut payload);
         assert_eq!(payload, b"Hello");
@@ -252,7 +269,10 @@ mod tests {
         encode_header(true, Opcode::Continuation, 2, &mut out);
         encode_header(true, Opcode::Binary, 256, &mut out);
         encode_header(true, Opcode::Binary, 65_536, &mut out);
-        assert_eq!(out, b"\x01\x03\x80\x02\x82\x7e\x01\x00\x82\x7f\0\0\0\0\0\x01\0\0");
+        assert_eq!(
+            out,
+            b"\x01\x03\x80\x02\x82\x7e\x01\x00\x82\x7f\0\0\0\0\0\x01\0\0"
+        );
     }
 
     #[test]
@@ -273,7 +293,11 @@ mod tests {
             ("close of 64 bits", b"\x88\xff", V::LongControl),
             ("125 in 16 bits", b"\x82\xfe\x00\x7d", V::NonMinimalLength),
             ("0 in 16 bits", b"\x82\xfe\x00\x00", V::NonMinimalLength),
-            ("65535 in 64 bits", b"\x82\xff\0\0\0\0\0\0", V::NonMinimalLength),
+            (
+                "65535 in 64 bits",
+                b"\x82\xff\0\0\0\0\0\0",
+                V::NonMinimalLength,
+            ),
             ("top bit", b"\x82\xff\x80", V::LengthTopBit),
         ];
         for (name, bytes, violation) in cases {
@@ -290,7 +314,13 @@ mod tests {
 
     #[test]
     fn rsv1_marks_only_the_first_frame_of_a_data_message() {
-        let rsv1 = |first: u8| Header::parse(&[first, 0x80, 0, 0, 0, 0], Role::Server, Rsv1::MarksCompressed);
+        let rsv1 = |first: u8| {
+            Header::parse(
+                &[first, 0x80, 0, 0, 0, 0],
+                Role::Server,
+                Rsv1::MarksCompressed,
+            )
+        };
         assert!(rsv1(0xC1).unwrap().unwrap().0.rsv1);
         assert!(rsv1(0xC2).unwrap().unwrap().0.rsv1);
         assert!(!rsv1(0x81).unwrap().unwrap().0.rsv1);

@@ -52,7 +52,12 @@ impl Assembler {
     /// The same, gathered in a buffer that was used before.
     pub fn with_buffer(kind: MessageKind, mut buffer: Vec<u8>) -> Self {
         buffer.clear();
-        Self { kind, bytes: buffer, utf8: Validator::default(), fragment_count: 0 }
+        Self {
+            kind,
+            bytes: buffer,
+            utf8: Validator::default(),
+            fragment_count: 0,
+        }
     }
 
     /// Judges the header of the message's next frame by the limits, before any of its payload.
@@ -126,10 +131,19 @@ const SETTLE_BYTES: usize = 1024;
 mod tests {
     use super::*;
 
-    const LIMITS: MessageLimits = MessageLimits { max_bytes: 10, max_fragments: 3 };
+    const LIMITS: MessageLimits = MessageLimits {
+        max_bytes: 10,
+        max_fragments: 3,
+    };
 
     fn frame(payload_len: u64) -> Header {
-        Header { fin: false, rsv1: false, opcode: Opcode::Text, masking_key: [0; 4], payload_len }
+        Header {
+            fin: false,
+            rsv1: false,
+            opcode: Opcode::Text,
+            masking_key: [0; 4],
+            payload_len,
+        }
     }
 
     #[test]
@@ -158,7 +172,10 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(assembler.begin_fragment(&frame(0), LIMITS), Ok(()));
         }
-        assert_eq!(assembler.begin_fragment(&frame(0), LIMITS), Err(Violation::TooManyFragments));
+        assert_eq!(
+            assembler.begin_fragment(&frame(0), LIMITS),
+            Err(Violation::TooManyFragments)
+        );
     }
 
     #[test]
@@ -171,24 +188,40 @@ mod tests {
         let mut cut = Assembler::new(MessageKind::Text);
         cut.push(b"\xe2\x82").unwrap();
         assert_eq!(cut.finish(), Err(Violation::InvalidUtf8));
-        assert_eq!(Assembler::new(MessageKind::Text).push(b"\xff"), Err(Violation::InvalidUtf8));
+        assert_eq!(
+            Assembler::new(MessageKind::Text).push(b"\xff"),
+            Err(Violation::InvalidUtf8)
+        );
 
         let mut binary = Assembler::new(MessageKind::Binary);
         binary.push(b"\xff\xe2").unwrap();
-        assert_eq!(binary.finish(), Ok((MessageKind::Binary, b"\xff\xe2".to_vec())));
+        assert_eq!(
+            binary.finish(),
+            Ok((MessageKind::Binary, b"\xff\xe2".to_vec()))
+        );
     }
 
     #[test]
     fn a_message_that_waits_does_not_keep_a_large_buffer() {
-        for (arrived, capacity, expected) in
-            [(0, 8192, false), (0, 10_000, true), (2000, 15_000, false), (2000, 17_000, true)]
-        {
+        for (arrived, capacity, expected) in [
+            (0, 8192, false),
+            (0, 10_000, true),
+            (2000, 15_000, false),
+            (2000, 17_000, true),
+        ] {
             let mut assembler =
                 Assembler::with_buffer(MessageKind::Binary, Vec::with_capacity(capacity));
             assembler.push(&vec![7; arrived]).unwrap();
-            assert_eq!(assembler.settle().is_some(), expected, "{arrived} in {capacity}");
+            assert_eq!(
+                assembler.settle().is_some(),
+                expected,
+                "{arrived} in {capacity}"
+            );
             assert!(assembler.held_bytes() <= 8 * arrived.max(1024));
-            assert_eq!(assembler.finish(), Ok((MessageKind::Binary, vec![7; arrived])));
+            assert_eq!(
+                assembler.finish(),
+                Ok((MessageKind::Binary, vec![7; arrived]))
+            );
         }
     }
 }

@@ -24,7 +24,9 @@ impl Validator {
     /// Checks the next piece of the text.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
         let rest = self.finish_character(piece)?;
-        let Err(error) = simdutf8::compat::from_utf8(rest) else { return Ok(()) };
+        let Err(error) = simdutf8::compat::from_utf8(rest) else {
+            return Ok(());
+        };
         if error.error_len().is_some() {
             return Err(InvalidUtf8);
         }
@@ -34,14 +36,20 @@ impl Validator {
 
     /// Ends the text, which must not end inside a character.
     pub fn finish(self) -> Result<(), InvalidUtf8> {
-        if self.partial_len == 0 { Ok(()) } else { Err(InvalidUtf8) }
+        if self.partial_len == 0 {
+            Ok(())
+        } else {
+            Err(InvalidUtf8)
+        }
     }
 
     /// Takes bytes of `piece` until the unfinished character is whole; returns what is left.
     fn finish_character<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
         let mut rest = piece;
         while self.partial_len > 0 {
-            let Some((&byte, behind)) = rest.split_first() else { break };
+            let Some((&byte, behind)) = rest.split_first() else {
+                break;
+            };
             rest = behind;
             let len = usize::from(self.partial_len);
             self.partial[len] = byte;
@@ -102,8 +110,13 @@ mod tests {
 
     #[test]
     fn every_split_gives_the_verdict_of_the_whole() {
-        let texts: [&[u8]; 5] =
-            ["aé€𐍈z".as_bytes(), b"\xf0\x90\x8d\x88\xf0", b"ab\xe2\x28", b"\xed\x9f\xbf", b"\xc3"];
+        let texts: [&[u8]; 5] = [
+            "aé€𐍈z".as_bytes(),
+            b"\xf0\x90\x8d\x88\xf0",
+            b"ab\xe2\x28",
+            b"\xed\x9f\xbf",
+            b"\xc3",
+        ];
         for text in texts {
             let whole = std::str::from_utf8(text).is_ok();
             assert_eq!(check(text).is_some(), whole);
@@ -112,7 +125,11 @@ mod tests {
                     let mut validator = Validator::default();
                     let pieces = [&text[..a], &text[a..b], &text[b..]];
                     let fed = pieces.iter().try_for_each(|piece| validator.feed(piece));
-                    assert_eq!(fed.and_then(|()| validator.finish()).is_ok(), whole, "{text:?} {a} {b}");
+                    assert_eq!(
+                        fed.and_then(|()| validator.finish()).is_ok(),
+                        whole,
+                        "{text:?} {a} {b}"
+                    );
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! Promises that hold for any input: generated here, found by the fuzzer in `fuzz/`, and the
 //! fuzzer's corpus as far as it is kept.
 
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod conversation;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod oracles;
 
 use std::path::Path;
@@ -206,8 +208,10 @@ proptest! {
     }
 }
 
-/// The fuzz target of a name, for its kept corpus.
-const ORACLES: [(&str, fn(&[u8])); 8] = [
+type Oracle = fn(&[u8]);
+
+/// By the names of the fuzz targets, which are those of the corpus too.
+const ORACLES: [(&str, Oracle); 8] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -228,9 +232,9 @@ fn the_kept_corpus_passes() {
             std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{target}: {error}"));
         let mut file_count = 0;
         for file in files {
-            let path = file.unwrap().path();
+            let path = file.expect("a directory can be read").path();
             println!("{}", path.display());
-            oracle(&std::fs::read(&path).unwrap());
+            oracle(&std::fs::read(&path).expect("a file can be read"));
             file_count += 1;
         }
         assert_ne!(file_count, 0, "{target} has no corpus");

@@ -1,0 +1,348 @@
+//! The server as a process: start, log lines, signals, end.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::http::Request;
+use super::{Conn, PATIENCE, connect, unique_number};
+
+/// A running `websock` with a directory of its own for its ini file and logs. It is killed when the
+/// test ends, which fails if the server has panicked.
+pub(crate) struct Server {
+    run: Run,
+    directory: Directory,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Starts with this ini text and waits until it listens. `{dir}` in the text becomes the
+    /// server's own directory. Unless the text says otherwise, it listens on a free port of
+    /// 127.0.0.1 and logs to the console.
+    #[track_caller]
+    pub(crate) fn start(ini: &str) -> Self {
+        Self::start_by(Command::new(binary()), ini)
+    }
+
+    /// Starts with at most `count` open descriptors.
+    #[track_caller]
+    pub(crate) fn start_with_descriptors(count: u32, ini: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c");
+        shell.arg(format!("ulimit -n {count} && exec \"$0\" \"$@\""));
+        shell.arg(binary());
+        Self::start_by(shell, ini)
+    }
+
+    #[track_caller]
+    fn start_by(mut command: Command, ini: &str) -> Self {
+        let directory = Directory::new();
+        let file = directory.write_ini(ini);
+        command.arg("-i").arg(&file).current_dir(&directory.path);
+        let run = Run::start(command);
+        let address_count = addresses_in(&directory.ini(ini));
+        let addresses = run.wait_for_addresses(address_count);
+        Self {
+            run,
+            directory,
+            addresses,
+        }
+    }
+
+    /// Where it listens; the first place if there are several.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Its own directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory.path
+    }
+
+    /// Opens a connection and reads `ready`.
+    #[track_caller]
+    pub(crate) fn open(&self, request: &Request) -> Conn {
+        connect(self).open(request)
+    }
+
+    /// A web client on `/web`.
+    #[track_caller]
+    pub(crate) fn web(&self) -> Conn {
+        self.open(&Request::to("/web"))
+    }
+
+    /// A web client with an ident.
+    #[track_caller]
+    pub(crate) fn web_named(&self, ident: &str) -> Conn {
+        self.open(&Request::to("/web").with("Ident", ident))
+    }
+
+    /// A php client on `/php`.
+    #[track_caller]
+    pub(crate) fn php(&self) -> Conn {
+        self.open(&Request::php("/php"))
+    }
+
+    /// A php client with an ident.
+    #[track_caller]
+    pub(crate) fn php_named(&self, ident: &str) -> Conn {
+        self.open(&Request::php("/php").with("Ident", ident))
+    }
+}
+
+impl std::ops::Deref for Server {
+    type Target = Run;
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
+
+/// A started process and what it has printed.
+pub(crate) struct Run {
+    child: Mutex<Child>,
+    printed: Arc<Printed>,
+}
+
+#[derive(Default)]
+struct Printed {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stdout: Vec<String>,
+    stderr: Vec<String>,
+    /// Of the two streams.
+    ended_count: u32,
+}
+
+impl Run {
+    /// Starts it with both outputs read and nothing to read itself.
+    #[track_caller]
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env_remove("RUST_LOG");
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let printed = Arc::new(Printed::default());
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        Printed::gather(&printed, stdout, |state| &mut state.stdout);
+        Printed::gather(&printed, stderr, |state| &mut state.stderr);
+        Self {
+            child: Mutex::new(child),
+            printed,
+        }
+    }
+
+    /// Waits for `count` lines that say `Listening on ws://ADDRESS`.
+    #[track_caller]
+    pub(crate) fn wait_for_addresses(&self, count: usize) -> Vec<SocketAddr> {
+        self.wait("the server listens", |state| {
+            let found = addresses_printed(&state.stdout);
+            (found.len() >= count).then_some(found)
+        })
+    }
+
+    /// The first line of the log, from the start on, that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        self.wait_for_line(text, |line| line.contains(text))
+    }
+
+    /// The first line of the log for which `wanted` holds.
+    #[track_caller]
+    pub(crate) fn wait_for_line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.wait(what, |state| {
+            state.stdout.iter().find(|line| wanted(line)).cloned()
+        })
+    }
+
+    /// The first line on stderr that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
+        self.wait(text, |state| {
+            state
+                .stderr
+                .iter()
+                .find(|line| line.contains(text))
+                .cloned()
+        })
+    }
+
+    /// All lines on stdout so far.
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.printed.lock().stdout.clone()
+    }
+
+    /// All that stderr has got so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.printed.lock().stderr.join("\n")
+    }
+
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        kill_process(Pid::from_child(&child), signal).expect("the server is there");
+    }
+
+    /// Waits until the process has ended; all it has printed is then there.
+    #[track_caller]
+    pub(crate) fn wait_exit(&self) -> ExitStatus {
+        self.wait("the process ends", |state| {
+            (state.ended_count == 2).then_some(())
+        });
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.wait().expect("a child can be waited for")
+    }
+
+    #[track_caller]
+    fn wait<T>(&self, what: &str, found: impl Fn(&State) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.printed.lock();
+        loop {
+            if let Some(result) = found(&state) {
+                return result;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.ended_count == 2 {
+                let all = state.summary();
+                drop(state);
+                panic!("not within {PATIENCE:?}: {what}{all}");
+            }
+            let waited = self.printed.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
+        let state = self.printed.lock();
+        let summary = state.summary();
+        let panicked = state.stderr.iter().any(|line| line.contains("panicked at"));
+        drop(state);
+        if thread::panicking() {
+            eprintln!("{summary}");
+        } else {
+            assert!(!panicked, "the server has panicked{summary}");
+        }
+    }
+}
+
+impl Printed {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads `stream` to its end, line by line, on a thread of its own.
+    fn gather(
+        printed: &Arc<Self>,
+        stream: impl Read + Send + 'static,
+        lines_of: fn(&mut State) -> &mut Vec<String>,
+    ) {
+        let printed = Arc::clone(printed);
+        thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|count| count > 0)
+            {
+                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+                lines_of(&mut printed.lock()).push(text.into_owned());
+                printed.changed.notify_all();
+                line.clear();
+            }
+            printed.lock().ended_count += 1;
+            printed.changed.notify_all();
+        });
+    }
+}
+
+impl State {
+    fn summary(&self) -> String {
+        let mut text = String::new();
+        for (name, lines) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            let _ = write!(text, "\n--- {name} of the server");
+            for line in lines.iter().skip(lines.len().saturating_sub(40)) {
+                let _ = write!(text, "\n{line}");
+            }
+        }
+        text
+    }
+}
+
+fn addresses_printed(lines: &[String]) -> Vec<SocketAddr> {
+    let of_line = |line: &String| {
+        let (_, rest) = line.split_once("Listening on ws://")?;
+        let end = rest.find([' ', ',', '/']).unwrap_or(rest.len());
+        rest[..end].parse().ok()
+    };
+    lines.iter().filter_map(of_line).collect()
+}
+
+/// How many addresses the ini text names.
+fn addresses_in(ini: &str) -> usize {
+    let value = ini
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("adress="));
+    value.map_or(1, |value| value.split(',').count())
+}
+
+/// A directory that goes when the test ends.
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        let name = format!("websock-{}-{}", std::process::id(), unique_number());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a directory for the test");
+        Self { path }
+    }
+
+    /// Writes `websock.ini` with the defaults of a test in front.
+    pub(crate) fn write_ini(&self, ini: &str) -> PathBuf {
+        let file = self.path.join("websock.ini");
+        fs::write(&file, self.ini(ini)).expect("websock.ini can be written");
+        file
+    }
+
+    fn ini(&self, ini: &str) -> String {
+        let ini = ini.replace("{dir}", &self.path.display().to_string());
+        format!("adress=ws://127.0.0.1:0\nconsole=true\n{ini}\n")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The server under test: this package's own, unless WEBSOCK_BIN names another build of it.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("WEBSOCK_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_websock").into(), PathBuf::from)
+}

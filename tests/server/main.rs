@@ -1,0 +1,19 @@
+//! The server as its clients see it: a process, real sockets, and nothing of the crate's own code.
+//!
+//! One module per behaviour of the wire contract. Each test names the contract's row it is for;
+//! `coverage` checks that no row is without a test, and prints the table of both with
+//! `cargo test --test server every_row -- --nocapture`.
+//!
+//! `WEBSOCK_BIN=FILE` runs the suite against another build of the server.
+
+mod control;
+mod coverage;
+mod dialogue;
+mod echo_example;
+mod feedback;
+mod harness;
+mod isolation;
+mod long_messages;
+mod operation;
+mod php_clients;
+mod upgrade;

@@ -1,0 +1,720 @@
+//! From the request to the 101, or to its refusal (contract 1).
+
+use std::net::{IpAddr, UdpSocket};
+
+use crate::harness::client::NEXT;
+use crate::harness::frame::{self, FIN, TEXT};
+use crate::harness::http::{KEY, Response};
+use crate::harness::{Conn, Request, Server, connect, unique_number};
+
+/// A packet that a client gets back as it is.
+const ECHO: &str = r#"{"opcode":"echo","message":"first"}"#;
+
+/// The request gets this status in a complete response and nothing else; the server lives on.
+#[track_caller]
+fn expect_refusal(server: &Server, request: &Request, status: u16) -> Response {
+    let mut conn = connect(server);
+    let response = conn.request(request);
+    assert_eq!(response.status(), status, "{request:?}\n{response:?}");
+    expect_complete(&response);
+    conn.expect_eof();
+    server.web().round_trip();
+    response
+}
+
+#[track_caller]
+fn expect_complete(response: &Response) {
+    assert_eq!(response.header("Connection"), Some("close"), "{response:?}");
+    let reason = response.body.trim_end_matches(['\r', '\n']);
+    assert!(
+        !reason.is_empty() && !reason.contains('\n'),
+        "one line of reason: {response:?}"
+    );
+}
+
+/// The request gets the 101, then this `close` packet, close frame and the end.
+#[track_caller]
+fn expect_turned_away(mut conn: Conn, request: &Request, error: &str, code: u16) {
+    conn.upgrade(request);
+    conn.expect_text(&format!(r#"{{"opcode":"close","error":"{error}"}}"#));
+    conn.expect_close_and_end(code);
+}
+
+// contract 1.1
+#[test]
+fn the_three_resources_are_there() {
+    let server = Server::start("");
+    for path in ["/", "/web", "/php"] {
+        server.open(&Request::to(path)).round_trip();
+        server.open(&Request::php(path)).round_trip();
+    }
+}
+
+// contract 1.1
+// contract 1.10
+#[test]
+fn paths_are_compared_exactly() {
+    let server = Server::start("");
+    for path in [
+        "/Web", "/WEB", "/web/", "/we", "/webx", "//", "/./web", "/php/",
+    ] {
+        let error = format!("no resource {path}");
+        expect_turned_away(connect(&server), &Request::to(path), &error, 1008);
+    }
+}
+
+// contract 1.1
+#[test]
+fn a_query_is_no_part_of_the_path() {
+    let server = Server::start("");
+    for target in [
+        "/?x=1",
+        "/web?x=1",
+        "/web?",
+        "/web?a=/nope&b=?",
+        "/php?token=a%20b",
+    ] {
+        server.open(&Request::to(target)).round_trip();
+    }
+    let nope = Request::to("/nope?x=/web");
+    expect_turned_away(connect(&server), &nope, "no resource /nope", 1008);
+}
+
+// contract 1.2
+#[test]
+fn the_101_has_the_bytes_that_php_clients_compare() {
+    let server = Server::start("");
+    let response = connect(&server).upgrade(&Request::to("/"));
+    assert_eq!(response.status_line, "HTTP/1.1 101 Switching Protocols");
+    let first_three = &response.headers[..3];
+    for (name, value) in [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    ] {
+        assert!(
+            first_three.contains(&(name.into(), value.into())),
+            "{name}: {value} among the first three of {response:?}"
+        );
+        assert_eq!(response.header(name), Some(value));
+    }
+    assert_eq!(response.header("Content-Length"), None);
+}
+
+// contract 1.2
+#[test]
+fn each_key_gets_its_own_answer() {
+    let server = Server::start("");
+    for key in [
+        "AAAAAAAAAAAAAAAAAAAAAA==",
+        "/////////////////////w==",
+        "x3JJHMbDL1EzLkh9GBhXDw==",
+    ] {
+        // Checked by upgrade().
+        connect(&server).upgrade(&Request::to("/").set("Sec-WebSocket-Key", key));
+    }
+}
+
+// contract 1.3
+#[test]
+fn the_case_of_names_and_tokens_does_not_matter() {
+    let server = Server::start("");
+    let mut request = Request::to("/web");
+    for (name, value) in &mut request.headers {
+        *name = name.to_uppercase();
+        if name != "SEC-WEBSOCKET-KEY" {
+            *value = value.to_uppercase();
+        }
+    }
+    server.open(&request).round_trip();
+    for (name, _) in &mut request.headers {
+        *name = name.to_lowercase();
+    }
+    server.open(&request).round_trip();
+}
+
+// contract 1.3
+#[test]
+fn upgrade_and_connection_are_lists_of_tokens() {
+    let server = Server::start("");
+    for value in [
+        "keep-alive, Upgrade",
+        "upgrade,keep-alive",
+        "a ,\tuPgRaDe\t, b",
+    ] {
+        server
+            .open(&Request::to("/web").set("Connection", value))
+            .round_trip();
+    }
+    for value in ["h2c, WebSocket", "websocket, foo/1"] {
+        server
+            .open(&Request::to("/web").set("Upgrade", value))
+            .round_trip();
+    }
+    for value in ["keep-alive", "Upgraded", "not-upgrade", "Up grade"] {
+        expect_refusal(&server, &Request::to("/web").set("Connection", value), 400);
+    }
+}
+
+// contract 1.3
+#[test]
+fn of_two_unknown_headers_the_last_one_counts() {
+    let server = Server::start("");
+    let two = Request::to("/web")
+        .with("Ident", "first")
+        .with("IDENT", "last");
+    let mut receiver = server.open(&two);
+    let mut sender = server.web();
+    sender.send_for_next(r#"{"opcode":"feedback","ident":"first"}"#);
+    let packet = r#"{"opcode":"feedback","ident":"last"}"#;
+    sender.send_for_next(packet);
+    receiver.expect_text(packet);
+}
+
+// contract 1.3
+#[test]
+fn lines_may_end_in_bare_line_feeds() {
+    let server = Server::start("");
+    let mut request = Request::to("/web");
+    request.line_end = "\n";
+    server.open(&request).round_trip();
+
+    let mixed = String::from_utf8(Request::to("/web").bytes()).expect("ASCII");
+    let mut conn = connect(&server);
+    conn.send_bytes(mixed.replacen("\r\n", "\n", 3).as_bytes());
+    assert_eq!(conn.read_response().status(), 101);
+    conn.expect_ready();
+    conn.round_trip();
+}
+
+// contract 1.3
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let server = Server::start("");
+    let mut witness = server.web();
+    let mut conn = connect(&server);
+    for byte in Request::to("/web").bytes() {
+        conn.send_bytes(&[byte]);
+        witness.settle();
+    }
+    assert_eq!(conn.read_response().status(), 101);
+    conn.expect_ready();
+    conn.round_trip();
+}
+
+// contract 1.3
+#[test]
+fn a_request_may_be_split_at_each_point() {
+    let server = Server::start("");
+    let mut witness = server.web();
+    let bytes = Request::to("/web?x=1").bytes();
+    for split in 1..bytes.len() {
+        let mut conn = connect(&server);
+        conn.send_bytes(&bytes[..split]);
+        witness.settle();
+        conn.send_bytes(&bytes[split..]);
+        assert_eq!(conn.read_response().status(), 101, "split at {split}");
+        conn.expect_ready();
+    }
+}
+
+// contract 1.3
+#[test]
+fn bytes_behind_the_head_belong_to_the_first_frame() {
+    let server = Server::start("");
+    let head = Request::to("/web").bytes();
+    let frame = frame::text(ECHO);
+    let mut witness = server.web();
+    for frame_bytes_with_head in [1, 2, 5, 6, 7, frame.len()] {
+        let mut conn = connect(&server);
+        let (with_head, later) = frame.split_at(frame_bytes_with_head);
+        conn.send_bytes(&[&head, with_head].concat());
+        witness.settle();
+        conn.send_bytes(later);
+        assert_eq!(conn.read_response().status(), 101);
+        conn.expect_ready();
+        conn.expect_next();
+        conn.expect_text(ECHO);
+        conn.round_trip();
+    }
+}
+
+// contract 1.3
+#[test]
+fn bytes_behind_a_split_head_belong_to_the_first_frame() {
+    let server = Server::start("");
+    let mut witness = server.web();
+    let head = Request::to("/web").bytes();
+    let (begin, end) = head.split_at(head.len() - 3);
+    let mut conn = connect(&server);
+    conn.send_bytes(begin);
+    witness.settle();
+    conn.send_bytes(&[end, &frame::text(ECHO)].concat());
+    assert_eq!(conn.read_response().status(), 101);
+    conn.expect_ready();
+    conn.expect_next();
+    conn.expect_text(ECHO);
+}
+
+// contract 1.4
+#[test]
+fn a_head_of_8191_bytes_is_fine() {
+    let server = Server::start("");
+    for len in [8190, 8191] {
+        let request = Request::to("/web").filled_to(len);
+        assert_eq!(request.bytes().len(), len);
+        server.open(&request).round_trip();
+    }
+    let mut feeds = Request::to("/web");
+    feeds.line_end = "\n";
+    server.open(&feeds.filled_to(8191)).round_trip();
+}
+
+// contract 1.4
+#[test]
+fn bytes_behind_the_head_do_not_count_for_its_limit() {
+    let server = Server::start("");
+    let head = Request::to("/web").filled_to(8191).bytes();
+    let mut conn = connect(&server);
+    conn.send_bytes(&[head, frame::text(ECHO)].concat());
+    assert_eq!(conn.read_response().status(), 101);
+    conn.expect_ready();
+    conn.expect_next();
+    conn.expect_text(ECHO);
+}
+
+// contract 1.4
+#[test]
+fn a_head_of_8192_bytes_is_431() {
+    let server = Server::start("");
+    expect_refusal(&server, &Request::to("/web").filled_to(8192), 431);
+}
+
+// contract 1.4
+#[test]
+fn a_head_that_has_not_ended_after_8192_bytes_is_431() {
+    let server = Server::start("");
+    let mut witness = server.web();
+    let endless = Request::to("/web").filled_to(9000).bytes();
+    let mut conn = connect(&server);
+    conn.send_bytes(&endless[..4000]);
+    witness.settle();
+    conn.send_bytes(&endless[4000..8192]);
+    let response = conn.read_response();
+    assert_eq!(response.status(), 431);
+    expect_complete(&response);
+    conn.expect_eof();
+
+    let mut far_too_long = connect(&server);
+    far_too_long.send_bytes(&Request::to("/web").filled_to(16_384).bytes());
+    assert_eq!(far_too_long.read_response().status(), 431);
+    far_too_long.expect_end();
+}
+
+// contract 1.5
+#[test]
+fn what_is_no_websocket_request_is_400() {
+    let server = Server::start("");
+    let request = || Request::to("/web");
+    let table = [
+        request().without("Upgrade"),
+        request().set("Upgrade", "h2c"),
+        request().set("Upgrade", ""),
+        request().without("Connection"),
+        request().set("Connection", "keep-alive"),
+        request().without("Host"),
+        request().set("Host", ""),
+        request().without("Sec-WebSocket-Key"),
+        request().set("Sec-WebSocket-Key", ""),
+        request().set("Sec-WebSocket-Key", "not base64 at all!!!!!!!"),
+        // 15 and 17 bytes, and 16 without their padding.
+        request().set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAA"),
+        request().set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAA="),
+        request().set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA"),
+        request().with_line("GET /web HTTP/1.0"),
+        request().with_line("GET /web HTTP/0.9"),
+        request().with_line("GET /web"),
+        request().with_line("GET"),
+        request().with_line("hello"),
+        Request {
+            headers: vec![("Host".into(), "localhost".into())],
+            ..request()
+        },
+    ];
+    for bad in &table {
+        expect_refusal(&server, bad, 400);
+    }
+}
+
+// contract 1.5
+#[test]
+fn a_header_line_without_colon_is_400() {
+    let server = Server::start("");
+    let head = String::from_utf8(Request::to("/web").bytes()).expect("ASCII");
+    let mut conn = connect(&server);
+    conn.send_bytes(head.replace("Host: localhost", "Host localhost").as_bytes());
+    let response = conn.read_response();
+    assert_eq!(response.status(), 400);
+    expect_complete(&response);
+    conn.expect_eof();
+}
+
+// contract 1.5
+#[test]
+fn other_methods_are_405_with_allow() {
+    let server = Server::start("");
+    for method in ["POST", "PUT", "DELETE", "get"] {
+        let request = Request::to("/web").with_line(&format!("{method} /web HTTP/1.1"));
+        let response = expect_refusal(&server, &request, 405);
+        let allow = response.header("Allow").unwrap_or_default();
+        assert!(allow.split(',').any(|m| m.trim() == "GET"), "{response:?}");
+    }
+}
+
+// contract 1.5
+#[test]
+fn other_versions_are_426_and_told_which_one() {
+    let server = Server::start("");
+    let versions = ["12", "14", "8", "", "1 3", "thirteen", "013"];
+    let wrong = versions.map(|v| Request::to("/web").set("Sec-WebSocket-Version", v));
+    let missing = [Request::to("/web").without("Sec-WebSocket-Version")];
+    for request in wrong.iter().chain(&missing) {
+        let response = expect_refusal(&server, request, 426);
+        assert_eq!(response.header("Sec-WebSocket-Version"), Some("13"));
+    }
+}
+
+// contract 1.6
+#[test]
+fn origin_may_be_absent_empty_or_any() {
+    let server = Server::start("");
+    server.open(&Request::to("/web")).round_trip();
+    for origin in ["", "null", "https://example.org"] {
+        server
+            .open(&Request::to("/web").with("Origin", origin))
+            .round_trip();
+    }
+}
+
+// contract 1.6
+#[test]
+fn with_allowed_origins_others_are_403() {
+    let server = Server::start("allowedOrigins=https://example.org, http://localhost:8080");
+    let from = |origin: &str| Request::to("/web").with("Origin", origin);
+    let mut admitted = [
+        server.open(&from("https://example.org")),
+        server.open(&from("http://localhost:8080")),
+        // Scripts have no origin.
+        server.php(),
+    ];
+    let strangers = [
+        "http://example.org",
+        "https://example.org:8443",
+        "https://www.example.org",
+        "https://example.org.evil.com",
+        "null",
+        "",
+    ];
+    let missing = [Request::to("/web")];
+    for request in strangers.map(from).iter().chain(&missing) {
+        let mut conn = connect(&server);
+        let response = conn.request(request);
+        assert_eq!(response.status(), 403, "{request:?}");
+        expect_complete(&response);
+        conn.expect_eof();
+    }
+    for conn in &mut admitted {
+        conn.round_trip();
+    }
+}
+
+// contract 1.7
+#[test]
+fn scripts_from_an_address_that_is_not_allowed_are_403() {
+    let server = Server::start("allowedIP=10.0.0.1");
+    expect_refusal(&server, &Request::php("/php"), 403);
+    expect_refusal(&server, &Request::php("/web"), 403);
+    server.web().round_trip();
+}
+
+// contract 1.7
+#[test]
+fn scripts_from_a_listed_address_or_network_come_in() {
+    for list in ["127.0.0.1", "10.0.0.1, 127.0.0.0/8"] {
+        let server = Server::start(&format!("allowedIP={list}"));
+        server.php().round_trip();
+    }
+}
+
+// contract 1.7
+#[test]
+fn scripts_from_loopback_and_from_the_listened_address_come_in_by_default() {
+    Server::start("").php().round_trip();
+    let Some(ip) = own_address() else {
+        eprintln!("SKIPPED: this machine has no address beside loopback");
+        return;
+    };
+    Server::start(&format!("adress=ws://{ip}:0"))
+        .php()
+        .round_trip();
+    let server = Server::start(&format!("adress=ws://{ip}:0\nallowedIP=127.0.0.1"));
+    expect_refusal(&server, &Request::php("/php"), 403);
+}
+
+/// An IPv4 address of this machine that is not loopback. Nothing is sent to find it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+}
+
+/// Headers by which a peer that is no trusted proxy may claim to be somebody else.
+const CLAIMS: [&str; 3] = ["X-Forwarded-For", "X-Real-IP", "Client-IP"];
+
+// contract 1.8
+#[test]
+fn a_claimed_address_lets_no_script_in() {
+    let server = Server::start("allowedIP=10.0.0.1");
+    for header in CLAIMS {
+        expect_refusal(&server, &Request::php("/php").with(header, "10.0.0.1"), 403);
+    }
+}
+
+// contract 1.8
+#[test]
+fn a_claimed_address_keeps_no_script_out() {
+    let server = Server::start("");
+    for header in CLAIMS {
+        server
+            .open(&Request::php("/php").with(header, "8.8.8.8"))
+            .round_trip();
+    }
+}
+
+// contract 1.8
+// contract 1.11
+#[test]
+fn a_claimed_address_is_no_way_around_max_per_ip() {
+    let server = Server::start("maxPerIP=1");
+    let mut first = server.web();
+    for header in CLAIMS {
+        let request = Request::to("/web").with(header, "8.8.8.8");
+        let error = "Too many connections from: 127.0.0.1";
+        expect_turned_away(connect(&server), &request, error, 1008);
+    }
+    first.round_trip();
+}
+
+// contract 1.9
+#[test]
+fn an_ident_is_trimmed_and_belongs_to_either_kind_of_client() {
+    let server = Server::start("");
+    let mut sender = server.web();
+    for request in [Request::to("/web"), Request::php("/php")] {
+        let ident = format!("till {}", unique_number());
+        let mut named = server.open(&request.with("Ident", &format!("  \t{ident} \t ")));
+        let packet = format!(r#"{{"opcode":"feedback","ident":"{ident}"}}"#);
+        sender.send_for_next(&packet);
+        named.expect_text(&packet);
+        sender.send_for_next(&format!(r#"{{"opcode":"feedback","ident":" {ident}"}}"#));
+        named.round_trip();
+    }
+}
+
+// contract 1.9
+#[test]
+fn an_empty_ident_is_none() {
+    let server = Server::start("");
+    let mut nameless = [
+        server.web_named(""),
+        server.web_named("   "),
+        server.php_named(""),
+        server.php_named("\t"),
+    ];
+    let mut sender = server.web();
+    for ident in ["", " ", "   ", "\\t"] {
+        sender.send_for_next(&format!(r#"{{"opcode":"feedback","ident":"{ident}"}}"#));
+    }
+    for conn in &mut nameless {
+        conn.round_trip();
+    }
+}
+
+// contract 1.10
+#[test]
+fn an_unknown_path_is_told_in_a_packet_and_a_close_frame() {
+    let server = Server::start("");
+    expect_turned_away(
+        connect(&server),
+        &Request::to("/nope"),
+        "no resource /nope",
+        1008,
+    );
+    expect_turned_away(
+        connect(&server),
+        &Request::php("/nope"),
+        "no resource /nope",
+        1008,
+    );
+}
+
+// contract 1.10
+#[test]
+fn a_path_cannot_break_out_of_the_packet_that_names_it() {
+    let server = Server::start("");
+    for path in [
+        r#"/"x"#,
+        r#"/a","opcode":"ready"#,
+        r"/b\",
+        "/%22",
+        "/\u{e9}",
+    ] {
+        let mut conn = connect(&server);
+        let response = conn.request(&Request::to(path));
+        if response.status() == 400 {
+            continue;
+        }
+        assert_eq!(response.status(), 101);
+        let packet = serde_json::json!({
+            "opcode": "close",
+            "error": format!("no resource {path}"),
+        });
+        conn.expect_json(&packet.to_string());
+        conn.expect_close_and_end(1008);
+    }
+    server.web().round_trip();
+}
+
+// contract 1.10
+#[test]
+fn a_path_as_long_as_the_head_allows_is_answered_too() {
+    let server = Server::start("");
+    let path = format!("/{}", "p".repeat(7_000));
+    let error = format!("no resource {path}");
+    expect_turned_away(connect(&server), &Request::to(&path), &error, 1008);
+}
+
+const TOO_MANY: &str = "Too many connections";
+
+// contract 1.11
+#[test]
+fn over_max_clients_everybody_is_turned_away_with_1013() {
+    let server = Server::start("maxClients=3");
+    let mut web = server.web();
+    let mut php = server.php();
+    let third = server.web();
+    for request in [Request::to("/web"), Request::php("/php"), Request::to("/")] {
+        expect_turned_away(connect(&server), &request, TOO_MANY, 1013);
+    }
+    third.close();
+    let fourth = server.php();
+    expect_turned_away(connect(&server), &Request::to("/web"), TOO_MANY, 1013);
+    web.round_trip();
+    php.round_trip();
+    drop(fourth);
+}
+
+// contract 1.11
+#[test]
+fn over_max_per_ip_web_clients_are_turned_away_with_1008() {
+    let server = Server::start("maxPerIP=2");
+    let error = "Too many connections from: 127.0.0.1";
+    let turn_away = || expect_turned_away(connect(&server), &Request::to("/web"), error, 1008);
+    let mut first = server.web();
+    let second = server.open(&Request::to("/"));
+    turn_away();
+    turn_away();
+    second.close();
+    let mut second = server.web();
+    turn_away();
+    first.round_trip();
+    second.round_trip();
+}
+
+// contract 1.11
+#[test]
+fn scripts_do_not_count_for_max_per_ip() {
+    let server = Server::start("maxPerIP=1");
+    let mut scripts = [server.php(), server.php(), server.php()];
+    let mut web = server.web();
+    let mut another = server.php();
+    for script in &mut scripts {
+        script.round_trip();
+    }
+    web.round_trip();
+    another.round_trip();
+}
+
+// contract 1.11
+#[test]
+fn a_place_is_free_again_however_its_holder_has_gone() {
+    let server = Server::start("maxPerIP=1");
+    let error = "Too many connections from: 127.0.0.1";
+    type Way = (&'static str, fn(Conn));
+    let ways: [Way; 4] = [
+        ("close frame", Conn::close),
+        ("reset", Conn::reset),
+        ("end of stream", drop),
+        ("quit", |mut conn| {
+            conn.send_text(r#"{"opcode":"quit"}"#);
+            conn.expect_next();
+            conn.expect_close_and_end(1000);
+        }),
+    ];
+    for (how, go) in ways {
+        let conn = server.web();
+        expect_turned_away(connect(&server), &Request::to("/web"), error, 1008);
+        go(conn);
+        // A reset and an end are noticed when the server comes to it.
+        crate::harness::eventually(how, || {
+            let mut next = connect(&server);
+            next.upgrade(&Request::to("/web"));
+            next.read_text("ready or a close packet").contains("ready")
+        });
+        // The one that came in has been dropped, so the place comes free once more.
+        crate::harness::eventually(how, || {
+            let mut php = server.php();
+            php.settle();
+            let mut next = connect(&server);
+            next.upgrade(&Request::to("/web"));
+            let came_in = next.read_text("ready or a close packet").contains("ready");
+            if came_in {
+                next.close();
+            }
+            came_in
+        });
+    }
+}
+
+// contract 1.12
+#[test]
+fn unknown_extensions_and_subprotocols_are_not_echoed() {
+    let server = Server::start("");
+    let request = Request::to("/web")
+        .with(
+            "Sec-WebSocket-Extensions",
+            "x-webkit-deflate-frame, foo; bar=1; baz=\"q\"",
+        )
+        .with("Sec-WebSocket-Protocol", "chat, superchat")
+        .with("X-Something-Else", "1");
+    let mut conn = connect(&server);
+    let response = conn.upgrade(&request);
+    assert_eq!(response.header("Sec-WebSocket-Extensions"), None);
+    assert_eq!(response.header("Sec-WebSocket-Protocol"), None);
+    assert_eq!(response.header("X-Something-Else"), None);
+    conn.expect_ready();
+    conn.round_trip();
+}
+
+// contract 1.2
+// contract 2.1
+#[test]
+fn ready_follows_the_101_without_a_word_from_the_client() {
+    let server = Server::start("");
+    let mut conn = connect(&server);
+    conn.upgrade(&Request::to("/web").set("Sec-WebSocket-Key", KEY));
+    conn.expect_ready();
+    conn.send_bytes(&frame::masked(FIN | TEXT, b"{}"));
+    conn.expect_text(NEXT);
+}
