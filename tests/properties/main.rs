@@ -71,6 +71,8 @@ const JSON_WORDS: &[&[u8]] = &[
     b"\"",
     b"\\",
     b"\\u",
+    b"\"\\ud83d\"",
+    b"\"\\udbff\\udc00\"",
     b"d83d",
     b"\\ude00",
     b"\"opcode\":",
@@ -170,6 +172,15 @@ proptest! {
     }
 
     #[test]
+    fn long_lengths(
+        first in prop::sample::select(vec![0x81, 0x02, 0x80, 0xC1]),
+        second in prop::sample::select(vec![0x7E, 0x7F, 0xFE, 0xFF]),
+        len in prop::collection::vec(prop::sample::select(vec![0, 0, 0, 1, 125, 126, 0x7F, 0x80, 0xFF]), 0..10),
+    ) {
+        oracles::frame_decoder(&[&[first, second], len.as_slice()].concat());
+    }
+
+    #[test]
     fn messages(start in any::<[u8; 3]>(), bytes in mix(TEXT_WORDS, 24)) {
         let pieces = bytes.chunks(5).flat_map(|piece| [&[1, piece.len() as u8], piece].concat());
         oracles::assembler(&start.into_iter().chain(pieces).collect::<Vec<_>>());
@@ -182,7 +193,10 @@ proptest! {
     }
 
     #[test]
-    fn close_payloads(code in 990..5010_u16, reason in mix(TEXT_WORDS, 8)) {
+    fn close_payloads(
+        code in prop_oneof![995..1020_u16, 2995..3005_u16, 4995..5005_u16],
+        reason in mix(TEXT_WORDS, 8),
+    ) {
         oracles::close_payload(&reason);
         oracles::close_payload(&[&code.to_be_bytes(), reason.as_slice()].concat());
     }
