@@ -554,7 +554,19 @@ impl Connection {
                 Err(violation) => return self.fail(violation, input, turn),
             }
         }
+        self.settle_message(turn.pool);
         None
+    }
+
+    /// Gives back memory that an unfinished message does not need while it waits.
+    fn settle_message(&mut self, pool: &mut BufferPool) {
+        let message = self
+            .inbound
+            .as_mut()
+            .and_then(|inbound| inbound.message.as_mut());
+        if let Some(buffer) = message.and_then(Assembler::settle) {
+            pool.give(buffer);
+        }
     }
 
     /// One step: completes a header, or a frame, or takes in what there is.

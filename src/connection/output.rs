@@ -123,6 +123,10 @@ impl Output {
             let added = tail.len() - *sent;
             *bytes = tail;
             self.byte_count += added;
+        } else if self.first.is_some() && is_roomy(&tail, tail.len()) {
+            // It has to wait its turn; `settle` sees only the first piece.
+            self.push_segment(tail.clone());
+            pool.give(tail);
         } else if tail.is_empty() {
             pool.give(tail);
         } else {
@@ -212,7 +216,7 @@ impl Output {
             return;
         };
         let waiting = bytes.len() - *sent;
-        if bytes.capacity() / 2 > waiting.max(SETTLE_BYTES) {
+        if is_roomy(bytes, waiting) {
             let kept = bytes.get(*sent..).unwrap_or_default().to_vec();
             *sent = 0;
             pool.give(std::mem::replace(bytes, kept));
@@ -242,6 +246,11 @@ const MAX_SPARE_BYTES: usize = 4 << 20;
 
 /// Buffers up to twice this size are left as they are when their queue has to wait.
 const SETTLE_BYTES: usize = 2048;
+
+/// Whether a buffer is much larger than the bytes that wait in it.
+fn is_roomy(buffer: &Vec<u8>, waiting: usize) -> bool {
+    buffer.capacity() / 2 > waiting.max(SETTLE_BYTES)
+}
 
 fn skip(segment: &mut Segment, byte_count: usize) {
     match segment {
@@ -325,5 +334,17 @@ mod tests {
         assert_eq!(output.front(), [1; 10]);
         assert!(output.held_bytes() < 100, "{}", output.held_bytes());
         assert!(pool.held_bytes() >= 100_000);
+    }
+
+    #[test]
+    fn a_piece_behind_others_does_not_keep_a_large_buffer() {
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(100_000));
+        let mut output = Output::default();
+        output.push_shared(&Rc::new(vec![1; 10]), 0..10);
+        output.append(&mut pool, |out| out.push(2));
+        assert!(output.held_bytes() < 1000, "{}", output.held_bytes());
+        assert_eq!(pool.held_bytes(), 100_000);
+        assert_eq!(drain(&mut output, &mut pool, 100).len(), 11);
     }
 }

@@ -210,7 +210,13 @@ fn read_len(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> 
                 return Err(Violation::LengthTopBit);
             }
             let Some(len) = bytes.get(2..).and_then(|rest| rest.first_chunk()) else {
-                return Ok(None);
+                // Six zero bytes decide, whatever the last two are.
+                let is_short = bytes.get(2..8).is_some_and(|high| high == [0; 6]);
+                return if is_short {
+                    Err(Violation::NonMinimalLength)
+                } else {
+                    Ok(None)
+                };
             };
             match u64::from_be_bytes(*len) {
                 0..=0xFFFF => Err(Violation::NonMinimalLength),
@@ -289,7 +295,7 @@ mod tests {
             ("0 in 16 bits", b"\x82\xfe\x00\x00", V::NonMinimalLength),
             (
                 "65535 in 64 bits",
-                b"\x82\xff\0\0\0\0\0\0\xff\xff",
+                b"\x82\xff\0\0\0\0\0\0",
                 V::NonMinimalLength,
             ),
             ("top bit", b"\x82\xff\x80", V::LengthTopBit),

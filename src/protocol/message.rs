@@ -86,6 +86,18 @@ impl Assembler {
         Ok(())
     }
 
+    /// Moves the message into a buffer of its size, and returns the old one, if that is much larger.
+    ///
+    /// For a message that has to wait for its next bytes: a buffer that was used before may be large
+    /// whatever has arrived.
+    pub fn settle(&mut self) -> Option<Vec<u8>> {
+        let is_roomy = self.bytes.capacity() / ROOMY > self.bytes.len().max(SETTLE_BYTES);
+        is_roomy.then(|| {
+            let own = self.bytes.clone();
+            std::mem::replace(&mut self.bytes, own)
+        })
+    }
+
     /// Ends the message.
     pub fn finish(self) -> Result<(MessageKind, Vec<u8>), Violation> {
         self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
@@ -107,6 +119,13 @@ impl Assembler {
         self.bytes.capacity()
     }
 }
+
+/// How many times larger than its message a buffer may be. Large messages come in several reads,
+/// and the first of them shall not cost them the buffer that they will fill.
+const ROOMY: usize = 8;
+
+/// Buffers up to [`ROOMY`] times this size are left as they are.
+const SETTLE_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -180,5 +199,29 @@ mod tests {
             binary.finish(),
             Ok((MessageKind::Binary, b"\xff\xe2".to_vec()))
         );
+    }
+
+    #[test]
+    fn a_message_that_waits_does_not_keep_a_large_buffer() {
+        for (arrived, capacity, expected) in [
+            (0, 8192, false),
+            (0, 10_000, true),
+            (2000, 15_000, false),
+            (2000, 17_000, true),
+        ] {
+            let mut assembler =
+                Assembler::with_buffer(MessageKind::Binary, Vec::with_capacity(capacity));
+            assembler.push(&vec![7; arrived]).unwrap();
+            assert_eq!(
+                assembler.settle().is_some(),
+                expected,
+                "{arrived} in {capacity}"
+            );
+            assert!(assembler.held_bytes() <= 8 * arrived.max(1024));
+            assert_eq!(
+                assembler.finish(),
+                Ok((MessageKind::Binary, vec![7; arrived]))
+            );
+        }
     }
 }

@@ -1,0 +1,4 @@
+//! See the oracle, `ini` in `tests/properties/oracles.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| websock_fuzz::oracles::ini(bytes));

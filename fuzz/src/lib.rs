@@ -1,0 +1,6 @@
+//! The oracles that the property tests share with the fuzz targets.
+
+#[path = "../../tests/properties/conversation.rs"]
+pub mod conversation;
+#[path = "../../tests/properties/oracles.rs"]
+pub mod oracles;

@@ -1,0 +1,256 @@
+//! Promises that hold for any input: generated here, found by the fuzzer in `fuzz/`, and the
+//! fuzzer's corpus as far as it is kept.
+
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod conversation;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod oracles;
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+/// Pieces of an input that meet in any order: those given, and a few arbitrary bytes.
+fn mix(words: &'static [&'static [u8]], most: usize) -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        8 => prop::sample::select(words).prop_map(<[u8]>::to_vec),
+        1 => prop::collection::vec(any::<u8>(), 0..8),
+    ];
+    prop::collection::vec(word, 0..most).prop_map(|words| words.concat())
+}
+
+fn any_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..most)
+}
+
+const HEAD_WORDS: &[&[u8]] = &[
+    b"GET / HTTP/1.1\r\n",
+    b"POST http://a:1/b?c HTTP/1.0\n",
+    b"OPTIONS * HTTP/1.1\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\n",
+    b"GET",
+    b" ",
+    b"/a?b",
+    b"HTTP/1.1",
+    b"\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b":",
+    b"Host: a\r\n",
+    b"host:[::1]:80\n",
+    b"Upgrade: websocket\r\n",
+    b"Connection: keep-alive, Upgrade\r\n",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    b"Sec-WebSocket-Version: 13\r\n",
+    b"X: \tk\xc3\xa4se\xff \r\n",
+    b"\r\n\r\n",
+];
+
+const TEXT_WORDS: &[&[u8]] = &[
+    b"a",
+    b"plain text that is longer than a vector register, all of it ASCII......",
+    "é".as_bytes(),
+    "€".as_bytes(),
+    "𐍈".as_bytes(),
+    b"\xe2\x82",
+    b"\xf0\x90",
+    b"\x80",
+    b"\xed\xa0",
+    b"\xf4\x8f",
+    b"\xc0",
+];
+
+const JSON_WORDS: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\"",
+    b"\\",
+    b"\\u",
+    b"\"\\ud83d\"",
+    b"\"\\udbff\\udc00\"",
+    b"d83d",
+    b"\\ude00",
+    b"\"opcode\":",
+    b"\"echo\"",
+    b"\"uuid\":",
+    b"\"uuid\"",
+    b"\"ident\":",
+    b"\"message\":",
+    b"\"\"",
+    b"17",
+    b"-",
+    b"0.5",
+    b"e-9",
+    b"true",
+    b"null",
+    b" ",
+    b"\n",
+    b"\xc3\xa4",
+    b"\x01",
+];
+
+const INI_WORDS: &[&[u8]] = &[
+    b"[websocketserver]\n",
+    b"[jsauth]\n",
+    b"require=false\n",
+    b"adress=ws://localhost:8080\n",
+    b"adress='tcp://[::1]:1, 127.0.0.1:2'\n",
+    b"logfile=\"C:\\logs\\\"\n",
+    b"console=on\n",
+    b"maxMessageSize=",
+    b"memoryLimit=",
+    b"pingInterval=",
+    b"maxPerIP=",
+    b"allowedIP=10.0.0.0/8, ::1\n",
+    b"allowedOrigins=",
+    b"16M",
+    b"0",
+    b"30",
+    b"${NAME}",
+    b"${NONE:-x}",
+    b"'",
+    b"\"",
+    b"=",
+    b";",
+    b" # ",
+    b"\n",
+    b"\r\n",
+];
+
+/// Steps of a conversation that go on after the upgrade; see `conversation::next_step`.
+fn conversation_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let first_byte = prop::sample::select(vec![
+        0x81, 0x01, 0x00, 0x80, 0x82, 0x02, 0x89, 0x8A, 0x88, 0xC1,
+    ]);
+    let frame = (
+        first_byte,
+        prop_oneof![0_u8..8, any::<u8>()],
+        any::<[u8; 4]>(),
+        any_bytes(12),
+    )
+        .prop_map(|(first, len, key, payload)| {
+            let len = if payload.len() < 12 {
+                payload.len() as u8
+            } else {
+                len
+            };
+            [&[4, first, len], &key[..], &payload].concat()
+        });
+    let step = prop_oneof![
+        6 => frame,
+        1 => any_bytes(20).prop_map(|bytes| [&[2, bytes.len() as u8], &bytes[..]].concat()),
+        1 => any::<u8>().prop_map(|time| vec![9, time]),
+        2 => any_bytes(40).prop_map(|bytes| [&[10, bytes.len() as u8 % 4, bytes.len() as u8], &bytes[..]].concat()),
+        2 => any::<u8>().prop_map(|len| vec![12, len]),
+        1 => any_bytes(8).prop_map(|bytes| [&[14, 3, 232, bytes.len() as u8], &bytes[..]].concat()),
+        1 => Just(vec![15]),
+    ];
+    let steps = prop::collection::vec(step, 0..24);
+    (any::<[u8; 3]>(), steps)
+        .prop_map(|(setting, steps)| [setting.to_vec(), vec![0], steps.concat()].concat())
+}
+
+proptest! {
+    #[test]
+    fn request_heads(bytes in mix(HEAD_WORDS, 16)) {
+        oracles::request_head(&bytes);
+    }
+
+    #[test]
+    fn frame_headers(bytes in any_bytes(160)) {
+        oracles::frame_decoder(&bytes);
+    }
+
+    #[test]
+    fn frames_that_begin_well(first in 0..=0x0F_u8, bytes in any_bytes(160)) {
+        oracles::frame_decoder(&[&[0x80 | first], bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn long_lengths(
+        first in prop::sample::select(vec![0x81, 0x02, 0x80, 0xC1]),
+        second in prop::sample::select(vec![0x7E, 0x7F, 0xFE, 0xFF]),
+        len in prop::collection::vec(prop::sample::select(vec![0, 0, 0, 1, 125, 126, 0x7F, 0x80, 0xFF]), 0..10),
+    ) {
+        oracles::frame_decoder(&[&[first, second], len.as_slice()].concat());
+    }
+
+    #[test]
+    fn messages(start in any::<[u8; 3]>(), bytes in mix(TEXT_WORDS, 24)) {
+        let pieces = bytes.chunks(5).flat_map(|piece| [&[1, piece.len() as u8], piece].concat());
+        oracles::assembler(&start.into_iter().chain(pieces).collect::<Vec<_>>());
+        oracles::assembler(&bytes);
+    }
+
+    #[test]
+    fn texts(bytes in mix(TEXT_WORDS, 24)) {
+        oracles::utf8_text(&bytes);
+    }
+
+    #[test]
+    fn close_payloads(
+        code in prop_oneof![995..1020_u16, 2995..3005_u16, 4995..5005_u16],
+        reason in mix(TEXT_WORDS, 8),
+    ) {
+        oracles::close_payload(&reason);
+        oracles::close_payload(&[&code.to_be_bytes(), reason.as_slice()].concat());
+    }
+
+    #[test]
+    fn packets(bytes in mix(JSON_WORDS, 24)) {
+        oracles::packet(&bytes);
+    }
+
+    #[test]
+    fn ini_texts(bytes in mix(INI_WORDS, 16)) {
+        oracles::ini(&bytes);
+    }
+
+    #[test]
+    fn conversations(bytes in conversation_bytes()) {
+        oracles::connection(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_conversations(bytes in any_bytes(300)) {
+        oracles::connection(&bytes);
+    }
+}
+
+type Oracle = fn(&[u8]);
+
+/// By the names of the fuzz targets, which are those of the corpus too.
+const ORACLES: [(&str, Oracle); 8] = [
+    ("request_head", oracles::request_head),
+    ("frame_decoder", oracles::frame_decoder),
+    ("assembler", oracles::assembler),
+    ("utf8", oracles::utf8_text),
+    ("close_payload", oracles::close_payload),
+    ("packet", oracles::packet),
+    ("ini", oracles::ini),
+    ("connection", oracles::connection),
+];
+
+#[test]
+fn the_kept_corpus_passes() {
+    for (target, oracle) in ORACLES {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(target);
+        let files =
+            std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{target}: {error}"));
+        let mut file_count = 0;
+        for file in files {
+            let path = file.expect("a directory can be read").path();
+            println!("{}", path.display());
+            oracle(&std::fs::read(&path).expect("a file can be read"));
+            file_count += 1;
+        }
+        assert_ne!(file_count, 0, "{target} has no corpus");
+    }
+}
