@@ -91,7 +91,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let admission = Admission {
         max_clients: 100_000,
         max_per_ip: 0,
-        max_pending: 2_000,
+        max_pending: 10_000,
         allowed_ip: None,
         allowed_origins: Vec::new(),
     };
