@@ -121,6 +121,7 @@ impl fmt::Debug for Inflater {
 pub struct Deflater {
     stream: Deflate,
     window_bits: u8,
+    level: u8,
     context: Context,
     /// What the stream remembers is not what the peer has got.
     is_stale: bool,
@@ -141,14 +142,15 @@ impl Deflater {
         Self {
             stream: Deflate::new_with_config(config),
             window_bits,
+            level,
             context,
             is_stale: false,
         }
     }
 
-    /// Base-2 logarithm of its window.
-    pub fn window_bits(&self) -> u8 {
-        self.window_bits
+    /// Whether it was made with these values.
+    pub fn is_for(&self, window_bits: u8, level: u8) -> bool {
+        (self.window_bits, self.level) == (window_bits, level)
     }
 
     /// Bytes of memory that this one holds: measured, for zlib-rs says nothing of it.

@@ -162,6 +162,11 @@ pub const fn header_len(payload_len: usize) -> usize {
     }
 }
 
+/// Bytes of an unmasked frame with a payload of this length. Longer payloads make longer frames.
+pub const fn frame_len(payload_len: usize) -> usize {
+    header_len(payload_len).saturating_add(payload_len)
+}
+
 fn encode_start(first: u8, mask: u8, payload_len: usize, out: &mut Vec<u8>) {
     match payload_len {
         0..=125 => out.extend_from_slice(&[first, mask | payload_len as u8]),
