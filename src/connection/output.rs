@@ -16,6 +16,10 @@ use crate::protocol::extension::Context;
 pub struct BufferPool {
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
+    #[expect(
+        clippy::vec_box,
+        reason = "they go into messages boxed and come back so"
+    )]
     inflaters: Vec<Box<Inflater>>,
     deflaters: Vec<Deflater>,
 }
