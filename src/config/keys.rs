@@ -84,6 +84,13 @@ pub(super) const KEYS: &[Key] = &[
         set(&mut c.limits.max_messages_per_second, count(v, 0..=1_000_000))
     }),
 
+    key("compression", "off", |c, v| set(&mut c.compression.is_on, boolean(v))),
+    key("compressionThreshold", "1K", |c, v| {
+        set(&mut c.compression.threshold_bytes, size(v, 0..=G))
+    }),
+    key("compressionLevel", "2", |c, v| set(&mut c.compression.level, count(v, 1..=9))),
+    key("compressionContext", "off", |c, v| set(&mut c.compression.keeps_context, boolean(v))),
+
     key("handshakeTimeout", "10", |c, v| {
         set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))
     }),

@@ -28,6 +28,7 @@ use crate::logging::escape;
 use crate::net::{Endpoint, Security, Settings};
 use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
+use crate::protocol::extension::Compression;
 
 pub use listen::{Listen, Scheme};
 pub use report::{Errors, Origin, Problem, Setting};
@@ -55,6 +56,8 @@ pub struct Config {
     pub admission: Admission,
     /// Frames for php clients are padded as contract 6.1 has it (`phpPadding`).
     pub php_padding: bool,
+    /// Whether and how messages are compressed.
+    pub compression: Compression,
     /// What one connection may use.
     pub limits: Limits,
     /// Chunks between `bufferON` and `bufferOFF`, of which one more is kept (`maxChunks`).
@@ -86,6 +89,7 @@ impl Config {
             max_chunks: self.max_chunks,
             max_pending: self.admission.max_pending,
             memory_limit_bytes: self.memory_limit_bytes,
+            compression: self.compression,
             php_padding: self.php_padding,
             backlog: self.backlog,
             shutdown_timeout: self.shutdown_timeout,
@@ -207,6 +211,12 @@ impl Config {
                 allowed_origins: Vec::new(),
             },
             php_padding: false,
+            compression: Compression {
+                is_on: false,
+                threshold_bytes: 0,
+                keeps_context: false,
+                level: 0,
+            },
             limits: Limits {
                 max_message_bytes: 0,
                 max_fragments: 0,

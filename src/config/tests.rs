@@ -113,6 +113,13 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
     assert_eq!(config.memory_limit_bytes, 256 << 20);
     assert!(config.php_padding);
+    let compression = Compression {
+        is_on: false,
+        threshold_bytes: 1_024,
+        keeps_context: false,
+        level: 2,
+    };
+    assert_eq!(config.compression, compression);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(5));
 }
 
@@ -168,7 +175,8 @@ fn values_reach_their_fields() {
     let config = expect(
         "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\n\
          logMaxSize=10M\nloglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
-         pingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
+         compression=on\ncompressionThreshold=0\ncompressionLevel=9\n\
+         compressionContext=on\npingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
          [develop]\nmaxChunks=3",
     );
     let hosts: Vec<_> = config
@@ -183,6 +191,13 @@ fn values_reach_their_fields() {
     assert_eq!(config.admission.allowed_ip.map(|all| all.len()), Some(2));
     assert_eq!(config.admission.allowed_origins, ["https://a.org"]);
     assert!(!config.php_padding);
+    let compression = Compression {
+        is_on: true,
+        threshold_bytes: 0,
+        keeps_context: true,
+        level: 9,
+    };
+    assert_eq!(config.compression, compression);
     assert_eq!(config.limits.ping_interval, Duration::ZERO);
     assert_eq!(config.limits.pong_timeout, Duration::from_millis(250));
     assert_eq!(config.limits.max_message_bytes, 1_024);
@@ -243,6 +258,10 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         (
             "maxMessageSize=2G",
             "line 1: maxMessageSize=2G: a size from 1K to 1G is wanted",
+        ),
+        (
+            "compressionLevel=0",
+            "line 1: compressionLevel=0: a whole number from 1 to 9 is wanted",
         ),
         (
             "logMaxSize=1",

@@ -8,6 +8,7 @@ use std::time::Instant;
 use log::{debug, info, warn};
 use mio::{Interest, Token};
 
+use super::deflation::Deflated;
 use super::server::Core;
 use super::table::{Membership, Reading};
 use crate::app::{Audience, Command};
@@ -22,6 +23,7 @@ impl Core {
     pub(super) fn deliver(&mut self) {
         while !self.outbox.is_empty() {
             let (mut commands, frames) = self.outbox.take();
+            let deflated = self.deflate_broadcasts(&commands, &frames);
             let is_shared = frames.len() >= SHARED_BYTES
                 || commands
                     .iter()
@@ -30,13 +32,13 @@ impl Core {
                 let frames = self.share(frames);
                 commands
                     .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames));
+                    .for_each(|command| self.carry_out(command, &frames, &deflated));
                 self.outbox.restore(commands, Vec::new());
             } else {
                 let frames = Rc::new(frames);
                 commands
                     .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames));
+                    .for_each(|command| self.carry_out(command, &frames, &deflated));
                 // Nobody has kept a reference to frames as small as these.
                 let frames = Rc::try_unwrap(frames).unwrap_or_default();
                 self.outbox.restore(commands, frames);
@@ -44,7 +46,7 @@ impl Core {
         }
     }
 
-    fn carry_out(&mut self, command: Command, frames: &Rc<Vec<u8>>) {
+    fn carry_out(&mut self, command: Command, frames: &Rc<Vec<u8>>, deflated: &Deflated) {
         match command {
             Command::Send { to, frame } => self.send(to, frames, frame),
             Command::Broadcast {
@@ -52,7 +54,7 @@ impl Core {
                 audience,
                 frame,
             } => {
-                self.broadcast(from, audience, frames, &frame);
+                self.broadcast(from, audience, (frames, frame), deflated);
             }
             Command::Close { id, code, reason } => self.close(id, code, &reason),
         }
@@ -72,21 +74,23 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        match entry.connection.send(&outgoing, turn) {
+        match entry.connection.send_deflated(&outgoing, turn) {
             Ok(()) => self.touch(to),
             Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
             Err(SendError::QueueFull) => self.cut_slow_reader(to),
         }
     }
 
-    /// Queues one frame, encoded once, for every member of the audience but the sender.
+    /// Queues one frame, encoded once and compressed once, for every member of the audience but the
+    /// sender.
     fn broadcast(
         &mut self,
         from: ConnId,
         audience: Audience,
-        frames: &Rc<Vec<u8>>,
-        frame: &Range<usize>,
+        (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
+        deflated: &Deflated,
     ) {
+        let forms = deflated.forms_of(frame.start);
         let mut slow = Vec::new();
         let turn = &mut Turn {
             now: self.now,
@@ -97,10 +101,13 @@ impl Core {
             if !entry.membership.is_in(audience) || entry.id == from {
                 continue;
             }
-            match entry
-                .connection
-                .send(&Outgoing::Shared(frames, frame.clone()), turn)
-            {
+            let window_bits = entry.connection.window_bits();
+            let form = window_bits.and_then(|bits| forms.get(usize::from(bits))?.clone());
+            let outgoing = match (form, &deflated.frames) {
+                (Some(range), Some(bytes)) => Outgoing::Shared(bytes, range),
+                (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
+            };
+            match entry.connection.send(&outgoing, turn) {
                 Ok(()) if entry.is_touched => {}
                 Ok(()) => {
                     entry.is_touched = true;
@@ -134,7 +141,7 @@ impl Core {
     }
 
     /// Makes frames shareable, in a buffer that was used before if there is one.
-    fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
+    pub(super) fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
         self.reclaim_shared();
         self.shared_bytes += frames.capacity();
         let frames = Rc::new(frames);

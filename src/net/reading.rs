@@ -247,6 +247,7 @@ impl Core {
             return self.lose(slot, &io::Error::other("TLS spoken to a port without it"));
         }
         let mut message_budget = MESSAGES_PER_TURN;
+        let mut byte_budget = MESSAGE_BYTES_PER_TURN;
         loop {
             let Some(entry) = self.table.slot_mut(slot) else {
                 return;
@@ -260,10 +261,16 @@ impl Core {
             let Some(event) = entry.connection.receive(&mut input, turn) else {
                 break;
             };
+            if let Event::Message(message) = &event {
+                byte_budget = byte_budget.saturating_sub(message.as_bytes().len());
+            }
             self.handle_connection_event(id, event);
             message_budget -= 1;
+            let is_spent = message_budget == 0
+                || byte_budget == 0
+                || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN;
             let is_full = self.is_output_near_limit(slot);
-            if is_full || message_budget == 0 || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN {
+            if is_full || is_spent {
                 self.set_aside(
                     slot,
                     input,
@@ -476,6 +483,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most messages of one connection in one turn.
 const MESSAGES_PER_TURN: usize = 512;
+
+/// Most bytes of messages of one connection in one turn: more than what arrives in it, so that it
+/// is reached by what is inflated only, and by a long message, which comes to its end once.
+const MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
 
 /// Most bytes of frames to others that one connection brings about in one turn, before the next one
 /// has its say.

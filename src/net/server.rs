@@ -21,6 +21,7 @@ use crate::connection::{ConnId, Limits, Turn};
 use crate::ops::certificates::Certificates;
 use crate::ops::signals::{Signal, Signals};
 use crate::protocol::close::CloseCode;
+use crate::protocol::extension::Compression;
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Settings {
     /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
     /// (`memoryLimit`).
     pub memory_limit_bytes: usize,
+    /// Whether and how messages are compressed (`compression` and its like).
+    pub compression: Compression,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
     pub php_padding: bool,
     /// Length of the kernel's queue of connections to accept (`backlog`).
@@ -55,6 +58,7 @@ impl Default for Settings {
             max_chunks: 100,
             max_pending: 10_000,
             memory_limit_bytes: 256 << 20,
+            compression: Compression::default(),
             php_padding: true,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
@@ -257,6 +261,7 @@ impl Core {
         let app_settings = AppSettings {
             max_chunks: settings.max_chunks,
             max_message_bytes: settings.limits.max_message_bytes,
+            compression: settings.compression,
         };
         let now = Instant::now();
         Ok(Self {

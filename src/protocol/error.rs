@@ -32,7 +32,9 @@ pub enum Violation {
     InvalidCloseCode,
     /// A text message or close reason that is not UTF-8 (§5.6, §8.1).
     InvalidUtf8,
-    /// A message over `maxMessageSize`.
+    /// A compressed message that is not DEFLATE (RFC 7692 §7.2.2).
+    CorruptDeflate,
+    /// A message over `maxMessageSize`, compressed or inflated.
     MessageTooBig,
     /// A message in more than `maxFragments` fragments.
     TooManyFragments,
@@ -60,7 +62,7 @@ impl Violation {
             | Self::UnfinishedMessage
             | Self::ShortClosePayload
             | Self::InvalidCloseCode => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyControlFrames | Self::TooManyMessages | Self::MessageStalled => {
                 CloseCode::POLICY_VIOLATION
@@ -84,6 +86,7 @@ impl Violation {
             Self::ShortClosePayload => "close payload of one byte",
             Self::InvalidCloseCode => "invalid close code",
             Self::InvalidUtf8 => "invalid UTF-8",
+            Self::CorruptDeflate => "compressed message is corrupt",
             Self::MessageTooBig => "message over maxMessageSize",
             Self::TooManyFragments => "message in more than maxFragments fragments",
             Self::TooManyControlFrames => "more than maxControlFrames control frames per second",

@@ -263,8 +263,8 @@ impl Conn {
     fn expect_frame(&mut self, opcode: u8, what: &str) -> Frame {
         let frame = self.read_frame();
         assert_eq!(
-            (frame.fin, frame.opcode),
-            (true, opcode),
+            (frame.fin, frame.rsv1, frame.opcode),
+            (true, false, opcode),
             "expected {what}, got opcode {:#x}, {}",
             frame.opcode,
             readable(&frame.payload)
