@@ -1,10 +1,9 @@
 """What run.sh asks of Autobahn's fuzzingclient, and what it makes of the answer.
 
 judge.py spec OUT URL CASES                       prints the fuzzingclient's specification
-judge.py verdicts OUT EXIT COMPRESSION STORED [--update]
-    OUT holds the fuzzingclient's log and index.json, EXIT is its exit code, COMPRESSION is yes or
-    no, STORED the file of wanted verdicts. Exit code 1 for any verdict that is missing, not good,
-    or not as stored.
+judge.py verdicts OUT EXIT STORED [--update]
+    OUT holds the fuzzingclient's log and index.json, EXIT is its exit code, STORED the file of
+    wanted verdicts. Exit code 1 for any verdict that is missing, not good, or not as stored.
 """
 
 import ast
@@ -16,7 +15,6 @@ import sys
 
 AGENT = "websock"
 GOOD = {"OK", "INFORMATIONAL"}
-COMPRESSION_GROUPS = {12, 13}
 DIFF_LINES = 60
 
 
@@ -70,14 +68,7 @@ def rows(verdicts):
     return ["\t".join((case, *verdicts[case])) + "\n" for case in sorted(verdicts, key=order)]
 
 
-def is_good(case, verdict, compression):
-    behavior, close = verdict
-    if compression == "no" and group(case) in COMPRESSION_GROUPS and behavior == "UNIMPLEMENTED":
-        return close in GOOD
-    return behavior in GOOD and close in GOOD
-
-
-def verdicts(out, code, compression, stored_path, update):
+def verdicts(out, code, stored_path, update):
     got, want, stored = seen(out), planned(out), read_stored(stored_path)
     groups = {group(case) for case in (*want, *got)}
     if update:
@@ -87,7 +78,7 @@ def verdicts(out, code, compression, stored_path, update):
             file.writelines(rows(stored))
 
     expected = {case: verdict for case, verdict in stored.items() if group(case) in groups}
-    bad = {case for case in got if not is_good(case, got[case], compression)}
+    bad = {case for case, verdict in got.items() if not GOOD.issuperset(verdict)}
     missing = {case for case in (*want, *expected) if case not in got}
     changed = {case for case in got if got[case] != expected.get(case)}
     counts = collections.Counter(behavior for behavior, _ in got.values())
@@ -115,4 +106,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "spec":
         spec(*sys.argv[2:])
     else:
-        sys.exit(not verdicts(*sys.argv[2:6], update="--update" in sys.argv[6:]))
+        sys.exit(not verdicts(*sys.argv[2:5], update="--update" in sys.argv[5:]))
