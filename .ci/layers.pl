@@ -9,7 +9,7 @@ use warnings;
 # layer => [the crate's modules, the external crates] that it may use. What main.rs and lib.rs use is
 # free. `core`, `alloc` and `std` are free too but for the rules below.
 my %allowed = (
-    protocol   => [[qw(protocol)], [qw(base64 memchr sha1 simdutf8)]],
+    protocol   => [[qw(protocol)], [qw(base64 memchr sha1 simdutf8 zlib_rs)]],
     connection => [[qw(protocol connection)], []],
     app        => [[qw(protocol connection app)], [qw(hashbrown ipnet log memchr serde serde_json uuid)]],
     http       => [[qw(protocol app http)], [qw(log memchr serde serde_json)]],
@@ -17,7 +17,7 @@ my %allowed = (
     net        => [[qw(protocol connection app http backplane net ops)],
                    [qw(log mio rlimit rustls signal_hook_mio socket2)]],
     ops        => [[qw(protocol connection app http net ops config options logging)],
-                   [qw(log mio rlimit signal_hook signal_hook_mio)]],
+                   [qw(log memchr mio rlimit rustls signal_hook signal_hook_mio x509_parser)]],
     config     => [[qw(protocol connection app http net ops config options logging)], [qw(ini ipnet log strsim)]],
     options    => [[qw(options)], [qw(getopts strsim)]],
     logging    => [[qw(config options logging)], [qw(env_logger file_rotate jiff log)]],

@@ -9,7 +9,7 @@
 use std::error::Error;
 use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
-use websock::net::{Endpoint, Server, Settings};
+use websock::net::{Endpoint, Security, Server, Settings};
 
 #[derive(Default)]
 struct Chat {
@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint {
         host: "localhost".into(),
         port: 8097,
+        security: Security::Plain,
     };
     let mut server = Server::bind(Settings::default(), &[endpoint])?;
     server.add_resource(Some("/chat"), Box::<Chat>::default());

@@ -7,7 +7,7 @@
 use std::error::Error;
 use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
-use websock::net::{Endpoint, Server, Settings};
+use websock::net::{Endpoint, Security, Server, Settings};
 
 struct Echo;
 
@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint {
         host: host.into(),
         port: port.parse()?,
+        security: Security::Plain,
     };
 
     let mut settings = Settings::default();

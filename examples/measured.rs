@@ -1,13 +1,14 @@
 //! The server that is measured beside its peers: `/echo` and `/broadcast` without the dialogue,
 //! and the built-in resources with it.
 //!
-//! Run:  cargo run --release --example measured 127.0.0.1:9002
+//! Run:  cargo run --release --example measured 127.0.0.1:9002 [CERT KEY]
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use websock::app::{Client, Dialogue, Handle, Resource, Standard};
 use websock::connection::Message;
-use websock::net::{Endpoint, Server, Settings};
+use websock::net::{Endpoint, Security, Server, Settings};
+use websock::ops::certificates::{Certificates, KeyPair};
 
 enum Raw {
     Echo,
@@ -28,17 +29,32 @@ impl Resource for Raw {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).ok_or("usage: measured HOST:PORT")?;
-    let (host, port) = address
-        .rsplit_once(':')
-        .ok_or("usage: measured HOST:PORT")?;
+    const USAGE: &str = "usage: measured HOST:PORT [CERT KEY]";
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (host, port) = arguments
+        .first()
+        .and_then(|a| a.rsplit_once(':'))
+        .ok_or(USAGE)?;
+    let security = if arguments.len() > 2 {
+        Security::Tls
+    } else {
+        Security::Plain
+    };
     let endpoint = Endpoint {
         host: host.into(),
         port: port.parse()?,
+        security,
     };
     rlimit::increase_nofile_limit(u64::MAX)?;
 
     let mut server = Server::bind(Settings::default(), &[endpoint])?;
+    if let [_, cert, key] = arguments.as_slice() {
+        let pair = KeyPair {
+            cert_file: cert.into(),
+            key_file: key.into(),
+        };
+        server.set_certificates(Certificates::load(&[pair])?);
+    }
     server.add_resource(Some("/echo"), Box::new(Raw::Echo));
     server.add_resource(Some("/broadcast"), Box::new(Raw::Broadcast));
     server.add_resource(Some("/"), Box::new(Standard::root()));

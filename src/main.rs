@@ -13,6 +13,7 @@ use websock::config::Config;
 use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
+use websock::ops::certificates::Certificates;
 use websock::options::{self, Invocation, Options, USAGE};
 
 fn main() -> ExitCode {
@@ -36,8 +37,14 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     }
     log::info!("Starting server...");
     ops::raise_open_file_limit(config.admission.max_clients);
+    let certificates = config
+        .certificates()
+        .map_err(|problem| failure(format_args!("error: {problem}")))?;
     let mut server = Server::bind(config.server_settings(), &config.endpoints())
         .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
+    if let Some(certificates) = certificates {
+        server.set_certificates(certificates);
+    }
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
     server.add_resource(Some("/php"), Box::new(Standard::new()));
@@ -52,6 +59,12 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
 fn check(options: &Options) -> Result<ExitCode, ExitCode> {
     let config = Config::load(options).map_err(failure)?;
     for warning in &config.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    let certificates = config
+        .certificates()
+        .map_err(|problem| failure(format_args!("error: {problem}")))?;
+    for warning in certificates.iter().flat_map(Certificates::warnings) {
         complain(format_args!("warning: {warning}"));
     }
     Ok(say(&config.report().map_err(failure)?))

@@ -11,18 +11,21 @@ use super::resource::{Client, Dialogue, Handle, Resource};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
+use crate::protocol::extension::Compression;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
 use crate::protocol::utf8;
 
-/// Limits of the dialogue.
+/// Limits of the dialogue, and what web clients may negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppSettings {
     /// `maxChunks`: one more than these are kept between `bufferON` and `bufferOFF`.
     pub max_chunks: usize,
     /// `maxMessageSize`: most bytes of all chunks together.
     pub max_message_bytes: usize,
+    /// Whether and how messages of web clients are compressed.
+    pub compression: Compression,
 }
 
 /// All resources and all who are connected to them.
@@ -130,6 +133,11 @@ impl App {
             ident: request.header("ident").unwrap_or_default(),
             query: request.query(),
             reads_stream: request.has_token("x-websock-frames", "stream"),
+        };
+        let upgrade = match kind {
+            ClientKind::Web => upgrade.negotiate(request, &self.settings.compression),
+            // They read frames as plain text (contract §6).
+            ClientKind::Php => upgrade,
         };
         Decision::Upgrade(upgrade, arrival)
     }

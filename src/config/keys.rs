@@ -9,7 +9,7 @@ use super::Config;
 use super::listen::listeners;
 use super::value::{
     G, K, M, Wanted, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    size, size_or_off,
+    paths, size, size_or_off,
 };
 
 /// One key of websock.ini.
@@ -53,8 +53,8 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 pub(super) const KEYS: &[Key] = &[
     key("adress", "ws://localhost:8096", |c, v| set(&mut c.listen, listeners(v))),
     key("backlog", "1024", |c, v| set(&mut c.backlog, count(v, 1..=65_535))),
-    key("certFile", "", |c, v| set(&mut c.cert_file, path(v))),
-    key("pkFile", "", |c, v| set(&mut c.key_file, path(v))),
+    key("certFile", "", |c, v| set(&mut c.cert_files, paths(v))),
+    key("pkFile", "", |c, v| set(&mut c.key_files, paths(v))),
 
     key("logfile", "", |c, v| set(&mut c.log.file, path(v))),
     key("console", "true", |c, v| set(&mut c.log.console, boolean(v))),
@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
 
     key("maxClients", "100000", |c, v| set(&mut c.admission.max_clients, count(v, 1..=10_000_000))),
     key("maxPerIP", "0", |c, v| set(&mut c.admission.max_per_ip, count(v, 0..=10_000_000))),
-    key("maxPending", "2000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
+    key("maxPending", "10000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
     key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
 
@@ -83,6 +83,13 @@ pub(super) const KEYS: &[Key] = &[
     key("maxMessages", "0", |c, v| {
         set(&mut c.limits.max_messages_per_second, count(v, 0..=1_000_000))
     }),
+
+    key("compression", "off", |c, v| set(&mut c.compression.is_on, boolean(v))),
+    key("compressionThreshold", "1K", |c, v| {
+        set(&mut c.compression.threshold_bytes, size(v, 0..=G))
+    }),
+    key("compressionLevel", "2", |c, v| set(&mut c.compression.level, count(v, 1..=9))),
+    key("compressionContext", "off", |c, v| set(&mut c.compression.keeps_context, boolean(v))),
 
     key("handshakeTimeout", "10", |c, v| {
         set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))

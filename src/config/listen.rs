@@ -11,7 +11,7 @@ use super::value::{Wanted, list};
 pub enum Scheme {
     /// Plain TCP: `ws`, `tcp`, or no scheme.
     Ws,
-    /// TLS: `wss` or `ssl`. Refused until TLS is built, so no [`Listen`] holds it yet.
+    /// TLS: `wss` or `ssl`.
     Wss,
 }
 
@@ -68,23 +68,12 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, Wanted> {
         if listeners.iter().any(same) {
             return Err(format!("{part} is there twice"));
         }
-        listeners.push(refuse_tls(listen)?);
+        listeners.push(listen);
     }
     if listeners.is_empty() {
         return Err(format!("an address is wanted, {EXAMPLE}"));
     }
     Ok(listeners)
-}
-
-/// Goes when TLS is built.
-fn refuse_tls(listen: Listen) -> Result<Listen, Wanted> {
-    match listen.scheme {
-        Scheme::Ws => Ok(listen),
-        Scheme::Wss => Err(format!(
-            "TLS is not built yet; listen on ws://{}:{} behind a proxy that ends the TLS",
-            listen.host, listen.port
-        )),
-    }
 }
 
 fn listener(text: &str) -> Result<Listen, Wanted> {
@@ -206,16 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_refused_as_long_as_it_is_not_built() {
-        for text in [
-            "wss://localhost:8096",
-            "ssl://localhost:8096",
-            "ws://a:1,WSS://b",
-        ] {
-            let wanted = listeners(text).expect_err(text);
-            assert!(wanted.starts_with("TLS is not built yet"), "{wanted}");
+    fn wss_and_ssl_are_tls() {
+        for text in ["wss://localhost", "ssl://localhost", "WSS://localhost:443"] {
+            let listen = listener(text).unwrap();
+            assert_eq!((listen.scheme, listen.port), (Scheme::Wss, 443), "{text}");
         }
-        assert_eq!(listener("wss://a").map(|listen| listen.port), Ok(443));
     }
 
     #[test]

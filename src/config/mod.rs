@@ -25,8 +25,10 @@ use log::LevelFilter;
 use crate::app::admission::Policy;
 use crate::connection::Limits;
 use crate::logging::escape;
-use crate::net::{Endpoint, Settings};
+use crate::net::{Endpoint, Security, Settings};
+use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
+use crate::protocol::extension::Compression;
 
 pub use listen::{Listen, Scheme};
 pub use report::{Errors, Origin, Problem, Setting};
@@ -42,16 +44,20 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Connections the system may keep for us to accept, 1 to 65535 (`backlog`).
     pub backlog: u32,
-    /// PEM file with the certificate (`certFile`); unused until TLS is built.
-    pub cert_file: Option<PathBuf>,
-    /// PEM file with the private key (`pkFile`); unused until TLS is built.
-    pub key_file: Option<PathBuf>,
+    /// PEM files with a certificate chain each (`certFile`); the first is for names that no other
+    /// has.
+    pub cert_files: Vec<PathBuf>,
+    /// PEM files with the private keys, in the same order (`pkFile`); empty: those of
+    /// `cert_files` hold them too.
+    pub key_files: Vec<PathBuf>,
     /// Where log lines go.
     pub log: LogConfig,
     /// Who may connect.
     pub admission: Admission,
     /// Frames for php clients are padded as contract 6.1 has it (`phpPadding`).
     pub php_padding: bool,
+    /// Whether and how messages are compressed.
+    pub compression: Compression,
     /// What one connection may use.
     pub limits: Limits,
     /// Chunks between `bufferON` and `bufferOFF`, of which one more is kept (`maxChunks`).
@@ -83,6 +89,7 @@ impl Config {
             max_chunks: self.max_chunks,
             max_pending: self.admission.max_pending,
             memory_limit_bytes: self.memory_limit_bytes,
+            compression: self.compression,
             php_padding: self.php_padding,
             backlog: self.backlog,
             shutdown_timeout: self.shutdown_timeout,
@@ -92,6 +99,10 @@ impl Config {
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |listen: &Listen| Endpoint {
+            security: match listen.scheme {
+                Scheme::Ws => Security::Plain,
+                Scheme::Wss => Security::Tls,
+            },
             host: listen.host.clone(),
             port: listen.port,
         };
@@ -183,8 +194,8 @@ impl Config {
         Self {
             listen: Vec::new(),
             backlog: 0,
-            cert_file: None,
-            key_file: None,
+            cert_files: Vec::new(),
+            key_files: Vec::new(),
             log: LogConfig {
                 file: None,
                 console: false,
@@ -200,6 +211,12 @@ impl Config {
                 allowed_origins: Vec::new(),
             },
             php_padding: false,
+            compression: Compression {
+                is_on: false,
+                threshold_bytes: 0,
+                keeps_context: false,
+                level: 0,
+            },
             limits: Limits {
                 max_message_bytes: 0,
                 max_fragments: 0,
@@ -222,8 +239,52 @@ impl Config {
         }
     }
 
+    /// The certificates for `wss` addresses, read and checked; `None` if there is no such address.
+    pub fn certificates(&self) -> Result<Option<Certificates>, Problem> {
+        if !self.has_tls() {
+            return Ok(None);
+        }
+        let keys = if self.key_files.is_empty() {
+            &self.cert_files
+        } else {
+            &self.key_files
+        };
+        let pairs: Vec<KeyPair> = self
+            .cert_files
+            .iter()
+            .zip(keys)
+            .map(|(cert, key)| KeyPair {
+                cert_file: cert.clone(),
+                key_file: key.clone(),
+            })
+            .collect();
+        Certificates::load(&pairs).map(Some).map_err(|error| {
+            let is_key = self.key_files.contains(&error.file);
+            self.problem(if is_key { "pkFile" } else { "certFile" }, error)
+        })
+    }
+
+    fn has_tls(&self) -> bool {
+        self.listen
+            .iter()
+            .any(|listen| listen.scheme == Scheme::Wss)
+    }
+
     /// What no key can see alone. The value named is the one that is easier to change.
     fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = self.memory_contradictions();
+        if self.has_tls() && self.cert_files.is_empty() {
+            let reason = "a PEM file is wanted, as adress has wss";
+            problems.push(self.problem("certFile", reason));
+        }
+        if !self.key_files.is_empty() && self.key_files.len() != self.cert_files.len() {
+            let reason = "as many files as certFile has are wanted, or none";
+            problems.push(self.problem("pkFile", reason));
+        }
+        problems
+    }
+
+    fn memory_contradictions(&self) -> Vec<Problem> {
         let needed = [
             ("maxMessageSize", self.limits.max_message_bytes),
             ("maxQueue", self.limits.max_queue_bytes),
@@ -242,11 +303,10 @@ impl Config {
     }
 
     fn oddities(&self) -> Vec<String> {
-        let plain = self.listen.iter().all(|listen| listen.scheme == Scheme::Ws);
-        let tls_files = [("certFile", &self.cert_file), ("pkFile", &self.key_file)];
+        let tls_files = [("certFile", &self.cert_files), ("pkFile", &self.key_files)];
         tls_files
             .into_iter()
-            .filter(|(_, file)| plain && file.is_some())
+            .filter(|(_, files)| !self.has_tls() && !files.is_empty())
             .map(|(key, _)| {
                 self.problem(key, "not used, as no address has TLS")
                     .to_string()

@@ -91,7 +91,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let admission = Admission {
         max_clients: 100_000,
         max_per_ip: 0,
-        max_pending: 2_000,
+        max_pending: 10_000,
         allowed_ip: None,
         allowed_origins: Vec::new(),
     };
@@ -113,6 +113,13 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
     assert_eq!(config.memory_limit_bytes, 256 << 20);
     assert!(config.php_padding);
+    let compression = Compression {
+        is_on: false,
+        threshold_bytes: 1_024,
+        keeps_context: false,
+        level: 2,
+    };
+    assert_eq!(config.compression, compression);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(5));
 }
 
@@ -123,7 +130,10 @@ fn the_2021_ini_of_php_is_read_as_it_is() {
         assert_eq!(config.listen[0].as_written, "ws://localhost:8096");
         assert_eq!(config.log.file, Some(PathBuf::from("D:/temp/websock.log")));
         assert!(!config.log.console);
-        assert_eq!((config.cert_file, config.key_file), (None, None));
+        assert_eq!(
+            (config.cert_files, config.key_files),
+            (Vec::new(), Vec::new())
+        );
         assert_eq!(config.warnings, Vec::<String>::new());
     }
 }
@@ -165,7 +175,8 @@ fn values_reach_their_fields() {
     let config = expect(
         "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\n\
          logMaxSize=10M\nloglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
-         pingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
+         compression=on\ncompressionThreshold=0\ncompressionLevel=9\n\
+         compressionContext=on\npingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
          [develop]\nmaxChunks=3",
     );
     let hosts: Vec<_> = config
@@ -180,6 +191,13 @@ fn values_reach_their_fields() {
     assert_eq!(config.admission.allowed_ip.map(|all| all.len()), Some(2));
     assert_eq!(config.admission.allowed_origins, ["https://a.org"]);
     assert!(!config.php_padding);
+    let compression = Compression {
+        is_on: true,
+        threshold_bytes: 0,
+        keeps_context: true,
+        level: 9,
+    };
+    assert_eq!(config.compression, compression);
     assert_eq!(config.limits.ping_interval, Duration::ZERO);
     assert_eq!(config.limits.pong_timeout, Duration::from_millis(250));
     assert_eq!(config.limits.max_message_bytes, 1_024);
@@ -242,6 +260,10 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
             "line 1: maxMessageSize=2G: a size from 1K to 1G is wanted",
         ),
         (
+            "compressionLevel=0",
+            "line 1: compressionLevel=0: a whole number from 1 to 9 is wanted",
+        ),
+        (
             "logMaxSize=1",
             "line 1: logMaxSize=1: 0 or a size from 4K to 1024G is wanted",
         ),
@@ -265,7 +287,7 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "adress=wss://a:1",
-            "line 1: adress=wss://a:1: TLS is not built yet",
+            "default: certFile=: a PEM file is wanted, as adress has wss",
         ),
         (
             "allowedIP=1.2.3",
@@ -354,7 +376,7 @@ fn a_mistake_on_the_command_line_names_the_option() {
 #[test]
 fn tls_files_without_tls_are_a_warning() {
     let config = expect("certFile=/etc/cert.pem\npkFile='/etc/key.pem'");
-    assert_eq!(config.cert_file, Some(PathBuf::from("/etc/cert.pem")));
+    assert_eq!(config.cert_files, [PathBuf::from("/etc/cert.pem")]);
     let expected = [
         "websock.ini, line 1: certFile=/etc/cert.pem: not used, as no address has TLS",
         "websock.ini, line 2: pkFile=/etc/key.pem: not used, as no address has TLS",

@@ -86,6 +86,12 @@ pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Wanted> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
+/// File names, comma-separated.
+pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, Wanted> {
+    let files = list(text).map(path).collect::<Result<Vec<_>, _>>()?;
+    Ok(files.into_iter().flatten().collect())
+}
+
 /// One of `log`'s levels; `off` is not among them, as errors are always worth a line.
 pub(super) fn level(text: &str) -> Result<LevelFilter, Wanted> {
     text.parse()

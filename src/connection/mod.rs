@@ -7,8 +7,9 @@
 //! [`Connection::send`], [`Connection::close`]), things to do ([`Connection::output`],
 //! [`Connection::consume_output`]) and questions.
 //!
-//! An idle open connection owns no heap memory.
+//! An idle open connection owns no heap memory, but for what was agreed about compression.
 
+mod codec;
 mod inbound;
 pub mod output;
 mod pace;
@@ -21,6 +22,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use self::codec::Codec;
 use self::inbound::{Inbound, check_order};
 use self::output::{BufferPool, Output};
 pub use self::pace::Framing;
@@ -197,6 +199,8 @@ pub struct Connection {
     state: State,
     inbound: Option<Box<Inbound>>,
     output: Output,
+    /// Compression, if it was agreed on.
+    codec: Option<Box<Codec>>,
     pace: Pace,
     keepalive: Keepalive,
     control_rate: Rate,
@@ -214,6 +218,7 @@ impl Connection {
             },
             inbound: None,
             output: Output::default(),
+            codec: None,
             pace: Pace::new(Framing::Stream),
             keepalive: Keepalive::None,
             control_rate: Rate::default(),
@@ -281,13 +286,14 @@ impl Connection {
                 }
             }
         }
-        self.inbound = None;
+        self.forget_input();
         was_open.then_some(Event::Lost)
     }
 
     // ---- commands
 
-    /// Answers a head with the 101 (RFC 6455 §4.2.2): from now on frames flow.
+    /// Answers a head with the 101 (RFC 6455 §4.2.2): from now on frames flow, compressed if
+    /// `upgrade` has agreed on it.
     pub fn accept(
         &mut self,
         upgrade: &Upgrade,
@@ -298,6 +304,7 @@ impl Connection {
         debug_assert!(matches!(self.state, State::Deciding { .. }));
         self.pace = Pace::new(framing);
         self.keepalive = keepalive;
+        self.codec = upgrade.agreed().map(|agreed| Box::new(Codec::new(agreed)));
         self.state = State::Open {
             heard: turn.now,
             pinged: None,
@@ -316,8 +323,43 @@ impl Connection {
         };
     }
 
-    /// Queues a frame.
+    /// Queues a frame as it is. A compressed one must be for a peer whose
+    /// [`window_bits`](Self::window_bits) are no fewer, and must not refer to messages before it.
     pub fn send(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
+        if let Some(codec) = &mut self.codec
+            && frame::is_compressed(outgoing.frame())
+        {
+            codec.forget_context();
+        }
+        self.queue(outgoing, turn)
+    }
+
+    /// Queues a frame for this peer alone: compressed if that was agreed on, if the message is not
+    /// below the threshold, and if it gets shorter; else as it is.
+    pub fn send_deflated(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), SendError> {
+        let is_open = self.is_open();
+        let codec = self.codec.as_mut().filter(|_| is_open);
+        let Some(codec) = codec.filter(|codec| codec.is_worthwhile(outgoing.frame())) else {
+            return self.queue(outgoing, turn);
+        };
+        let mut deflated = turn.pool.take();
+        if !codec.deflate_frame(outgoing.frame(), turn.pool, &mut deflated) {
+            turn.pool.give(deflated);
+            return self.queue(outgoing, turn);
+        }
+        let queued = self.queue(&Outgoing::Copied(&deflated), turn);
+        if let (Err(_), Some(codec)) = (queued, &mut self.codec) {
+            codec.forget_context();
+        }
+        turn.pool.give(deflated);
+        queued
+    }
+
+    fn queue(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::NotOpen);
         }
@@ -340,10 +382,11 @@ impl Connection {
     }
 
     /// Lends the end of the output queue to whoever encodes frames for this connection, so that no
-    /// byte is copied twice. `None` if its frames need a shape of their own or it is not open;
+    /// byte is copied twice. `None` if its frames need a shape of their own, if they may have to be
+    /// compressed, or if it is not open;
     /// [`return_output`](Self::return_output) has to follow before any other call.
     pub fn lend_output(&mut self, pool: &mut BufferPool) -> Option<Vec<u8>> {
-        let lends = self.is_open() && !self.pace.reshapes();
+        let lends = self.is_open() && !self.pace.reshapes() && self.codec.is_none();
         lends.then(|| self.output.take_tail(pool))
     }
 
@@ -366,7 +409,7 @@ impl Connection {
     /// Ends the connection at once; what waits is dropped.
     pub fn abort(&mut self) {
         self.state = State::Gone;
-        self.inbound = None;
+        self.forget_input();
         self.output.clear();
     }
 
@@ -443,6 +486,12 @@ impl Connection {
         self.output.len()
     }
 
+    /// Base-2 logarithm of the window that messages to this peer may be compressed with; `None`:
+    /// they must not be compressed.
+    pub fn window_bits(&self) -> Option<u8> {
+        self.codec.as_ref().map(|codec| codec.window_bits())
+    }
+
     /// Whether messages flow.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
@@ -466,6 +515,16 @@ impl Connection {
         matches!(self.state, State::Draining { .. }) && self.output.is_empty()
     }
 
+    /// Whether nothing has come yet.
+    pub fn is_untouched(&self) -> bool {
+        matches!(&self.state, State::Connecting { head, .. } if head.is_empty())
+    }
+
+    /// Whether the connection was ended without regard to what waits.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
     /// Whether the connection is to be dropped.
     pub fn is_finished(&self) -> bool {
         match self.state {
@@ -481,7 +540,9 @@ impl Connection {
             State::Connecting { head, .. } => head.capacity(),
             _ => 0,
         };
-        head + self.output.held_bytes() + self.inbound.as_ref().map_or(0, |i| i.held_bytes())
+        let inbound = self.inbound.as_ref().map_or(0, |i| i.held_bytes());
+        let codec = self.codec.as_ref().map_or(0, |codec| codec.held_bytes());
+        head + self.output.held_bytes() + inbound + codec
     }
 
     // ---- the head
@@ -565,6 +626,7 @@ impl Connection {
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
+        let rsv1 = self.rsv1();
         let Some(inbound) = &mut self.inbound else {
             return self.next_whole_frame(input, false, turn);
         };
@@ -572,7 +634,7 @@ impl Connection {
             return self.continue_frame(input, turn);
         }
         if inbound.has_kept_header() {
-            let Some((header, taken)) = inbound.complete_header(input, Rsv1::Forbidden)? else {
+            let Some((header, taken)) = inbound.complete_header(input, rsv1)? else {
                 *input = &mut [];
                 return Ok(None);
             };
@@ -590,14 +652,14 @@ impl Connection {
         is_message_begun: bool,
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
-        let Some((header, len)) = Header::parse(input, Role::Server, Rsv1::Forbidden)? else {
+        let Some((header, len)) = Header::parse(input, Role::Server, self.rsv1())? else {
             self.inbound_mut(turn.now).keep_header(input);
             *input = &mut [];
             return Ok(None);
         };
         take(input, len);
         let is_whole = header.fin && header.payload_len <= input.len() as u64;
-        if !is_whole || is_message_begun || header.opcode.is_control() {
+        if !is_whole || is_message_begun || header.opcode.is_control() || header.rsv1 {
             return self.begin_frame(header, input, turn);
         }
         check_order(header.opcode, is_message_begun)?;
@@ -629,19 +691,42 @@ impl Connection {
                 max_bytes: turn.limits.max_message_bytes,
                 max_fragments: turn.limits.max_fragments,
             };
-            let kind = match header.opcode {
-                Opcode::Text => MessageKind::Text,
-                _ => MessageKind::Binary,
-            };
-            let inbound = self.inbound_mut(turn.now);
-            let begin = || Assembler::with_buffer(kind, turn.pool.take());
-            inbound
-                .message
-                .get_or_insert_with(begin)
-                .begin_fragment(&header, limits)?;
+            let begun = self.inbound_mut(turn.now).message.take();
+            let mut message = begun.unwrap_or_else(|| self.begin_message(&header, turn.pool));
+            message.begin_fragment(&header, limits)?;
+            self.inbound_mut(turn.now).message = Some(message);
         }
         self.inbound_mut(turn.now).begin(header);
         self.continue_frame(input, turn)
+    }
+
+    /// Where the message of this first header is gathered.
+    fn begin_message(&mut self, header: &Header, pool: &mut BufferPool) -> Assembler {
+        let is_open = self.is_open();
+        let kind = match header.opcode {
+            Opcode::Text => MessageKind::Text,
+            _ => MessageKind::Binary,
+        };
+        match &mut self.codec {
+            Some(codec) if header.rsv1 && is_open => {
+                let inflater = codec.take_inflater(pool);
+                Assembler::with_inflater(kind, pool.take(), inflater)
+            }
+            // Once our close frame is out nobody reads messages: their bytes are let pass.
+            _ if header.rsv1 => Assembler::with_buffer(MessageKind::Binary, pool.take()),
+            _ => Assembler::with_buffer(kind, pool.take()),
+        }
+    }
+
+    fn end_message(
+        &mut self,
+        mut message: Assembler,
+        pool: &mut BufferPool,
+    ) -> Result<Event<'static>, Violation> {
+        if let (Some(inflater), Some(codec)) = (message.end_inflating()?, &mut self.codec) {
+            codec.give_inflater(inflater, pool);
+        }
+        gathered_message(message)
     }
 
     /// Takes payload of the frame that has begun; acts on it once it is complete.
@@ -664,7 +749,9 @@ impl Connection {
         } else if header.fin {
             let message = inbound.message.take();
             self.drop_inbound_if_done();
-            message.map(gathered_message).transpose()?
+            message
+                .map(|message| self.end_message(message, turn.pool))
+                .transpose()?
         } else {
             None
         };
@@ -700,7 +787,7 @@ impl Connection {
         if self.is_open() {
             self.push_close(code.map(|code| (code, "")), turn.pool);
         }
-        self.inbound = None;
+        self.forget_input();
         self.state = State::Closed {
             deadline: turn.now + turn.limits.close_timeout,
         };
@@ -726,7 +813,7 @@ impl Connection {
                 turn.pool,
             );
         }
-        self.inbound = None;
+        self.forget_input();
         self.state = State::Draining {
             deadline: turn.now + turn.limits.close_timeout,
         };
@@ -832,6 +919,21 @@ impl Connection {
         } else {
             Err(Violation::TooManyMessages)
         }
+    }
+
+    /// RSV1 has a meaning only where compression was agreed on (RFC 7692 §6).
+    fn rsv1(&self) -> Rsv1 {
+        if self.codec.is_some() {
+            Rsv1::MarksCompressed
+        } else {
+            Rsv1::Forbidden
+        }
+    }
+
+    /// Nothing more is received and no message is sent: frees what only those need.
+    fn forget_input(&mut self) {
+        self.inbound = None;
+        self.codec = None;
     }
 
     fn inbound_mut(&mut self, now: Instant) -> &mut Inbound {

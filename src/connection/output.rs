@@ -1,16 +1,27 @@
-//! Bytes waiting to leave, owned or shared, and the spare buffers they are written into.
+//! Bytes waiting to leave, owned or shared, and the spare buffers they are written into, with the
+//! spare (de)compressors.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::protocol::deflate::{Deflater, Inflater};
+use crate::protocol::extension::Context;
+
 /// Empty buffers that are lent to connections while something waits in them, so that an idle
-/// connection owns none and a busy server allocates none.
+/// connection owns none and a busy server allocates none. The same for inflaters and deflaters
+/// that remember nothing from one message to the next.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
+    #[expect(
+        clippy::vec_box,
+        reason = "they go into messages boxed and come back so"
+    )]
+    inflaters: Vec<Box<Inflater>>,
+    deflaters: Vec<Deflater>,
 }
 
 impl BufferPool {
@@ -32,14 +43,44 @@ impl BufferPool {
         self.spare.push(buffer);
     }
 
-    /// Frees all spare buffers.
+    /// An inflater for one message.
+    pub fn take_inflater(&mut self) -> Box<Inflater> {
+        self.inflaters
+            .pop()
+            .unwrap_or_else(|| Box::new(Inflater::new(Context::Dropped)))
+    }
+
+    /// Takes an inflater back whose message has ended; if there are enough, it is freed instead.
+    pub fn give_inflater(&mut self, inflater: Box<Inflater>) {
+        if self.inflaters.len() < MAX_SPARE_INFLATERS {
+            self.inflaters.push(inflater);
+        }
+    }
+
+    /// The deflater for these values, of which there is one for all connections.
+    pub fn deflater(&mut self, window_bits: u8, level: u8) -> &mut Deflater {
+        let known = self
+            .deflaters
+            .iter()
+            .position(|deflater| deflater.is_for(window_bits, level));
+        let index = known.unwrap_or_else(|| {
+            self.deflaters.truncate(MAX_SPARE_DEFLATERS - 1);
+            let deflater = Deflater::new(window_bits, level, Context::Dropped);
+            self.deflaters.push(deflater);
+            self.deflaters.len() - 1
+        });
+        &mut self.deflaters[index]
+    }
+
+    /// Frees everything spare.
     pub fn trim(&mut self) {
         *self = Self::default();
     }
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
-        self.spare_bytes
+        let deflaters = self.deflaters.iter().map(Deflater::held_bytes);
+        self.spare_bytes + self.inflaters.len() * Inflater::HELD_BYTES + deflaters.sum::<usize>()
     }
 }
 
@@ -243,6 +284,13 @@ impl Output {
 
 /// Most memory that spare buffers may hold, in bytes: several turns' output of a busy server.
 const MAX_SPARE_BYTES: usize = 4 << 20;
+
+/// Most spare inflaters. One serves all messages that arrive at once; more come from those that do
+/// not.
+const MAX_SPARE_INFLATERS: usize = 4;
+
+/// Most deflaters: one for each window size.
+const MAX_SPARE_DEFLATERS: usize = 7;
 
 /// Buffers up to twice this size are left as they are when their queue has to wait.
 const SETTLE_BYTES: usize = 2048;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use log::{debug, info, warn};
 use mio::{Interest, Token};
 
+use super::deflation::Deflated;
 use super::server::Core;
 use super::table::{Membership, Reading};
 use crate::app::{Audience, Command};
@@ -22,6 +23,7 @@ impl Core {
     pub(super) fn deliver(&mut self) {
         while !self.outbox.is_empty() {
             let (mut commands, frames) = self.outbox.take();
+            let deflated = self.deflate_broadcasts(&commands, &frames);
             let is_shared = frames.len() >= SHARED_BYTES
                 || commands
                     .iter()
@@ -30,13 +32,13 @@ impl Core {
                 let frames = self.share(frames);
                 commands
                     .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames));
+                    .for_each(|command| self.carry_out(command, &frames, &deflated));
                 self.outbox.restore(commands, Vec::new());
             } else {
                 let frames = Rc::new(frames);
                 commands
                     .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames));
+                    .for_each(|command| self.carry_out(command, &frames, &deflated));
                 // Nobody has kept a reference to frames as small as these.
                 let frames = Rc::try_unwrap(frames).unwrap_or_default();
                 self.outbox.restore(commands, frames);
@@ -44,7 +46,7 @@ impl Core {
         }
     }
 
-    fn carry_out(&mut self, command: Command, frames: &Rc<Vec<u8>>) {
+    fn carry_out(&mut self, command: Command, frames: &Rc<Vec<u8>>, deflated: &Deflated) {
         match command {
             Command::Send { to, frame } => self.send(to, frames, frame),
             Command::Broadcast {
@@ -52,7 +54,7 @@ impl Core {
                 audience,
                 frame,
             } => {
-                self.broadcast(from, audience, frames, &frame);
+                self.broadcast(from, audience, (frames, frame), deflated);
             }
             Command::Close { id, code, reason } => self.close(id, code, &reason),
         }
@@ -72,21 +74,23 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        match entry.connection.send(&outgoing, turn) {
+        match entry.connection.send_deflated(&outgoing, turn) {
             Ok(()) => self.touch(to),
             Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
             Err(SendError::QueueFull) => self.cut_slow_reader(to),
         }
     }
 
-    /// Queues one frame, encoded once, for every member of the audience but the sender.
+    /// Queues one frame, encoded once and compressed once, for every member of the audience but the
+    /// sender.
     fn broadcast(
         &mut self,
         from: ConnId,
         audience: Audience,
-        frames: &Rc<Vec<u8>>,
-        frame: &Range<usize>,
+        (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
+        deflated: &Deflated,
     ) {
+        let forms = deflated.forms_of(frame.start);
         let mut slow = Vec::new();
         let turn = &mut Turn {
             now: self.now,
@@ -97,10 +101,13 @@ impl Core {
             if !entry.membership.is_in(audience) || entry.id == from {
                 continue;
             }
-            match entry
-                .connection
-                .send(&Outgoing::Shared(frames, frame.clone()), turn)
-            {
+            let window_bits = entry.connection.window_bits();
+            let form = window_bits.and_then(|bits| forms.get(usize::from(bits))?.clone());
+            let outgoing = match (form, &deflated.frames) {
+                (Some(range), Some(bytes)) => Outgoing::Shared(bytes, range),
+                (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
+            };
+            match entry.connection.send(&outgoing, turn) {
                 Ok(()) if entry.is_touched => {}
                 Ok(()) => {
                     entry.is_touched = true;
@@ -134,7 +141,7 @@ impl Core {
     }
 
     /// Makes frames shareable, in a buffer that was used before if there is one.
-    fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
+    pub(super) fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
         self.reclaim_shared();
         self.shared_bytes += frames.capacity();
         let frames = Rc::new(frames);
@@ -181,7 +188,7 @@ impl Core {
             entry.is_shut = true;
             entry.transport.shutdown_write();
         }
-        if entry.connection.is_finished() {
+        if entry.connection.is_finished() && (entry.connection.is_gone() || !is_blocked) {
             return self.remove(slot);
         }
         if is_blocked != entry.is_blocked {
@@ -213,6 +220,15 @@ impl Core {
     /// Writes; whether something is left that the socket does not take, `None` if nobody is there.
     fn write(&mut self, slot: usize) -> Option<bool> {
         let entry = self.table.slot_mut(slot)?;
+        match entry.transport.flush() {
+            Ok(false) => {}
+            Ok(true) => return Some(true),
+            Err(error) => {
+                debug!("#{slot}: {error}");
+                entry.connection.abort();
+                return Some(false);
+            }
+        }
         loop {
             // Frames that have to keep a distance need the time of each write.
             let is_paced = entry.connection.next_write().is_some();
@@ -222,12 +238,12 @@ impl Core {
             if count == 0 {
                 return Some(false);
             }
-            let pieces = &slices[..count];
-            let waiting: usize = pieces.iter().map(|piece| piece.len()).sum();
-            match entry.transport.write(pieces) {
-                Ok(len) => {
-                    entry.connection.consume_output(len, now, &mut self.pool);
-                    if len < waiting {
+            match entry.transport.write(&slices[..count]) {
+                Ok(written) => {
+                    entry
+                        .connection
+                        .consume_output(written.len, now, &mut self.pool);
+                    if written.is_blocked {
                         return Some(true);
                     }
                 }
@@ -328,9 +344,10 @@ impl Core {
         };
         let id = entry.id;
         self.end(id);
-        let Some(entry) = self.table.remove(slot) else {
+        let Some(mut entry) = self.table.remove(slot) else {
             return;
         };
+        entry.transport.say_goodbye();
         info!("Connection closed to socket #{slot}");
         self.wheel.cancel(slot);
         self.held_bytes -= entry.held_bytes;
@@ -345,7 +362,7 @@ impl Core {
             return;
         };
         let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
-        let held = entry.connection.held_bytes() + unread;
+        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread;
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
         entry.held_bytes = held;
     }

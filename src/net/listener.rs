@@ -13,6 +13,34 @@ pub struct Endpoint {
     pub host: String,
     /// Port; 0 lets the system choose one.
     pub port: u16,
+    /// What is spoken there.
+    pub security: Security,
+}
+
+/// What a listener speaks below HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// TCP as it is: `ws://`.
+    Plain,
+    /// TLS: `wss://`.
+    Tls,
+}
+
+impl Security {
+    /// The scheme of its addresses.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Plain => "ws",
+            Self::Tls => "wss",
+        }
+    }
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) security: Security,
 }
 
 /// Why an endpoint cannot be listened on.
@@ -55,7 +83,16 @@ impl std::error::Error for BindError {}
 ///
 /// For `localhost` both loopback addresses are opened on the same port, since browsers try both; a
 /// machine without IPv6 gets the other one alone, with a warning.
-pub(super) fn bind(endpoint: &Endpoint, backlog: u32) -> Result<Vec<TcpListener>, BindError> {
+pub(super) fn bind(endpoint: &Endpoint, backlog: u32) -> Result<Vec<Listener>, BindError> {
+    let security = endpoint.security;
+    let listener = |socket| Listener { socket, security };
+    Ok(open_all(endpoint, backlog)?
+        .into_iter()
+        .map(listener)
+        .collect())
+}
+
+fn open_all(endpoint: &Endpoint, backlog: u32) -> Result<Vec<TcpListener>, BindError> {
     if !endpoint.host.eq_ignore_ascii_case("localhost") {
         return resolve(endpoint)?
             .into_iter()

@@ -8,9 +8,11 @@ use log::{debug, info, warn};
 use mio::Token;
 use mio::net::TcpStream;
 
+use super::listener::Security;
 use super::server::{Accepting, Core};
 use super::table::{Entry, Membership, Reading};
-use super::transport::Transport;
+use super::tls::{HANDSHAKE_RECORD, NotTls};
+use super::transport::{More, Received, Transport};
 use crate::app::admission::Peer;
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
@@ -28,8 +30,9 @@ impl Core {
             let Some(listener) = self.listeners.get(index) else {
                 return;
             };
-            match listener.accept() {
-                Ok((stream, address)) => self.add(stream, address),
+            let security = listener.security;
+            match listener.socket.accept() {
+                Ok((stream, address)) => self.add(stream, address, security),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
                 // The connection was gone before it was taken; the next one may be fine.
@@ -63,7 +66,7 @@ impl Core {
                 return;
             };
             let mut is_empty = false;
-            self.spare.lend(|| match listener.accept() {
+            self.spare.lend(|| match listener.socket.accept() {
                 Ok((stream, _)) => refuse(stream),
                 Err(_) => is_empty = true,
             });
@@ -73,14 +76,19 @@ impl Core {
         }
     }
 
-    fn add(&mut self, stream: TcpStream, address: SocketAddr) {
+    fn add(&mut self, stream: TcpStream, address: SocketAddr, security: Security) {
         if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
             debug!("{address} refused: maxPending or memoryLimit reached");
             return refuse(stream);
         }
         let id = self.table.next_id();
         let token = Token(id.slot as usize);
-        let registered = Transport::plain(stream).and_then(|mut transport| {
+        let tls = match (security, &self.certificates) {
+            (Security::Plain, _) => None,
+            (Security::Tls, Some(certificates)) => Some(certificates.config()),
+            (Security::Tls, None) => return debug!("{address} not taken: no certificate"),
+        };
+        let registered = Transport::new(stream, tls).and_then(|mut transport| {
             transport.register(&self.registry, token)?;
             Ok(transport)
         });
@@ -134,21 +142,46 @@ impl Core {
             Reading::Backlog | Reading::Paused => return,
             Reading::Waiting => {}
         }
-        match entry.transport.read(buffer) {
-            Ok(0) => self.handle_eof(slot),
-            Ok(len) => {
-                // A read that leaves room has drained the socket: the kernel tells of what comes
-                // later. Only the end, of which it has told already, must still be read.
-                let is_drained = len < buffer.len() && !is_last;
+        if entry.transport.is_handshaking() {
+            match self.handshake_budget.checked_sub(1) {
+                Some(left) => self.handshake_budget = left,
+                None => return self.put_on_backlog(slot),
+            }
+        }
+        match entry.transport.read(buffer, &mut self.cipher_buffer) {
+            Ok(Received {
+                len: 0,
+                more: More::Ended,
+            }) => self.handle_eof(slot),
+            Ok(Received { len, more }) => {
                 self.receive(slot, &mut buffer[..len]);
-                if !is_drained {
+                // Once a read has drained the socket the kernel tells of what comes later; only
+                // the end, of which it has told already, must still be read.
+                if more != More::No || is_last {
                     self.put_on_backlog(slot);
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.put_on_backlog(slot),
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<NotTls>()) => {
+                self.refuse_plain(slot);
+            }
             Err(error) => self.lose(slot, &error),
         }
+    }
+
+    /// As nginx does: plain HTTP on a TLS port gets a plain answer.
+    fn refuse_plain(&mut self, slot: usize) {
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return;
+        };
+        let id = entry.id;
+        let mut response = Vec::new();
+        Rejection::PlainOnTls.write_response(&mut response);
+        entry.transport.write_plain(&response);
+        entry.connection.abort();
+        self.log_refusal(id, Rejection::PlainOnTls);
+        self.touch(id);
     }
 
     /// Goes on with a connection that had more to read than its share of the last turn.
@@ -210,7 +243,11 @@ impl Core {
     /// Feeds input to a connection, and its messages to the application, up to the turn's share;
     /// what is left over waits in `unread`.
     fn receive(&mut self, slot: usize, mut input: &mut [u8]) {
+        if self.is_tls_on_plain(slot, input) {
+            return self.lose(slot, &io::Error::other("TLS spoken to a port without it"));
+        }
         let mut message_budget = MESSAGES_PER_TURN;
+        let mut byte_budget = MESSAGE_BYTES_PER_TURN;
         loop {
             let Some(entry) = self.table.slot_mut(slot) else {
                 return;
@@ -224,10 +261,16 @@ impl Core {
             let Some(event) = entry.connection.receive(&mut input, turn) else {
                 break;
             };
+            if let Event::Message(message) = &event {
+                byte_budget = byte_budget.saturating_sub(message.as_bytes().len());
+            }
             self.handle_connection_event(id, event);
             message_budget -= 1;
+            let is_spent = message_budget == 0
+                || byte_budget == 0
+                || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN;
             let is_full = self.is_output_near_limit(slot);
-            if is_full || message_budget == 0 || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN {
+            if is_full || is_spent {
                 self.set_aside(
                     slot,
                     input,
@@ -250,6 +293,20 @@ impl Core {
             self.deliver();
         }
         self.flush(slot);
+    }
+
+    /// Whether a TLS handshake arrives where a request is expected.
+    fn is_tls_on_plain(&mut self, slot: usize, input: &[u8]) -> bool {
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return false;
+        };
+        let is_tls = entry.connection.is_untouched() && input.first() == Some(&HANDSHAKE_RECORD);
+        if is_tls {
+            info!(
+                "#{slot} speaks TLS to a port that does not: wss:// is wanted there, or ws:// by the client"
+            );
+        }
+        is_tls
     }
 
     fn set_aside(&mut self, slot: usize, input: &[u8], reading: Reading) {
@@ -363,9 +420,17 @@ impl Core {
     }
 
     fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {
-        let framing = self.framing_for(arrival, peer);
         let Some(entry) = self.table.get_mut(id) else {
             return;
+        };
+        let framing = if !wants_shape(arrival, self.settings.php_padding) {
+            Framing::Stream
+        } else if entry.transport.is_encrypted() {
+            Framing::Records
+        } else if peer.ip.is_none_or(|ip| ip.is_loopback()) {
+            Framing::Padded
+        } else {
+            Framing::Spaced
         };
         let keepalive = match arrival.kind {
             ClientKind::Web => Keepalive::Pings,
@@ -403,17 +468,11 @@ impl Core {
         self.take_back_output(id);
         self.deliver();
     }
+}
 
-    /// Contract §6: who needs which shape of frames.
-    fn framing_for(&self, arrival: &Arrival<'_>, peer: Peer) -> Framing {
-        if arrival.kind == ClientKind::Web || arrival.reads_stream || !self.settings.php_padding {
-            return Framing::Stream;
-        }
-        match peer.ip {
-            Some(ip) if !ip.is_loopback() => Framing::Spaced,
-            Some(_) | None => Framing::Padded,
-        }
-    }
+/// Contract §6: only deployed PHP clients need frames in a shape of their own.
+fn wants_shape(arrival: &Arrival<'_>, php_padding: bool) -> bool {
+    arrival.kind == ClientKind::Php && php_padding && !arrival.reads_stream
 }
 
 /// Most connections that one listener accepts in one turn.
@@ -424,6 +483,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most messages of one connection in one turn.
 const MESSAGES_PER_TURN: usize = 512;
+
+/// Most bytes of messages of one connection in one turn: more than what arrives in it, so that it
+/// is reached by what is inflated only, and by a long message, which comes to its end once.
+const MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
 
 /// Most bytes of frames to others that one connection brings about in one turn, before the next one
 /// has its say.

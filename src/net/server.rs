@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
-use super::listener::{self, BindError, Endpoint};
+use super::listener::{self, BindError, Endpoint, Listener};
 use super::spare::SpareDescriptor;
 use super::table::Table;
 use super::wheel::Wheel;
@@ -19,8 +18,10 @@ use crate::app::admission::{Admission, Policy};
 use crate::app::{App, AppSettings, Outbox, Resource};
 use crate::connection::output::BufferPool;
 use crate::connection::{ConnId, Limits, Turn};
+use crate::ops::certificates::Certificates;
 use crate::ops::signals::{Signal, Signals};
 use crate::protocol::close::CloseCode;
+use crate::protocol::extension::Compression;
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Settings {
     /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
     /// (`memoryLimit`).
     pub memory_limit_bytes: usize,
+    /// Whether and how messages are compressed (`compression` and its like).
+    pub compression: Compression,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
     pub php_padding: bool,
     /// Length of the kernel's queue of connections to accept (`backlog`).
@@ -53,8 +56,9 @@ impl Default for Settings {
                 ..Policy::default()
             },
             max_chunks: 100,
-            max_pending: 2000,
+            max_pending: 10_000,
             memory_limit_bytes: 256 << 20,
+            compression: Compression::default(),
             php_padding: true,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
@@ -75,7 +79,14 @@ pub struct Server {
 pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) registry: mio::Registry,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) certificates: Option<Certificates>,
+    /// When the certificates' files are looked at again.
+    pub(super) certificate_check: Option<Instant>,
+    /// When the days left were last told.
+    pub(super) expiry_told: Option<Instant>,
+    /// TLS handshakes that may still be worked on in this turn.
+    pub(super) handshake_budget: usize,
     pub(super) listens_on_any: bool,
     pub(super) spare: SpareDescriptor,
     pub(super) accepting: Accepting,
@@ -86,6 +97,8 @@ pub(super) struct Core {
     pub(super) pool: BufferPool,
     /// The loop's single receive buffer.
     pub(super) buffer: Vec<u8>,
+    /// Where what is encrypted is read into, to be decrypted into the former.
+    pub(super) cipher_buffer: Vec<u8>,
     /// Connections that have more to read than their share of a turn.
     pub(super) backlog: VecDeque<ConnId>,
     /// Connections that have something to send at the end of the turn.
@@ -145,6 +158,15 @@ impl Server {
         self.core.app.add_resource(path, resource);
     }
 
+    /// The certificates for endpoints that speak TLS.
+    pub fn set_certificates(&mut self, certificates: Certificates) {
+        for warning in certificates.warnings() {
+            warn!("{warning}");
+        }
+        self.core.certificates = Some(certificates);
+        self.core.certificate_check = Some(self.core.now);
+    }
+
     /// What is done at SIGHUP, as opening the log anew.
     pub fn on_hangup(&mut self, action: impl FnMut() + 'static) {
         self.on_hangup = Box::new(action);
@@ -155,7 +177,7 @@ impl Server {
         self.core
             .listeners
             .iter()
-            .filter_map(|l| l.local_addr().ok())
+            .filter_map(|l| l.socket.local_addr().ok())
             .collect()
     }
 
@@ -219,11 +241,11 @@ impl Core {
     fn new(
         mut settings: Settings,
         registry: mio::Registry,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
         let listened: Vec<IpAddr> = listeners
             .iter()
-            .filter_map(|l| l.local_addr().ok())
+            .filter_map(|l| l.socket.local_addr().ok())
             .map(|address| address.ip())
             .collect();
         let policy = &mut settings.policy;
@@ -239,6 +261,7 @@ impl Core {
         let app_settings = AppSettings {
             max_chunks: settings.max_chunks,
             max_message_bytes: settings.limits.max_message_bytes,
+            compression: settings.compression,
         };
         let now = Instant::now();
         Ok(Self {
@@ -247,6 +270,10 @@ impl Core {
             registry,
             listeners,
             listens_on_any: is_default && listened.iter().any(IpAddr::is_unspecified),
+            certificates: None,
+            certificate_check: None,
+            expiry_told: None,
+            handshake_budget: 0,
             spare: SpareDescriptor::open()?,
             accepting: Accepting::Waiting,
             outbox: Outbox::default(),
@@ -254,6 +281,7 @@ impl Core {
             wheel: Wheel::new(now),
             pool: BufferPool::default(),
             buffer: vec![0; READ_BUFFER_BYTES],
+            cipher_buffer: vec![0; READ_BUFFER_BYTES],
             backlog: VecDeque::new(),
             touched: Vec::new(),
             ended: Vec::new(),
@@ -270,10 +298,11 @@ impl Core {
 
     fn start_listening(&mut self) -> io::Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let token = listener_token(index);
             self.registry
-                .register(listener, listener_token(index), Interest::READABLE)?;
-            if let Ok(address) = listener.local_addr() {
-                info!("Listening on ws://{address}");
+                .register(&mut listener.socket, token, Interest::READABLE)?;
+            if let Ok(address) = listener.socket.local_addr() {
+                info!("Listening on {}://{address}", listener.security.scheme());
             }
         }
         Ok(())
@@ -294,6 +323,7 @@ impl Core {
             self.wheel.next_wait(now),
             retry.map(until),
             self.stopping.map(until),
+            self.certificate_check.map(until),
         ];
         waits.into_iter().flatten().min()
     }
@@ -302,6 +332,7 @@ impl Core {
     /// that it knows.
     fn begin_turn(&mut self) {
         self.now = Instant::now();
+        self.handshake_budget = HANDSHAKES_PER_TURN;
         self.wheel.expire(self.now, &mut self.expired);
     }
 
@@ -329,6 +360,7 @@ impl Core {
             }
         }
         self.handle_timeouts();
+        self.check_certificates();
         self.settle();
         self.table.release();
     }
@@ -363,6 +395,7 @@ impl Core {
             Signal::Hangup => {
                 on_hangup();
                 info!("SIGHUP: log opened anew");
+                self.reload_certificates();
             }
             Signal::Stop if self.stopping.is_some() => {
                 warn!(
@@ -381,7 +414,7 @@ impl Core {
         self.stopping = Some(self.now + self.settings.shutdown_timeout);
         self.accepting = Accepting::Waiting;
         for mut listener in self.listeners.drain(..) {
-            if let Err(error) = self.registry.deregister(&mut listener) {
+            if let Err(error) = self.registry.deregister(&mut listener.socket) {
                 error!("a listener was not deregistered: {error}");
             }
         }
@@ -406,6 +439,43 @@ impl Core {
         }
     }
 
+    /// Looks at the certificates' files if it is time to.
+    fn check_certificates(&mut self) {
+        if self.certificate_check.is_some_and(|due| due <= self.now) {
+            self.certificate_check = Some(self.now + CERTIFICATE_CHECK);
+            self.reload_certificates();
+            self.tell_expiry();
+        }
+    }
+
+    fn reload_certificates(&mut self) {
+        let Some(certificates) = &mut self.certificates else {
+            return;
+        };
+        match certificates.reload_if_changed() {
+            Ok(false) => {}
+            Ok(true) => {
+                info!("New certificate in force for new connections");
+                self.expiry_told = None;
+            }
+            Err(error) => error!("the old certificate stays in force: {error}"),
+        }
+    }
+
+    fn tell_expiry(&mut self) {
+        let Some(left) = self.certificates.as_ref().map(Certificates::time_left) else {
+            return;
+        };
+        let day = Duration::from_secs(DAY_SECONDS);
+        if left < EXPIRY_WARNING && self.expiry_told.is_none_or(|told| told + day <= self.now) {
+            self.expiry_told = Some(self.now);
+            warn!(
+                "a certificate expires in {} days; renew it",
+                left.as_secs() / DAY_SECONDS
+            );
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.stopping
             .is_some_and(|deadline| self.table.len() == 0 || deadline <= self.now)
@@ -417,6 +487,18 @@ impl Core {
 const READ_BUFFER_BYTES: usize = 256 << 10;
 
 const EVENTS_PER_TURN: usize = 1024;
+
+/// Most TLS handshakes that are worked on in one turn: each costs up to a millisecond, and those
+/// who are connected must not wait for a storm of them.
+const HANDSHAKES_PER_TURN: usize = 8;
+
+/// How often the certificates' files are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
+/// From how long before the end on it is told every day that a certificate expires.
+const EXPIRY_WARNING: Duration = Duration::from_secs(21 * DAY_SECONDS);
+
+const DAY_SECONDS: u64 = 86_400;
 
 const SIGNAL_TOKEN: Token = Token(usize::MAX);
 

@@ -9,7 +9,6 @@ use crate::app::Audience;
 use crate::connection::{ConnId, Connection};
 
 /// One connection with all that the loop knows of it.
-#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: ConnId,
     pub(super) connection: Connection,
@@ -78,7 +77,7 @@ pub(super) enum Reading {
 }
 
 /// All connections.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Table {
     entries: Vec<Option<Entry>>,
     generations: Vec<u32>,

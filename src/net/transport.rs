@@ -2,78 +2,163 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::tls::TlsStream;
+
 /// A connected socket.
-#[derive(Debug)]
 pub(super) enum Transport {
     /// TCP as it is.
     Plain(TcpStream),
+    /// TLS on it.
+    Tls(Box<TlsStream>),
+}
+
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Bytes for the connection, in the buffer.
+    pub(super) len: usize,
+    /// What may follow them.
+    pub(super) more: More,
+}
+
+/// What may follow a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// Nothing now; the kernel will tell.
+    No,
+    /// The buffer was too small to know.
+    Maybe,
+    /// Nothing ever.
+    Ended,
+}
+
+/// What a write has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Bytes taken.
+    pub(super) len: usize,
+    /// The socket takes no more for now.
+    pub(super) is_blocked: bool,
 }
 
 impl Transport {
     /// Takes a fresh TCP connection. Small frames leave at once: TCP_NODELAY.
-    pub(super) fn plain(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self::Plain(stream))
+        match tls {
+            None => Ok(Self::Plain(stream)),
+            Some(config) => Ok(Self::Tls(Box::new(TlsStream::new(
+                stream,
+                Arc::clone(config),
+            )?))),
+        }
     }
 
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads once. `spare` is room of the same length as `buffer`, for what must be decrypted.
+    pub(super) fn read(&mut self, buffer: &mut [u8], spare: &mut [u8]) -> io::Result<Received> {
         match self {
-            Self::Plain(stream) => stream.read(buffer),
+            Self::Plain(stream) => stream.read(buffer).map(|len| Received {
+                len,
+                more: match len {
+                    0 => More::Ended,
+                    // A read that leaves room has drained the socket.
+                    _ if len < buffer.len() => More::No,
+                    _ => More::Maybe,
+                },
+            }),
+            Self::Tls(stream) => stream.read(buffer, spare),
         }
     }
 
     /// Writes the pieces in order, as many bytes as go.
-    pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, pieces) {
-            (Self::Plain(stream), [piece]) => stream.write(piece),
-            (Self::Plain(stream), pieces) => stream.write_vectored(pieces),
+    pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<Written> {
+        let waiting: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let len = match (&mut *self, pieces) {
+            (Self::Plain(stream), [piece]) => stream.write(piece)?,
+            (Self::Plain(stream), pieces) => stream.write_vectored(pieces)?,
+            (Self::Tls(stream), pieces) => stream.write(pieces)?,
+        };
+        let is_blocked = match self {
+            Self::Plain(_) => len < waiting,
+            Self::Tls(stream) => stream.has_outgoing(),
+        };
+        Ok(Written { len, is_blocked })
+    }
+
+    /// Sends what was taken earlier and has not left; whether some of it still waits.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Plain(_) => Ok(false),
+            Self::Tls(stream) => {
+                stream.flush()?;
+                Ok(stream.has_outgoing())
+            }
         }
     }
 
     /// Says that nothing more will be sent.
     pub(super) fn shutdown_write(&mut self) {
+        self.say_goodbye();
+        // An error means that the peer is gone, which the next read will tell.
+        drop(self.socket().shutdown(Shutdown::Write));
+    }
+
+    /// Says in TLS that this end was meant, as far as the socket takes it.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.close_notify();
+        }
+    }
+
+    /// Sends bytes as they are, as far as the socket takes them: to a peer that speaks no TLS.
+    pub(super) fn write_plain(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.socket_mut().write(bytes) {
+            log::debug!("refusal not sent: {error}");
+        }
+    }
+
+    /// Whether keys are still being agreed on.
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_handshaking())
+    }
+
+    /// Whether what is sent is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Bytes of memory held for what is under way.
+    pub(super) fn held_bytes(&self) -> usize {
         match self {
-            // An error means that the peer is gone, which the next read will tell.
-            Self::Plain(stream) => drop(stream.shutdown(Shutdown::Write)),
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.held_bytes(),
         }
     }
 
     /// The address of ours that the peer has reached.
     pub(super) fn local_ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Plain(stream) => stream
-                .local_addr()
-                .ok()
-                .map(|address: SocketAddr| address.ip().to_canonical()),
-        }
+        let address: Option<SocketAddr> = self.socket().local_addr().ok();
+        address.map(|address| address.ip().to_canonical())
     }
 
     /// Lets the kernel find out whether a quiet peer is still there.
     pub(super) fn keep_alive(&self, idle: Duration) {
         let options = TcpKeepalive::new().with_time(idle);
-        let result = match self {
-            Self::Plain(stream) => SockRef::from(stream).set_tcp_keepalive(&options),
-        };
-        if let Err(error) = result {
+        if let Err(error) = SockRef::from(self.socket()).set_tcp_keepalive(&options) {
             log::debug!("no TCP keepalive: {error}");
         }
     }
 
-    fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Plain(stream) => stream,
-        }
-    }
-
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.source(), token, Interest::READABLE)
+        registry.register(self.socket_mut(), token, Interest::READABLE)
     }
 
     pub(super) fn reregister(
@@ -82,6 +167,20 @@ impl Transport {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        registry.reregister(self.source(), token, interest)
+        registry.reregister(self.socket_mut(), token, interest)
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
+
+    fn socket_mut(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.socket_mut(),
+        }
     }
 }

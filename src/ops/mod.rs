@@ -1,5 +1,6 @@
-//! What the operating system has to do with: signals, limits.
+//! What the operating system has to do with: signals, limits, certificates in files.
 
+pub mod certificates;
 pub mod signals;
 
 use log::{info, warn};

@@ -32,7 +32,9 @@ pub enum Violation {
     InvalidCloseCode,
     /// A text message or close reason that is not UTF-8 (§5.6, §8.1).
     InvalidUtf8,
-    /// A message over `maxMessageSize`.
+    /// A compressed message that is not DEFLATE (RFC 7692 §7.2.2).
+    CorruptDeflate,
+    /// A message over `maxMessageSize`, compressed or inflated.
     MessageTooBig,
     /// A message in more than `maxFragments` fragments.
     TooManyFragments,
@@ -60,7 +62,7 @@ impl Violation {
             | Self::UnfinishedMessage
             | Self::ShortClosePayload
             | Self::InvalidCloseCode => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyControlFrames | Self::TooManyMessages | Self::MessageStalled => {
                 CloseCode::POLICY_VIOLATION
@@ -84,6 +86,7 @@ impl Violation {
             Self::ShortClosePayload => "close payload of one byte",
             Self::InvalidCloseCode => "invalid close code",
             Self::InvalidUtf8 => "invalid UTF-8",
+            Self::CorruptDeflate => "compressed message is corrupt",
             Self::MessageTooBig => "message over maxMessageSize",
             Self::TooManyFragments => "message in more than maxFragments fragments",
             Self::TooManyControlFrames => "more than maxControlFrames control frames per second",
@@ -123,6 +126,8 @@ pub enum Rejection {
     HeadTooLarge,
     /// 503: no memory or descriptors left.
     Overloaded,
+    /// 400: plain HTTP sent to a port that speaks TLS.
+    PlainOnTls,
 }
 
 impl Rejection {
@@ -140,6 +145,7 @@ impl Rejection {
             Self::Timeout => 408,
             Self::Version => 426,
             Self::HeadTooLarge => 431,
+            Self::PlainOnTls => 400,
             Self::Overloaded => 503,
         }
     }
@@ -173,6 +179,7 @@ impl Rejection {
             Self::HeadTooLarge => {
                 "The request head is too large: send at most 8191 bytes and 100 header lines."
             }
+            Self::PlainOnTls => "This port speaks TLS: use https:// or wss://.",
             Self::Overloaded => "The server is overloaded: try again later.",
         }
     }

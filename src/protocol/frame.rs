@@ -126,6 +126,16 @@ pub fn encode_header(fin: bool, opcode: Opcode, payload_len: usize, out: &mut Ve
     encode_start(first, 0, payload_len, out);
 }
 
+/// Appends the header of a server's frame that holds a whole compressed message (RFC 7692 §6).
+pub fn encode_compressed_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
+    encode_start(FIN | RSV1 | opcode as u8, 0, payload_len, out);
+}
+
+/// Whether this frame, or the first one of these bytes, is marked as compressed (RFC 7692 §6).
+pub fn is_compressed(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & RSV1 != 0)
+}
+
 /// Appends a whole unmasked frame to `out`.
 pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(payload.len() + MAX_HEADER_BYTES);
@@ -150,6 +160,11 @@ pub const fn header_len(payload_len: usize) -> usize {
         126..=0xFFFF => 4,
         _ => 10,
     }
+}
+
+/// Bytes of an unmasked frame with a payload of this length. Longer payloads make longer frames.
+pub const fn frame_len(payload_len: usize) -> usize {
+    header_len(payload_len).saturating_add(payload_len)
 }
 
 fn encode_start(first: u8, mask: u8, payload_len: usize, out: &mut Vec<u8>) {

@@ -3,19 +3,22 @@
 //!
 //! Owns what makes a request a WebSocket request, and both answers to the byte. It does not judge
 //! paths, origins, addresses or numbers of clients; who does so may still answer an [`Upgrade`]
-//! with a [`Rejection`]. Extensions and subprotocols are ignored, as §4.2.2 allows (contract 1.12).
+//! with a [`Rejection`]. Subprotocols are ignored, as §4.2.2 allows (contract 1.12), and so are
+//! extensions unless [`Upgrade::negotiate`] is asked to look at them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::error::Rejection;
+use super::extension::{Agreed, Compression};
 use super::http::Request;
 
 /// A request that may be upgraded: the proof, and what the answer needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     accept: [u8; 28],
+    agreed: Option<Agreed>,
 }
 
 impl Upgrade {
@@ -49,12 +52,29 @@ impl Upgrade {
         }
         Ok(Self {
             accept: accept_key(key),
+            agreed: None,
         })
     }
 
-    /// Appends the 101 answer to `out` (contract 1.2): 129 bytes without padding.
+    /// Accepts the first offer of permessage-deflate in `request` that can be (RFC 7692 §5.1), if
+    /// compression is wanted.
+    #[must_use]
+    pub fn negotiate(self, request: &Request<'_>, wanted: &Compression) -> Self {
+        let headers = request.header_values("Sec-WebSocket-Extensions");
+        Self {
+            agreed: Agreed::choose(headers, wanted),
+            ..self
+        }
+    }
+
+    /// How messages are compressed; `None`: not at all.
+    pub fn agreed(&self) -> Option<Agreed> {
+        self.agreed
+    }
+
+    /// Appends the 101 answer to `out` (contract 1.2): 129 bytes without extension and padding.
     ///
-    /// With `padded_len` a header `X-Websock-Padding: ` is added whose value makes the whole answer
+    /// What was agreed is answered behind the accept key. With `padded_len` a header `X-Websock-Padding: ` is added whose value makes the whole answer
     /// exactly that many bytes long (contract 6.1); it must be at least 200.
     pub fn write_response(&self, padded_len: Option<usize>, out: &mut Vec<u8>) {
         debug_assert!(
@@ -65,6 +85,10 @@ impl Upgrade {
         out.reserve(padded_len.unwrap_or(129));
         out.extend_from_slice(SWITCHING_PROTOCOLS);
         out.extend_from_slice(&self.accept);
+        if let Some(agreed) = &self.agreed {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            agreed.write_answer(out);
+        }
         if let Some(padded_len) = padded_len {
             out.extend_from_slice(b"\r\nX-Websock-Padding: ");
             out.resize(
@@ -132,7 +156,8 @@ impl Rejection {
             | Self::Host
             | Self::Upgrade
             | Self::Connection
-            | Self::Key => "400 Bad Request",
+            | Self::Key
+            | Self::PlainOnTls => "400 Bad Request",
             Self::Origin | Self::Address => "403 Forbidden",
             Self::Method => "405 Method Not Allowed",
             Self::Timeout => "408 Request Timeout",
@@ -157,6 +182,7 @@ impl Rejection {
             | Self::Address
             | Self::Timeout
             | Self::HeadTooLarge
+            | Self::PlainOnTls
             | Self::Overloaded => "",
         }
     }
@@ -218,6 +244,27 @@ mod tests {
     }
 
     #[test]
+    fn an_agreed_extension_is_answered_behind_the_accept_key() {
+        let offer = "Sec-WebSocket-Extensions: foo\nsec-websocket-extensions: permessage-deflate";
+        let head = format!("{}\n{offer}\n\n", LINES.join("\n"));
+        let request = Request::parse(head.as_bytes()).unwrap();
+        let plain = Upgrade::check(&request).unwrap();
+        let off = Compression::default();
+        assert_eq!(plain.negotiate(&request, &off), plain);
+        let on = Compression { is_on: true, ..off };
+        let agreed = plain.negotiate(&request, &on);
+        let expected = response(plain, None).replace(
+            ACCEPT,
+            &format!(
+                "{ACCEPT}\r\nSec-WebSocket-Extensions: permessage-deflate; \
+                 server_no_context_takeover; client_no_context_takeover"
+            ),
+        );
+        assert_eq!(response(agreed, None), expected);
+        assert_eq!(response(agreed, Some(1024)).len(), 1024);
+    }
+
+    #[test]
     fn the_answer_is_the_contracts_to_the_byte() {
         let upgrade = check(format!("{}\n\n", LINES.join("\n")).as_bytes()).unwrap();
         let expected = format!(
@@ -232,6 +279,7 @@ mod tests {
     fn a_padded_answer_has_exactly_the_length_asked_for() {
         let upgrade = Upgrade {
             accept: accept_key(KEY),
+            agreed: None,
         };
         let unpadded = response(upgrade, None);
         for len in [200, 201, 1023, 1024, 1025, 8192] {
@@ -356,7 +404,7 @@ mod tests {
     type Headers = &'static [(&'static str, &'static str)];
 
     /// Each rejection, its status line, and the headers that only its status has.
-    const REJECTIONS: [(Rejection, &str, Headers); 13] = [
+    const REJECTIONS: [(Rejection, &str, Headers); 14] = [
         (Rejection::Malformed, "400 Bad Request", &[]),
         (Rejection::HttpVersion, "400 Bad Request", &[]),
         (Rejection::Host, "400 Bad Request", &[]),
@@ -381,6 +429,7 @@ mod tests {
             "431 Request Header Fields Too Large",
             &[],
         ),
+        (Rejection::PlainOnTls, "400 Bad Request", &[]),
         (Rejection::Overloaded, "503 Service Unavailable", &[]),
     ];
 

@@ -1,5 +1,7 @@
-//! Fragments → message (RFC 6455 §5.4), under one size limit and one fragment limit.
+//! Fragments → message (RFC 6455 §5.4), under one size limit and one fragment limit; compressed
+//! ones are inflated as they arrive (RFC 7692 §6.2).
 
+use super::deflate::Inflater;
 use super::error::Violation;
 use super::frame::{Header, Opcode};
 use super::utf8::Validator;
@@ -26,7 +28,7 @@ impl MessageKind {
 /// Limits of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageLimits {
-    /// Longest payload of all fragments together, in bytes.
+    /// Longest payload of all fragments together, in bytes: as it arrives, and inflated.
     pub max_bytes: usize,
     /// Most frames.
     pub max_fragments: u32,
@@ -41,6 +43,16 @@ pub struct Assembler {
     bytes: Vec<u8>,
     utf8: Validator,
     fragment_count: u32,
+    inflating: Option<Inflating>,
+}
+
+/// What a compressed message needs besides.
+#[derive(Debug)]
+struct Inflating {
+    inflater: Box<Inflater>,
+    /// Bytes of payload that the headers so far have announced.
+    wire_bytes: usize,
+    max_bytes: usize,
 }
 
 impl Assembler {
@@ -57,6 +69,19 @@ impl Assembler {
             bytes: buffer,
             utf8: Validator::default(),
             fragment_count: 0,
+            inflating: None,
+        }
+    }
+
+    /// A compressed message, gathered as what it says.
+    pub fn with_inflater(kind: MessageKind, buffer: Vec<u8>, inflater: Box<Inflater>) -> Self {
+        Self {
+            inflating: Some(Inflating {
+                inflater,
+                wire_bytes: 0,
+                max_bytes: 0,
+            }),
+            ..Self::with_buffer(kind, buffer)
         }
     }
 
@@ -70,20 +95,52 @@ impl Assembler {
         if self.fragment_count > limits.max_fragments {
             return Err(Violation::TooManyFragments);
         }
-        let room = limits.max_bytes.saturating_sub(self.bytes.len());
+        let arrived = match &self.inflating {
+            Some(inflating) => inflating.wire_bytes,
+            None => self.bytes.len(),
+        };
+        let room = limits.max_bytes.saturating_sub(arrived);
         if header.payload_len > room as u64 {
             return Err(Violation::MessageTooBig);
+        }
+        if let Some(inflating) = &mut self.inflating {
+            inflating.wire_bytes += header.payload_len as usize;
+            inflating.max_bytes = limits.max_bytes;
         }
         Ok(())
     }
 
-    /// Adds the next piece of payload, already unmasked.
+    /// Adds the next piece of payload, already unmasked. What it is inflated to counts against the
+    /// limit, and is checked, step by step.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        if self.kind == MessageKind::Text {
-            self.utf8.feed(piece).map_err(|_| Violation::InvalidUtf8)?;
+        let Some(inflating) = &mut self.inflating else {
+            check(self.kind, &mut self.utf8, piece)?;
+            self.bytes.extend_from_slice(piece);
+            return Ok(());
+        };
+        let mut rest = piece;
+        loop {
+            let start = self.bytes.len();
+            let inflater = &mut inflating.inflater;
+            let goes_on = inflater.inflate(&mut rest, inflating.max_bytes, &mut self.bytes)?;
+            check(self.kind, &mut self.utf8, &self.bytes[start..])?;
+            if !goes_on {
+                return Ok(());
+            }
         }
-        self.bytes.extend_from_slice(piece);
-        Ok(())
+    }
+
+    /// Ends a compressed message and gives its inflater back; `None` if it is not compressed.
+    /// Nothing may be pushed after it.
+    pub fn end_inflating(&mut self) -> Result<Option<Box<Inflater>>, Violation> {
+        let Some(mut inflating) = self.inflating.take() else {
+            return Ok(None);
+        };
+        let start = self.bytes.len();
+        let inflater = &mut inflating.inflater;
+        inflater.end_message(inflating.max_bytes, &mut self.bytes)?;
+        check(self.kind, &mut self.utf8, &self.bytes[start..])?;
+        Ok(Some(inflating.inflater))
     }
 
     /// Moves the message into a buffer of its size, and returns the old one, if that is much larger.
@@ -99,7 +156,8 @@ impl Assembler {
     }
 
     /// Ends the message.
-    pub fn finish(self) -> Result<(MessageKind, Vec<u8>), Violation> {
+    pub fn finish(mut self) -> Result<(MessageKind, Vec<u8>), Violation> {
+        self.end_inflating()?;
         self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
         Ok((self.kind, self.bytes))
     }
@@ -116,7 +174,16 @@ impl Assembler {
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
-        self.bytes.capacity()
+        let inflater = self.inflating.as_ref().map_or(0, |_| Inflater::HELD_BYTES);
+        self.bytes.capacity() + inflater
+    }
+}
+
+/// The next piece of a text must be UTF-8.
+fn check(kind: MessageKind, utf8: &mut Validator, piece: &[u8]) -> Result<(), Violation> {
+    match kind {
+        MessageKind::Text => utf8.feed(piece).map_err(|_| Violation::InvalidUtf8),
+        MessageKind::Binary => Ok(()),
     }
 }
 
@@ -131,6 +198,8 @@ const SETTLE_BYTES: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::deflate::Deflater;
+    use crate::protocol::extension::Context;
 
     const LIMITS: MessageLimits = MessageLimits {
         max_bytes: 10,
@@ -223,6 +292,101 @@ mod tests {
                 assembler.finish(),
                 Ok((MessageKind::Binary, vec![7; arrived]))
             );
+        }
+    }
+
+    /// A compressed message of this payload, whole.
+    fn inflate(
+        kind: MessageKind,
+        payload: &[u8],
+        limits: MessageLimits,
+    ) -> Result<Vec<u8>, Violation> {
+        let inflater = Box::new(Inflater::new(Context::Dropped));
+        let mut assembler = Assembler::with_inflater(kind, Vec::new(), inflater);
+        assembler.begin_fragment(&frame(payload.len() as u64), limits)?;
+        assembler.push(payload)?;
+        assert!(assembler.held_bytes() > Inflater::HELD_BYTES);
+        assembler.finish().map(|(_, bytes)| bytes)
+    }
+
+    fn deflated(message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        assert!(Deflater::new(15, 6, Context::Dropped).deflate(message, &mut out));
+        out
+    }
+
+    #[test]
+    fn a_compressed_message_is_judged_by_what_it_says_and_by_its_own_length() {
+        let message = "größer ".repeat(10);
+        let payload = deflated(message.as_bytes());
+        for (max_bytes, expected) in [
+            (message.len(), Ok(message.clone().into_bytes())),
+            (message.len() - 1, Err(Violation::MessageTooBig)),
+            (payload.len(), Err(Violation::MessageTooBig)),
+        ] {
+            let limits = MessageLimits {
+                max_bytes,
+                ..LIMITS
+            };
+            assert_eq!(inflate(MessageKind::Text, &payload, limits), expected);
+        }
+        // Empty blocks say nothing and are counted.
+        let blocks = [0x00, 0x00, 0x00, 0xFF, 0xFF].repeat(10);
+        let empty = &blocks[..46];
+        for (max_bytes, expected) in [(46, Ok(vec![])), (45, Err(Violation::MessageTooBig))] {
+            let limits = MessageLimits {
+                max_bytes,
+                ..LIMITS
+            };
+            assert_eq!(inflate(MessageKind::Text, empty, limits), expected);
+        }
+    }
+
+    #[test]
+    fn a_compressed_text_is_checked_as_soon_as_it_is_certain() {
+        let limits = MessageLimits {
+            max_bytes: 1000,
+            ..LIMITS
+        };
+        let text = [b"aaaaaaaaaaaaaaaaaaaa\xff".as_slice(), &[b'b'; 500]].concat();
+        let payload = deflated(&text);
+        assert_eq!(inflate(MessageKind::Binary, &payload, limits), Ok(text));
+        let result = inflate(MessageKind::Text, &payload, limits);
+        assert_eq!(result, Err(Violation::InvalidUtf8));
+
+        // The text is wrong long before the message is complete, and before what follows it is
+        // seen not to be DEFLATE.
+        let inflater = Box::new(Inflater::new(Context::Dropped));
+        let mut assembler = Assembler::with_inflater(MessageKind::Text, Vec::new(), inflater);
+        assembler.begin_fragment(&frame(900), limits).unwrap();
+        let stored = b"\x00\x02\x00\xfd\xffa\xff";
+        let pushed = stored.map(|byte| assembler.push(&[byte]));
+        assert_eq!(pushed[..6], [Ok(()); 6]);
+        assert_eq!(pushed[6], Err(Violation::InvalidUtf8));
+
+        let cut = deflated("aaaaaaaaaaaaaaaaaaaaaa€".as_bytes().split_last().unwrap().1);
+        let result = inflate(MessageKind::Text, &cut, limits);
+        assert_eq!(result, Err(Violation::InvalidUtf8));
+    }
+
+    #[test]
+    fn an_inflater_comes_back_when_its_message_ends() {
+        let payload = deflated(&[7; 100]);
+        let limits = MessageLimits {
+            max_bytes: 100,
+            max_fragments: 100,
+        };
+        let mut inflater = Box::new(Inflater::new(Context::Dropped));
+        for cut in 0..=payload.len() {
+            let mut assembler = Assembler::with_inflater(MessageKind::Binary, Vec::new(), inflater);
+            for piece in [&payload[..cut], &payload[cut..]] {
+                assembler
+                    .begin_fragment(&frame(piece.len() as u64), limits)
+                    .unwrap();
+                assembler.push(piece).unwrap();
+            }
+            inflater = assembler.end_inflating().unwrap().unwrap();
+            assert_eq!(assembler.finish(), Ok((MessageKind::Binary, vec![7; 100])));
         }
     }
 }

@@ -4,7 +4,9 @@
 //! socket, a clock, randomness, configuration files or a log, and it never panics on input.
 
 pub mod close;
+pub mod deflate;
 pub mod error;
+pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod http;

@@ -257,7 +257,9 @@ fn a_wrong_value_on_the_command_line_exits_1() {
     let outcome = Directory::with_ini("").run(&["-console", "maybe", "-adress", "wss://a:1"]);
     outcome.expect_exit(1);
     outcome.expect_stderr("error: command line: -console=maybe: true, on, yes, 1 or false");
-    outcome.expect_stderr("error: command line: -adress=wss://a:1: TLS is not built yet");
+    let outcome = Directory::with_ini("").run(&["-adress", "wss://a:1"]);
+    outcome.expect_exit(1);
+    outcome.expect_stderr("certFile=: a PEM file is wanted, as adress has wss");
 }
 
 #[test]

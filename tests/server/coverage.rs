@@ -21,6 +21,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 const SOURCES: &[(&str, &str)] = &[
+    ("compression", include_str!("compression.rs")),
     ("control", include_str!("control.rs")),
     ("dialogue", include_str!("dialogue.rs")),
     ("echo_example", include_str!("echo_example.rs")),

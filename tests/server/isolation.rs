@@ -1,6 +1,8 @@
 //! One bad peer costs one connection (issue 2, "Done when"). What is shown is order: the honest
 //! client's answers come while the other is in its state, and that one's answer comes after.
 
+use rustix::process::Signal;
+
 use crate::harness::frame::{self, BINARY, FIN, LengthForm, TEXT, masked, masked_as};
 use crate::harness::{Conn, Request, Server, connect, eventually};
 
@@ -207,8 +209,11 @@ fn running_out_of_descriptors_is_survived() {
         });
         conns.collect()
     };
-    // More than there are descriptors, so some of them cannot be accepted now.
-    let mut first = crowd(60);
+    // More than there are descriptors, so most of them cannot be accepted now; and all at once, so
+    // that a server which refuses them does not come to the end of them in one go either.
+    server.signal(Signal::STOP);
+    let mut first = crowd(350);
+    server.signal(Signal::CONT);
     expect_served(&mut honest);
 
     // Some go. Those that wait are served or refused without anybody new knocking.
@@ -247,20 +252,24 @@ fn what_was_meant_for_a_closed_connection_never_reaches_its_successor() {
         let old_packet = format!(r#"{{"opcode":"echo","old":{round}}}"#);
         let mut old: Vec<Conn> = (0..8).map(|_| server.web_named("place")).collect();
         let uuids: Vec<String> = old.iter().map(|conn| conn.uuid.clone()).collect();
-        let mut new: Vec<Conn> = (0..8).map(|_| connect(&server)).collect();
         // In one batch for the server: messages, ends and resets of the old, requests of the new.
-        for (index, (mut old, new)) in old.drain(..).zip(&mut new).enumerate() {
-            old.send_bytes(&frame::text(&old_packet).repeat(5));
-            new.send_bytes(&Request::to("/web").bytes());
+        server.signal(Signal::STOP);
+        for (index, mut conn) in old.drain(..).enumerate() {
+            conn.send_bytes(&frame::text(&old_packet).repeat(5));
             match index % 3 {
-                0 => old.reset(),
-                1 => drop(old),
+                0 => conn.reset(),
+                1 => drop(conn),
                 _ => {
-                    old.send_bytes(&masked(FIN | frame::CLOSE, b""));
-                    drop(old);
+                    conn.send_bytes(&masked(FIN | frame::CLOSE, b""));
+                    drop(conn);
                 }
             }
         }
+        let mut new: Vec<Conn> = (0..8).map(|_| connect(&server)).collect();
+        for conn in &mut new {
+            conn.send_bytes(&Request::to("/web").bytes());
+        }
+        server.signal(Signal::CONT);
         for (conn, uuid) in new.iter_mut().zip(&uuids) {
             assert_eq!(conn.read_response().status(), 101);
             conn.expect_ready();

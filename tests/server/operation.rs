@@ -1,8 +1,8 @@
-//! Starting, listening and logging as a running server shows them (contract 7). The command line and
-//! the ini file are covered by `tests/cli`.
+//! Starting, listening and logging as a running server shows them (contract 7). The command line
+//! and the ini file are covered by `tests/cli`.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -86,6 +86,35 @@ fn a_log_file_that_cannot_be_opened_is_a_warning_and_the_server_runs() {
 
 // contract 7.4
 #[test]
+fn without_log_file_and_console_the_server_still_runs() {
+    let directory = Directory::new();
+    let address = free_address();
+    let ini = format!("adress=ws://{address}\nconsole=false\nlogfile=D:/temp/websock.log");
+    let run = start_in(&directory, &ini);
+    run.wait_for_stderr("D:/temp/websock.log");
+    eventually("the server listens", || TcpStream::connect(address).is_ok());
+    connect_to(address).open(&Request::to("/web")).close();
+    run.signal(Signal::TERM);
+    assert_eq!(run.wait_exit().code(), Some(0));
+}
+
+/// An address that nobody listens on, for servers that do not say where they listen.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+/// Starts the server, and does not wait for it to listen.
+#[track_caller]
+fn start_in(directory: &Directory, ini: &str) -> Run {
+    let mut command = Command::new(binary());
+    command.arg("-i").arg(directory.write_ini(ini));
+    command.current_dir(&directory.path);
+    Run::start(command)
+}
+
+// contract 7.4
+#[test]
 fn a_log_file_that_cannot_be_reopened_does_not_stop_the_server() {
     let logs = Directory::new();
     let server = Server::start(&format!("logfile={}/websock.log", logs.path.display()));
@@ -111,10 +140,7 @@ fn a_port_in_use_is_told_with_exit_code_1() {
     let port = taken.local_addr().expect("an address").port();
     let directory = Directory::new();
     let adress = format!("ws://127.0.0.1:{port}");
-    let file = directory.write_ini(&format!("; a comment\nadress={adress}"));
-    let mut command = Command::new(binary());
-    command.arg("-i").arg(&file).current_dir(&directory.path);
-    let run = Run::start(command);
+    let run = start_in(&directory, &format!("; a comment\nadress={adress}"));
     assert_eq!(run.wait_exit().code(), Some(1));
     let message = run.stderr();
     // write_ini puts two lines in front, and the value is in the fourth.
@@ -128,10 +154,7 @@ fn a_port_in_use_is_told_with_exit_code_1() {
 fn a_second_server_on_the_port_of_a_running_one_gives_up_and_the_first_one_stays() {
     let first = Server::start("");
     let directory = Directory::new();
-    let file = directory.write_ini(&format!("adress=ws://{}", first.address()));
-    let mut command = Command::new(binary());
-    command.arg("-i").arg(&file).current_dir(&directory.path);
-    let second = Run::start(command);
+    let second = start_in(&directory, &format!("adress=ws://{}", first.address()));
     assert_eq!(second.wait_exit().code(), Some(1));
     assert!(second.stderr().contains("adress"), "{}", second.stderr());
     first.web().round_trip();

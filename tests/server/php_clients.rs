@@ -2,6 +2,7 @@
 //! TLS nothing is padded (6.2).
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::harness::frame::{self, FIN, Frame, TEXT};
 use crate::harness::php::PhpStream;
@@ -216,6 +217,25 @@ fn reading_as_php_does_200_feedbacks_in_a_row_arrive_whole_and_in_order() {
 #[test]
 fn reading_as_php_does_200_feedbacks_of_two_reads_each_arrive_too() {
     feedback_storm(&"p".repeat(9_000));
+}
+
+// contract 6.1
+#[test]
+fn frames_to_a_php_client_keep_a_distance_of_a_fifth_of_a_millisecond() {
+    let server = Server::start("");
+    let mut script = server.php_named("script");
+    let mut sender = server.web();
+    let start = Instant::now();
+    sender.send_bytes(&frame::text(r#"{"opcode":"feedback","ident":"script"}"#).repeat(500));
+    script.skip_bytes(500 * 8192);
+    // The least time that all of them can take; a slow machine only makes it longer.
+    let least = 499 * Duration::from_micros(200);
+    assert!(
+        start.elapsed() >= least,
+        "500 frames in {:?}",
+        start.elapsed()
+    );
+    sender.expect_next();
 }
 
 /// Nothing is padded for this one: neither the 101, nor `ready`, nor what follows.

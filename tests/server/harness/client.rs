@@ -249,12 +249,22 @@ impl Conn {
         }
     }
 
+    /// Reads exactly this many bytes and does not look at them.
+    #[track_caller]
+    pub(crate) fn skip_bytes(&mut self, len: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.unread.len() < len {
+            self.fetch_until(deadline, "more bytes");
+        }
+        self.unread.drain(..len);
+    }
+
     #[track_caller]
     fn expect_frame(&mut self, opcode: u8, what: &str) -> Frame {
         let frame = self.read_frame();
         assert_eq!(
-            (frame.fin, frame.opcode),
-            (true, opcode),
+            (frame.fin, frame.rsv1, frame.opcode),
+            (true, false, opcode),
             "expected {what}, got opcode {:#x}, {}",
             frame.opcode,
             readable(&frame.payload)
@@ -439,8 +449,8 @@ impl Conn {
 
 /// Dialogue.
 impl Conn {
-    /// Sends an echo, expects it and its `next`. As both must be what comes next, it also shows that
-    /// nothing else had been sent to this connection.
+    /// Sends an echo, expects it and its `next`. As both must be what comes next, it also shows
+    /// that nothing else had been sent to this connection.
     #[track_caller]
     pub(crate) fn round_trip(&mut self) {
         let packet = format!(r#"{{"opcode":"echo","probe":{}}}"#, unique_number());

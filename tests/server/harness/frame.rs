@@ -10,11 +10,15 @@ pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 
 pub(crate) const FIN: u8 = 0x80;
+/// Marks a message as compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
 
 /// A frame that the server has sent. That it is legal was checked when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) fin: bool,
+    /// Its message is compressed (RFC 7692 §6).
+    pub(crate) rsv1: bool,
     pub(crate) opcode: u8,
     pub(crate) payload: Vec<u8>,
     /// Header and payload together, in bytes.
@@ -50,12 +54,13 @@ pub(crate) fn masked_as(first: u8, form: LengthForm, len: u64, payload: &[u8]) -
     let masking_key = next_masking_key();
     let mut bytes = header(first, 0x80, form, len);
     bytes.extend(masking_key);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(masking_key.iter().cycle())
-            .map(|(p, m)| p ^ m),
-    );
+    let start = bytes.len();
+    bytes.extend(payload);
+    for four in bytes[start..].chunks_mut(4) {
+        for (byte, key_byte) in four.iter_mut().zip(masking_key) {
+            *byte ^= key_byte;
+        }
+    }
     bytes
 }
 
@@ -111,7 +116,9 @@ fn next_masking_key() -> [u8; 4] {
 pub(crate) fn read(bytes: &[u8]) -> Option<Frame> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     let (fin, opcode) = (first & FIN != 0, first & 0x0f);
-    assert_eq!(first & 0x70, 0, "reserved bit in {first:#04x}");
+    let rsv1 = first & RSV1 != 0 && matches!(opcode, TEXT | BINARY);
+    let reserved = if rsv1 { 0x30 } else { 0x70 };
+    assert_eq!(first & reserved, 0, "reserved bit in {first:#04x}");
     assert!(
         matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG),
         "reserved opcode in {first:#04x}"
@@ -140,6 +147,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Frame> {
     let payload = bytes.get(header_len..wire_len)?.to_vec();
     Some(Frame {
         fin,
+        rsv1,
         opcode,
         payload,
         wire_len,
@@ -151,6 +159,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Frame> {
 fn the_harness_writes_and_reads_the_frames_of_the_rfc() {
     let hello = Frame {
         fin: true,
+        rsv1: false,
         opcode: TEXT,
         payload: b"Hello".to_vec(),
         wire_len: 7,

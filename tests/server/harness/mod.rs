@@ -1,8 +1,8 @@
 //! What the suite needs to talk to a running server: the process ([`Server`]), a client that shares
 //! no code with the crate ([`Conn`], [`frame`]), requests and responses.
 //!
-//! Nothing here sleeps. Each wait is for an event and has a deadline of [`PATIENCE`]; that something
-//! does *not* arrive is shown by what arrives instead ([`Conn::round_trip`]).
+//! Nothing here sleeps. Each wait is for an event and has a deadline of [`PATIENCE`]; that
+//! something does *not* arrive is shown by what arrives instead ([`Conn::round_trip`]).
 
 pub(crate) mod client;
 pub(crate) mod frame;

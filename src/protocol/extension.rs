@@ -1,0 +1,436 @@
+//! Sec-WebSocket-Extensions (RFC 6455 §9.1): offers of permessage-deflate → [`Agreed`].
+//!
+//! Owns the header's grammar, the four parameters of RFC 7692 §7.1, the choice between several
+//! offers, and the value of the answer. Other extensions are read over (contract 1.12); a header
+//! that breaks the grammar is an offer of nothing. Compresses nothing itself:
+//! [`deflate`](super::deflate) does.
+
+use std::borrow::Cow;
+
+use super::http::is_token_byte;
+
+/// Whether and how messages are compressed. Each field has its key in websock.ini.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Offers are accepted (`compression`).
+    pub is_on: bool,
+    /// Shorter messages are sent as they are, in bytes (`compressionThreshold`).
+    pub threshold_bytes: usize,
+    /// A message may refer to earlier ones, so that each connection needs memory of its own
+    /// (`compressionContext`).
+    pub keeps_context: bool,
+    /// Effort, 1 to 9 (`compressionLevel`).
+    pub level: u8,
+}
+
+impl Default for Compression {
+    /// The values of the shipped websock.ini, which gives the reason for each.
+    fn default() -> Self {
+        Self {
+            is_on: false,
+            threshold_bytes: 1024,
+            keeps_context: false,
+            level: 2,
+        }
+    }
+}
+
+/// What becomes of a (de)compressor's memory of a message when the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// It is kept: context takeover.
+    Kept,
+    /// It is dropped: `server_no_context_takeover`, `client_no_context_takeover`.
+    Dropped,
+}
+
+/// permessage-deflate as both ends have agreed on it (RFC 7692 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// Base-2 logarithm of the window that our messages are compressed with, 9 to 15; at most what
+    /// the client can take.
+    pub server_window_bits: u8,
+    /// The context of our messages.
+    pub server_context: Context,
+    /// The context of the client's messages.
+    pub client_context: Context,
+    /// As in [`Compression`].
+    pub threshold_bytes: usize,
+    /// As in [`Compression`].
+    pub level: u8,
+    /// `server_max_window_bits` of the offer, which the answer repeats (§7.1.2.1).
+    offered_window_bits: Option<u8>,
+}
+
+impl Agreed {
+    /// The first offer that can be accepted, in the values of all Sec-WebSocket-Extensions headers
+    /// of a request, in order. `None`: nothing is compressed and nothing is to be answered.
+    ///
+    /// An offer is declined for a parameter that is unknown, repeated, or has a value that it must
+    /// not have (§7.1), and for `server_max_window_bits=8`, which the library cannot do.
+    pub fn choose<'a>(
+        headers: impl IntoIterator<Item = &'a [u8]>,
+        wanted: &Compression,
+    ) -> Option<Self> {
+        if !wanted.is_on {
+            return None;
+        }
+        for header in headers {
+            let mut list = List { rest: header };
+            while !list.is_at_end() {
+                if let Some(offer) = list.next_element().ok()?
+                    && let Some(agreed) = offer.accept(wanted)
+                {
+                    return Some(agreed);
+                }
+            }
+        }
+        None
+    }
+
+    /// Appends the value of the answer's Sec-WebSocket-Extensions header.
+    ///
+    /// `client_max_window_bits` is never in it: the inflater takes every window in the same memory.
+    pub fn write_answer(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(NAME);
+        for (name, context) in [
+            (SERVER_NO_CONTEXT, self.server_context),
+            (CLIENT_NO_CONTEXT, self.client_context),
+        ] {
+            if context == Context::Dropped {
+                out.extend_from_slice(b"; ");
+                out.extend_from_slice(name);
+            }
+        }
+        if let Some(bits) = self.offered_window_bits {
+            out.extend_from_slice(b"; ");
+            out.extend_from_slice(SERVER_WINDOW);
+            out.extend_from_slice(format!("={bits}").as_bytes());
+        }
+    }
+}
+
+/// One offer of permessage-deflate, whose parameters are all legal.
+#[derive(Debug, Default)]
+struct Offer {
+    server_no_context: Option<()>,
+    client_no_context: Option<()>,
+    server_window_bits: Option<u8>,
+    /// With `None` inside: there without a value, which says that the server may set one.
+    client_window_bits: Option<Option<u8>>,
+}
+
+impl Offer {
+    /// The offer with one more parameter; `None` if that one declines it.
+    fn with(mut self, name: &[u8], value: Option<&[u8]>) -> Option<Self> {
+        let is_repeated = match (name, value) {
+            (SERVER_NO_CONTEXT, None) => self.server_no_context.replace(()).is_some(),
+            (CLIENT_NO_CONTEXT, None) => self.client_no_context.replace(()).is_some(),
+            (SERVER_WINDOW, Some(value)) => {
+                let bits = window_bits(value)?;
+                self.server_window_bits.replace(bits).is_some()
+            }
+            (CLIENT_WINDOW, None) => self.client_window_bits.replace(None).is_some(),
+            (CLIENT_WINDOW, Some(value)) => {
+                let bits = window_bits(value)?;
+                self.client_window_bits.replace(Some(bits)).is_some()
+            }
+            _ => return None,
+        };
+        (!is_repeated).then_some(self)
+    }
+
+    fn accept(&self, wanted: &Compression) -> Option<Agreed> {
+        let context = |is_refused: Option<()>| {
+            if wanted.keeps_context && is_refused.is_none() {
+                Context::Kept
+            } else {
+                Context::Dropped
+            }
+        };
+        let server_context = context(self.server_no_context);
+        let most_bits = match server_context {
+            Context::Kept => KEPT_WINDOW_BITS,
+            Context::Dropped => MAX_WINDOW_BITS,
+        };
+        let server_window_bits = self.server_window_bits.unwrap_or(MAX_WINDOW_BITS);
+        (server_window_bits >= MIN_WINDOW_BITS).then(|| Agreed {
+            server_window_bits: server_window_bits.min(most_bits),
+            server_context,
+            client_context: context(self.client_no_context),
+            threshold_bytes: wanted.threshold_bytes,
+            level: wanted.level,
+            offered_window_bits: self.server_window_bits,
+        })
+    }
+}
+
+/// Largest window (§7.1.2): 32 KiB.
+pub const MAX_WINDOW_BITS: u8 = 15;
+
+/// Smallest window that the library compresses with: 512 bytes. zlib has a bug with 256.
+pub const MIN_WINDOW_BITS: u8 = 9;
+
+/// Window of a compressor that a connection owns. 4 KiB halve its memory, and hold the message
+/// before, which is what small messages gain most from.
+const KEPT_WINDOW_BITS: u8 = 12;
+
+const NAME: &[u8] = b"permessage-deflate";
+const SERVER_NO_CONTEXT: &[u8] = b"server_no_context_takeover";
+const CLIENT_NO_CONTEXT: &[u8] = b"client_no_context_takeover";
+const SERVER_WINDOW: &[u8] = b"server_max_window_bits";
+const CLIENT_WINDOW: &[u8] = b"client_max_window_bits";
+
+/// 8 to 15, without leading zeros (§7.1.2.1).
+fn window_bits(value: &[u8]) -> Option<u8> {
+    match value {
+        [digit @ b'8'..=b'9'] | [b'1', digit @ b'0'..=b'5'] => {
+            let tens = if value.len() == 2 { 10 } else { 0 };
+            Some(tens + digit - b'0')
+        }
+        _ => None,
+    }
+}
+
+/// The header breaks the grammar.
+#[derive(Debug)]
+struct Malformed;
+
+/// What is left of a header's value (RFC 6455 §9.1).
+struct List<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> List<'a> {
+    /// Reads over blanks and empty elements (RFC 9110 §5.6.1.2).
+    fn is_at_end(&mut self) -> bool {
+        while self.take(b',') {}
+        self.rest.is_empty()
+    }
+
+    /// Reads one element: an offer that may be accepted, or `None` for any other.
+    fn next_element(&mut self) -> Result<Option<Offer>, Malformed> {
+        let name = self.token()?;
+        let mut offer = (name == NAME).then(Offer::default);
+        while self.take(b';') {
+            let name = self.token()?;
+            let value = if self.take(b'=') {
+                Some(self.value()?)
+            } else {
+                None
+            };
+            offer = offer.and_then(|offer| offer.with(name, value.as_deref()));
+        }
+        if self.rest.is_empty() || self.rest.starts_with(b",") {
+            Ok(offer)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    fn skip_blanks(&mut self) {
+        self.rest = self.rest.trim_ascii_start();
+    }
+
+    /// Takes `byte` if it comes next but for blanks.
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_blanks();
+        let rest = self.rest.strip_prefix(&[byte]);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn token(&mut self) -> Result<&'a [u8], Malformed> {
+        self.skip_blanks();
+        let is_other = |byte: &u8| !is_token_byte(*byte);
+        let len = self.rest.iter().position(is_other);
+        let (token, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
+        self.rest = rest;
+        if token.is_empty() {
+            Err(Malformed)
+        } else {
+            Ok(token)
+        }
+    }
+
+    /// A token, in quotes or not.
+    fn value(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
+        if !self.take(b'"') {
+            return self.token().map(Cow::Borrowed);
+        }
+        let mut value = Vec::new();
+        loop {
+            let (&byte, rest) = self.rest.split_first().ok_or(Malformed)?;
+            self.rest = rest;
+            let byte = match byte {
+                b'"' if value.is_empty() => return Err(Malformed),
+                b'"' => return Ok(Cow::Owned(value)),
+                b'\\' => {
+                    let (&escaped, rest) = self.rest.split_first().ok_or(Malformed)?;
+                    self.rest = rest;
+                    escaped
+                }
+                byte => byte,
+            };
+            // RFC 6455 §9.1: what the quotes hold has to be a token too.
+            if !is_token_byte(byte) {
+                return Err(Malformed);
+            }
+            value.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ON: Compression = Compression {
+        is_on: true,
+        threshold_bytes: 7,
+        keeps_context: false,
+        level: 3,
+    };
+
+    const KEEPING: Compression = Compression {
+        keeps_context: true,
+        ..ON
+    };
+
+    /// The answer to headers, one per line.
+    fn answer(headers: &str, wanted: &Compression) -> Option<String> {
+        let agreed = Agreed::choose(headers.lines().map(str::as_bytes), wanted)?;
+        assert_eq!((agreed.threshold_bytes, agreed.level), (7, 3));
+        let mut out = Vec::new();
+        agreed.write_answer(&mut out);
+        let answer = String::from_utf8(out).unwrap();
+        Some(answer.strip_prefix("permessage-deflate").unwrap().into())
+    }
+
+    #[test]
+    fn the_first_offer_that_can_be_accepted_is() {
+        let none = "; server_no_context_takeover; client_no_context_takeover";
+        let with = |bits: u8| format!("{none}; server_max_window_bits={bits}");
+        let plain = || Some(none.to_owned());
+        let cases: [(&str, Option<String>); 44] = [
+            ("permessage-deflate", plain()),
+            ("permessage-deflate; client_max_window_bits", plain()),
+            ("permessage-deflate;client_max_window_bits=8", plain()),
+            ("permessage-deflate; client_max_window_bits=15", plain()),
+            ("permessage-deflate; server_no_context_takeover", plain()),
+            ("permessage-deflate; client_no_context_takeover", plain()),
+            (
+                " permessage-deflate ; server_max_window_bits = 9 ",
+                Some(with(9)),
+            ),
+            (
+                "permessage-deflate;server_max_window_bits=15",
+                Some(with(15)),
+            ),
+            (
+                r#"permessage-deflate; server_max_window_bits="10""#,
+                Some(with(10)),
+            ),
+            (
+                r#"permessage-deflate; server_max_window_bits="1\1""#,
+                Some(with(11)),
+            ),
+            // What cannot be accepted.
+            ("", None),
+            (",", None),
+            ("permessage-bzip2", None),
+            ("Permessage-Deflate", None),
+            ("permessage-deflate2", None),
+            ("x-webkit-deflate-frame", None),
+            ("permessage-deflate; server_max_window_bits=8", None),
+            ("permessage-deflate; server_max_window_bits", None),
+            ("permessage-deflate; server_max_window_bits=7", None),
+            ("permessage-deflate; server_max_window_bits=16", None),
+            ("permessage-deflate; server_max_window_bits=09", None),
+            ("permessage-deflate; server_max_window_bits=+9", None),
+            ("permessage-deflate; server_max_window_bits=115", None),
+            ("permessage-deflate; client_max_window_bits=0", None),
+            ("permessage-deflate; client_max_window_bits=16", None),
+            ("permessage-deflate; server_no_context_takeover=1", None),
+            ("permessage-deflate; client_no_context_takeover=\"\"", None),
+            ("permessage-deflate; unknown", None),
+            ("permessage-deflate; mode=fast", None),
+            (
+                "permessage-deflate; client_max_window_bits; client_max_window_bits",
+                None,
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9",
+                None,
+            ),
+            (
+                "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+                None,
+            ),
+            // Several offers, in one header or in several.
+            ("foo, bar; baz=2, permessage-deflate", plain()),
+            ("foo; x=\"a\", ,permessage-deflate,", plain()),
+            ("foo\n\npermessage-deflate", plain()),
+            (
+                "permessage-deflate; server_max_window_bits=8, permessage-deflate",
+                plain(),
+            ),
+            (
+                "permessage-deflate; unknown\npermessage-deflate; server_max_window_bits=12",
+                Some(with(12)),
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=10, permessage-deflate",
+                Some(with(10)),
+            ),
+            // What breaks the grammar offers nothing.
+            ("permessage-deflate;", None),
+            ("permessage-deflate client_max_window_bits", None),
+            ("permessage-deflate; server_max_window_bits=", None),
+            ("permessage-deflate; server_max_window_bits=\"9", None),
+            ("foo; x=\"a b\", permessage-deflate", None),
+            ("foo; =1\npermessage-deflate", None),
+        ];
+        for (headers, expected) in cases {
+            assert_eq!(answer(headers, &ON), expected, "{headers:?}");
+            let off = Compression { is_on: false, ..ON };
+            assert_eq!(answer(headers, &off), None, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn context_is_kept_where_both_ends_want_it() {
+        for (parameters, expected) in [
+            ("", ""),
+            ("; client_max_window_bits", ""),
+            (
+                "; server_no_context_takeover",
+                "; server_no_context_takeover",
+            ),
+            (
+                "; client_no_context_takeover",
+                "; client_no_context_takeover",
+            ),
+            ("; server_max_window_bits=10", "; server_max_window_bits=10"),
+        ] {
+            let offer = format!("permessage-deflate{parameters}");
+            assert_eq!(answer(&offer, &KEEPING).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_kept_context_is_small_and_never_larger_than_offered() {
+        for (offered, wanted, expected) in [
+            ("", ON, 15),
+            ("", KEEPING, 12),
+            ("; server_no_context_takeover", KEEPING, 15),
+            ("; server_max_window_bits=15", KEEPING, 12),
+            ("; server_max_window_bits=10", KEEPING, 10),
+            ("; server_max_window_bits=10", ON, 10),
+        ] {
+            let offer = format!("permessage-deflate{offered}");
+            let agreed = Agreed::choose([offer.as_bytes()], &wanted).unwrap();
+            assert_eq!(agreed.server_window_bits, expected, "{offered}");
+        }
+    }
+}
