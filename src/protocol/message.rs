@@ -187,9 +187,10 @@ fn check(kind: MessageKind, utf8: &mut Validator, piece: &[u8]) -> Result<(), Vi
     }
 }
 
-/// How many times larger than its message a buffer may be. Large messages come in several reads,
-/// and the first of them shall not cost them the buffer that they will fill.
-const ROOMY: usize = 8;
+/// How many times larger than its message a buffer may be. Large messages come in several reads, and
+/// the first of them shall not cost them the buffer that they will fill: with 8 instead, 1 MiB in
+/// reads of 256 KiB took a sixth longer, with 32 no longer than without this limit.
+const ROOMY: usize = 32;
 
 /// Buffers up to [`ROOMY`] times this size are left as they are.
 const SETTLE_BYTES: usize = 1024;
@@ -273,10 +274,10 @@ mod tests {
     #[test]
     fn a_message_that_waits_does_not_keep_a_large_buffer() {
         for (arrived, capacity, expected) in [
-            (0, 8192, false),
-            (0, 10_000, true),
-            (2000, 15_000, false),
-            (2000, 17_000, true),
+            (0, 32_768, false),
+            (0, 33_792, true),
+            (2000, 64_000, false),
+            (2000, 66_000, true),
         ] {
             let mut assembler =
                 Assembler::with_buffer(MessageKind::Binary, Vec::with_capacity(capacity));
@@ -286,7 +287,7 @@ mod tests {
                 expected,
                 "{arrived} in {capacity}"
             );
-            assert!(assembler.held_bytes() <= 8 * arrived.max(1024));
+            assert!(assembler.held_bytes() <= 32 * arrived.max(1024));
             assert_eq!(
                 assembler.finish(),
                 Ok((MessageKind::Binary, vec![7; arrived]))

@@ -77,7 +77,7 @@ impl Setting {
             } else {
                 Keepalive::None
             },
-            spare_bytes: if second & 1 == 0 { 0 } else { 100_000 },
+            spare_bytes: if second & 1 == 0 { 0 } else { 400_000 },
         }
     }
 }
@@ -375,7 +375,7 @@ impl<'a> Stage<'a> {
             .extend(event.map(|event| format!("{event:?}")));
     }
 
-    /// Memory, as the server leaves it at the end of a turn: eight times the unfinished message, as
+    /// Memory, as the server leaves it at the end of a turn: 32 times the unfinished message, as
     /// its buffer may have been used before; twice the unfinished head; twice what waits, with some
     /// room per frame; what is small anyway.
     fn check(&mut self) {
@@ -389,11 +389,11 @@ impl<'a> Stage<'a> {
         };
         let most_waiting = limits.max_queue_bytes + LONGEST_SENT + padding;
         assert!(waiting <= most_waiting, "{waiting} bytes wait");
-        let allowed = 8 * self.received_bytes.min(limits.max_message_bytes)
+        let allowed = 32 * self.received_bytes.min(limits.max_message_bytes)
             + 2 * self.received_bytes.min(MAX_HEAD_BYTES + 1)
             + 2 * waiting
             + 128 * self.frame_count
-            + 16_384;
+            + (40 << 10);
         let held = self.connection.held_bytes();
         assert!(held <= allowed, "{held} bytes held, {allowed} allowed");
         if self.connection.is_finished() {
