@@ -53,7 +53,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Most fragments of one message (`maxFragments`).
     pub max_fragments: u32,
-    /// Most bytes that wait for a peer to read them, beyond one message (`maxQueue`).
+    /// Most bytes that wait for a peer to read them, beyond one message, with what it costs to keep
+    /// them in pieces (`maxQueue`).
     pub max_queue_bytes: usize,
     /// Most control frames per second (`maxControlFrames`).
     pub max_control_frames_per_second: u32,
@@ -364,7 +365,7 @@ impl Connection {
             return Err(SendError::NotOpen);
         }
         let len = outgoing.frame().len();
-        if !self.output.is_empty() && self.output.len() + len > turn.limits.max_queue_bytes {
+        if !self.output.is_empty() && self.output.weight() + len > turn.limits.max_queue_bytes {
             return Err(SendError::QueueFull);
         }
         if self.pace.reshapes() {
@@ -773,7 +774,7 @@ impl Connection {
             Opcode::Ping if self.is_open() => {
                 // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
                 // does not read gets none while its queue is full.
-                if self.output.len() <= turn.limits.max_queue_bytes {
+                if self.output.weight() <= turn.limits.max_queue_bytes {
                     self.push_control(Opcode::Pong, payload, turn.pool);
                 }
                 Ok(None)
