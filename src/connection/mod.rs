@@ -493,6 +493,12 @@ impl Connection {
         self.codec.as_ref().map(|codec| codec.window_bits())
     }
 
+    /// Whether so much waits to leave that the peer is not to be read until it has taken some of it
+    /// (back-pressure on echo loops).
+    pub fn is_congested(&self, limits: &Limits) -> bool {
+        self.output.len() > limits.max_queue_bytes / 2
+    }
+
     /// Whether messages flow.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
@@ -594,12 +600,7 @@ impl Connection {
         turn: &mut Turn<'_>,
     ) -> Option<Event<'a>> {
         while !input.is_empty() {
-            let before = input.len();
-            let step = self.next_frame(input, turn);
-            if let Some(inbound) = &mut self.inbound {
-                inbound.progress += before - input.len();
-            }
-            match step {
+            match self.next_frame(input, turn) {
                 Ok(None) => {}
                 Ok(Some(Event::Message(_))) if !self.is_open() => {}
                 Ok(Some(event)) => return Some(event),
@@ -842,10 +843,12 @@ impl Connection {
         pinged: Option<Instant>,
         turn: &mut Turn<'_>,
     ) -> Option<Event<'static>> {
+        let is_congested = self.is_congested(turn.limits);
         if let Some(inbound) = &mut self.inbound
             && inbound.judged + turn.limits.stall_timeout <= turn.now
         {
-            if inbound.progress < turn.limits.min_progress_bytes {
+            // What is not read cannot advance.
+            if inbound.progress < turn.limits.min_progress_bytes && !is_congested {
                 self.break_off(Violation::MessageStalled, turn);
                 return Some(Event::Failed(Violation::MessageStalled));
             }
