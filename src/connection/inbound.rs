@@ -19,7 +19,8 @@ pub(super) struct Inbound {
     pub(super) message: Option<Assembler>,
     /// Payload of the unfinished control frame.
     pub(super) control: Vec<u8>,
-    /// When progress was last judged, and the bytes that have arrived since.
+    /// When progress was last judged, and the bytes that the message has gained since. Control
+    /// frames and headers are none: they may go on for ever.
     pub(super) judged: Instant,
     pub(super) progress: usize,
 }
@@ -113,6 +114,7 @@ impl Inbound {
                 .extend_from_slice(&piece[..piece.len().min(room)]);
         } else if let Some(message) = &mut self.message {
             message.push(piece)?;
+            self.progress += piece.len();
         }
         if frame.arrived < frame.header.payload_len {
             return Ok(None);

@@ -53,7 +53,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Most fragments of one message (`maxFragments`).
     pub max_fragments: u32,
-    /// Most bytes that wait for a peer to read them, beyond one message (`maxQueue`).
+    /// Most bytes that wait for a peer to read them, beyond one message, with what it costs to keep
+    /// them in pieces (`maxQueue`).
     pub max_queue_bytes: usize,
     /// Most control frames per second (`maxControlFrames`).
     pub max_control_frames_per_second: u32,
@@ -364,7 +365,7 @@ impl Connection {
             return Err(SendError::NotOpen);
         }
         let len = outgoing.frame().len();
-        if !self.output.is_empty() && self.output.len() + len > turn.limits.max_queue_bytes {
+        if !self.output.is_empty() && self.output.weight() + len > turn.limits.max_queue_bytes {
             return Err(SendError::QueueFull);
         }
         if self.pace.reshapes() {
@@ -492,6 +493,12 @@ impl Connection {
         self.codec.as_ref().map(|codec| codec.window_bits())
     }
 
+    /// Whether so much waits to leave that the peer is not to be read until it has taken some of it
+    /// (back-pressure on echo loops).
+    pub fn is_congested(&self, limits: &Limits) -> bool {
+        self.output.len() > limits.max_queue_bytes / 2
+    }
+
     /// Whether messages flow.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
@@ -593,12 +600,7 @@ impl Connection {
         turn: &mut Turn<'_>,
     ) -> Option<Event<'a>> {
         while !input.is_empty() {
-            let before = input.len();
-            let step = self.next_frame(input, turn);
-            if let Some(inbound) = &mut self.inbound {
-                inbound.progress += before - input.len();
-            }
-            match step {
+            match self.next_frame(input, turn) {
                 Ok(None) => {}
                 Ok(Some(Event::Message(_))) if !self.is_open() => {}
                 Ok(Some(event)) => return Some(event),
@@ -773,7 +775,7 @@ impl Connection {
             Opcode::Ping if self.is_open() => {
                 // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
                 // does not read gets none while its queue is full.
-                if self.output.len() <= turn.limits.max_queue_bytes {
+                if self.output.weight() <= turn.limits.max_queue_bytes {
                     self.push_control(Opcode::Pong, payload, turn.pool);
                 }
                 Ok(None)
@@ -841,10 +843,12 @@ impl Connection {
         pinged: Option<Instant>,
         turn: &mut Turn<'_>,
     ) -> Option<Event<'static>> {
+        let is_congested = self.is_congested(turn.limits);
         if let Some(inbound) = &mut self.inbound
             && inbound.judged + turn.limits.stall_timeout <= turn.now
         {
-            if inbound.progress < turn.limits.min_progress_bytes {
+            // What is not read cannot advance.
+            if inbound.progress < turn.limits.min_progress_bytes && !is_congested {
                 self.break_off(Violation::MessageStalled, turn);
                 return Some(Event::Failed(Violation::MessageStalled));
             }

@@ -126,6 +126,12 @@ impl Output {
         self.byte_count
     }
 
+    /// Bytes waiting, and what the pieces cost that they wait in: thousands of tiny ones are more
+    /// than their bytes.
+    pub fn weight(&self) -> usize {
+        self.byte_count + self.rest.len() * size_of::<Segment>()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.byte_count == 0
@@ -164,14 +170,13 @@ impl Output {
             let added = tail.len() - *sent;
             *bytes = tail;
             self.byte_count += added;
-        } else if self.first.is_some() && is_roomy(&tail, tail.len()) {
-            // It has to wait its turn; `settle` sees only the first piece.
-            self.push_segment(tail.clone());
-            pool.give(tail);
         } else if tail.is_empty() {
             pool.give(tail);
-        } else {
+        } else if self.first.is_none() {
             self.push_segment(tail);
+        } else {
+            // It has to wait its turn; `settle` sees only the first piece.
+            self.push_segment(fitted(tail, pool));
         }
     }
 
@@ -298,6 +303,16 @@ const SETTLE_BYTES: usize = 2048;
 /// Whether a buffer is much larger than the bytes that wait in it.
 fn is_roomy(buffer: &Vec<u8>, waiting: usize) -> bool {
     buffer.capacity() / 2 > waiting.max(SETTLE_BYTES)
+}
+
+/// The bytes in a buffer that is not much larger than they are.
+fn fitted(bytes: Vec<u8>, pool: &mut BufferPool) -> Vec<u8> {
+    if bytes.capacity() / 2 <= bytes.len() {
+        return bytes;
+    }
+    let fitted = bytes.clone();
+    pool.give(bytes);
+    fitted
 }
 
 fn skip(segment: &mut Segment, byte_count: usize) {

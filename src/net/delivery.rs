@@ -208,7 +208,7 @@ impl Core {
         if is_blocked {
             entry.connection.settle_output(&mut self.pool);
         } else if entry.reading == Reading::Paused
-            && entry.connection.output_len() <= self.settings.limits.max_queue_bytes / 2
+            && !entry.connection.is_congested(&self.settings.limits)
         {
             entry.reading = Reading::Backlog;
             self.backlog.push_back(entry.id);

@@ -326,10 +326,10 @@ impl Core {
 
     /// A connection whose own output is near its limit is not read (back-pressure on echo loops).
     fn is_output_near_limit(&mut self, slot: usize) -> bool {
-        let limit = self.settings.limits.max_queue_bytes / 2;
+        let limits = &self.settings.limits;
         self.table
             .slot_mut(slot)
-            .is_some_and(|entry| entry.connection.output_len() > limit)
+            .is_some_and(|entry| entry.connection.is_congested(limits))
     }
 
     fn handle_connection_event(&mut self, id: ConnId, event: Event<'_>) {

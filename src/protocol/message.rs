@@ -43,6 +43,8 @@ pub struct Assembler {
     bytes: Vec<u8>,
     utf8: Validator,
     fragment_count: u32,
+    /// What the buffer may grow to: the limit that the last header was judged by.
+    max_bytes: usize,
     inflating: Option<Inflating>,
 }
 
@@ -52,7 +54,6 @@ struct Inflating {
     inflater: Box<Inflater>,
     /// Bytes of payload that the headers so far have announced.
     wire_bytes: usize,
-    max_bytes: usize,
 }
 
 impl Assembler {
@@ -69,6 +70,7 @@ impl Assembler {
             bytes: buffer,
             utf8: Validator::default(),
             fragment_count: 0,
+            max_bytes: usize::MAX,
             inflating: None,
         }
     }
@@ -79,7 +81,6 @@ impl Assembler {
             inflating: Some(Inflating {
                 inflater,
                 wire_bytes: 0,
-                max_bytes: 0,
             }),
             ..Self::with_buffer(kind, buffer)
         }
@@ -91,6 +92,7 @@ impl Assembler {
         header: &Header,
         limits: MessageLimits,
     ) -> Result<(), Violation> {
+        self.max_bytes = limits.max_bytes;
         self.fragment_count = self.fragment_count.saturating_add(1);
         if self.fragment_count > limits.max_fragments {
             return Err(Violation::TooManyFragments);
@@ -105,7 +107,6 @@ impl Assembler {
         }
         if let Some(inflating) = &mut self.inflating {
             inflating.wire_bytes += header.payload_len as usize;
-            inflating.max_bytes = limits.max_bytes;
         }
         Ok(())
     }
@@ -115,6 +116,7 @@ impl Assembler {
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
         let Some(inflating) = &mut self.inflating else {
             check(self.kind, &mut self.utf8, piece)?;
+            self.make_room(piece.len());
             self.bytes.extend_from_slice(piece);
             return Ok(());
         };
@@ -122,7 +124,7 @@ impl Assembler {
         loop {
             let start = self.bytes.len();
             let inflater = &mut inflating.inflater;
-            let goes_on = inflater.inflate(&mut rest, inflating.max_bytes, &mut self.bytes)?;
+            let goes_on = inflater.inflate(&mut rest, self.max_bytes, &mut self.bytes)?;
             check(self.kind, &mut self.utf8, &self.bytes[start..])?;
             if !goes_on {
                 return Ok(());
@@ -138,7 +140,7 @@ impl Assembler {
         };
         let start = self.bytes.len();
         let inflater = &mut inflating.inflater;
-        inflater.end_message(inflating.max_bytes, &mut self.bytes)?;
+        inflater.end_message(self.max_bytes, &mut self.bytes)?;
         check(self.kind, &mut self.utf8, &self.bytes[start..])?;
         Ok(Some(inflating.inflater))
     }
@@ -160,6 +162,16 @@ impl Assembler {
         self.end_inflating()?;
         self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
         Ok((self.kind, self.bytes))
+    }
+
+    /// Stops the buffer from doubling beyond the longest message there can be.
+    fn make_room(&mut self, added: usize) {
+        let needed = self.bytes.len().saturating_add(added);
+        let doubled = self.bytes.capacity().saturating_mul(2);
+        if needed > self.bytes.capacity() && doubled > self.max_bytes {
+            let room = self.max_bytes.max(needed) - self.bytes.len();
+            self.bytes.reserve_exact(room);
+        }
     }
 
     /// Bytes of payload gathered so far.

@@ -1,0 +1,281 @@
+//! A far end with a habit: what it sends when, and what it makes of the answers.
+
+use std::time::{Duration, Instant};
+
+use websock::protocol::error::Violation;
+
+use super::link::Link;
+use crate::client::{self, CLOSE, CONTINUATION, PING, PONG, Reader, TEXT, fragment, frame};
+use crate::random::Random;
+
+/// How a peer behaves once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Habit {
+    /// Keeps to the rules, reads, answers, closes.
+    Honest,
+    /// The link is cut at some point.
+    Reset,
+    /// Ends its sending side at some point, without a close frame.
+    HalfClose,
+    /// Stops for good in the middle of a message.
+    Stall,
+    /// Sends, and never reads.
+    Deaf,
+    /// Opens, reads, and never says anything.
+    Silent,
+    /// A byte of its head at a time.
+    Drip,
+    /// Any bytes at some point.
+    Garbage,
+}
+
+pub(super) struct Peer {
+    pub(super) habit: Habit,
+    name: usize,
+    /// Pongs are not its job.
+    is_script: bool,
+    reader: Reader,
+    /// The text messages that have arrived, without padding.
+    pub(super) texts: Vec<String>,
+    answered: usize,
+    is_opened: bool,
+    is_closed: bool,
+    has_ended: bool,
+    /// Steps until it does what its habit is.
+    patience: usize,
+    resets_at: Option<Instant>,
+    messages_left: usize,
+    pub(super) sent: Vec<String>,
+    /// What the server took.
+    pub(super) accepted: Vec<String>,
+    pings_sent: Vec<Vec<u8>>,
+    /// The server closed it for its full queue.
+    pub(super) is_cut: bool,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("name", &self.name)
+            .field("habit", &self.habit)
+            .field("is_script", &self.is_script)
+            .field("sent", &self.sent.len())
+            .field("accepted", &self.accepted.len())
+            .field("frames", &self.reader.said.frames.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    pub(super) fn new(name: usize, is_script: bool, random: &mut Random) -> Self {
+        use Habit as H;
+        let habit = match random.below(100) {
+            0..50 => H::Honest,
+            50..58 => H::Reset,
+            58..65 => H::HalfClose,
+            65..73 => H::Stall,
+            73..80 => H::Deaf,
+            80..87 => H::Silent,
+            87..93 => H::Drip,
+            _ => H::Garbage,
+        };
+        Self {
+            habit,
+            name,
+            is_script,
+            reader: Reader::default(),
+            texts: Vec::new(),
+            answered: 0,
+            is_opened: false,
+            is_closed: false,
+            has_ended: false,
+            patience: random.between(1, 120),
+            resets_at: None,
+            messages_left: random.below(25),
+            sent: Vec::new(),
+            accepted: Vec::new(),
+            pings_sent: Vec::new(),
+            is_cut: false,
+        }
+    }
+
+    pub(super) fn reads(&self) -> bool {
+        self.habit != Habit::Deaf
+    }
+
+    pub(super) fn resets(&self, now: Instant) -> bool {
+        self.resets_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether the server may give it up as lost.
+    pub(super) fn may_be_lost(&self) -> bool {
+        match self.habit {
+            Habit::Honest => self.is_closed || self.reader.is_closed(),
+            Habit::Reset
+            | Habit::HalfClose
+            | Habit::Stall
+            | Habit::Deaf
+            | Habit::Silent
+            | Habit::Drip
+            | Habit::Garbage => true,
+        }
+    }
+
+    /// Whether it may be told that it has broken this rule.
+    pub(super) fn may_break(&self, violation: Violation) -> bool {
+        match self.habit {
+            Habit::Garbage => true,
+            Habit::Stall => violation == Violation::MessageStalled,
+            Habit::Honest
+            | Habit::Reset
+            | Habit::HalfClose
+            | Habit::Deaf
+            | Habit::Silent
+            | Habit::Drip => false,
+        }
+    }
+
+    /// Every ping has got its pong, in order; with it, the connection closed as it should.
+    pub(super) fn check_whole(&self) {
+        let pongs = self.reader.said.payloads(PONG);
+        assert!(
+            self.pings_sent
+                .iter()
+                .map(Vec::as_slice)
+                .take(pongs.len())
+                .eq(pongs)
+        );
+        assert_eq!(self.reader.said.rest, 0, "a frame was cut off for {self:?}");
+        assert!(self.reader.is_closed(), "no close frame for {self:?}");
+    }
+
+    pub(super) fn hear(&mut self, packet: &[u8]) {
+        let known = self.reader.said.frames.len();
+        self.reader.read(packet);
+        for frame in &self.reader.said.frames[known..] {
+            if frame.opcode == TEXT {
+                let text = String::from_utf8_lossy(&frame.payload);
+                self.texts.push(text.trim_end().to_owned());
+            }
+        }
+        if packet.is_empty() {
+            self.has_ended = true;
+        }
+    }
+
+    pub(super) fn act(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+        if self.has_ended {
+            return up.end(now, random);
+        }
+        if !self.is_opened {
+            return self.open(now, up, random);
+        }
+        self.answer(now, up, random);
+        if self.habit == Habit::Deaf && !self.is_closed {
+            return self.talk(now, up, random);
+        }
+        if self.reader.said.status() != 101 || self.is_closed || self.habit == Habit::Silent {
+            return;
+        }
+        self.patience = self.patience.saturating_sub(1);
+        if self.patience == 0 && self.habit != Habit::Honest {
+            return self.misbehave(now, up, random);
+        }
+        if random.chance(30) {
+            self.talk(now, up, random);
+        }
+        if self.patience == 0 && self.messages_left == 0 && random.chance(5) {
+            up.send(&client::close(1000, "done"), now, random);
+            self.is_closed = true;
+        }
+    }
+
+    fn open(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+        if self.habit == Habit::Drip {
+            let head = client::request("");
+            let at = self.patience % head.len();
+            self.patience += 1;
+            return up.send(&head[at..=at], now, random);
+        }
+        up.send(&client::request(""), now, random);
+        self.is_opened = true;
+    }
+
+    /// Answers pings and the close frame; not inside a frame that was left unfinished.
+    fn answer(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+        if self.is_closed && matches!(self.habit, Habit::Stall | Habit::Garbage) {
+            return;
+        }
+        let fresh: Vec<client::Frame> = self.reader.said.frames[self.answered..].to_vec();
+        self.answered = self.reader.said.frames.len();
+        for heard in fresh {
+            if heard.opcode == PING && self.habit != Habit::Silent {
+                up.send(&frame(PONG, &heard.payload), now, random);
+            }
+            if heard.opcode == CLOSE && !self.is_closed {
+                self.is_closed = true;
+                up.send(&frame(CLOSE, &heard.payload), now, random);
+            }
+        }
+    }
+
+    /// One message, in fragments with pings between them.
+    fn talk(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+        if self.messages_left == 0 {
+            return;
+        }
+        self.messages_left -= 1;
+        let len = random.pick(&[0, 1, 20, 50, 50, 60, 120, 125, 126, 200, 1000, LONG]);
+        let text = format!(
+            "echo {} {} {}.",
+            self.name,
+            self.sent.len(),
+            "ä".repeat(len)
+        );
+        let most = random.pick(&[1, 1, 2, 5]);
+        let parts = random.split(text.as_bytes(), most);
+        for (at, part) in parts.iter().enumerate() {
+            let opcode = if at == 0 { TEXT } else { CONTINUATION };
+            up.send(&fragment(at + 1 == parts.len(), opcode, part), now, random);
+            if random.chance(20) {
+                let len = random.below(126);
+                let payload = random.bytes(len);
+                up.send(&frame(PING, &payload), now, random);
+                self.pings_sent.push(payload);
+            }
+        }
+        self.sent.push(text);
+    }
+
+    fn misbehave(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+        match self.habit {
+            Habit::Reset => {
+                let delay = random.below(300) as u64;
+                self.resets_at = Some(now + Duration::from_millis(delay));
+            }
+            Habit::HalfClose => up.end(now, random),
+            Habit::Stall => {
+                let input = [
+                    fragment(false, client::BINARY, b"unfinished"),
+                    client::promise(0x80, 30_000),
+                    vec![b'x'; 20],
+                ]
+                .concat();
+                let len = random.between(1, input.len());
+                up.send(&input[..len], now, random);
+            }
+            Habit::Garbage => {
+                let len = random.between(1, 500);
+                up.send(&random.bytes(len), now, random);
+                // What follows is read as garbage or not at all.
+                up.send(&[0xFF; 20], now, random);
+            }
+            Habit::Honest | Habit::Deaf | Habit::Silent | Habit::Drip => {}
+        }
+        // From now on it listens and says nothing.
+        self.is_closed = true;
+    }
+}
+
+/// Characters of the longest message.
+const LONG: usize = 9000;
