@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.."
 cases='1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*' limit=300 compression=compressed update='' server_url=''
 for argument; do
     case $argument in
-        --all) cases+=',12.*,13.*' limit=1500 ;;
+        --all) cases+=',12.*,13.*' limit=2100 ;;
         --context) compression=context ;;
         --update) update=--update ;;
         ws://*) server_url=$argument ;;
