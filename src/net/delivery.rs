@@ -266,11 +266,9 @@ impl Core {
             return;
         };
         let deadline = entry.connection.next_deadline(&self.settings.limits);
-        let Some(next) = deadline
-            .into_iter()
-            .chain(entry.connection.next_write())
-            .min()
-        else {
+        // What the socket does not take waits for WRITABLE, not for its time.
+        let held_back = entry.connection.next_write().filter(|_| !entry.is_blocked);
+        let Some(next) = deadline.into_iter().chain(held_back).min() else {
             return;
         };
         // An entry that fires too early is put back then; that is cheaper than moving it each time.

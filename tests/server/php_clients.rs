@@ -302,3 +302,25 @@ fn a_php_client_that_reads_properly_can_decline_padding() {
     let mut padded = connect(&server);
     assert_eq!(padded.upgrade(&Request::php("/php")).head_len, 1024);
 }
+
+// contract 6.1: a busy loop was the price of a frame that the socket did not take
+#[test]
+fn a_php_client_that_does_not_read_keeps_nobody_busy() {
+    let server = Server::start("pingInterval=1s\nmaxQueue=64M\nmemoryLimit=128M");
+    let slow = connect(&server).open(&Request::php("/php").with("Ident", "slow"));
+    let mut sender = connect(&server).open(&Request::to("/web"));
+    let text = "x".repeat(100_000);
+    for _ in 0..200 {
+        sender.send_text(&format!(
+            r#"{{"opcode":"feedback","ident":"slow","message":"{text}"}}"#
+        ));
+        sender.expect_next();
+    }
+    sender.expect_ping();
+    let before = server.cpu_ticks();
+    sender.send_pong(b"");
+    sender.expect_ping();
+    let ticks = server.cpu_ticks() - before;
+    assert!(ticks < 10, "{ticks} ticks of 10 ms in an idle second");
+    drop(slow);
+}

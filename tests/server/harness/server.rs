@@ -195,6 +195,18 @@ impl Run {
         self.printed.lock().stderr.join("\n")
     }
 
+    /// CPU time of the process so far, in ticks of 10 ms.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = format!("/proc/{}/stat", child.id());
+        let stat = fs::read_to_string(path).expect("it runs");
+        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+        let times = fields.split_whitespace().skip(11).take(2);
+        times
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
