@@ -303,7 +303,8 @@ fn a_php_client_that_reads_properly_can_decline_padding() {
     assert_eq!(padded.upgrade(&Request::php("/php")).head_len, 1024);
 }
 
-// contract 6.1: a busy loop was the price of a frame that the socket did not take
+// A frame that the socket did not take used to keep the loop busy until it did.
+// contract 6.1
 #[test]
 fn a_php_client_that_does_not_read_keeps_nobody_busy() {
     let server = Server::start("pingInterval=1s\nmaxQueue=64M\nmemoryLimit=128M");
