@@ -32,7 +32,10 @@ impl Core {
             };
             let security = listener.security;
             match listener.socket.accept() {
-                Ok((stream, address)) => self.add(stream, address, security),
+                Ok((stream, address)) => {
+                    self.is_short_of_descriptors = false;
+                    self.add(stream, address, security);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
                 // The connection was gone before it was taken; the next one may be fine.
@@ -57,7 +60,9 @@ impl Core {
 
     /// Out of descriptors: refuses some of those who wait, and tries again a little later.
     fn back_off(&mut self, index: usize, error: &io::Error) {
-        if self.accepting == Accepting::Waiting {
+        // Linux reports the lack even when nobody waits, so every attempt may end here.
+        if !self.is_short_of_descriptors {
+            self.is_short_of_descriptors = true;
             warn!("cannot accept: {error}; raise the open-file limit (LimitNOFILE, ulimit -n)");
         }
         self.accepting = Accepting::BackedOff(self.now + ACCEPT_PAUSE);

@@ -90,6 +90,8 @@ pub(super) struct Core {
     pub(super) listens_on_any: bool,
     pub(super) spare: SpareDescriptor,
     pub(super) accepting: Accepting,
+    /// The lack of descriptors has been logged and none has been had since.
+    pub(super) is_short_of_descriptors: bool,
     pub(super) app: App,
     pub(super) outbox: Outbox,
     pub(super) table: Table,
@@ -276,6 +278,7 @@ impl Core {
             handshake_budget: 0,
             spare: SpareDescriptor::open()?,
             accepting: Accepting::Waiting,
+            is_short_of_descriptors: false,
             outbox: Outbox::default(),
             table: Table::default(),
             wheel: Wheel::new(now),
