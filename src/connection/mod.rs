@@ -414,6 +414,11 @@ impl Connection {
         self.output.clear();
     }
 
+    /// Drops what waits to leave.
+    pub fn drop_output(&mut self) {
+        self.output.clear();
+    }
+
     // ---- things to do
 
     /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.

@@ -225,8 +225,7 @@ impl Core {
             Ok(true) => return Some(true),
             Err(error) => {
                 debug!("#{slot}: {error}");
-                entry.connection.abort();
-                return Some(false);
+                return Some(self.stop_writing(slot));
             }
         }
         loop {
@@ -251,11 +250,20 @@ impl Core {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     debug!("#{slot}: {error}");
-                    entry.connection.abort();
-                    return Some(false);
+                    return Some(self.stop_writing(slot));
                 }
             }
         }
+    }
+
+    /// The peer takes nothing more; what it had sent before is still read.
+    fn stop_writing(&mut self, slot: usize) -> bool {
+        if let Some(entry) = self.table.slot_mut(slot) {
+            entry.is_deaf = true;
+            entry.connection.drop_output();
+        }
+        self.put_on_backlog(slot);
+        false
     }
 
     // ---- deadlines

@@ -122,6 +122,7 @@ impl Core {
             reading: Reading::Waiting,
             is_blocked: false,
             is_shut: false,
+            is_deaf: false,
             is_pending: true,
             is_touched: false,
         });
@@ -166,7 +167,7 @@ impl Core {
                     self.put_on_backlog(slot);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !entry.is_deaf => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.put_on_backlog(slot),
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<NotTls>()) => {
                 self.refuse_plain(slot);
@@ -206,7 +207,7 @@ impl Core {
         }
     }
 
-    fn put_on_backlog(&mut self, slot: usize) {
+    pub(super) fn put_on_backlog(&mut self, slot: usize) {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };

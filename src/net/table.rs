@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) is_blocked: bool,
     /// The sending side has been shut down.
     pub(super) is_shut: bool,
+    /// It takes no more output: it is gone once all it has sent is read.
+    pub(super) is_deaf: bool,
     /// It counts against `maxPending`: it has not become a client.
     pub(super) is_pending: bool,
     /// It stands in the list of those to be flushed at the end of the turn.
