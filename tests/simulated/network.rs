@@ -106,7 +106,7 @@ impl Network {
             pair.host.close(CloseCode::GOING_AWAY, "shutdown");
         }
         for _ in 0..STEPS {
-            if self.pairs.iter().all(|pair| pair.end.is_some()) {
+            if self.pairs.iter().all(Pair::is_over) {
                 break;
             }
             self.step();
@@ -317,6 +317,12 @@ impl Pair {
             self.peer.hear(&packet);
         }
         self.peer.act(now, &mut self.up, random);
+    }
+
+    /// Whether both ends know all that they will.
+    fn is_over(&self) -> bool {
+        let hears = self.end == Some(End::Orderly) && self.peer.reads();
+        self.end.is_some() && !(hears && self.down.is_busy())
     }
 
     // ---- what must hold

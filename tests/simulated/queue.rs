@@ -119,6 +119,16 @@ fn neighbouring_broadcasts_leave_as_one_piece_and_are_not_copied() {
 }
 
 #[test]
+fn ranges_that_meet_in_different_broadcasts_are_not_joined() {
+    let first = Rc::new([server_frame(TEXT, b"one"), server_frame(TEXT, b"bad")].concat());
+    let second = Rc::new([server_frame(TEXT, b"bad"), server_frame(TEXT, b"two")].concat());
+    let mut host = Host::open();
+    host.send_frame(&Outgoing::Shared(&first, 0..5)).unwrap();
+    host.send_frame(&Outgoing::Shared(&second, 5..10)).unwrap();
+    assert_eq!(host.said().payloads(TEXT), [b"one", b"two"]);
+}
+
+#[test]
 fn own_and_shared_frames_keep_their_order_however_little_the_peer_takes() {
     for seed in 0..200 {
         let mut random = Random::new(seed);

@@ -53,6 +53,11 @@ impl Link {
         self.packets.pop_front().map(|(_, packet)| packet)
     }
 
+    /// Whether something is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.packets.is_empty()
+    }
+
     /// Bytes that a sender may still put on their way.
     pub(super) fn room(&self, is_read: bool) -> usize {
         let waiting: usize = self.packets.iter().map(|(_, packet)| packet.len()).sum();
