@@ -51,7 +51,6 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     let reopened = Rc::clone(&logger);
     server.on_hangup(move || reopened.reopen());
     server.run().map_err(failure)?;
-    logger.flush();
     Ok(ExitCode::SUCCESS)
 }
 

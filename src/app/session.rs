@@ -255,11 +255,6 @@ impl App {
             .map_or(0, |chunks| chunks.text.capacity())
     }
 
-    /// Number of clients.
-    pub fn client_count(&self) -> usize {
-        self.clients.len()
-    }
-
     fn place(
         &self,
         kind: ClientKind,

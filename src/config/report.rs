@@ -66,6 +66,10 @@ impl fmt::Display for Problem {
         let (value, reason) = (escape(&self.value), escape(&self.reason));
         match (&self.origin, self.key.as_str()) {
             (origin @ Origin::File(_), _) => write!(f, "{origin}: {reason}"),
+            (Origin::Default, key) if self.value.is_empty() => {
+                write!(f, "{key} is not set: {reason}")
+            }
+            (Origin::Default, key) => write!(f, "{key}={value} (the default): {reason}"),
             (origin, "") => write!(f, "{origin}: {value}: {reason}"),
             (Origin::CommandLine, key) => write!(f, "command line: -{key}={value}: {reason}"),
             (origin, key) => write!(f, "{origin}: {}={value}: {reason}", escape(key)),
@@ -119,9 +123,10 @@ impl Config {
             let _ = writeln!(text, "{key}={quote}{}{quote} ; {origin}", escape(value));
         }
         for listen in &self.listen {
-            let addresses = listen
-                .resolve()
-                .map_err(|error| Errors::new(vec![self.problem("adress", error)], Vec::new()))?;
+            let addresses = listen.resolve().map_err(|error| {
+                let reason = format_args!("host {} is not known: {error}", listen.host);
+                Errors::new(vec![self.problem("adress", reason)], Vec::new())
+            })?;
             for address in addresses {
                 let _ = writeln!(text, "; {listen} listens on {address}");
             }

@@ -287,7 +287,7 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "adress=wss://a:1",
-            "default: certFile=: a PEM file is wanted, as adress has wss",
+            "certFile is not set: a PEM file is wanted, as adress has wss",
         ),
         (
             "allowedIP=1.2.3",
@@ -328,16 +328,15 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "maxMessageSize=300M",
-            "default: memoryLimit=256M: at least 300M, as maxMessageSize",
+            "memoryLimit=256M (the default): at least 300M, as maxMessageSize",
         ),
     ];
     for (text, expected) in table {
         let errors = parse(text).expect_err(text).to_string();
-        let (place, _) = expected.split_once(':').expect("a place");
-        let file = if place == "default" {
-            ""
-        } else {
+        let file = if expected.starts_with("line") {
             "websock.ini, "
+        } else {
+            ""
         };
         let expected = format!("error: {file}{expected}");
         assert!(

@@ -33,7 +33,7 @@ impl Core {
                 commands
                     .drain(..)
                     .for_each(|command| self.carry_out(command, &frames, &deflated));
-                self.outbox.restore(commands, Vec::new());
+                self.outbox.restore(commands, self.pool.take());
             } else {
                 let frames = Rc::new(frames);
                 commands
@@ -122,8 +122,12 @@ impl Core {
 
     /// Closes a connection whose queue has reached `maxQueue`.
     fn cut_slow_reader(&mut self, id: ConnId) {
-        warn!("#{} does not read: closed, over maxQueue", id.slot);
-        self.close(id, CloseCode::POLICY_VIOLATION, "output over maxQueue");
+        warn!(
+            "#{} closed: more than maxQueue waits to be sent to it",
+            id.slot
+        );
+        let reason = "more than maxQueue bytes wait to be read";
+        self.close(id, CloseCode::POLICY_VIOLATION, reason);
     }
 
     fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
@@ -140,7 +144,7 @@ impl Core {
         self.touch(id);
     }
 
-    /// Makes frames shareable, in a buffer that was used before if there is one.
+    /// Makes frames shareable. Their buffer is counted until nobody sends from it, and used again.
     pub(super) fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
         self.reclaim_shared();
         self.shared_bytes += frames.capacity();
@@ -259,6 +263,8 @@ impl Core {
     /// The peer takes nothing more; what it had sent before is still read.
     fn stop_writing(&mut self, slot: usize) -> bool {
         if let Some(entry) = self.table.slot_mut(slot) {
+            let lost = entry.connection.output_len();
+            debug!("#{slot} takes nothing more: {lost} bytes dropped");
             entry.is_deaf = true;
             entry.connection.drop_output();
         }
@@ -292,7 +298,7 @@ impl Core {
         };
         entry.armed = None;
         let id = entry.id;
-        let output_len = entry.connection.output_len();
+        let (output_len, was_open) = (entry.connection.output_len(), entry.connection.is_open());
         let turn = &mut Turn {
             now: self.now,
             limits: &self.settings.limits,
@@ -307,7 +313,13 @@ impl Core {
                 self.ended.push(id);
             }
             Some(Event::Lost) => {
-                info!("#{slot} did not answer in time");
+                if was_open {
+                    info!("#{slot} did not answer in time: over pongTimeout");
+                } else if output_len > 0 {
+                    info!("#{slot} cut over closeTimeout: {output_len} bytes not taken");
+                } else {
+                    debug!("#{slot} cut over closeTimeout");
+                }
                 self.ended.push(id);
             }
             Some(Event::Head(_) | Event::Message(_) | Event::Closed(_)) => {}
@@ -394,7 +406,7 @@ impl Core {
         }
         let app = &self.app;
         let weight = |entry: &super::table::Entry| {
-            entry.connection.output_len().max(entry.held_bytes) + app.held_bytes_of(entry.id)
+            entry.connection.pinned_bytes() + app.held_bytes_of(entry.id)
         };
         let largest = self.table.iter_mut().max_by_key(|entry| weight(entry));
         let Some(largest) = largest.filter(|entry| weight(entry) > 0) else {

@@ -6,6 +6,7 @@
 mod deflation;
 mod delivery;
 mod listener;
+mod notice;
 mod reading;
 mod server;
 mod spare;

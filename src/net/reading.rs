@@ -81,9 +81,22 @@ impl Core {
         }
     }
 
+    /// One line for a flood of them.
+    fn tell_refusals(&mut self, address: SocketAddr) {
+        let limit = if self.is_memory_scarce() {
+            "memoryLimit"
+        } else {
+            "maxPending"
+        };
+        debug!("{address} refused: {limit} reached");
+        if let Some(count) = self.refusals.count(self.now) {
+            warn!("{limit} reached: {count} connections refused, the last from {address}");
+        }
+    }
+
     fn add(&mut self, stream: TcpStream, address: SocketAddr, security: Security) {
         if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
-            debug!("{address} refused: maxPending or memoryLimit reached");
+            self.tell_refusals(address);
             return refuse(stream);
         }
         let id = self.table.next_id();
@@ -274,7 +287,12 @@ impl Core {
             message_budget -= 1;
             let is_spent = message_budget == 0
                 || byte_budget == 0
-                || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN;
+                || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN
+                || self.outbox.broadcast_count() * self.table.len() > DELIVERIES_PER_TURN;
+            // So that what it sends itself is seen in its queue.
+            if self.outbox.frames_len() > self.settings.limits.max_queue_bytes / 8 {
+                self.deliver();
+            }
             let is_full = self.is_output_near_limit(slot);
             if is_full || is_spent {
                 self.set_aside(
@@ -455,18 +473,20 @@ impl Core {
                 entry.transport.keep_alive(TCP_KEEPALIVE);
             }
         }
-        if let Ok(resource) = arrival.resource {
-            entry.is_pending = false;
-            self.pending_count -= 1;
-            entry.membership = match arrival.kind {
-                ClientKind::Php => Membership::Apart,
-                ClientKind::Web => Membership::Member {
-                    resource: Audience::Resource(resource),
-                    speaks_dialogue: self.app.speaks_dialogue(resource),
-                },
-            };
-        } else {
-            info!("Connection on socket #{} turned away", id.slot);
+        match &arrival.resource {
+            Ok(resource) => {
+                let resource = *resource;
+                entry.is_pending = false;
+                self.pending_count -= 1;
+                entry.membership = match arrival.kind {
+                    ClientKind::Php => Membership::Apart,
+                    ClientKind::Web => Membership::Member {
+                        resource: Audience::Resource(resource),
+                        speaks_dialogue: self.app.speaks_dialogue(resource),
+                    },
+                };
+            }
+            Err((error, _)) => info!("#{} turned away: {error}", id.slot),
         }
         self.outbox
             .lend(entry.connection.lend_output(&mut self.pool));
@@ -497,6 +517,10 @@ const MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
 /// Most bytes of frames to others that one connection brings about in one turn, before the next one
 /// has its say.
 const FRAMES_BYTES_PER_TURN: usize = 1 << 20;
+
+/// Most frames that one connection's broadcasts bring into others' queues in one turn: some
+/// milliseconds' work.
+const DELIVERIES_PER_TURN: usize = 1 << 16;
 
 /// Silence after which the kernel asks a script's machine for a sign of life.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
 use super::listener::{self, BindError, Endpoint, Listener};
+use super::notice::Notice;
 use super::spare::SpareDescriptor;
 use super::table::Table;
 use super::wheel::Wheel;
@@ -92,6 +93,8 @@ pub(super) struct Core {
     pub(super) accepting: Accepting,
     /// The lack of descriptors has been logged and none has been had since.
     pub(super) is_short_of_descriptors: bool,
+    /// Connections refused for want of room.
+    pub(super) refusals: Notice,
     pub(super) app: App,
     pub(super) outbox: Outbox,
     pub(super) table: Table,
@@ -279,6 +282,7 @@ impl Core {
             spare: SpareDescriptor::open()?,
             accepting: Accepting::Waiting,
             is_short_of_descriptors: false,
+            refusals: Notice::default(),
             outbox: Outbox::default(),
             table: Table::default(),
             wheel: Wheel::new(now),
@@ -397,7 +401,7 @@ impl Core {
         match signal {
             Signal::Hangup => {
                 on_hangup();
-                info!("SIGHUP: log opened anew");
+                info!("SIGHUP: log file and certificates are opened anew");
                 self.reload_certificates();
             }
             Signal::Stop if self.stopping.is_some() => {

@@ -10,7 +10,8 @@ pub fn raise_open_file_limit(max_clients: usize) {
     match rlimit::increase_nofile_limit(rlimit::INFINITY) {
         Ok(limit) if limit < max_clients as u64 => {
             info!(
-                "Open files: {limit}, which bounds the connections below maxClients={max_clients}"
+                "at most {limit} files may be open, so maxClients={max_clients} is not reached; \
+                 raise the limit (LimitNOFILE, ulimit -n) to have more clients"
             );
         }
         Ok(_) => {}

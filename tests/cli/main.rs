@@ -259,7 +259,7 @@ fn a_wrong_value_on_the_command_line_exits_1() {
     outcome.expect_stderr("error: command line: -console=maybe: true, on, yes, 1 or false");
     let outcome = Directory::with_ini("").run(&["-adress", "wss://a:1"]);
     outcome.expect_exit(1);
-    outcome.expect_stderr("certFile=: a PEM file is wanted, as adress has wss");
+    outcome.expect_stderr("certFile is not set: a PEM file is wanted, as adress has wss");
 }
 
 #[test]

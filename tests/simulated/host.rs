@@ -156,7 +156,7 @@ impl Host {
     }
 
     fn accept(&mut self, upgrade: &Upgrade) {
-        assert!(self.connection.is_deciding());
+        assert!(self.connection.is_pending());
         let (framing, keepalive) = (self.framing, self.keepalive);
         self.call(|connection, turn| connection.accept(upgrade, framing, keepalive, turn));
         assert!(!self.connection.is_pending());
