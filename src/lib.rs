@@ -14,6 +14,7 @@ pub struct Readme;
 pub mod app;
 pub mod config;
 pub mod connection;
+pub mod http;
 pub mod logging;
 pub mod net;
 pub mod ops;

@@ -18,6 +18,10 @@ pub struct Policy {
     pub max_per_ip: usize,
     /// Addresses from which Client-Type php may connect (`allowedIP`).
     pub allowed_ip: Vec<IpNet>,
+    /// What scripts have to prove themselves with (`pushToken`).
+    pub push_token: Option<String>,
+    /// Names and addresses under which this server is reached.
+    pub own_hosts: Vec<String>,
     /// Origins from which web clients may come, scheme included (`allowedOrigins`); empty: any.
     pub allowed_origins: Vec<String>,
 }
@@ -43,7 +47,7 @@ pub enum Crowded {
 /// The policy and the numbers it is held against.
 #[derive(Debug)]
 pub struct Admission {
-    policy: Policy,
+    pub(super) policy: Policy,
     open_count: usize,
     web_count_by_ip: HashMap<IpAddr, usize>,
 }
@@ -122,7 +126,7 @@ impl Admission {
         allowed.is_empty() || origin.is_some_and(is_allowed)
     }
 
-    fn allows_scripts_of(&self, peer: Peer) -> bool {
+    pub(super) fn allows_scripts_of(&self, peer: Peer) -> bool {
         let Some(ip) = peer.ip else { return true };
         self.policy.allowed_ip.iter().any(|net| net.contains(&ip)) || peer.local_ip == Some(ip)
     }

@@ -10,11 +10,13 @@ mod decimal;
 mod holders;
 pub mod outbox;
 pub mod packet;
+mod push;
 pub mod resource;
 mod session;
 mod standard;
 
 pub use self::outbox::{Audience, Command, Outbox};
+pub use self::push::{PushRefusal, Pushing};
 pub use self::resource::{Client, Dialogue, Handle, Resource};
-pub use self::session::{App, AppSettings, Arrival, Decision};
+pub use self::session::{App, AppSettings, Arrival, Decision, PushError, Pushed};
 pub use self::standard::Standard;

@@ -9,7 +9,7 @@ use super::Config;
 use super::listen::listeners;
 use super::value::{
     G, K, M, Wanted, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    paths, size, size_or_off,
+    paths, size, size_or_off, token,
 };
 
 /// One key of websock.ini.
@@ -68,6 +68,9 @@ pub(super) const KEYS: &[Key] = &[
     key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
 
+    key("pushToken", "", |c, v| set(&mut c.admission.push_token, token(v))),
+    key("demo", "off", |c, v| set(&mut c.demo, boolean(v))),
+
     key("phpPadding", "on", |c, v| set(&mut c.php_padding, boolean(v))),
 
     key("maxMessageSize", "16M", |c, v| set(&mut c.limits.max_message_bytes, size(v, K..=G))),
@@ -93,6 +96,9 @@ pub(super) const KEYS: &[Key] = &[
 
     key("handshakeTimeout", "10", |c, v| {
         set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))
+    }),
+    key("keepAliveTimeout", "60", |c, v| {
+        set(&mut c.limits.keep_alive_timeout, duration(v, TICK..=HOUR))
     }),
     key("pingInterval", "30", |c, v| {
         set(&mut c.limits.ping_interval, duration_or_off(v, TICK..=DAY))

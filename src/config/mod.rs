@@ -24,6 +24,7 @@ use log::LevelFilter;
 
 use crate::app::admission::Policy;
 use crate::connection::Limits;
+use crate::http::Demo;
 use crate::logging::escape;
 use crate::net::{Endpoint, Security, Settings};
 use crate::ops::certificates::{Certificates, KeyPair};
@@ -54,6 +55,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Who may connect.
     pub admission: Admission,
+    /// The demo page is served (`demo`).
+    pub demo: bool,
     /// Frames for php clients are padded as contract 6.1 has it (`phpPadding`).
     pub php_padding: bool,
     /// Whether and how messages are compressed.
@@ -85,11 +88,14 @@ impl Config {
                 max_per_ip: self.admission.max_per_ip,
                 allowed_ip: self.admission.allowed_ip.clone().unwrap_or_default(),
                 allowed_origins: self.admission.allowed_origins.clone(),
+                push_token: self.admission.push_token.clone(),
+                own_hosts: Vec::new(),
             },
             max_chunks: self.max_chunks,
             max_pending: self.admission.max_pending,
             memory_limit_bytes: self.memory_limit_bytes,
             compression: self.compression,
+            demo: if self.demo { Demo::On } else { Demo::Off },
             php_padding: self.php_padding,
             backlog: self.backlog,
             shutdown_timeout: self.shutdown_timeout,
@@ -125,6 +131,8 @@ pub struct Admission {
     /// Pages that may connect (`allowedOrigins`), in lower case and without their scheme's own
     /// port; empty: all.
     pub allowed_origins: Vec<String>,
+    /// What scripts prove themselves with (`pushToken`); `None`: by their address alone.
+    pub push_token: Option<String>,
 }
 
 /// Where log lines go.
@@ -209,7 +217,9 @@ impl Config {
                 max_pending: 0,
                 allowed_ip: None,
                 allowed_origins: Vec::new(),
+                push_token: None,
             },
+            demo: false,
             php_padding: false,
             compression: Compression {
                 is_on: false,
@@ -224,6 +234,7 @@ impl Config {
                 max_control_frames_per_second: 0,
                 max_messages_per_second: 0,
                 handshake_timeout: Duration::ZERO,
+                keep_alive_timeout: Duration::ZERO,
                 ping_interval: Duration::ZERO,
                 pong_timeout: Duration::ZERO,
                 close_timeout: Duration::ZERO,

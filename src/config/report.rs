@@ -63,7 +63,12 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, reason) = (escape(&self.value), escape(&self.reason));
+        let value = if self.key == SECRET {
+            "(hidden)"
+        } else {
+            &self.value
+        };
+        let (value, reason) = (escape(value), escape(&self.reason));
         match (&self.origin, self.key.as_str()) {
             (origin @ Origin::File(_), _) => write!(f, "{origin}: {reason}"),
             (Origin::Default, key) if self.value.is_empty() => {
@@ -114,6 +119,10 @@ impl Config {
     pub fn report(&self) -> Result<String, Errors> {
         let mut text = String::new();
         for Setting { key, value, origin } in &self.settings {
+            if *key == SECRET && !value.is_empty() {
+                let _ = writeln!(text, "; {key} is set, by {origin}");
+                continue;
+            }
             let quote = if value.contains('"') { '\'' } else { '"' };
             let quote = if value.contains(QUOTED) {
                 String::from(quote)
@@ -152,6 +161,9 @@ fn log_directory(file: &Path) -> &Path {
         parent
     }
 }
+
+/// The key whose value is shown to nobody.
+const SECRET: &str = "pushToken";
 
 /// What would make a bare value mean something else.
 const QUOTED: [char; 5] = [';', '#', '\'', '"', ' '];

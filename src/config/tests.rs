@@ -55,8 +55,10 @@ developsystem = true ; Set to false in production
 ";
 
 #[test]
-fn the_shipped_ini_is_the_default() {
-    let shipped = expect(include_str!("../../websock.ini"));
+fn the_shipped_ini_is_the_default_and_shows_the_demo() {
+    let text = include_str!("../../websock.ini");
+    assert!(expect(text).demo);
+    let shipped = expect(&text.replace("\ndemo=true\n", "\ndemo=off\n"));
     let all_written = shipped
         .settings
         .iter()
@@ -94,6 +96,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_pending: 10_000,
         allowed_ip: None,
         allowed_origins: Vec::new(),
+        push_token: None,
     };
     assert_eq!(config.admission, admission);
     let limits = Limits {
@@ -103,6 +106,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_control_frames_per_second: 1_000,
         max_messages_per_second: 0,
         handshake_timeout: Duration::from_secs(10),
+        keep_alive_timeout: Duration::from_secs(60),
         ping_interval: Duration::from_secs(30),
         pong_timeout: Duration::from_secs(20),
         close_timeout: Duration::from_secs(5),
@@ -112,7 +116,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.limits, limits);
     assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
     assert_eq!(config.memory_limit_bytes, 256 << 20);
-    assert!(config.php_padding);
+    assert!(config.php_padding && !config.demo);
     let compression = Compression {
         is_on: false,
         threshold_bytes: 1_024,

@@ -86,6 +86,17 @@ pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Wanted> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
+/// A secret that may stand in a query as it is (RFC 3986 §2.3).
+pub(super) fn token(text: &str) -> Result<Option<String>, Wanted> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if !text.is_empty() && (text.len() < 16 || !text.bytes().all(is_fine)) {
+        let wanted =
+            "at least 16 letters, digits, -, ., _ or ~ are wanted, as openssl rand -hex 16";
+        return Err(wanted.to_owned());
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
 /// File names, comma-separated.
 pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, Wanted> {
     let files = list(text).map(path).collect::<Result<Vec<_>, _>>()?;

@@ -23,12 +23,26 @@ impl Connection {
                 self.reject(Rejection::Timeout, turn);
                 Some(Event::Refused(Rejection::Timeout))
             }
+            State::Receiving(ref mut receiving) => {
+                if receiving.progress >= turn.limits.min_progress_bytes {
+                    (receiving.judged, receiving.progress) = (turn.now, 0);
+                    return None;
+                }
+                self.reject(Rejection::Timeout, turn);
+                Some(Event::Refused(Rejection::Timeout))
+            }
+            State::Resting { .. } => {
+                self.state = State::Closed {
+                    deadline: turn.now + turn.limits.close_timeout,
+                };
+                None
+            }
             State::Open { heard, pinged } => self.handle_open_timeout(heard, pinged, turn),
             State::Closing { .. } | State::Draining { .. } | State::Closed { .. } => {
                 self.abort();
                 Some(Event::Lost)
             }
-            State::Gone => None,
+            State::Answering | State::Gone => None,
         }
     }
 
@@ -37,6 +51,7 @@ impl Connection {
         match self.state {
             State::Connecting { deadline, .. }
             | State::Deciding { deadline }
+            | State::Resting { deadline }
             | State::Closing { deadline }
             | State::Draining { deadline }
             | State::Closed { deadline } => Some(deadline),
@@ -48,7 +63,8 @@ impl Connection {
                     .map(|i| i.judged + limits.stall_timeout);
                 alive.into_iter().chain(stalled).min()
             }
-            State::Gone => None,
+            State::Receiving(ref receiving) => Some(receiving.judged + limits.stall_timeout),
+            State::Answering | State::Gone => None,
         }
     }
 

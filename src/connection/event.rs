@@ -50,6 +50,9 @@ pub enum Event<'a> {
     /// A whole request head: [`Connection::accept`] or [`Connection::reject`] has to follow before
     /// anything else is received.
     Head(Cow<'a, [u8]>),
+    /// The whole body of a plain HTTP request: [`Connection::respond`](super::Connection::respond)
+    /// has to follow before anything else is received.
+    Body(Vec<u8>),
     /// The request was refused here; the answer is on its way.
     Refused(Rejection),
     /// A message.

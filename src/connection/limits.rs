@@ -20,6 +20,8 @@ pub struct Limits {
     pub max_messages_per_second: u32,
     /// From accept to the end of the handshake (`handshakeTimeout`).
     pub handshake_timeout: Duration,
+    /// From an HTTP response to the next request (`keepAliveTimeout`).
+    pub keep_alive_timeout: Duration,
     /// Silence after which a web client is pinged (`pingInterval`); zero switches pings off.
     pub ping_interval: Duration,
     /// Silence after a ping that ends a web client (`pongTimeout`).
@@ -42,6 +44,7 @@ impl Default for Limits {
             max_control_frames_per_second: 1000,
             max_messages_per_second: 0,
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(60),
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(5),

@@ -31,7 +31,8 @@ use self::inbound::Inbound;
 use self::output::Output;
 use self::pace::Pace;
 use self::rate::Rate;
-use self::state::State;
+use self::state::{Receiving, State};
+use crate::protocol::body::{BodyLength, BodyReader};
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
@@ -53,6 +54,27 @@ pub enum Keepalive {
     /// None here: the peer cannot answer while it works (contract 5.2).
     None,
 }
+
+/// Whether a client waits to be told that its body is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// It sends the body at once.
+    None,
+    /// `Expect: 100-continue` (RFC 9110 §10.1.1).
+    Continue,
+}
+
+/// What becomes of a connection once an HTTP response has left (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterResponse {
+    /// Another request may follow.
+    KeepAlive,
+    /// It is closed.
+    Close,
+}
+
+/// RFC 9110 §15.2.1.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One connection, from accept to its end.
 #[derive(Debug)]
@@ -102,7 +124,15 @@ impl Connection {
         }
         match &mut self.state {
             State::Connecting { .. } => self.receive_head(input, turn),
-            State::Deciding { .. } => None,
+            State::Resting { .. } => {
+                self.state = State::Connecting {
+                    head: Vec::new(),
+                    deadline: turn.now + turn.limits.handshake_timeout,
+                };
+                self.receive_head(input, turn)
+            }
+            State::Receiving(_) => self.receive_body(input, turn),
+            State::Deciding { .. } | State::Answering => None,
             State::Open { heard, pinged } => {
                 (*heard, *pinged) = (turn.now, None);
                 self.receive_frames(input, turn)
@@ -163,6 +193,52 @@ impl Connection {
         };
     }
 
+    /// Answers a head by waiting for the body that it announces, at most `max_message_bytes`
+    /// (RFC 9112 §6). [`Event::Body`] follows, unless the body is empty and returned at once.
+    ///
+    /// The head is still to be answered if this fails.
+    pub fn expect_body(
+        &mut self,
+        length: BodyLength,
+        expectation: Expectation,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Vec<u8>>, Rejection> {
+        debug_assert!(matches!(self.state, State::Deciding { .. }));
+        let mut body = BodyReader::new(length, turn.limits.max_message_bytes)?;
+        if let (_, Some(body)) = body.push(&[])? {
+            self.state = State::Answering;
+            return Ok(Some(body));
+        }
+        if expectation == Expectation::Continue {
+            self.output
+                .append(turn.pool, |out| out.extend_from_slice(CONTINUE));
+        }
+        self.state = State::Receiving(Box::new(Receiving {
+            body,
+            judged: turn.now,
+            progress: 0,
+        }));
+        Ok(None)
+    }
+
+    /// Answers a plain HTTP request with the response that `write` writes.
+    pub fn respond(
+        &mut self,
+        after: AfterResponse,
+        write: impl FnOnce(&mut Vec<u8>),
+        turn: &mut Turn<'_>,
+    ) {
+        self.output.append(turn.pool, write);
+        self.state = match after {
+            AfterResponse::KeepAlive => State::Resting {
+                deadline: turn.now + turn.limits.keep_alive_timeout,
+            },
+            AfterResponse::Close => State::Draining {
+                deadline: turn.now + turn.limits.close_timeout,
+            },
+        };
+    }
+
     /// Begins the close handshake (RFC 6455 §7.1.2); does nothing unless the connection is open.
     pub fn close(&mut self, code: CloseCode, reason: &str, turn: &mut Turn<'_>) {
         if !self.is_open() {
@@ -206,7 +282,11 @@ impl Connection {
     pub fn is_pending(&self) -> bool {
         matches!(
             self.state,
-            State::Connecting { .. } | State::Deciding { .. }
+            State::Connecting { .. }
+                | State::Deciding { .. }
+                | State::Receiving(_)
+                | State::Answering
+                | State::Resting { .. }
         )
     }
 
@@ -244,6 +324,7 @@ impl Connection {
     pub fn held_bytes(&self) -> usize {
         let head = match &self.state {
             State::Connecting { head, .. } => head.capacity(),
+            State::Receiving(receiving) => size_of::<Receiving>() + receiving.body.held_bytes(),
             _ => 0,
         };
         let inbound = self.inbound.as_ref().map_or(0, |i| i.held_bytes());

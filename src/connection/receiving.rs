@@ -55,6 +55,30 @@ impl Connection {
         }
     }
 
+    pub(super) fn receive_body<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        let State::Receiving(receiving) = &mut self.state else {
+            return None;
+        };
+        match receiving.body.push(input) {
+            Ok((taken, body)) => {
+                receiving.progress += taken;
+                take(input, taken);
+                let body = body?;
+                self.state = State::Answering;
+                Some(Event::Body(body))
+            }
+            Err(rejection) => {
+                *input = &mut [];
+                self.reject(rejection, turn);
+                Some(Event::Refused(rejection))
+            }
+        }
+    }
+
     pub(super) fn receive_frames<'a>(
         &mut self,
         input: &mut &'a mut [u8],

@@ -75,9 +75,15 @@ impl Core {
             pool: &mut self.pool,
         };
         match entry.connection.send_deflated(&outgoing, turn) {
-            Ok(()) => self.touch(to),
+            Ok(()) => {
+                self.tally.queued += 1;
+                self.touch(to);
+            }
             Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
-            Err(SendError::QueueFull) => self.cut_slow_reader(to),
+            Err(SendError::QueueFull) => {
+                self.tally.full += 1;
+                self.cut_slow_reader(to);
+            }
         }
     }
 
@@ -108,15 +114,17 @@ impl Core {
                 (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
             };
             match entry.connection.send(&outgoing, turn) {
-                Ok(()) if entry.is_touched => {}
                 Ok(()) => {
-                    entry.is_touched = true;
-                    self.touched.push(entry.id);
+                    self.tally.queued += 1;
+                    if !std::mem::replace(&mut entry.is_touched, true) {
+                        self.touched.push(entry.id);
+                    }
                 }
                 Err(SendError::NotOpen) => {}
                 Err(SendError::QueueFull) => slow.push(entry.id),
             }
         }
+        self.tally.full += slow.len();
         slow.into_iter().for_each(|id| self.cut_slow_reader(id));
     }
 
@@ -322,7 +330,7 @@ impl Core {
                 }
                 self.ended.push(id);
             }
-            Some(Event::Head(_) | Event::Message(_) | Event::Closed(_)) => {}
+            Some(Event::Head(_) | Event::Body(_) | Event::Message(_) | Event::Closed(_)) => {}
             None if entry.connection.output_len() > output_len => self.log_ping(),
             None => {}
         }
@@ -380,7 +388,8 @@ impl Core {
             return;
         };
         let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
-        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread;
+        let pushing = entry.exchange.as_ref().map_or(0, |e| e.held_bytes());
+        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread + pushing;
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
         entry.held_bytes = held;
     }

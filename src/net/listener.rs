@@ -34,6 +34,14 @@ impl Security {
             Self::Tls => "wss",
         }
     }
+
+    /// The scheme of plain HTTP on its addresses.
+    pub const fn http_scheme(self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::Tls => "https",
+        }
+    }
 }
 
 /// A listening socket.

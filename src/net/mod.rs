@@ -8,6 +8,7 @@ mod delivery;
 mod listener;
 mod notice;
 mod reading;
+mod requests;
 mod server;
 mod spare;
 mod table;

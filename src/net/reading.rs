@@ -17,6 +17,7 @@ use crate::app::admission::Peer;
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
 use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Turn};
+use crate::http::{self, Route};
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
@@ -129,6 +130,7 @@ impl Core {
             transport,
             address: Some(address),
             unread: None,
+            exchange: None,
             armed: None,
             held_bytes: 0,
             membership: Membership::None,
@@ -210,6 +212,15 @@ impl Core {
         };
         entry.reading = Reading::Waiting;
         let slot = id.slot as usize;
+        if self.is_pushing(slot) {
+            self.push_on(id);
+            if self.is_pushing(slot) {
+                return;
+            }
+        }
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
         match entry.unread.take() {
             Some(mut unread) => {
                 self.receive(slot, &mut unread);
@@ -293,6 +304,7 @@ impl Core {
             if self.outbox.frames_len() > self.settings.limits.max_queue_bytes / 8 {
                 self.deliver();
             }
+            let is_spent = is_spent || self.is_pushing(slot);
             let is_full = self.is_output_near_limit(slot);
             if is_full || is_spent {
                 self.set_aside(
@@ -317,6 +329,12 @@ impl Core {
             self.deliver();
         }
         self.flush(slot);
+    }
+
+    /// Whether packets of a request wait for the next turn; nothing behind it is looked at before.
+    fn is_pushing(&mut self, slot: usize) -> bool {
+        let exchange = self.table.slot_mut(slot).and_then(|e| e.exchange.as_ref());
+        exchange.is_some_and(|exchange| exchange.is_under_way())
     }
 
     /// Whether a TLS handshake arrives where a request is expected.
@@ -372,6 +390,7 @@ impl Core {
                 }
             }
             Event::Head(head) => self.decide(id, &head),
+            Event::Body(body) => self.handle_body(id, body),
             Event::Refused(rejection) => self.log_refusal(id, rejection),
             Event::Failed(violation) => {
                 info!("#{} broke a rule: {}", id.slot, violation.reason());
@@ -396,9 +415,12 @@ impl Core {
     fn decide(&mut self, id: ConnId, head: &[u8]) {
         let peer = self.peer_of(id);
         match Request::parse(head) {
-            Ok(request) => match self.app.decide(&request, peer) {
-                Decision::Refuse(rejection) => self.reject(id, rejection),
-                Decision::Upgrade(upgrade, arrival) => self.open(id, &upgrade, &arrival, peer),
+            Ok(request) => match http::route(&request, self.settings.demo) {
+                Route::None => match self.app.decide(&request, peer) {
+                    Decision::Refuse(rejection) => self.reject(id, rejection),
+                    Decision::Upgrade(upgrade, arrival) => self.open(id, &upgrade, &arrival, peer),
+                },
+                route => self.serve(id, &request, route),
             },
             Err(rejection) => self.reject(id, rejection),
         }
@@ -421,7 +443,7 @@ impl Core {
         }
     }
 
-    fn reject(&mut self, id: ConnId, rejection: Rejection) {
+    pub(super) fn reject(&mut self, id: ConnId, rejection: Rejection) {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
@@ -520,7 +542,7 @@ const FRAMES_BYTES_PER_TURN: usize = 1 << 20;
 
 /// Most frames that one connection's broadcasts bring into others' queues in one turn: some
 /// milliseconds' work.
-const DELIVERIES_PER_TURN: usize = 1 << 16;
+pub(super) const DELIVERIES_PER_TURN: usize = 1 << 16;
 
 /// Silence after which the kernel asks a script's machine for a sign of life.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);

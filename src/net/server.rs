@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::listener::{self, BindError, Endpoint, Listener};
 use super::notice::Notice;
+use super::requests::Tally;
 use super::spare::SpareDescriptor;
 use super::table::Table;
 use super::wheel::Wheel;
@@ -19,6 +20,7 @@ use crate::app::admission::{Admission, Policy};
 use crate::app::{App, AppSettings, Outbox, Resource};
 use crate::connection::output::BufferPool;
 use crate::connection::{ConnId, Limits, Turn};
+use crate::http::{Demo, Jobs};
 use crate::ops::certificates::Certificates;
 use crate::ops::signals::{Signal, Signals};
 use crate::protocol::close::CloseCode;
@@ -40,6 +42,8 @@ pub struct Settings {
     pub memory_limit_bytes: usize,
     /// Whether and how messages are compressed (`compression` and its like).
     pub compression: Compression,
+    /// Whether the demo page is served (`demo`).
+    pub demo: Demo,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
     pub php_padding: bool,
     /// Length of the kernel's queue of connections to accept (`backlog`).
@@ -60,6 +64,7 @@ impl Default for Settings {
             max_pending: 10_000,
             memory_limit_bytes: 256 << 20,
             compression: Compression::default(),
+            demo: Demo::Off,
             php_padding: true,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
@@ -95,6 +100,10 @@ pub(super) struct Core {
     pub(super) is_short_of_descriptors: bool,
     /// Connections refused for want of room.
     pub(super) refusals: Notice,
+    /// Jobs that the demo page has run.
+    pub(super) jobs: Jobs,
+    /// Whom the last packet has reached.
+    pub(super) tally: Tally,
     pub(super) app: App,
     pub(super) outbox: Outbox,
     pub(super) table: Table,
@@ -147,6 +156,9 @@ impl Server {
         }
         let registry = poll.registry().try_clone().map_err(StartError::System)?;
         let signals = Signals::register(&registry, SIGNAL_TOKEN).map_err(StartError::System)?;
+        let mut settings = settings;
+        let hosts = endpoints.iter().map(|endpoint| endpoint.host.clone());
+        settings.policy.own_hosts.extend(hosts);
         let core = Core::new(settings, registry, listeners).map_err(StartError::System)?;
         let events = Events::with_capacity(EVENTS_PER_TURN);
         Ok(Self {
@@ -283,6 +295,8 @@ impl Core {
             accepting: Accepting::Waiting,
             is_short_of_descriptors: false,
             refusals: Notice::default(),
+            jobs: Jobs::default(),
+            tally: Tally::default(),
             outbox: Outbox::default(),
             table: Table::default(),
             wheel: Wheel::new(now),
@@ -310,6 +324,12 @@ impl Core {
                 .register(&mut listener.socket, token, Interest::READABLE)?;
             if let Ok(address) = listener.socket.local_addr() {
                 info!("Listening on {}://{address}", listener.security.scheme());
+                if self.settings.demo == Demo::On {
+                    info!(
+                        "Demo page: {}://{address}/",
+                        listener.security.http_scheme()
+                    );
+                }
             }
         }
         Ok(())
@@ -331,6 +351,7 @@ impl Core {
             retry.map(until),
             self.stopping.map(until),
             self.certificate_check.map(until),
+            self.jobs.next_due().map(until),
         ];
         waits.into_iter().flatten().min()
     }
@@ -368,6 +389,7 @@ impl Core {
         }
         self.handle_timeouts();
         self.check_certificates();
+        self.report_jobs();
         self.settle();
         self.table.release();
     }
@@ -435,7 +457,8 @@ impl Core {
                 pool: &mut self.pool,
             };
             if entry.connection.is_pending() {
-                entry.connection.abort();
+                // Nothing more is heard; a response on its way still leaves.
+                entry.connection.handle_eof(turn);
             } else {
                 let reason = "the server is stopping";
                 entry.connection.close(CloseCode::GOING_AWAY, reason, turn);

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::requests::Exchange;
 use super::transport::Transport;
 use crate::app::Audience;
 use crate::connection::{ConnId, Connection};
@@ -17,6 +18,8 @@ pub(super) struct Entry {
     /// Input that was read and not handled yet, because the turn's budget or the output's limit
     /// was reached.
     pub(super) unread: Option<Box<[u8]>>,
+    /// A plain HTTP request that is not answered yet.
+    pub(super) exchange: Option<Box<Exchange>>,
     /// The earliest deadline that the wheel holds.
     pub(super) armed: Option<Instant>,
     /// Bytes of memory at the last count.

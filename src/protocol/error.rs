@@ -117,6 +117,8 @@ pub enum Rejection {
     Version,
     /// 403: `Origin` missing or not in `allowedOrigins`.
     Origin,
+    /// 401: a Client-Type php connection without the token that `pushToken` has.
+    Token,
     /// 403: a Client-Type php connection from an address that `allowedIP` does not hold.
     Address,
     /// 408: the head was not complete within `handshakeTimeout`.
@@ -128,6 +130,16 @@ pub enum Rejection {
     Overloaded,
     /// 400: plain HTTP sent to a port that speaks TLS.
     PlainOnTls,
+    /// 400: the length of the body is ambiguous or no number (RFC 9112 §6.3).
+    BodyLength,
+    /// 400: the body's chunks are malformed (RFC 9112 §7.1).
+    Chunk,
+    /// 413: a body over `maxMessageSize`.
+    BodyTooLarge,
+    /// 417: an `Expect` other than `100-continue`.
+    Expectation,
+    /// 501: a transfer coding other than `chunked`.
+    TransferEncoding,
 }
 
 impl Rejection {
@@ -139,7 +151,13 @@ impl Rejection {
             | Self::Host
             | Self::Upgrade
             | Self::Connection
-            | Self::Key => 400,
+            | Self::Key
+            | Self::BodyLength
+            | Self::Chunk => 400,
+            Self::BodyTooLarge => 413,
+            Self::Expectation => 417,
+            Self::TransferEncoding => 501,
+            Self::Token => 401,
             Self::Origin | Self::Address => 403,
             Self::Method => 405,
             Self::Timeout => 408,
@@ -170,6 +188,7 @@ impl Rejection {
                 "The WebSocket version is not supported: send Sec-WebSocket-Version: 13, once."
             }
             Self::Origin => "The origin is not allowed: allowedOrigins must name it.",
+            Self::Token => "A token is needed: connect to /php?token= with what pushToken has.",
             Self::Address => {
                 "Client-Type php is not allowed from this address: allowedIP must name it."
             }
@@ -179,6 +198,17 @@ impl Rejection {
             Self::HeadTooLarge => {
                 "The request head is too large: send at most 8191 bytes and 100 header lines."
             }
+            Self::BodyLength => {
+                "The length of the body is unclear: send one Content-Length, or chunks."
+            }
+            Self::Chunk => {
+                "The body's chunks are malformed: send them as in RFC 9112, section 7.1."
+            }
+            Self::BodyTooLarge => "The body is too large: maxMessageSize bounds it.",
+            Self::Expectation => {
+                "The expectation is not known: send Expect: 100-continue, or none."
+            }
+            Self::TransferEncoding => "The transfer coding is not known: send chunks or a length.",
             Self::PlainOnTls => "This port speaks TLS: use https:// or wss://.",
             Self::Overloaded => "The server is overloaded: try again later.",
         }

@@ -157,7 +157,13 @@ impl Rejection {
             | Self::Upgrade
             | Self::Connection
             | Self::Key
+            | Self::BodyLength
+            | Self::Chunk
             | Self::PlainOnTls => "400 Bad Request",
+            Self::BodyTooLarge => "413 Content Too Large",
+            Self::Expectation => "417 Expectation Failed",
+            Self::TransferEncoding => "501 Not Implemented",
+            Self::Token => "401 Unauthorized",
             Self::Origin | Self::Address => "403 Forbidden",
             Self::Method => "405 Method Not Allowed",
             Self::Timeout => "408 Request Timeout",
@@ -171,6 +177,7 @@ impl Rejection {
     fn extra_headers(self) -> &'static str {
         match self {
             Self::Method => "Allow: GET\r\n",
+            Self::Token => "WWW-Authenticate: Bearer realm=\"websock\"\r\n",
             Self::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             Self::Malformed
             | Self::HttpVersion
@@ -183,6 +190,11 @@ impl Rejection {
             | Self::Timeout
             | Self::HeadTooLarge
             | Self::PlainOnTls
+            | Self::BodyLength
+            | Self::Chunk
+            | Self::BodyTooLarge
+            | Self::Expectation
+            | Self::TransferEncoding
             | Self::Overloaded => "",
         }
     }

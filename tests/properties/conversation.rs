@@ -54,6 +54,7 @@ impl Setting {
             max_control_frames_per_second: 5,
             max_messages_per_second: 7,
             handshake_timeout: Duration::from_secs(1),
+            keep_alive_timeout: Duration::from_secs(1),
             ping_interval: Duration::from_secs(3),
             pong_timeout: Duration::from_secs(2),
             close_timeout: Duration::from_secs(1),
