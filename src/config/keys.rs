@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     }),
     key("maxChunks", "100", |c, v| set(&mut c.max_chunks, count(v, 1..=1_000_000))),
     key("maxQueue", "8M", |c, v| set(&mut c.limits.max_queue_bytes, size(v, 64 * K..=G))),
-    key("memoryLimit", "256M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
+    key("memoryLimit", "128M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
     key("maxControlFrames", "1000", |c, v| {
         set(&mut c.limits.max_control_frames_per_second, count(v, 1..=1_000_000))
     }),

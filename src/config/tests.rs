@@ -115,7 +115,7 @@ fn the_defaults_are_those_of_the_documentation() {
     };
     assert_eq!(config.limits, limits);
     assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
-    assert_eq!(config.memory_limit_bytes, 256 << 20);
+    assert_eq!(config.memory_limit_bytes, 128 << 20);
     assert!(config.php_padding && !config.demo);
     let compression = Compression {
         is_on: false,
@@ -332,7 +332,7 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "maxMessageSize=300M",
-            "memoryLimit=256M (the default): at least 300M, as maxMessageSize",
+            "memoryLimit=128M (the default): at least 300M, as maxMessageSize",
         ),
     ];
     for (text, expected) in table {

@@ -24,25 +24,15 @@ impl Core {
         while !self.outbox.is_empty() {
             let (mut commands, frames) = self.outbox.take();
             let deflated = self.deflate_broadcasts(&commands, &frames);
-            let is_shared = frames.len() >= SHARED_BYTES
-                || commands
-                    .iter()
-                    .any(|command| matches!(command, Command::Broadcast { .. }));
-            if is_shared {
-                let frames = self.share(frames);
-                commands
-                    .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames, &deflated));
-                self.outbox.restore(commands, self.pool.take());
-            } else {
-                let frames = Rc::new(frames);
-                commands
-                    .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames, &deflated));
-                // Nobody has kept a reference to frames as small as these.
-                let frames = Rc::try_unwrap(frames).unwrap_or_default();
-                self.outbox.restore(commands, frames);
-            }
+            let frames = self.sharing.wrap(frames);
+            commands
+                .drain(..)
+                .for_each(|command| self.carry_out(command, &frames, &deflated));
+            let frames = self.sharing.settle(frames);
+            let frames = frames.unwrap_or_else(|| self.pool.take());
+            self.outbox.restore(commands, frames);
+            let deflated = deflated.frames.and_then(|f| self.sharing.settle(f));
+            self.pool.give(deflated.unwrap_or_default());
         }
     }
 
@@ -150,29 +140,6 @@ impl Core {
         entry.connection.close(code, reason, turn);
         self.ended.push(id);
         self.touch(id);
-    }
-
-    /// Makes frames shareable. Their buffer is counted until nobody sends from it, and used again.
-    pub(super) fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
-        self.reclaim_shared();
-        self.shared_bytes += frames.capacity();
-        let frames = Rc::new(frames);
-        self.shared.push(Rc::clone(&frames));
-        frames
-    }
-
-    /// Takes back what nobody sends any more.
-    fn reclaim_shared(&mut self) {
-        let mut index = 0;
-        while index < self.shared.len() {
-            if Rc::strong_count(&self.shared[index]) > 1 {
-                index += 1;
-                continue;
-            }
-            let done = self.shared.swap_remove(index);
-            self.shared_bytes -= done.capacity();
-            self.pool.give(Rc::try_unwrap(done).unwrap_or_default());
-        }
     }
 
     // ---- flush
@@ -395,7 +362,7 @@ impl Core {
     }
 
     fn total_bytes(&self) -> usize {
-        self.held_bytes + self.shared_bytes + self.app.held_bytes() + self.pool.held_bytes()
+        self.held_bytes + self.sharing.held_bytes() + self.app.held_bytes() + self.pool.held_bytes()
     }
 
     /// Whether new connections are refused for want of memory.
@@ -408,7 +375,7 @@ impl Core {
         if self.total_bytes() <= self.settings.memory_limit_bytes {
             return false;
         }
-        self.reclaim_shared();
+        self.sharing.reclaim(&mut self.pool);
         self.pool.trim();
         if self.total_bytes() <= self.settings.memory_limit_bytes {
             return false;

@@ -10,6 +10,7 @@ mod notice;
 mod reading;
 mod requests;
 mod server;
+mod sharing;
 mod spare;
 mod table;
 mod tls;

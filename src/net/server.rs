@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
@@ -13,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::listener::{self, BindError, Endpoint, Listener};
 use super::notice::Notice;
 use super::requests::Tally;
+use super::sharing::Sharing;
 use super::spare::SpareDescriptor;
 use super::table::Table;
 use super::wheel::Wheel;
@@ -62,7 +62,7 @@ impl Default for Settings {
             },
             max_chunks: 100,
             max_pending: 10_000,
-            memory_limit_bytes: 256 << 20,
+            memory_limit_bytes: 128 << 20,
             compression: Compression::default(),
             demo: Demo::Off,
             php_padding: true,
@@ -121,9 +121,7 @@ pub(super) struct Core {
     pub(super) ended: Vec<ConnId>,
     /// Slots whose deadline has come.
     pub(super) expired: Vec<usize>,
-    /// Bytes that several connections send: kept to be counted once and used again.
-    pub(super) shared: Vec<Rc<Vec<u8>>>,
-    pub(super) shared_bytes: usize,
+    pub(super) sharing: Sharing,
     pub(super) held_bytes: usize,
     pub(super) pending_count: usize,
     pub(super) now: Instant,
@@ -307,8 +305,7 @@ impl Core {
             touched: Vec::new(),
             ended: Vec::new(),
             expired: Vec::new(),
-            shared: Vec::new(),
-            shared_bytes: 0,
+            sharing: Sharing::default(),
             held_bytes: 0,
             pending_count: 0,
             now,
@@ -361,6 +358,7 @@ impl Core {
     fn begin_turn(&mut self) {
         self.now = Instant::now();
         self.handshake_budget = HANDSHAKES_PER_TURN;
+        self.sharing.reclaim(&mut self.pool);
         self.wheel.expire(self.now, &mut self.expired);
     }
 

@@ -12,6 +12,7 @@ mod coverage;
 mod dialogue;
 mod echo_example;
 mod feedback;
+#[expect(dead_code, reason = "the hostile suite shares the harness")]
 mod harness;
 mod isolation;
 mod long_messages;

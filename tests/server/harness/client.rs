@@ -207,6 +207,12 @@ impl Conn {
         &self.unread
     }
 
+    /// Whether the server has sent something, after a moment's wait for it.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        let moment = Instant::now() + Duration::from_millis(1);
+        !self.unread.is_empty() || self.fill(moment).is_ok_and(|count| count > 0)
+    }
+
     /// A response head, and its body by Content-Length unless it is a 101.
     #[track_caller]
     pub(crate) fn read_response(&mut self) -> Response {
@@ -281,6 +287,18 @@ impl Conn {
             text.truncate(text.trim_end_matches(' ').len());
         }
         text
+    }
+
+    /// Reads text messages up to the first frame that is none.
+    #[track_caller]
+    pub(crate) fn skip_texts(&mut self) {
+        loop {
+            match frame::read(&self.unread) {
+                Some(frame) if frame.opcode == TEXT => drop(self.unread.drain(..frame.wire_len)),
+                Some(_) => return,
+                None => self.fetch("more frames"),
+            }
+        }
     }
 
     /// Exactly these bytes as text.

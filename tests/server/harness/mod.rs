@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::Conn;
 pub(crate) use http::Request;
-pub(crate) use server::{Run, Server};
+pub(crate) use server::Server;
 
 /// How long any one wait may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
