@@ -20,6 +20,9 @@ install_packages() {
     command -v php >/dev/null || missing+=(php-cli)
     command -v python3 >/dev/null || missing+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
+    command -v npm >/dev/null || missing+=(nodejs npm)
+    command -v curl >/dev/null || missing+=(curl)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
@@ -62,6 +65,7 @@ if ! install_packages; then
 fi
 suite 'Rust tests' rust_tests
 suite 'PHP clients' tests/php/run.sh
+suite 'browser' tests/browser/run.sh
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
 printf '\n'
