@@ -18,4 +18,5 @@ mod isolation;
 mod long_messages;
 mod operation;
 mod php_clients;
+mod push;
 mod upgrade;
