@@ -9,17 +9,19 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::client;
 use websock::config::Config;
 use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
-use websock::options::{self, Invocation, Options, USAGE};
+use websock::options::{self, ClientOptions, Invocation, Options, USAGE};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
         Ok(Invocation::Check(options)) => check(&options).unwrap_or_else(|code| code),
+        Ok(Invocation::Client(options)) => be_client(&options),
         Ok(Invocation::Help) => say(USAGE),
         Ok(Invocation::Version) => say(concat!("websock ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
@@ -67,6 +69,22 @@ fn check(options: &Options) -> Result<ExitCode, ExitCode> {
         complain(format_args!("warning: {warning}"));
     }
     Ok(say(&config.report().map_err(failure)?))
+}
+
+fn be_client(options: &ClientOptions) -> ExitCode {
+    let ClientOptions {
+        command,
+        address,
+        settings,
+    } = options;
+    match client::run(command, address, settings, &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough.
+        Err(client::Error::Lost(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => failure(format_args!("websock: {error}")),
+    }
 }
 
 /// Unlike `print!`, survives a reader that has gone.
