@@ -112,14 +112,13 @@ for (const seed of SEEDS) {
     const promises = [];
     for (let number = 0; number < 300; number++) {
       promises.push(sender.broadcast(number));
-      if (number % 10 === 9) {
-        const fault = random(3);
-        if (fault) proxy.hold(fault === 1 ? 'up' : 'down');
-        await proxy.passed(random(400));
-        proxy.cut();
-        proxy.release();
-        if (sender.state !== 'open') await event(sender, 'ready');
-      }
+      if (number % 10 !== 9) continue;
+      if (number > 30) await within(promises[number - 30], 'an answer between two cuts');
+      const fault = random(3);
+      if (fault) proxy.hold(fault === 1 ? 'up' : 'down');
+      for (let turns = random(20); turns > 0; turns--) await new Promise(setImmediate);
+      proxy.cut();
+      proxy.release();
     }
     await within(Promise.all(promises), 'all answers');
     await flushed(context);

@@ -1,6 +1,6 @@
 // Servers, a proxy that fails as told, and waiting with a deadline.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -31,11 +31,16 @@ export async function event(target, type) {
 }
 
 /** The next event of that type for which `is` holds. */
-export async function eventWhere(target, type, is) {
-  for (;;) {
-    const happened = await event(target, type);
-    if (is(happened)) return happened;
-  }
+export function eventWhere(target, type, is) {
+  const found = new Promise((resolve) => {
+    const listener = (happened) => {
+      if (!is(happened)) return;
+      target.removeEventListener(type, listener);
+      resolve(happened);
+    };
+    target.addEventListener(type, listener);
+  });
+  return within(found, `${type} as expected`);
 }
 
 /** A client that comes back quickly and is closed when the test ends. */
@@ -111,58 +116,53 @@ export async function unusedPort() {
 }
 
 /**
- * Passes bytes between clients and the server at `port`, until told otherwise:
- * `hold('up')` keeps back what clients send, `hold('down')` what they get, `release()` lets it
- * all go; `cut()` breaks every connection, what is held being lost.
+ * Passes bytes between clients and the server at `port`, until told otherwise: `hold('up')` keeps
+ * what clients send, `hold('down')` what they get, until `release()`; `held(way)` resolves when
+ * something has been kept; `cut()` breaks every connection, and what was kept is lost.
  */
 export async function startProxy(t, port) {
-  const held = { up: false, down: false };
-  const pairs = new Set();
+  const ways = { up: new Way(), down: new Way() };
+  const sockets = new Set();
   const server = net.createServer((client) => {
     const upstream = net.connect(port, '127.0.0.1');
-    const pair = { client, upstream };
-    pairs.add(pair);
-    pass(client, upstream, () => held.up);
-    pass(upstream, client, () => held.down);
+    ways.up.join(client, upstream);
+    ways.down.join(upstream, client);
     for (const socket of [client, upstream]) {
-      socket.on('error', () => {});
+      sockets.add(socket);
+      socket.on('error', () => {}); // `close` follows
       socket.on('close', () => {
-        pairs.delete(pair);
-        client.destroy();
-        upstream.destroy();
+        [client, upstream].forEach((end) => sockets.delete(end.destroy()));
       });
     }
-    pair.update = () => {
-      if (!held.up) flush(upstream);
-      if (!held.down) flush(client);
-    };
   });
-  const proxyPort = await listen(t, server);
   return {
-    url: `ws://127.0.0.1:${proxyPort}/web`,
-    hold: (way) => (held[way] = true),
-    release() {
-      held.up = held.down = false;
-      for (const pair of pairs) pair.update();
-    },
-    cut() {
-      for (const { client, upstream } of pairs) {
-        client.destroy();
-        upstream.destroy();
-      }
-    },
+    url: `ws://127.0.0.1:${await listen(t, server)}/web`,
+    hold: (way) => (ways[way].isHeld = true),
+    held: (way) => within(ways[way].kept(), `bytes on the way ${way}`),
+    release: () => Object.values(ways).forEach((way) => way.release()),
+    cut: () => sockets.forEach((socket) => socket.destroy()),
   };
 }
 
-function pass(from, to, isHeld) {
-  to.held = [];
-  from.on('data', (bytes) => {
-    if (isHeld()) to.held.push(bytes);
-    else to.write(bytes);
+/** One of the two directions of a proxy. */
+class Way extends EventEmitter {
+  isHeld = false;
+  #kept = [];
 
-  });
-}
+  join(from, to) {
+    from.on('data', (bytes) => {
+      if (!this.isHeld) return to.write(bytes);
+      this.#kept.push({ to, bytes });
+      this.emit('kept');
+    });
+  }
 
-function flush(socket) {
-  for (const bytes of socket.held.splice(0)) socket.write(bytes);
+  async kept() {
+    if (!this.#kept.length) await once(this, 'kept');
+  }
+
+  release() {
+    this.isHeld = false;
+    for (const { to, bytes } of this.#kept.splice(0)) if (!to.destroyed) to.write(bytes);
+  }
 }

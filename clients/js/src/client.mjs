@@ -43,7 +43,7 @@ const DEFAULTS = {
   signal: undefined,
 };
 
-const MAX_TRIES = 5; // a message that every connection breaks on is given up
+const MAX_BREAKS = 10; // a message is given up that so many connections broke on
 const MAX_SEEN = 1000; // ids remembered
 const STABLE_MS = 10_000; // a connection that lasted so long makes the delays begin anew
 
@@ -91,7 +91,7 @@ export class Websock extends EventTarget {
 
   /** Sends a packet. Resolves when the server has handled it. */
   send(packet, { signal } = {}) {
-    const message = { packet, tries: 0 };
+    const message = { packet, breaks: 0 };
     const promise = new Promise((resolve, reject) => Object.assign(message, { resolve, reject }));
     const abort = () => this.#abandon(message, signal.reason);
     // Nobody has to wait for it: a failure is an event as well.
@@ -197,9 +197,12 @@ export class Websock extends EventTarget {
     if (code === 1009 && unanswered.length) {
       this.#fail(unanswered.shift(), 'too-long', 'Not sent: longer than maxMessageSize');
     }
-    const again = unanswered.filter((message) => {
-      if (UNHANDLED_CODES.includes(code)) return true;
-      if (message.isRepeatable && ++message.tries < MAX_TRIES) return true;
+    const isInDoubt = !UNHANDLED_CODES.includes(code);
+    const again = unanswered.filter((message, index) => {
+      if (!isInDoubt) return true;
+      message.isInDoubt = true;
+      if (index === 0) message.breaks++; // those behind it are innocent
+      if (message.isRepeatable && message.breaks < MAX_BREAKS) return true;
       this.#fail(message, 'in-doubt', IN_DOUBT);
     });
     this.#outbox.unshift(...again);
@@ -247,7 +250,7 @@ export class Websock extends EventTarget {
     this.#state = 'closed';
     if (error) this.#report(error);
     for (const message of this.#outbox.splice(0)) {
-      if (message.tries) this.#fail(message, 'in-doubt', IN_DOUBT);
+      if (message.isInDoubt) this.#fail(message, 'in-doubt', IN_DOUBT);
       else if (message.packet) this.#fail(message, 'closed', `Not sent: ${CLOSED}`);
     }
     this.#emit('close', { code, reason, isFinal: true, delay: 0 });
