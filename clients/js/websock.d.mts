@@ -159,4 +159,8 @@ export interface SocketWebClient {
 
 /** The call of the deployed pages; `app` is the path, such as `/web`. */
 export function socketWebClient(server: string, app: string): SocketWebClient;
-export function socketWebClient(server: string, port: number | string, app: string): SocketWebClient;
+export function socketWebClient(
+  server: string,
+  port: number | string,
+  app: string,
+): SocketWebClient;

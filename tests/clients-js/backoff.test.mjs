@@ -29,7 +29,11 @@ test('the limit of the random delay doubles up to maxDelay', async (t) => {
 });
 
 test('the delay is spread over the whole of its range', async (t) => {
-  for (const [random, delay] of [[0, 0], [0.25, 250], [0.999, 999]]) {
+  for (const [random, delay] of [
+    [0, 0],
+    [0.25, 250],
+    [0.999, 999],
+  ]) {
     const WebSocket = fakeWebSocket();
     const client = new Websock(URL, { WebSocket, log() {} });
     const closings = record(client, 'close');

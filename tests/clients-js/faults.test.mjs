@@ -23,7 +23,10 @@ async function flushed({ sender, receiver, got }) {
   got.pop();
 }
 
-for (const [way, fate] of [['up', 'did not reach the server'], ['down', 'was handled, its next lost']]) {
+for (const [way, fate] of [
+  ['up', 'did not reach the server'],
+  ['down', 'was handled, its next lost'],
+]) {
   test(`a message that ${fate} when the connection broke arrives once`, async (t) => {
     const context = await setUp(t);
     const { proxy, sender, receiver, got } = context;
@@ -122,6 +125,9 @@ for (const seed of SEEDS) {
     }
     await within(Promise.all(promises), 'all answers');
     await flushed(context);
-    assert.deepEqual(got, Array.from({ length: 300 }, (_, number) => number));
+    assert.deepEqual(
+      got,
+      Array.from({ length: 300 }, (_, number) => number),
+    );
   });
 }

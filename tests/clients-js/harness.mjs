@@ -48,7 +48,14 @@ export function connect(t, url, options) {
   const controller = new AbortController();
   t.after(() => controller.abort());
   const { signal } = controller;
-  return new Websock(url, { WebSocket, log() {}, firstDelay: 20, maxDelay: 100, signal, ...options });
+  return new Websock(url, {
+    WebSocket,
+    log() {},
+    firstDelay: 20,
+    maxDelay: 100,
+    signal,
+    ...options,
+  });
 }
 
 /** A client that is ready. */

@@ -103,7 +103,10 @@ test('the status texts of failures begin as they did', async (t) => {
   const { pass, WebSocket, sock, calls } = setUp(t);
   sock.init();
   await WebSocket.last.end();
-  assert.match(calls.find(([, text]) => text?.startsWith('Cannot'))[1], /^Cannot connect to specified server/);
+  assert.match(
+    calls.find(([, text]) => text?.startsWith('Cannot'))[1],
+    /^Cannot connect to specified server/,
+  );
   await pass(1000);
   WebSocket.last.onopen({});
   await WebSocket.last.say({ opcode: 'close', error: 'no resource /nope' });
@@ -123,7 +126,12 @@ test('setCallback takes the names in any case, and warns of others', (t) => {
   const f = () => {};
   for (const name of ['status', 'Ready', 'readMessage', 'CLOSE']) sock.setCallback(name, f);
   assert.deepEqual(sock.callbacks, { status: f, ready: f, readmessage: f, close: f });
-  for (const [name, then] of [['redy', f], ['ready', 'text'], ['constructor', f], [undefined, f]]) {
+  for (const [name, then] of [
+    ['redy', f],
+    ['ready', 'text'],
+    ['constructor', f],
+    [undefined, f],
+  ]) {
     sock.setCallback(name, then);
   }
   assert.equal(console.warn.mock.callCount(), 4);

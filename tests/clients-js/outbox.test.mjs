@@ -20,7 +20,13 @@ async function reconnect({ pass, WebSocket }, code) {
 
 const failure = (code) => (error) => error instanceof WebsockError && error.code === code;
 const settled = (promise) =>
-  Promise.race([promise.then(() => 'resolved', () => 'rejected'), new Promise((resolve) => setImmediate(resolve, 'pending'))]);
+  Promise.race([
+    promise.then(
+      () => 'resolved',
+      () => 'rejected',
+    ),
+    new Promise((resolve) => setImmediate(resolve, 'pending')),
+  ]);
 
 test('a promise resolves on its own next, in order', async (t) => {
   const { WebSocket, client } = setUp(t);
@@ -41,9 +47,15 @@ test('no more than inFlight messages are sent ahead', async (t) => {
   const { WebSocket, client } = setUp(t, { inFlight: 2 });
   await WebSocket.last.open();
   for (const word of 'abcd') client.echo(word);
-  assert.deepEqual(WebSocket.last.packets.map((packet) => packet.message), ['a', 'b']);
+  assert.deepEqual(
+    WebSocket.last.packets.map((packet) => packet.message),
+    ['a', 'b'],
+  );
   await WebSocket.last.next();
-  assert.deepEqual(WebSocket.last.packets.map((packet) => packet.message), ['a', 'b', 'c']);
+  assert.deepEqual(
+    WebSocket.last.packets.map((packet) => packet.message),
+    ['a', 'b', 'c'],
+  );
 });
 
 test('what is sent while away waits in the outbox and leaves in order', async (t) => {
@@ -52,7 +64,10 @@ test('what is sent while away waits in the outbox and leaves in order', async (t
   client.echo('b');
   assert.deepEqual(WebSocket.last.sent, []);
   await WebSocket.last.open();
-  assert.deepEqual(WebSocket.last.packets.map((packet) => packet.message), ['a', 'b']);
+  assert.deepEqual(
+    WebSocket.last.packets.map((packet) => packet.message),
+    ['a', 'b'],
+  );
 });
 
 test('a full outbox refuses, one long message always fits', async (t) => {
@@ -201,7 +216,10 @@ test('an aborted message that waits is not sent', async (t) => {
   controller.abort();
   await assert.rejects(promise, { name: 'AbortError' });
   await WebSocket.last.open();
-  assert.deepEqual(WebSocket.last.packets.map((packet) => packet.message), ['b']);
+  assert.deepEqual(
+    WebSocket.last.packets.map((packet) => packet.message),
+    ['b'],
+  );
 });
 
 test('an aborted message that was sent is not repeated, and keeps its place before next', async (t) => {
@@ -216,7 +234,10 @@ test('an aborted message that was sent is not repeated, and keeps its place befo
   await WebSocket.last.next();
   assert.equal(await settled(second), 'pending');
   await reconnect(context);
-  assert.deepEqual(WebSocket.last.packets.map((packet) => packet.message), ['b']);
+  assert.deepEqual(
+    WebSocket.last.packets.map((packet) => packet.message),
+    ['b'],
+  );
 });
 
 test('a signal that is aborted already sends nothing', async (t) => {
@@ -283,7 +304,15 @@ test('nonsense is refused with its reason, and sends nothing', async (t) => {
   await WebSocket.last.open();
   const circular = { opcode: 'echo' };
   circular.message = circular;
-  for (const packet of [undefined, null, 'echo', {}, { opcode: 1 }, circular, { opcode: 'echo', message: 1n }]) {
+  for (const packet of [
+    undefined,
+    null,
+    'echo',
+    {},
+    { opcode: 1 },
+    circular,
+    { opcode: 'echo', message: 1n },
+  ]) {
     await assert.rejects(client.send(packet), failure('invalid'));
   }
   await assert.rejects(client.echo('half \ud83d'), failure('invalid'));
@@ -332,7 +361,15 @@ test('addresses are understood as the browser, PHP and the page write them', (t)
     assert.equal(WebSocket.last.url, expected);
     client.quit();
   }
-  for (const given of ['', '/web', 'localhost', 'localhost:8096/web', 'ftp://h/', undefined, 'ws://']) {
+  for (const given of [
+    '',
+    '/web',
+    'localhost',
+    'localhost:8096/web',
+    'ftp://h/',
+    undefined,
+    'ws://',
+  ]) {
     assert.throws(() => new Websock(given, { WebSocket }), failure('address'), String(given));
   }
 });

@@ -55,20 +55,17 @@ test('websock.js is an ES module too, and then leaves no global', async (t) => {
 
 test('the package holds what it names, and nothing else', (t) => {
   const { files } = npmPack(t, '--dry-run');
-  assert.deepEqual(
-    files.map((file) => file.path).sort(),
-    [
-      'README.md',
-      'package.json',
-      'src/client.mjs',
-      'src/errors.mjs',
-      'src/legacy.mjs',
-      'src/text.mjs',
-      'websock.d.mts',
-      'websock.js',
-      'websock.mjs',
-    ],
-  );
+  assert.deepEqual(files.map((file) => file.path).sort(), [
+    'README.md',
+    'package.json',
+    'src/client.mjs',
+    'src/errors.mjs',
+    'src/legacy.mjs',
+    'src/text.mjs',
+    'websock.d.mts',
+    'websock.js',
+    'websock.mjs',
+  ]);
 });
 
 test('the package has no dependencies', () => {
@@ -80,10 +77,14 @@ test('the packed package is installed and imported by its name', (t) => {
   const directory = temporaryDirectory(t);
   const { filename } = npmPack(t, '--pack-destination', directory);
   writeFileSync(join(directory, 'package.json'), '{"private":true}');
-  execFileSync('npm', ['install', '--offline', '--silent', '--no-audit', join(directory, filename)], {
-    cwd: directory,
-    env: { ...process.env, npm_config_cache: join(directory, 'cache') },
-  });
+  execFileSync(
+    'npm',
+    ['install', '--offline', '--silent', '--no-audit', join(directory, filename)],
+    {
+      cwd: directory,
+      env: { ...process.env, npm_config_cache: join(directory, 'cache') },
+    },
+  );
   const program = "import * as all from 'websock-client'; console.log(Object.keys(all).join())";
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
     cwd: directory,

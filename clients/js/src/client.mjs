@@ -341,7 +341,8 @@ export class Websock extends EventTarget {
 
   #handleSilence() {
     const isSending = this.#socket.bufferedAmount < this.#buffered;
-    if (isSending) this.#listen(); // a long message on a slow line
+    if (isSending)
+      this.#listen(); // a long message on a slow line
     else this.#drop('no answer in time');
   }
 

@@ -46,8 +46,7 @@ export function socketWebClient(server, port, app) {
     quit: () => void client?.quit(),
     isOpen: () => client?.state === 'open',
     broadcast: (message) => sendMsg({ opcode: 'broadcast', message }),
-    feedback: (message, uuid) =>
-      sendMsg({ opcode: 'feedback', message, uuid, from: client?.uuid }),
+    feedback: (message, uuid) => sendMsg({ opcode: 'feedback', message, uuid, from: client?.uuid }),
     echo: (message) => sendMsg({ opcode: 'echo', message }),
     callbacks,
     setCallback,
