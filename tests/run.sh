@@ -65,6 +65,7 @@ if ! install_packages; then
 fi
 suite 'Rust tests' rust_tests
 suite 'PHP clients' tests/php/run.sh
+suite 'JavaScript client' tests/clients-js/run.sh
 suite 'push API' tests/push/run.sh
 suite 'browser' tests/browser/run.sh
 suite 'conformance' tests/conformance/run.sh "${all[@]}"

@@ -4,9 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/serve.sh
+. tests/node.sh
 
 report=$(mktemp)
 trap 'rm -f "$report"; echo "browser: could not be run, 0 passed, 1 failed"' EXIT
+ensure_node
 CHROMIUM=$(command -v chromium || command -v chromium-browser) || { echo "browser: no chromium" >&2; exit 1; }
 cargo build --locked --quiet --bin websock
 WEBSOCK=$(target_directory)/debug/websock
