@@ -11,7 +11,7 @@ use warnings;
 my %allowed = (
     protocol   => [[qw(protocol)], [qw(base64 httparse memchr sha1 simdutf8 zlib_rs)]],
     connection => [[qw(protocol connection)], []],
-    app        => [[qw(protocol connection app)], [qw(hashbrown ipnet log memchr serde serde_json subtle uuid)]],
+    app        => [[qw(protocol connection app)], [qw(hashbrown ipnet log memchr rfc7239 serde serde_json subtle uuid)]],
     http       => [[qw(protocol app http)], [qw(log memchr serde serde_json)]],
     backplane  => [[qw(backplane)], [qw(log memchr redis)]],
     net        => [[qw(protocol connection app http backplane net ops)],

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use log::LevelFilter;
 
 use crate::app::admission::Policy;
+use crate::app::forwarding::TrustedProxies;
 use crate::connection::Limits;
 use crate::http::Demo;
 use crate::logging::escape;
@@ -90,6 +91,7 @@ impl Config {
                 allowed_origins: self.admission.allowed_origins.clone(),
                 push_token: self.admission.push_token.clone(),
                 own_hosts: Vec::new(),
+                trusted_proxies: self.admission.trusted_proxies.clone(),
             },
             max_chunks: self.max_chunks,
             max_pending: self.admission.max_pending,
@@ -131,6 +133,8 @@ pub struct Admission {
     /// Pages that may connect (`allowedOrigins`), in lower case and without their scheme's own
     /// port; empty: all.
     pub allowed_origins: Vec<String>,
+    /// Proxies that tell whom they forward (`trustedProxies`).
+    pub trusted_proxies: TrustedProxies,
     /// What scripts prove themselves with (`pushToken`); `None`: by their address alone.
     pub push_token: Option<String>,
 }
@@ -217,6 +221,7 @@ impl Config {
                 max_pending: 0,
                 allowed_ip: None,
                 allowed_origins: Vec::new(),
+                trusted_proxies: TrustedProxies::default(),
                 push_token: None,
             },
             demo: false,

@@ -96,6 +96,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_pending: 10_000,
         allowed_ip: None,
         allowed_origins: Vec::new(),
+        trusted_proxies: TrustedProxies::default(),
         push_token: None,
     };
     assert_eq!(config.admission, admission);

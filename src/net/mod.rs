@@ -5,6 +5,7 @@
 
 mod deflation;
 mod delivery;
+mod forwarded;
 mod listener;
 mod notice;
 mod reading;

@@ -13,7 +13,7 @@ use super::server::{Accepting, Core};
 use super::table::{Entry, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, NotTls};
 use super::transport::{More, Received, Transport};
-use crate::app::admission::Peer;
+use crate::app::admission::{Door, Peer, Way};
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
 use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Turn};
@@ -119,6 +119,10 @@ impl Core {
             "New client connecting from {address} on socket #{}",
             id.slot
         );
+        let peer = Peer {
+            local_ip: self.listens_on_any.then(|| transport.local_ip()).flatten(),
+            ..Peer::direct(Some(address.ip().to_canonical()), Door::All)
+        };
         let turn = &Turn {
             now: self.now,
             limits: &self.settings.limits,
@@ -128,7 +132,7 @@ impl Core {
             id,
             connection: Connection::new(turn),
             transport,
-            address: Some(address),
+            peer,
             unread: None,
             exchange: None,
             armed: None,
@@ -413,34 +417,30 @@ impl Core {
 
     /// Answers a request head.
     fn decide(&mut self, id: ConnId, head: &[u8]) {
-        let peer = self.peer_of(id);
-        match Request::parse(head) {
-            Ok(request) => match http::route(&request, self.settings.demo) {
-                Route::None => match self.app.decide(&request, peer) {
-                    Decision::Refuse(rejection) => self.reject(id, rejection),
-                    Decision::Upgrade(upgrade, arrival) => self.open(id, &upgrade, &arrival, peer),
-                },
-                route => self.serve(id, &request, route),
-            },
-            Err(rejection) => self.reject(id, rejection),
+        let request = match Request::parse(head) {
+            Ok(request) => request,
+            Err(rejection) => return self.reject(id, rejection),
+        };
+        let route = http::route(&request, self.settings.demo);
+        if !matches!(route, Route::None) {
+            return self.serve(id, &request, route);
+        }
+        let peer = self.locate(id, &request);
+        match self.app.decide(&request, peer) {
+            Decision::Refuse(rejection) => self.reject(id, rejection),
+            Decision::Upgrade(upgrade, arrival) => {
+                self.settle_peer(id, peer);
+                self.open(id, &upgrade, &arrival, peer);
+            }
         }
     }
 
     pub(super) fn peer_of(&mut self, id: ConnId) -> Peer {
-        let Some(entry) = self.table.get_mut(id) else {
-            return Peer {
-                ip: None,
-                local_ip: None,
-            };
+        let nobody = Peer {
+            way: Way::Unknown,
+            ..Peer::direct(None, Door::All)
         };
-        Peer {
-            ip: entry.address.map(|address| address.ip().to_canonical()),
-            local_ip: if self.listens_on_any {
-                entry.transport.local_ip()
-            } else {
-                None
-            },
-        }
+        self.table.get_mut(id).map_or(nobody, |entry| entry.peer)
     }
 
     pub(super) fn reject(&mut self, id: ConnId, rejection: Rejection) {
@@ -463,6 +463,9 @@ impl Core {
             rejection.status(),
             rejection.reason()
         );
+        if rejection == Rejection::Proxy {
+            self.tell_untrusted(id);
+        }
     }
 
     fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {

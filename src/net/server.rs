@@ -100,6 +100,8 @@ pub(super) struct Core {
     pub(super) is_short_of_descriptors: bool,
     /// Connections refused for want of room.
     pub(super) refusals: Notice,
+    /// Scripts' requests that a proxy has forwarded which is not trusted.
+    pub(super) untrusted: Notice,
     /// Jobs that the demo page has run.
     pub(super) jobs: Jobs,
     /// Whom the last packet has reached.
@@ -293,6 +295,7 @@ impl Core {
             accepting: Accepting::Waiting,
             is_short_of_descriptors: false,
             refusals: Notice::default(),
+            untrusted: Notice::default(),
             jobs: Jobs::default(),
             tally: Tally::default(),
             outbox: Outbox::default(),

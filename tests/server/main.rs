@@ -12,6 +12,7 @@ mod coverage;
 mod dialogue;
 mod echo_example;
 mod feedback;
+mod forwarding;
 #[expect(dead_code, reason = "the hostile suite shares the harness")]
 mod harness;
 mod isolation;
