@@ -37,7 +37,7 @@ impl TrustedProxies {
     /// address that it has seen itself; what is left of it may be made up. Two headers that do not
     /// agree make nobody known, since a proxy lets the one pass that it does not write.
     pub fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
-        if !is_forwarded(request) {
+        if peer.way != Way::Known || !is_forwarded(request) {
             return peer;
         }
         if !self.contains(peer.ip) {
@@ -92,7 +92,7 @@ fn is_forwarded(request: &Request<'_>) -> bool {
         let is_named = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
         let prefix = name.get(..FORWARDED_PREFIX.len());
         prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(FORWARDED_PREFIX))
-            || FORWARDING_HEADERS.iter().any(|known| is_named(&known))
+            || FORWARDING_HEADERS.iter().any(is_named)
     })
 }
 

@@ -32,7 +32,7 @@ use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
 use crate::protocol::extension::Compression;
 
-pub use listen::{Listen, Scheme};
+pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
 
 use ini::{BadLine, Entry};
@@ -106,14 +106,7 @@ impl Config {
 
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |listen: &Listen| Endpoint {
-            security: match listen.scheme {
-                Scheme::Ws => Security::Plain,
-                Scheme::Wss => Security::Tls,
-            },
-            host: listen.host.clone(),
-            port: listen.port,
-        };
+        let endpoint = |listen: &Listen| listen.endpoint.clone();
         self.listen.iter().map(endpoint).collect()
     }
 }
@@ -283,7 +276,7 @@ impl Config {
     fn has_tls(&self) -> bool {
         self.listen
             .iter()
-            .any(|listen| listen.scheme == Scheme::Wss)
+            .any(|listen| listen.endpoint.terms.security == Security::Tls)
     }
 
     /// What no key can see alone. The value named is the one that is easier to change.

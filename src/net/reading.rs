@@ -1,15 +1,15 @@
 //! The first half of a turn: accept, read, receive, hand over.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::{debug, info, warn};
 use mio::Token;
-use mio::net::TcpStream;
 
-use super::listener::Security;
+use super::endpoint::{Security, Terms};
+use super::forwarded::opening_of;
 use super::server::{Accepting, Core};
+use super::socket::{Remote, Socket};
 use super::table::{Entry, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, NotTls};
 use super::transport::{More, Received, Transport};
@@ -31,11 +31,11 @@ impl Core {
             let Some(listener) = self.listeners.get(index) else {
                 return;
             };
-            let security = listener.security;
             match listener.socket.accept() {
-                Ok((stream, address)) => {
+                Ok((stream, remote)) => {
+                    let terms = listener.terms;
                     self.is_short_of_descriptors = false;
-                    self.add(stream, address, security);
+                    self.add(stream, remote, terms);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// One line for a flood of them.
-    fn tell_refusals(&mut self, address: SocketAddr) {
+    fn tell_refusals(&mut self, address: Remote) {
         let limit = if self.is_memory_scarce() {
             "memoryLimit"
         } else {
@@ -95,14 +95,17 @@ impl Core {
         }
     }
 
-    fn add(&mut self, stream: TcpStream, address: SocketAddr, security: Security) {
+    fn add(&mut self, stream: Socket, address: Remote, terms: Terms) {
         if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
             self.tell_refusals(address);
             return refuse(stream);
         }
+        if !self.may_open(address, terms) {
+            return;
+        }
         let id = self.table.next_id();
         let token = Token(id.slot as usize);
-        let tls = match (security, &self.certificates) {
+        let tls = match (terms.security, &self.certificates) {
             (Security::Plain, _) => None,
             (Security::Tls, Some(certificates)) => Some(certificates.config()),
             (Security::Tls, None) => return debug!("{address} not taken: no certificate"),
@@ -121,7 +124,7 @@ impl Core {
         );
         let peer = Peer {
             local_ip: self.listens_on_any.then(|| transport.local_ip()).flatten(),
-            ..Peer::direct(Some(address.ip().to_canonical()), Door::All)
+            ..Peer::direct(address.ip(), terms.door)
         };
         let turn = &Turn {
             now: self.now,
@@ -133,6 +136,7 @@ impl Core {
             connection: Connection::new(turn),
             transport,
             peer,
+            opening: opening_of(terms),
             unread: None,
             exchange: None,
             armed: None,
@@ -166,6 +170,9 @@ impl Core {
             // It stands in the backlog, or waits for its output to be taken.
             Reading::Backlog | Reading::Paused => return,
             Reading::Waiting => {}
+        }
+        if entry.opening.is_some() {
+            return self.read_opening(slot);
         }
         if entry.transport.is_handshaking() {
             match self.handshake_budget.checked_sub(1) {
@@ -263,7 +270,7 @@ impl Core {
         self.touch(id);
     }
 
-    fn lose(&mut self, slot: usize, error: &io::Error) {
+    pub(super) fn lose(&mut self, slot: usize, error: &io::Error) {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };
@@ -463,6 +470,7 @@ impl Core {
             rejection.status(),
             rejection.reason()
         );
+        self.tell_missing_header(id, rejection);
         if rejection == Rejection::Proxy {
             self.tell_untrusted(id);
         }
@@ -556,7 +564,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// Refuses a connection for which there is no room: 503, as far as the socket takes it at once.
-fn refuse(mut stream: TcpStream) {
+fn refuse(mut stream: Socket) {
     let mut response = Vec::new();
     Rejection::Overloaded.write_response(&mut response);
     if let Err(error) = stream.write(&response) {

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::proxy_protocol::HeaderReader;
 use super::requests::Exchange;
 use super::transport::Transport;
 use crate::app::Audience;
@@ -16,6 +17,8 @@ pub(super) struct Entry {
     pub(super) transport: Transport,
     /// Whose it is, as far as the socket or, once it is open, a proxy has told.
     pub(super) peer: Peer,
+    /// The PROXY header that comes before everything else, until it is whole.
+    pub(super) opening: Option<Box<HeaderReader>>,
     /// Input that was read and not handled yet, because the turn's budget or the output's limit
     /// was reached.
     pub(super) unread: Option<Box<[u8]>>,

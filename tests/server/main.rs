@@ -16,7 +16,9 @@ mod forwarding;
 #[expect(dead_code, reason = "the hostile suite shares the harness")]
 mod harness;
 mod isolation;
+mod listeners;
 mod long_messages;
 mod operation;
 mod php_clients;
+mod proxy_protocol;
 mod upgrade;
