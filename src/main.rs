@@ -15,6 +15,7 @@ use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
+use websock::ops::inherited::Inherited;
 use websock::options::{self, ClientOptions, Invocation, Options, USAGE};
 
 fn main() -> ExitCode {
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
+    let inherited = Inherited::from_environment()
+        .map_err(|error| failure(format_args!("error: LISTEN_FDS: {error}")))?;
     let config = Config::load(options).map_err(failure)?;
     let logger = Rc::new(Logger::start(&config.log).map_err(failure)?);
     for warning in &config.warnings {
@@ -42,8 +45,9 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     let certificates = config
         .certificates()
         .map_err(|problem| failure(format_args!("error: {problem}")))?;
-    let mut server = Server::bind(config.server_settings(), &config.endpoints())
-        .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
+    let mut server =
+        Server::bind_inheriting(config.server_settings(), &config.endpoints(), inherited)
+            .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
     if let Some(certificates) = certificates {
         server.set_certificates(certificates);
     }

@@ -413,7 +413,7 @@ mod tests {
             ("-i -console", "Argument to option 'ini' missing"),
             ("-logfile --check", "Argument to option 'logfile' missing"),
             ("--check=yes", "Option 'check' does not take an argument"),
-            ("send", "Unexpected argument: 'send'"),
+            ("serve", "Unexpected argument: 'serve'"),
             ("-i a b", "Unexpected argument: 'b'"),
             ("-- -i", "Unexpected argument: '-i'"),
             ("-console off on", "Unexpected argument: 'on'"),

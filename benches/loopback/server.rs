@@ -167,11 +167,7 @@ impl Resource for Echo {
 }
 
 fn serve_raw() {
-    let endpoint = Endpoint {
-        security: Security::Plain,
-        host: "127.0.0.1".to_owned(),
-        port: 0,
-    };
+    let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
     let mut server = websock::net::Server::bind(Settings::default(), &[endpoint]).unwrap();
     server.add_resource(None, Box::new(Echo));
     println!("{}", server.addresses()[0]);

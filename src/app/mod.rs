@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod clients;
 mod decimal;
+pub mod forwarding;
 mod holders;
 pub mod outbox;
 pub mod packet;

@@ -26,8 +26,8 @@ pub struct Pushing<'a> {
 /// Why a push is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushRefusal {
-    /// The address is not in `allowedIP`.
-    Address,
+    /// Scripts may not come from there.
+    Source(Rejection),
     /// The page's origin is not in `allowedOrigins`.
     Origin,
     /// The Host is none of ours.
@@ -40,7 +40,10 @@ impl PushRefusal {
     /// What is wrong and what would be right.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Address => "pushing is not allowed from this address: allowedIP must name it",
+            Self::Source(Rejection::Address) => {
+                "pushing is not allowed from this address: allowedIP must name it"
+            }
+            Self::Source(rejection) => rejection.reason(),
             Self::Origin => "pushing is not allowed from this origin: allowedOrigins must name it",
             Self::Host => {
                 "Host is none of this server's names: use one that adress has, or set pushToken"
@@ -54,9 +57,7 @@ impl Admission {
     /// Judges address, origin, host and token.
     pub fn check_push(&self, pushing: &Pushing<'_>) -> Result<(), PushRefusal> {
         let Pushing { request, peer, .. } = pushing;
-        if !self.allows_scripts_of(*peer) {
-            return Err(PushRefusal::Address);
-        }
+        self.check_script(*peer).map_err(PushRefusal::Source)?;
         self.check_page(request)?;
         match &self.policy.push_token {
             Some(token) if is_bearer(request, token) => Ok(()),
@@ -150,7 +151,7 @@ fn is_equal(sent: &str, token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::admission::Policy;
+    use crate::app::admission::{Door, Policy};
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -172,7 +173,7 @@ mod tests {
         let ip = Some(case.ip.parse().unwrap());
         admission.check_push(&Pushing {
             request: &Request::parse(head.as_bytes()).unwrap(),
-            peer: Peer { ip, local_ip: None },
+            peer: Peer::direct(ip, Door::All),
             local_ip: Some("192.0.2.1".parse().unwrap()),
         })
     }
@@ -203,7 +204,7 @@ mod tests {
                 "192.0.2.9",
                 None,
                 "Host: localhost\r\n",
-                refused(PushRefusal::Address),
+                refused(PushRefusal::Source(Rejection::Address)),
             ),
             (
                 "127.0.0.1",

@@ -180,6 +180,11 @@ impl App {
         Decision::Upgrade(upgrade, arrival)
     }
 
+    /// Whose `request` is, which has come from `peer`: who is behind the proxies on the way.
+    pub fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
+        self.admission.locate(request, peer)
+    }
+
     /// The connection is open: what it gets first.
     pub fn handle_open(
         &mut self,

@@ -9,7 +9,7 @@ use super::Config;
 use super::listen::listeners;
 use super::value::{
     G, K, M, Wanted, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    paths, size, size_or_off, token,
+    paths, proxies, size, size_or_off, token,
 };
 
 /// One key of websock.ini.
@@ -67,6 +67,8 @@ pub(super) const KEYS: &[Key] = &[
     key("maxPending", "10000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
     key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
+
+    key("trustedProxies", "", |c, v| set(&mut c.admission.trusted_proxies, proxies(v))),
 
     key("pushToken", "", |c, v| set(&mut c.admission.push_token, token(v))),
     key("demo", "off", |c, v| set(&mut c.demo, boolean(v))),

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use log::LevelFilter;
 
 use crate::app::admission::Policy;
+use crate::app::forwarding::TrustedProxies;
 use crate::connection::Limits;
 use crate::http::Demo;
 use crate::logging::escape;
@@ -31,7 +32,7 @@ use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
 use crate::protocol::extension::Compression;
 
-pub use listen::{Listen, Scheme};
+pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
 
 use ini::{BadLine, Entry};
@@ -90,6 +91,7 @@ impl Config {
                 allowed_origins: self.admission.allowed_origins.clone(),
                 push_token: self.admission.push_token.clone(),
                 own_hosts: Vec::new(),
+                trusted_proxies: self.admission.trusted_proxies.clone(),
             },
             max_chunks: self.max_chunks,
             max_pending: self.admission.max_pending,
@@ -104,14 +106,7 @@ impl Config {
 
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |listen: &Listen| Endpoint {
-            security: match listen.scheme {
-                Scheme::Ws => Security::Plain,
-                Scheme::Wss => Security::Tls,
-            },
-            host: listen.host.clone(),
-            port: listen.port,
-        };
+        let endpoint = |listen: &Listen| listen.endpoint.clone();
         self.listen.iter().map(endpoint).collect()
     }
 }
@@ -131,6 +126,8 @@ pub struct Admission {
     /// Pages that may connect (`allowedOrigins`), in lower case and without their scheme's own
     /// port; empty: all.
     pub allowed_origins: Vec<String>,
+    /// Proxies that tell whom they forward (`trustedProxies`).
+    pub trusted_proxies: TrustedProxies,
     /// What scripts prove themselves with (`pushToken`); `None`: by their address alone.
     pub push_token: Option<String>,
 }
@@ -217,6 +214,7 @@ impl Config {
                 max_pending: 0,
                 allowed_ip: None,
                 allowed_origins: Vec::new(),
+                trusted_proxies: TrustedProxies::default(),
                 push_token: None,
             },
             demo: false,
@@ -278,7 +276,7 @@ impl Config {
     fn has_tls(&self) -> bool {
         self.listen
             .iter()
-            .any(|listen| listen.scheme == Scheme::Wss)
+            .any(|listen| listen.endpoint.terms.security == Security::Tls)
     }
 
     /// What no key can see alone. The value named is the one that is easier to change.

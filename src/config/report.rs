@@ -132,8 +132,9 @@ impl Config {
             let _ = writeln!(text, "{key}={quote}{}{quote} ; {origin}", escape(value));
         }
         for listen in &self.listen {
-            let addresses = listen.resolve().map_err(|error| {
-                let reason = format_args!("host {} is not known: {error}", listen.host);
+            let addresses = listen.endpoint.resolve().map_err(|error| {
+                let host = listen.endpoint.host().unwrap_or_default();
+                let reason = format_args!("host {host} is not known: {error}");
                 Errors::new(vec![self.problem("adress", reason)], Vec::new())
             })?;
             for address in addresses {

@@ -77,11 +77,8 @@ fn an_empty_ini_is_the_default() {
 fn the_defaults_are_those_of_the_documentation() {
     let config = Config::default();
     assert_eq!(config.listen.len(), 1);
-    assert_eq!(
-        (config.listen[0].host.as_str(), config.listen[0].port),
-        ("localhost", 8096)
-    );
-    assert_eq!(config.listen[0].scheme, Scheme::Ws);
+    let endpoint = Endpoint::tcp("localhost", 8096, Security::Plain);
+    assert_eq!(config.listen[0].endpoint, endpoint);
     let log = LogConfig {
         file: None,
         console: true,
@@ -96,6 +93,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_pending: 10_000,
         allowed_ip: None,
         allowed_origins: Vec::new(),
+        trusted_proxies: TrustedProxies::default(),
         push_token: None,
     };
     assert_eq!(config.admission, admission);
@@ -145,7 +143,8 @@ fn the_2021_ini_of_php_is_read_as_it_is() {
 #[test]
 fn the_2026_ini_of_php_is_read_as_it_is() {
     let config = expect(SEED_2026);
-    assert_eq!(config.listen[0].port, 8095);
+    let endpoint = Endpoint::tcp("localhost", 8095, Security::Plain);
+    assert_eq!(config.listen[0].endpoint, endpoint);
     assert_eq!(config.log.file, None, "LOG_FILE is not set");
     assert!(config.log.console);
     let expected = [
@@ -186,9 +185,9 @@ fn values_reach_their_fields() {
     let hosts: Vec<_> = config
         .listen
         .iter()
-        .map(|l| (l.host.as_str(), l.port))
+        .map(|listen| listen.endpoint.place.to_string())
         .collect();
-    assert_eq!(hosts, [("::1", 0), ("example.org", 80)]);
+    assert_eq!(hosts, ["[::1]:0", "example.org:80"]);
     assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));
     assert_eq!(config.log.max_bytes, 10 << 20);
     assert_eq!(config.log.level, LevelFilter::Debug);

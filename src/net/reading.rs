@@ -1,19 +1,19 @@
 //! The first half of a turn: accept, read, receive, hand over.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::{debug, info, warn};
 use mio::Token;
-use mio::net::TcpStream;
 
-use super::listener::Security;
+use super::endpoint::{Security, Terms};
+use super::forwarded::opening_of;
 use super::server::{Accepting, Core};
+use super::socket::{Remote, Socket};
 use super::table::{Entry, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, NotTls};
 use super::transport::{More, Received, Transport};
-use crate::app::admission::Peer;
+use crate::app::admission::{Door, Peer, Way};
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
 use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Turn};
@@ -31,11 +31,11 @@ impl Core {
             let Some(listener) = self.listeners.get(index) else {
                 return;
             };
-            let security = listener.security;
             match listener.socket.accept() {
-                Ok((stream, address)) => {
+                Ok((stream, remote)) => {
+                    let terms = listener.terms;
                     self.is_short_of_descriptors = false;
-                    self.add(stream, address, security);
+                    self.add(stream, remote, terms);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// One line for a flood of them.
-    fn tell_refusals(&mut self, address: SocketAddr) {
+    fn tell_refusals(&mut self, address: Remote) {
         let limit = if self.is_memory_scarce() {
             "memoryLimit"
         } else {
@@ -95,14 +95,17 @@ impl Core {
         }
     }
 
-    fn add(&mut self, stream: TcpStream, address: SocketAddr, security: Security) {
+    fn add(&mut self, stream: Socket, address: Remote, terms: Terms) {
         if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
             self.tell_refusals(address);
             return refuse(stream);
         }
+        if !self.may_open(address, terms) {
+            return;
+        }
         let id = self.table.next_id();
         let token = Token(id.slot as usize);
-        let tls = match (security, &self.certificates) {
+        let tls = match (terms.security, &self.certificates) {
             (Security::Plain, _) => None,
             (Security::Tls, Some(certificates)) => Some(certificates.config()),
             (Security::Tls, None) => return debug!("{address} not taken: no certificate"),
@@ -119,6 +122,10 @@ impl Core {
             "New client connecting from {address} on socket #{}",
             id.slot
         );
+        let peer = Peer {
+            local_ip: self.listens_on_any.then(|| transport.local_ip()).flatten(),
+            ..Peer::direct(address.ip(), terms.door)
+        };
         let turn = &Turn {
             now: self.now,
             limits: &self.settings.limits,
@@ -128,7 +135,8 @@ impl Core {
             id,
             connection: Connection::new(turn),
             transport,
-            address: Some(address),
+            peer,
+            opening: opening_of(terms),
             unread: None,
             exchange: None,
             armed: None,
@@ -162,6 +170,9 @@ impl Core {
             // It stands in the backlog, or waits for its output to be taken.
             Reading::Backlog | Reading::Paused => return,
             Reading::Waiting => {}
+        }
+        if entry.opening.is_some() {
+            return self.read_opening(slot);
         }
         if entry.transport.is_handshaking() {
             match self.handshake_budget.checked_sub(1) {
@@ -259,7 +270,7 @@ impl Core {
         self.touch(id);
     }
 
-    fn lose(&mut self, slot: usize, error: &io::Error) {
+    pub(super) fn lose(&mut self, slot: usize, error: &io::Error) {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };
@@ -413,34 +424,30 @@ impl Core {
 
     /// Answers a request head.
     fn decide(&mut self, id: ConnId, head: &[u8]) {
-        let peer = self.peer_of(id);
-        match Request::parse(head) {
-            Ok(request) => match http::route(&request, self.settings.demo) {
-                Route::None => match self.app.decide(&request, peer) {
-                    Decision::Refuse(rejection) => self.reject(id, rejection),
-                    Decision::Upgrade(upgrade, arrival) => self.open(id, &upgrade, &arrival, peer),
-                },
-                route => self.serve(id, &request, route),
-            },
-            Err(rejection) => self.reject(id, rejection),
+        let request = match Request::parse(head) {
+            Ok(request) => request,
+            Err(rejection) => return self.reject(id, rejection),
+        };
+        let route = http::route(&request, self.settings.demo);
+        if !matches!(route, Route::None) {
+            return self.serve(id, &request, route);
+        }
+        let peer = self.locate(id, &request);
+        match self.app.decide(&request, peer) {
+            Decision::Refuse(rejection) => self.reject(id, rejection),
+            Decision::Upgrade(upgrade, arrival) => {
+                self.settle_peer(id, peer);
+                self.open(id, &upgrade, &arrival, peer);
+            }
         }
     }
 
     pub(super) fn peer_of(&mut self, id: ConnId) -> Peer {
-        let Some(entry) = self.table.get_mut(id) else {
-            return Peer {
-                ip: None,
-                local_ip: None,
-            };
+        let nobody = Peer {
+            way: Way::Unknown,
+            ..Peer::direct(None, Door::All)
         };
-        Peer {
-            ip: entry.address.map(|address| address.ip().to_canonical()),
-            local_ip: if self.listens_on_any {
-                entry.transport.local_ip()
-            } else {
-                None
-            },
-        }
+        self.table.get_mut(id).map_or(nobody, |entry| entry.peer)
     }
 
     pub(super) fn reject(&mut self, id: ConnId, rejection: Rejection) {
@@ -463,6 +470,10 @@ impl Core {
             rejection.status(),
             rejection.reason()
         );
+        self.tell_missing_header(id, rejection);
+        if rejection == Rejection::Proxy {
+            self.tell_untrusted(id);
+        }
     }
 
     fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {
@@ -553,7 +564,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// Refuses a connection for which there is no room: 503, as far as the socket takes it at once.
-fn refuse(mut stream: TcpStream) {
+fn refuse(mut stream: Socket) {
     let mut response = Vec::new();
     Rejection::Overloaded.write_response(&mut response);
     if let Err(error) = stream.write(&response) {

@@ -92,7 +92,7 @@ impl Core {
     fn check_push(&mut self, id: ConnId, request: &Request<'_>) -> Result<(), Response> {
         let pushing = Pushing {
             request,
-            peer: self.peer_of(id),
+            peer: self.locate(id, request),
             local_ip: self.local_ip_of(id),
         };
         let refusal = match self.app.check_push(&pushing) {
@@ -100,9 +100,12 @@ impl Core {
             Err(refusal) => refusal,
         };
         info!("push on #{} refused: {}", id.slot, refusal.reason());
+        if refusal == PushRefusal::Source(Rejection::Proxy) {
+            self.tell_untrusted(id);
+        }
         Err(match refusal {
             PushRefusal::Token => Response::unauthorized(refusal.reason()),
-            PushRefusal::Address | PushRefusal::Origin | PushRefusal::Host => {
+            PushRefusal::Source(_) | PushRefusal::Origin | PushRefusal::Host => {
                 Response::error(403, refusal.reason())
             }
         })

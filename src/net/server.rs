@@ -9,7 +9,8 @@ use log::{error, info, warn};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
-use super::listener::{self, BindError, Endpoint, Listener};
+use super::endpoint::Endpoint;
+use super::listener::{self, BindError, Listener};
 use super::notice::Notice;
 use super::requests::Tally;
 use super::sharing::Sharing;
@@ -22,6 +23,7 @@ use crate::connection::output::BufferPool;
 use crate::connection::{ConnId, Limits, Turn};
 use crate::http::{Demo, Jobs};
 use crate::ops::certificates::Certificates;
+use crate::ops::inherited::Inherited;
 use crate::ops::signals::{Signal, Signals};
 use crate::protocol::close::CloseCode;
 use crate::protocol::extension::Compression;
@@ -100,6 +102,10 @@ pub(super) struct Core {
     pub(super) is_short_of_descriptors: bool,
     /// Connections refused for want of room.
     pub(super) refusals: Notice,
+    /// Scripts' requests that a proxy has forwarded which is not trusted.
+    pub(super) untrusted: Notice,
+    /// Connections that do not open as a trusted proxy's do.
+    pub(super) misopened: Notice,
     /// Jobs that the demo page has run.
     pub(super) jobs: Jobs,
     /// Whom the last packet has reached.
@@ -146,16 +152,28 @@ impl Server {
     /// # Errors
     /// An endpoint that cannot be listened on, or a system without epoll, pipes or signals.
     pub fn bind(settings: Settings, endpoints: &[Endpoint]) -> Result<Self, StartError> {
+        Self::bind_inheriting(settings, endpoints, Inherited::default())
+    }
+
+    /// As [`bind`](Self::bind), but takes those sockets that the service manager has opened.
+    ///
+    /// # Errors
+    /// As `bind`; also a socket of `inherited` that no endpoint stands for.
+    pub fn bind_inheriting(
+        settings: Settings,
+        endpoints: &[Endpoint],
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(StartError::System)?;
-        let mut listeners = Vec::new();
-        for endpoint in endpoints {
-            let bound = listener::bind(endpoint, settings.backlog).map_err(StartError::Bind)?;
-            listeners.extend(bound);
-        }
+        let listeners = listener::bind(endpoints, inherited, settings.backlog);
+        let listeners = listeners.map_err(StartError::Bind)?;
         let registry = poll.registry().try_clone().map_err(StartError::System)?;
         let signals = Signals::register(&registry, SIGNAL_TOKEN).map_err(StartError::System)?;
         let mut settings = settings;
-        let hosts = endpoints.iter().map(|endpoint| endpoint.host.clone());
+        let hosts = endpoints
+            .iter()
+            .filter_map(Endpoint::host)
+            .map(str::to_owned);
         settings.policy.own_hosts.extend(hosts);
         let core = Core::new(settings, registry, listeners).map_err(StartError::System)?;
         let events = Events::with_capacity(EVENTS_PER_TURN);
@@ -187,12 +205,12 @@ impl Server {
         self.on_hangup = Box::new(action);
     }
 
-    /// The addresses listened on.
+    /// The addresses listened on; files have none.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.core
             .listeners
             .iter()
-            .filter_map(|l| l.socket.local_addr().ok())
+            .filter_map(|l| l.socket.address())
             .collect()
     }
 
@@ -260,7 +278,7 @@ impl Core {
     ) -> io::Result<Self> {
         let listened: Vec<IpAddr> = listeners
             .iter()
-            .filter_map(|l| l.socket.local_addr().ok())
+            .filter_map(|l| l.socket.address())
             .map(|address| address.ip())
             .collect();
         let policy = &mut settings.policy;
@@ -293,6 +311,8 @@ impl Core {
             accepting: Accepting::Waiting,
             is_short_of_descriptors: false,
             refusals: Notice::default(),
+            untrusted: Notice::default(),
+            misopened: Notice::default(),
             jobs: Jobs::default(),
             tally: Tally::default(),
             outbox: Outbox::default(),
@@ -318,15 +338,13 @@ impl Core {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = listener_token(index);
             self.registry
-                .register(&mut listener.socket, token, Interest::READABLE)?;
-            if let Ok(address) = listener.socket.local_addr() {
-                info!("Listening on {}://{address}", listener.security.scheme());
-                if self.settings.demo == Demo::On {
-                    info!(
-                        "Demo page: {}://{address}/",
-                        listener.security.http_scheme()
-                    );
-                }
+                .register(listener.socket.source(), token, Interest::READABLE)?;
+            info!("Listening on {}", listener.name);
+            if self.settings.demo == Demo::On
+                && let Some(address) = listener.socket.address()
+            {
+                let scheme = listener.terms.security.http_scheme();
+                info!("Demo page: {scheme}://{address}/");
             }
         }
         Ok(())
@@ -441,7 +459,7 @@ impl Core {
         self.stopping = Some(self.now + self.settings.shutdown_timeout);
         self.accepting = Accepting::Waiting;
         for mut listener in self.listeners.drain(..) {
-            if let Err(error) = self.registry.deregister(&mut listener.socket) {
+            if let Err(error) = self.registry.deregister(listener.socket.source()) {
                 error!("a listener was not deregistered: {error}");
             }
         }

@@ -121,6 +121,12 @@ pub enum Rejection {
     Token,
     /// 403: a Client-Type php connection from an address that `allowedIP` does not hold.
     Address,
+    /// 403: a script's request that a proxy has forwarded which `trustedProxies` does not hold.
+    Proxy,
+    /// 403: a script's request of which the proxy does not tell where it comes from.
+    Untold,
+    /// 403: a listener that is not for this kind of client.
+    Listener,
     /// 408: the head was not complete within `handshakeTimeout`.
     Timeout,
     /// 431: a head of 8192 bytes or more, or more header lines than
@@ -158,7 +164,7 @@ impl Rejection {
             Self::Expectation => 417,
             Self::TransferEncoding => 501,
             Self::Token => 401,
-            Self::Origin | Self::Address => 403,
+            Self::Origin | Self::Address | Self::Proxy | Self::Untold | Self::Listener => 403,
             Self::Method => 405,
             Self::Timeout => 408,
             Self::Version => 426,
@@ -191,6 +197,16 @@ impl Rejection {
             Self::Token => "A token is needed: connect to /php?token= with what pushToken has.",
             Self::Address => {
                 "Client-Type php is not allowed from this address: allowedIP must name it."
+            }
+            Self::Proxy => {
+                "Scripts are not allowed through a proxy unless trustedProxies names it."
+            }
+            Self::Untold => {
+                "Scripts are not allowed from a place that the proxy does not tell: \
+                 let it set X-Forwarded-For."
+            }
+            Self::Listener => {
+                "This listener is not for such clients: use another one that adress names."
             }
             Self::Timeout => {
                 "The request was too slow: send the whole head within handshakeTimeout."

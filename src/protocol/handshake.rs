@@ -164,7 +164,9 @@ impl Rejection {
             Self::Expectation => "417 Expectation Failed",
             Self::TransferEncoding => "501 Not Implemented",
             Self::Token => "401 Unauthorized",
-            Self::Origin | Self::Address => "403 Forbidden",
+            Self::Origin | Self::Address | Self::Proxy | Self::Untold | Self::Listener => {
+                "403 Forbidden"
+            }
             Self::Method => "405 Method Not Allowed",
             Self::Timeout => "408 Request Timeout",
             Self::Version => "426 Upgrade Required",
@@ -187,6 +189,9 @@ impl Rejection {
             | Self::Key
             | Self::Origin
             | Self::Address
+            | Self::Proxy
+            | Self::Untold
+            | Self::Listener
             | Self::Timeout
             | Self::HeadTooLarge
             | Self::PlainOnTls

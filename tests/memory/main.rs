@@ -70,11 +70,7 @@ fn frame_len(text: &str) -> usize {
 fn allocations_during(drive: impl FnOnce(SocketAddr)) -> u64 {
     let (address_out, address_in) = channel();
     let server = thread::spawn(move || {
-        let endpoint = Endpoint {
-            security: Security::Plain,
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-        };
+        let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
         let mut server = Server::bind(Settings::default(), &[endpoint]).expect("a free port");
         server.add_resource(Some("/web"), Box::new(Standard::new()));
         address_out

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,6 +66,32 @@ impl Transport for TcpStream {
 
     fn local_addr(&self) -> SocketAddr {
         Self::local_addr(self).expect("a connected socket has an address")
+    }
+}
+
+impl Transport for UnixStream {
+    fn read_until(&mut self, deadline: Instant, buffer: &mut [u8]) -> io::Result<usize> {
+        self.set_read_timeout(Some(left(deadline)?))?;
+        self.read(buffer)
+    }
+
+    fn write_until(&mut self, deadline: Instant, bytes: &[u8]) -> io::Result<()> {
+        self.set_write_timeout(Some(left(deadline)?))?;
+        self.write_all(bytes)
+    }
+
+    fn write_available(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn shut_down_write(&mut self) -> io::Result<()> {
+        self.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn reset(self: Box<Self>) {}
+
+    fn local_addr(&self) -> SocketAddr {
+        panic!("a Unix socket has no address")
     }
 }
 

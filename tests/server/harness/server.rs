@@ -132,8 +132,14 @@ struct State {
 impl Run {
     /// Starts it with both outputs read and nothing to read itself.
     #[track_caller]
-    pub(crate) fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null());
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with_stdin(command, Stdio::null())
+    }
+
+    /// The same with something to read.
+    #[track_caller]
+    pub(crate) fn start_with_stdin(mut command: Command, stdin: impl Into<Stdio>) -> Self {
+        command.stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_remove("RUST_LOG");
         let mut child = command
@@ -335,7 +341,8 @@ fn addresses_in(ini: &str) -> usize {
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix("adress="));
-    value.map_or(1, |value| value.split(',').count())
+    let is_tcp = |part: &&str| !part.contains("unix:");
+    value.map_or(1, |value| value.split(',').filter(is_tcp).count())
 }
 
 /// A directory that goes when the test ends.
