@@ -1,6 +1,6 @@
 <?php
 
-// Client of a websock server in one file, MIT licence. Made of src/ and websocketPhp.php.
+// Client of a websock server in one file, MIT licence. Its source is src/.
 
 declare(strict_types=1);
 
@@ -48,13 +48,19 @@ final class Address
     /** @var string path and query, '' if there is none */
     public $target = '';
 
-    private const SECURE = ['ws' => false, 'http' => false, 'tcp' => false,
-        'wss' => true, 'https' => true, 'ssl' => true];
+    private const SECURE = [
+        'ws' => false,
+        'http' => false,
+        'tcp' => false,
+        'wss' => true,
+        'https' => true,
+        'ssl' => true,
+    ];
 
     public function __construct(string $text)
     {
         if (preg_match('/[\x00-\x20\x7f]/', $text)) {
-            throw new \InvalidArgumentException('An address has no blanks and no control characters');
+            throw new \InvalidArgumentException('An address has no blanks, no control characters');
         }
         if (strncasecmp($text, 'unix://', 7) === 0) {
             $this->remote = $text;
@@ -64,7 +70,8 @@ final class Address
         $found = preg_match($pattern, $text, $part);
         $scheme = strtolower($part[1] ?? '') ?: 'tcp';
         if (!$found || !isset(self::SECURE[$scheme])) {
-            throw new \InvalidArgumentException("\"$text\" is no address: write ws://HOST:PORT/php");
+            $remedy = 'write ws://HOST:PORT/php';
+            throw new \InvalidArgumentException("\"$text\" is no address: $remedy");
         }
         $this->isSecure = self::SECURE[$scheme];
         $this->host = trim($part[2], '[]');
@@ -107,11 +114,21 @@ final class Stream
         $warnings = [];
         $socket = self::quietly($warnings, static function () use ($address, $seconds, $context) {
             $flags = STREAM_CLIENT_CONNECT;
-            return stream_socket_client($address->remote, $code, $text, $seconds, $flags, $context);
+            return stream_socket_client(
+                $address->remote,
+                $code,
+                $text,
+                $seconds,
+                $flags,
+                $context,
+            );
         });
         if (!$socket) {
-            throw new ConnectException("Cannot connect to $this->remote: " . self::cause($warnings)
-                . '. Is the server running, and are host and port those of adress in websock.ini?');
+            throw new ConnectException(
+                "Cannot connect to $this->remote: " .
+                    self::cause($warnings) .
+                    '. Is the server running, is that its adress in websock.ini?',
+            );
         }
         stream_set_blocking($socket, false);
         $this->socket = $socket;
@@ -179,7 +196,7 @@ final class Stream
         // Reading comes before waiting: what TLS has deciphered already, no wait would show.
         while (!$this->read()) {
             if (!$this->socket || feof($this->socket)) {
-                throw new ConnectionLost("$this->remote has ended the connection without a word", 1006);
+                throw new ConnectionLost("$this->remote has ended it without a word", 1006);
             }
             if (!$this->wait(false, $deadline)) {
                 return false;
@@ -188,7 +205,7 @@ final class Stream
         return true;
     }
 
-    /** Sends everything, and reads meanwhile, so that two full queues do not wait for each other. */
+    /** Sends it all, and reads meanwhile, so that two full queues do not wait for each other. */
     public function write(string $bytes, float $deadline): void
     {
         for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
@@ -225,9 +242,11 @@ final class Stream
     private function read(): bool
     {
         $warnings = [];
-        $bytes = $this->socket ? self::quietly($warnings, function () {
-            return fread($this->socket, self::READ_BYTES);
-        }) : '';
+        $bytes = $this->socket
+            ? self::quietly($warnings, function () {
+                return fread($this->socket, self::READ_BYTES);
+            })
+            : '';
         $this->buffer .= (string) $bytes;
         return (string) $bytes !== '';
     }
@@ -241,12 +260,15 @@ final class Stream
             $seconds = (int) min($left, 3600);
             $micros = (int) (fmod($left, 1) * 1e6);
             $warnings = [];
-            $count = self::quietly(
-                $warnings,
-                static function () use (&$reading, &$writing, &$except, $seconds, $micros) {
-                    return stream_select($reading, $writing, $except, $seconds, $micros);
-                }
-            );
+            $count = self::quietly($warnings, static function () use (
+                &$reading,
+                &$writing,
+                &$except,
+                $seconds,
+                $micros
+            ) {
+                return stream_select($reading, $writing, $except, $seconds, $micros);
+            });
             if ($count) {
                 return true;
             }
@@ -263,12 +285,14 @@ final class Stream
         $warnings = [];
         do {
             $done = self::quietly($warnings, function () {
-                return stream_socket_enable_crypto($this->socket, true, STREAM_CRYPTO_METHOD_TLS_CLIENT);
+                $method = STREAM_CRYPTO_METHOD_TLS_CLIENT;
+                return stream_socket_enable_crypto($this->socket, true, $method);
             });
         } while ($done === 0 && $this->wait(false, $deadline));
         if ($done !== true) {
             $cause = $done === 0 ? 'no answer in time' : self::cause($warnings);
-            throw new ConnectException("No TLS with $this->remote: $cause. " . self::tlsRemedy($cause));
+            $remedy = self::tlsRemedy($cause);
+            throw new ConnectException("No TLS with $this->remote: $cause. $remedy");
         }
     }
 
@@ -278,7 +302,7 @@ final class Stream
             return "Its certificate is not trusted here: give 'tls' => ['cafile' => 'FILE.pem']";
         }
         if (stripos($cause, 'did not match') !== false) {
-            return "It is for another name: use that one, or give 'tls' => ['peer_name' => 'NAME']";
+            return "It is for another name: write that, or give 'tls' => ['peer_name' => 'NAME']";
         }
         return 'If the server listens without TLS there, write ws:// or http://';
     }
@@ -320,7 +344,7 @@ final class Frames
     private const TEXT = 0x1;
     private const CLOSE = 0x8;
     private const PING = 0x9;
-    private const PONG = 0xA;
+    private const PONG = 0xa;
 
     /** @var Stream */
     private $stream;
@@ -406,7 +430,8 @@ final class Frames
         $this->check(($first & 0x70) === 0, 'a reserved bit is set');
         $this->check($length < 0x80, 'a frame is masked');
         $isControl = ($first & 0x08) !== 0;
-        $this->check(!$isControl || ($first >= 0x80 && $length < 126), 'a control frame is long or cut');
+        $isWhole = $first >= 0x80 && $length < 126;
+        $this->check(!$isControl || $isWhole, 'a control frame is long or in fragments');
         $headBytes = [126 => 4, 127 => 10][$length] ?? 2;
         if (strlen($head) < $headBytes) {
             return null;
@@ -420,7 +445,7 @@ final class Frames
             return null;
         }
         $this->stream->take($headBytes);
-        return [$first & 0x0F, $first >= 0x80, $this->stream->take($length)];
+        return [$first & 0x0f, $first >= 0x80, $this->stream->take($length)];
     }
 
     /** What a frame completes: a message, or null. */
@@ -465,13 +490,14 @@ final class Frames
         } catch (ConnectionLost $lost) {
             // It has not waited for our answer.
         }
-        $remedy = [
-            1001 => 'The server stops: connect again in a moment',
-            1007 => 'What was sent was no JSON in UTF-8',
-            1008 => 'A limit in websock.ini: maxQueue if this script does not read, or maxMessages',
-            1009 => 'The message was longer than maxMessageSize',
-        ][$code] ?? 'Connect again';
-        return new ConnectionLost("The server has closed the connection: $code $reason. $remedy", $code);
+        $remedy =
+            [
+                1001 => 'The server stops: connect again in a moment',
+                1007 => 'What was sent was no JSON in UTF-8',
+                1008 => 'A limit in websock.ini: maxQueue, if this script reads too little',
+                1009 => 'The message was longer than maxMessageSize',
+            ][$code] ?? 'Connect again';
+        return new ConnectionLost("The server has closed: $code $reason. $remedy", $code);
     }
 
     private function check(bool $isRight, string $what): void
@@ -528,7 +554,8 @@ final class Response
     /** The body as the one line that is shown to people. */
     public function reason(): string
     {
-        return "$this->status " . trim((string) preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200)));
+        $line = preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200));
+        return "$this->status " . trim((string) $line);
     }
 
     private static function checkBeginning(string $bytes): void
@@ -547,7 +574,7 @@ final class Response
         if (stripos($this->header('transfer-encoding'), 'chunked') !== false) {
             $this->readChunks($stream, $deadline);
         } elseif ($length !== '') {
-            $this->body = self::exactly($stream, (int) $length, $deadline);
+            $this->body = self::exactly($stream, max(0, (int) $length), $deadline);
         } else {
             $this->readToEnd($stream, $deadline);
         }
@@ -556,7 +583,8 @@ final class Response
     private function readChunks(Stream $stream, float $deadline): void
     {
         do {
-            $size = (int) hexdec((string) preg_replace('/[^0-9a-f].*/i', '', self::line($stream, $deadline)));
+            $line = self::line($stream, $deadline);
+            $size = (int) hexdec(substr($line, 0, strspn($line, '0123456789abcdefABCDEF')));
             $this->body .= self::exactly($stream, $size, $deadline);
             if ($size > 0) {
                 self::line($stream, $deadline);
@@ -631,7 +659,8 @@ final class Client
         'path' => '/php',
         'maxMessageBytes' => 33554432,
     ];
-    private const JSON = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+    private const JSON =
+        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
     private const MAX_INBOX_BYTES = 67108864;
     private const MAX_SEEN = 1000;
     private const SILENCE_SECONDS = 30;
@@ -664,8 +693,8 @@ final class Client
      * Connects.
      *
      * Options: `ident`, the name under which others reach this script; `timeout`, seconds for
-     * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`, PHP's
-     * ssl context options, such as cafile; `path`, if the address has none (/php);
+     * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`,
+     * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
      * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
@@ -677,7 +706,8 @@ final class Client
     {
         $unknown = array_diff_key($options, self::DEFAULTS);
         if ($unknown) {
-            throw new \InvalidArgumentException('Client has no option ' . implode(', ', array_keys($unknown)));
+            $names = implode(', ', array_keys($unknown));
+            throw new \InvalidArgumentException("Client has no option $names");
         }
         $options += self::DEFAULTS;
         $to = new Address($address);
@@ -741,7 +771,8 @@ final class Client
     {
         $text = json_encode($packet, self::JSON);
         if ($text === false) {
-            throw new \InvalidArgumentException('Not sent, JSON cannot say it: ' . json_last_error_msg());
+            $why = json_last_error_msg();
+            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
         $this->sendText($text);
     }
@@ -864,7 +895,9 @@ final class Client
     private function nextText(float $deadline): ?string
     {
         do {
-            $due = $this->pingedAt ? $this->pingedAt + $this->timeout : $this->heardAt + self::SILENCE_SECONDS;
+            $due = $this->pingedAt
+                ? $this->pingedAt + $this->timeout
+                : $this->heardAt + self::SILENCE_SECONDS;
             $isHeard = false;
             $text = $this->frames->receive(min($deadline, $due), $isHeard);
             $now = microtime(true);
@@ -873,7 +906,10 @@ final class Client
                 $this->pingedAt = null;
             } elseif ($now >= $due && $this->pingedAt) {
                 $this->stream->close();
-                throw new ConnectionLost('The server is silent, even when asked. Connect again', 1006);
+                throw new ConnectionLost(
+                    'The server is silent, even if asked. Connect again',
+                    1006,
+                );
             } elseif ($now >= $due) {
                 $this->frames->sendPing($this->deadline());
                 $this->pingedAt = $now;
@@ -909,7 +945,10 @@ final class Client
         $this->inboxBytes += strlen($text);
         if ($this->inboxBytes > self::MAX_INBOX_BYTES) {
             $this->stream->close();
-            throw new ConnectionLost('More has come than is kept: call receive() more often', 1006);
+            throw new ConnectionLost(
+                'More has come than is kept: call receive() more often',
+                1006,
+            );
         }
     }
 
@@ -919,11 +958,19 @@ final class Client
         $key = base64_encode(random_bytes(16));
         $target = $to->target === '' ? $options['path'] : $to->target;
         if ($options['token'] !== '') {
-            $target .= (strpos($target, '?') ? '&' : '?') . 'token=' . rawurlencode($options['token']);
+            $target .=
+                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
         }
-        $lines = ["GET $target HTTP/1.1", "Host: $to->authority", 'Upgrade: websocket', 'Connection: Upgrade',
-            "Sec-WebSocket-Key: $key", 'Sec-WebSocket-Version: 13', 'Client-Type: php',
-            'X-Websock-Frames: stream'];
+        $lines = [
+            "GET $target HTTP/1.1",
+            "Host: $to->authority",
+            'Upgrade: websocket',
+            'Connection: Upgrade',
+            "Sec-WebSocket-Key: $key",
+            'Sec-WebSocket-Version: 13',
+            'Client-Type: php',
+            'X-Websock-Frames: stream',
+        ];
         if ((string) $options['ident'] !== '') {
             $lines[] = "Ident: $options[ident]";
         }
@@ -938,7 +985,8 @@ final class Client
         }
         $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
         if ($response->header('sec-websocket-accept') !== $accept) {
-            throw new ConnectException("$to->remote answers for somebody else: is a cache in between?");
+            $text = "$to->remote answers for somebody else: is a cache in between?";
+            throw new ConnectException($text);
         }
     }
 
@@ -950,11 +998,14 @@ final class Client
             }
         }
         if ($this->refusal !== '') {
-            $hint = strncmp($this->refusal, 'no resource', 11) === 0 ? '. Paths are /php, /web and /' : '';
+            $isPath = strncmp($this->refusal, 'no resource', 11) === 0;
+            $hint = $isPath ? '. Paths are /php, /web and /' : '';
             throw new ConnectException("The server closes: $this->refusal$hint", 1008);
         }
         if ($this->uuid === '') {
-            throw new ConnectException('No "ready" came: this is another kind of WebSocket server');
+            throw new ConnectException(
+                'No "ready" came: this is another kind of WebSocket server',
+            );
         }
     }
 
@@ -979,7 +1030,8 @@ final class Client
 final class Push
 {
     private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
-    private const JSON = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+    private const JSON =
+        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 
     /** @var Address */
     private $to;
@@ -1003,11 +1055,12 @@ final class Push
     {
         $unknown = array_diff_key($options, self::DEFAULTS);
         if ($unknown) {
-            throw new \InvalidArgumentException('Push has no option ' . implode(', ', array_keys($unknown)));
+            $names = implode(', ', array_keys($unknown));
+            throw new \InvalidArgumentException("Push has no option $names");
         }
         $this->options = $options + self::DEFAULTS;
         if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
-            throw new \InvalidArgumentException('A token has neither blanks nor control characters');
+            throw new \InvalidArgumentException('A token has no blanks, no control characters');
         }
         $this->to = new Address($address);
     }
@@ -1052,7 +1105,10 @@ final class Push
     {
         $answer = $this->post($packet);
         if (!isset($answer['delivered'])) {
-            throw new PushException('The answer says nothing of "delivered": is this a websock server?', 200);
+            throw new PushException(
+                'No "delivered" in the answer: is this a websock server?',
+                200,
+            );
         }
         return (int) $answer['delivered'];
     }
@@ -1067,8 +1123,12 @@ final class Push
     public function sendAll(array $packets): array
     {
         $answers = $packets ? $this->post(array_values($packets)) : [];
-        if (count($answers) !== count($packets) || array_filter($answers, 'is_array') !== $answers) {
-            throw new PushException('The answer is not one for each packet: is this a websock server?', 200);
+        $isComplete = count($answers) === count($packets);
+        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
+            throw new PushException(
+                'Not an answer for each packet: is this a websock server?',
+                200,
+            );
         }
         return $answers;
     }
@@ -1090,7 +1150,8 @@ final class Push
     {
         $json = json_encode($body, self::JSON);
         if ($json === false) {
-            throw new \InvalidArgumentException('Not sent, JSON cannot say it: ' . json_last_error_msg());
+            $why = json_last_error_msg();
+            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
         $deadline = microtime(true) + (float) $this->options['timeout'];
         if (!$this->stream || $this->stream->isStale()) {
@@ -1103,15 +1164,15 @@ final class Push
             throw $failure;
         }
         $answer = json_decode($response->body, true);
-        $isAnswer = is_array($answer) && ($response->status === 200 || $this->isNobody($response, $answer));
-        if (!$isAnswer) {
+        $isDone = $response->status === 200 || $this->isNobody($response, $answer);
+        if (!$isDone || !is_array($answer)) {
             throw $this->refused($response, is_array($answer) ? $answer : []);
         }
         return $answer;
     }
 
-    /** @param array<mixed> $answer */
-    private function isNobody(Response $response, array $answer): bool
+    /** @param mixed $answer */
+    private function isNobody(Response $response, $answer): bool
     {
         return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
     }
@@ -1119,8 +1180,12 @@ final class Push
     private function exchange(string $json, float $deadline): Response
     {
         $path = rtrim($this->to->target, '/');
-        $lines = ["POST $path/push HTTP/1.1", "Host: {$this->to->authority}", 'Content-Type: application/json',
-            'Content-Length: ' . strlen($json)];
+        $lines = [
+            "POST $path/push HTTP/1.1",
+            "Host: {$this->to->authority}",
+            'Content-Type: application/json',
+            'Content-Length: ' . strlen($json),
+        ];
         if ($this->options['token'] !== '') {
             $lines[] = 'Authorization: Bearer ' . $this->options['token'];
         }
@@ -1153,14 +1218,17 @@ final class Push
             400 => 'The packet was not understood',
             401 => "Give the pushToken of websock.ini as 'token'",
             403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
-            404 => 'There is no /push: is the address without path, and the port that of websock.ini?',
+            404 => 'There is no /push: is the address without path, and the port right?',
             405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
             413 => 'The message is longer than maxMessageSize',
             426 => 'This port takes WebSocket only',
             503 => 'The receiver does not read, or the server is full: try again later',
         ];
         $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
-        return new PushException("{$this->to->remote} refuses the push: $reason. $remedy", $status);
+        return new PushException(
+            "{$this->to->remote} refuses the push: $reason. $remedy",
+            $status,
+        );
     }
 }
 }
@@ -1175,8 +1243,8 @@ use Websock\WebsockException;
  * Takes the place of phpWebSocketServer's class of this name: a script changes only its require.
  *
  * As there, nothing is thrown: what goes wrong is a warning, and $connected is false from then on.
- * Messages that arrive while an answer is awaited are no longer lost, and readSocket() waits as long
- * as it takes. Certificates are checked, except on this machine itself; see $tls.
+ * Messages that arrive while an answer is awaited are no longer lost, and readSocket() waits as
+ * long as it takes. Certificates are checked, except on this machine itself; see $tls.
  */
 class websocketPhp
 {
@@ -1215,8 +1283,11 @@ class websocketPhp
         $this->ident = (string) $myIdent;
         try {
             $host = (new Address((string) $Address))->host;
-            $tls = self::$tls + (in_array($host, self::HERE, true)
-                ? ['verify_peer' => false, 'verify_peer_name' => false] : []);
+            $tls =
+                self::$tls +
+                (in_array($host, self::HERE, true)
+                    ? ['verify_peer' => false, 'verify_peer_name' => false]
+                    : []);
             $options = ['ident' => $this->ident, 'tls' => $tls, 'path' => '/'];
             $this->client = new Client((string) $Address, $options);
             $this->fromUUID = $this->client->uuid;

@@ -10,8 +10,8 @@ use Websock\WebsockException;
  * Takes the place of phpWebSocketServer's class of this name: a script changes only its require.
  *
  * As there, nothing is thrown: what goes wrong is a warning, and $connected is false from then on.
- * Messages that arrive while an answer is awaited are no longer lost, and readSocket() waits as long
- * as it takes. Certificates are checked, except on this machine itself; see $tls.
+ * Messages that arrive while an answer is awaited are no longer lost, and readSocket() waits as
+ * long as it takes. Certificates are checked, except on this machine itself; see $tls.
  */
 class websocketPhp
 {
@@ -50,8 +50,11 @@ class websocketPhp
         $this->ident = (string) $myIdent;
         try {
             $host = (new Address((string) $Address))->host;
-            $tls = self::$tls + (in_array($host, self::HERE, true)
-                ? ['verify_peer' => false, 'verify_peer_name' => false] : []);
+            $tls =
+                self::$tls +
+                (in_array($host, self::HERE, true)
+                    ? ['verify_peer' => false, 'verify_peer_name' => false]
+                    : []);
             $options = ['ident' => $this->ident, 'tls' => $tls, 'path' => '/'];
             $this->client = new Client((string) $Address, $options);
             $this->fromUUID = $this->client->uuid;

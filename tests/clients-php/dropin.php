@@ -25,7 +25,13 @@ test('a backend job reports into the page that started it', function () {
     same(true, $talk->connected);
     $talk->uuid = $web->uuid;
     $talk->feedback('loop 1');
-    $expected = ['opcode' => 'feedback', 'ident' => '', 'uuid' => $web->uuid, 'message' => 'loop 1', 'fromUUID' => $talk->fromUUID];
+    $expected = [
+        'opcode' => 'feedback',
+        'ident' => '',
+        'uuid' => $web->uuid,
+        'message' => 'loop 1',
+        'fromUUID' => $talk->fromUUID,
+    ];
     $web->expect($expected);
     $talk->broadcast('done');
     $web->expect(['opcode' => 'broadcast', 'message' => 'done']);
@@ -54,25 +60,28 @@ test('without somebody to send to, feedback sends nothing', function () {
     same('echo', json_decode($talk->readSocket())->opcode);
 });
 
-test('writeWait says whether it was handled, writeSocket leaves the answer to readSocket', function () {
-    $talk = new websocketPhp(server());
-    same(true, $talk->writeWait('{"opcode":"echo","message":1}'));
-    same('{"opcode":"echo","message":1}', $talk->readSocket());
-    $talk->writeSocket('{"opcode":"echo","message":2}');
-    same('{"opcode":"next","fyi":""}', $talk->readSocket());
-    same('{"opcode":"echo","message":2}', $talk->readSocket());
-    $talk->writeSocket('');
-    same(false, $talk->connected);
-});
+test(
+    'writeWait says whether it was handled, writeSocket leaves the answer to readSocket',
+    function () {
+        $talk = new websocketPhp(server());
+        same(true, $talk->writeWait('{"opcode":"echo","message":1}'));
+        same('{"opcode":"echo","message":1}', $talk->readSocket());
+        $talk->writeSocket('{"opcode":"echo","message":2}');
+        same('{"opcode":"next","fyi":""}', $talk->readSocket());
+        same('{"opcode":"echo","message":2}', $talk->readSocket());
+        $talk->writeSocket('');
+        same(false, $talk->connected);
+    },
+);
 
 test('what goes wrong is a warning, and nothing is thrown', function () {
     $program = null;
     $url = server([], $program);
     $talk = new websocketPhp($url);
     $program->end(SIGKILL);
-    same(1, count(warnings(fn () => $talk->broadcast('lost'))), 'warnings');
+    same(1, count(warnings(fn() => $talk->broadcast('lost'))), 'warnings');
     same(false, $talk->connected);
-    same([], warnings(fn () => $talk->broadcast('not sent')), 'warnings');
+    same([], warnings(fn() => $talk->broadcast('not sent')), 'warnings');
     same('', $talk->readSocket());
     same(false, $talk->writeWait('x'));
     $none = null;
@@ -83,7 +92,7 @@ test('what goes wrong is a warning, and nothing is thrown', function () {
     same(false, $none->connected);
     same(true, strpos($none->errorHandshake, 'refused') !== false, 'the reason');
     $talk = new websocketPhp(server());
-    same(1, count(warnings(fn () => $talk->broadcast("\xff"))), 'warnings');
+    same(1, count(warnings(fn() => $talk->broadcast("\xff"))), 'warnings');
     same(true, $talk->connected);
 });
 

@@ -30,7 +30,7 @@ function test(string $name, callable $act): void
 function same($expected, $actual, string $what = 'value'): void
 {
     if ($expected !== $actual) {
-        $show = static fn ($value) => substr((string) json_encode($value), 0, 300);
+        $show = static fn($value) => substr((string) json_encode($value), 0, 300);
         throw new RuntimeException("$what is {$show($actual)}, not {$show($expected)}");
     }
 }
@@ -41,7 +41,7 @@ function throws(string $class, array $words, callable $act): Throwable
     try {
         $act();
     } catch (Throwable $thrown) {
-        if (!$thrown instanceof $class) {
+        if (!($thrown instanceof $class)) {
             throw $thrown;
         }
         foreach ($words as $word) {
@@ -70,7 +70,11 @@ final class Program
     public function __construct(array $command, string $pattern)
     {
         $pipes = [];
-        $this->process = proc_open($command, [['file', '/dev/null', 'r'], ['pipe', 'w'], STDERR], $pipes);
+        $this->process = proc_open(
+            $command,
+            [['file', '/dev/null', 'r'], ['pipe', 'w'], STDERR],
+            $pipes,
+        );
         self::$running[] = $this;
         $this->output = $pipes[1];
         stream_set_timeout($this->output, DEADLINE_SECONDS);
@@ -83,12 +87,18 @@ final class Program
         throw new RuntimeException('no line as expected from ' . implode(' ', $command));
     }
 
+    /** Its next line; false at its end. */
+    public function readLine(): string|false
+    {
+        return fgets($this->output);
+    }
+
     /** Ends it and waits for its end. */
     public function end(int $signal = SIGTERM): void
     {
         proc_terminate($this->process, $signal);
         proc_close($this->process);
-        self::$running = array_filter(self::$running, fn (self $one) => $one !== $this);
+        self::$running = array_filter(self::$running, fn(self $one) => $one !== $this);
     }
 
     public static function endAll(): void
@@ -106,7 +116,10 @@ function server(array $ini = [], ?Program &$program = null): string
     $directory = getenv('WORK');
     $file = "$directory/websock" . ++$count . '.ini';
     $ini += ['adress' => 'ws://127.0.0.1:0', 'console' => 'true', 'logfile' => ''];
-    file_put_contents($file, implode("\n", array_map(fn ($key) => "$key=$ini[$key]", array_keys($ini))));
+    file_put_contents(
+        $file,
+        implode("\n", array_map(fn($key) => "$key=$ini[$key]", array_keys($ini))),
+    );
     $program = new Program([getenv('WEBSOCK'), '-i', $file], '~Listening on (wss?://[^\s,]+)~');
     return $program->said;
 }
@@ -115,11 +128,18 @@ function server(array $ini = [], ?Program &$program = null): string
 function secureServer(): string
 {
     $directory = getenv('WORK');
-    return server(['adress' => 'wss://127.0.0.1:0', 'certFile' => "$directory/cert.pem", 'pkFile' => "$directory/key.pem"]);
+    return server([
+        'adress' => 'wss://127.0.0.1:0',
+        'certFile' => "$directory/cert.pem",
+        'pkFile' => "$directory/key.pem",
+    ]);
 }
 
 /** Starts stub.php in one of its roles and returns HOST:PORT, or unix:///PATH. */
 function stub(string $role, string ...$arguments): string
 {
-    return (new Program([PHP_BINARY, __DIR__ . '/stub.php', $role, ...$arguments], '/^listening on (\S+)/'))->said;
+    return (new Program(
+        [PHP_BINARY, __DIR__ . '/stub.php', $role, ...$arguments],
+        '/^listening on (\S+)/',
+    ))->said;
 }

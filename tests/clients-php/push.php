@@ -44,7 +44,7 @@ test('several packets in one request are answered one by one', function () {
 test('a receiver whose queue is full is told from one who is not there', function () {
     $push = new Push(pushServer());
     $words = ['503 full', 'does not read', 'later'];
-    $refused = throws(PushException::class, $words, fn () => $push->feedback('hello', 'full'));
+    $refused = throws(PushException::class, $words, fn() => $push->feedback('hello', 'full'));
     same(503, $refused->getCode(), 'code');
     same(1, $push->feedback('the connection is still there', 'here'));
 });
@@ -54,7 +54,11 @@ test('a token opens; without it, or with a wrong one, it is told', function () {
     same(1, (new Push($url, ['token' => 'sesame']))->feedback('hello', 'here'));
     foreach ([[], ['token' => 'wrong']] as $options) {
         $push = new Push($url, $options);
-        $refused = throws(PushException::class, ['401', 'pushToken'], fn () => $push->feedback('x', 'here'));
+        $refused = throws(
+            PushException::class,
+            ['401', 'pushToken'],
+            fn() => $push->feedback('x', 'here'),
+        );
         same(401, $refused->getCode(), 'code');
         same(false, strpos($refused->getMessage(), 'wrong'), 'the token in the message');
     }
@@ -63,18 +67,18 @@ test('a token opens; without it, or with a wrong one, it is told', function () {
 test('a message that is too long is told with the key', function () {
     $push = new Push(pushServer());
     $words = ['413', 'maxMessageSize'];
-    throws(PushException::class, $words, fn () => $push->broadcast(str_repeat('x', 200_000)));
+    throws(PushException::class, $words, fn() => $push->broadcast(str_repeat('x', 200_000)));
 });
 
 test('a refusal before all was read is told', function () {
     $push = new Push('http://' . stub('push refused early'));
     $words = ['413', 'maxMessageSize'];
-    throws(PushException::class, $words, fn () => $push->broadcast(str_repeat('x', 20_000_000)));
+    throws(PushException::class, $words, fn() => $push->broadcast(str_repeat('x', 20_000_000)));
 });
 
 test('an address with a path that has no push is told', function () {
     $push = new Push(pushServer() . '/php');
-    throws(PushException::class, ['404', 'without path'], fn () => $push->broadcast('x'));
+    throws(PushException::class, ['404', 'without path'], fn() => $push->broadcast('x'));
 });
 
 test('a Unix socket will do', function () {
@@ -87,8 +91,10 @@ test('a connection that the server has ended in between is made anew', function 
     $push = new Push('http://' . stub('push and close'));
     same(1, $push->broadcast('a'));
     // Waits for the end of the connection, which the next push is to find.
-    $socket = Closure::bind(static fn (Push $push) => $push->stream, null, Push::class)($push);
-    $socket = Closure::bind(static fn ($stream) => $stream->socket, null, Websock\Stream::class)($socket);
+    $socket = Closure::bind(static fn(Push $push) => $push->stream, null, Push::class)($push);
+    $socket = Closure::bind(static fn($stream) => $stream->socket, null, Websock\Stream::class)(
+        $socket,
+    );
     $reading = [$socket];
     $none = null;
     same(1, stream_select($reading, $none, $none, DEADLINE_SECONDS), 'the end');
@@ -99,39 +105,54 @@ test('a connection that the server has ended in between is made anew', function 
 
 test('a push whose answer does not come is in doubt, and not sent again', function () {
     $push = new Push('http://' . stub('hang up'));
-    throws(ConnectionLost::class, ['without a word'], fn () => $push->broadcast('a'));
+    throws(ConnectionLost::class, ['without a word'], fn() => $push->broadcast('a'));
     $push = new Push('http://' . stub('nothing'), ['timeout' => 0.2]);
-    throws(ConnectionLost::class, ['in time'], fn () => $push->broadcast('a'));
+    throws(ConnectionLost::class, ['in time'], fn() => $push->broadcast('a'));
 });
 
 test('what is no websock server is told', function () {
-    foreach ([
-        'SSH' => [ConnectException::class, 'does not speak HTTP'],
-        'a web page' => [PushException::class, 'port of adress in websock.ini'],
-        'not found' => [PushException::class, 'no /push'],
-        'a page for every push' => [PushException::class, 'delivered'],
-    ] as $role => [$class, $word]) {
+    foreach (
+        [
+            'SSH' => [ConnectException::class, 'does not speak HTTP'],
+            'a web page' => [PushException::class, 'port of adress in websock.ini'],
+            'not found' => [PushException::class, 'no /push'],
+            'a page for every push' => [PushException::class, 'delivered'],
+        ]
+        as $role => [$class, $word]
+    ) {
         $push = new Push('http://' . stub($role));
-        throws($class, [$word], fn () => $push->broadcast('x'));
+        throws($class, [$word], fn() => $push->broadcast('x'));
     }
     $push = new Push('http://' . stub('a page for every push'));
-    throws(PushException::class, ['for each packet'], fn () => $push->sendAll([['opcode' => 'broadcast']]));
+    throws(
+        PushException::class,
+        ['each packet'],
+        fn() => $push->sendAll([['opcode' => 'broadcast']]),
+    );
 });
 
 test('certificates are checked', function () {
     $push = new Push(str_replace(['wss:', '127.0.0.1'], ['https:', 'localhost'], secureServer()));
-    throws(ConnectException::class, ['not trusted', 'cafile'], fn () => $push->broadcast('x'));
+    throws(ConnectException::class, ['not trusted', 'cafile'], fn() => $push->broadcast('x'));
 });
 
 test('a port on which nobody listens is told', function () {
     $push = new Push('unix://' . getenv('WORK') . '/nobody');
-    throws(ConnectException::class, ['running'], fn () => $push->broadcast('x'));
+    throws(ConnectException::class, ['running'], fn() => $push->broadcast('x'));
 });
 
 test('arguments that make no sense are refused before anything is sent', function () {
-    throws(InvalidArgumentException::class, ['address'], fn () => new Push('ftp://h'));
-    throws(InvalidArgumentException::class, ['tokn'], fn () => new Push('http://h', ['tokn' => 'x']));
-    throws(InvalidArgumentException::class, ['token'], fn () => new Push('http://h', ['token' => "a\r\nb"]));
+    throws(InvalidArgumentException::class, ['address'], fn() => new Push('ftp://h'));
+    throws(
+        InvalidArgumentException::class,
+        ['tokn'],
+        fn() => new Push('http://h', ['tokn' => 'x']),
+    );
+    throws(
+        InvalidArgumentException::class,
+        ['token'],
+        fn() => new Push('http://h', ['token' => "a\r\nb"]),
+    );
     $push = new Push('unix:///nobody');
-    throws(InvalidArgumentException::class, ['Not sent'], fn () => $push->broadcast("\xff"));
+    throws(InvalidArgumentException::class, ['Not sent'], fn() => $push->broadcast("\xff"));
 });

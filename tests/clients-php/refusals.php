@@ -8,7 +8,7 @@ use Websock\ConnectException;
 
 /** Connects, and expects an exception with $words. */
 $refused = static function (string $address, array $words, array $options = []): void {
-    throws(ConnectException::class, $words, fn () => new Client($address, $options));
+    throws(ConnectException::class, $words, fn() => new Client($address, $options));
 };
 
 test('a port on which nobody listens', function () use ($refused) {
@@ -26,16 +26,19 @@ test('a Unix socket that does not exist', function () use ($refused) {
     $refused('unix://' . getenv('WORK') . '/nothing', ['No such file', 'running']);
 });
 
-foreach ([
-    'a web page' => ['200', 'It works!', 'websock.ini'],
-    'not found' => ['404', 'Not Found', 'websock.ini'],
-    'SSH' => ['does not speak HTTP', 'websock.ini'],
-    'hang up' => ['without a word'],
-    'nothing' => ['no HTTP answer in time', 'websock.ini'],
-    'a wrong accept' => ['somebody else'],
-    'another dialogue' => ['another kind of WebSocket server'],
-    'no greeting' => ['another kind of WebSocket server'],
-] as $role => $words) {
+foreach (
+    [
+        'a web page' => ['200', 'It works!', 'websock.ini'],
+        'not found' => ['404', 'Not Found', 'websock.ini'],
+        'SSH' => ['does not speak HTTP', 'websock.ini'],
+        'hang up' => ['without a word'],
+        'nothing' => ['no HTTP answer in time', 'websock.ini'],
+        'a wrong accept' => ['somebody else'],
+        'another dialogue' => ['another kind of WebSocket server'],
+        'no greeting' => ['another kind of WebSocket server'],
+    ]
+    as $role => $words
+) {
     test("a server that answers with: $role", function () use ($refused, $role, $words) {
         $refused('ws://' . stub($role), $words, ['timeout' => 0.5]);
     });
@@ -62,7 +65,11 @@ test('a certificate for another name', function () use ($refused) {
 
 test('the wrong trust', function () use ($refused) {
     $tls = ['cafile' => getenv('WORK') . '/foreign.pem'];
-    $refused(str_replace('127.0.0.1', 'localhost', secureServer()), ['not trusted'], ['tls' => $tls]);
+    $refused(
+        str_replace('127.0.0.1', 'localhost', secureServer()),
+        ['not trusted'],
+        ['tls' => $tls],
+    );
 });
 
 test('a path that the server does not know', function () use ($refused) {

@@ -4,10 +4,20 @@
 declare(strict_types=1);
 
 $directory = dirname(__DIR__, 2) . '/clients/php';
-$names = ['WebsockException', 'ConnectException', 'ConnectionLost', 'PushException', 'Address',
-    'Stream', 'Frames', 'Response', 'Client', 'Push'];
+$names = [
+    'WebsockException',
+    'ConnectException',
+    'ConnectionLost',
+    'PushException',
+    'Address',
+    'Stream',
+    'Frames',
+    'Response',
+    'Client',
+    'Push',
+];
 
-echo "<?php\n\n// Client of a websock server in one file, MIT licence. Made of src/ and websocketPhp.php.\n\n";
+echo "<?php\n\n// Client of a websock server in one file, MIT licence. Its source is src/.\n\n";
 echo "declare(strict_types=1);\n\nnamespace Websock {\n";
 foreach ($names as $name) {
     echo body("$directory/src/$name.php");

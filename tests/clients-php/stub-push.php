@@ -6,7 +6,7 @@ declare(strict_types=1);
 /** Answers pushes on one connection until the client ends it. */
 function push(Peer $peer): void
 {
-    for ($number = 1;; $number++) {
+    for ($number = 1; ; $number++) {
         $head = $peer->readHead();
         preg_match('/^Content-Length: (\d+)\r$/mi', $head, $found);
         $body = $peer->read((int) ($found[1] ?? 0));
@@ -15,11 +15,21 @@ function push(Peer $peer): void
         // Each form of a body once: with a length, in chunks, behind an interim answer.
         if ($number % 3 === 2) {
             $half = intdiv(strlen($answer), 2);
-            $chunks = sprintf("%x\r\n%s\r\n%x;x=y\r\n%s\r\n0\r\n\r\n", $half, substr($answer, 0, $half), strlen($answer) - $half, substr($answer, $half));
+            $chunks = sprintf(
+                "%x\r\n%s\r\n%x;x=y\r\n%s\r\n0\r\n\r\n",
+                $half,
+                substr($answer, 0, $half),
+                strlen($answer) - $half,
+                substr($answer, $half),
+            );
             $peer->say("HTTP/1.1 $status\r\nTransfer-Encoding: chunked\r\n\r\n$chunks");
         } else {
             $interim = $number % 3 === 0 ? "HTTP/1.1 100 Continue\r\n\r\n" : '';
-            $peer->say("{$interim}HTTP/1.1 $status\r\nContent-Length: ", (string) strlen($answer), "\r\n\r\n$answer");
+            $peer->say(
+                "{$interim}HTTP/1.1 $status\r\nContent-Length: ",
+                (string) strlen($answer),
+                "\r\n\r\n$answer",
+            );
         }
     }
 }
@@ -43,7 +53,11 @@ function judge(string $head, string $body): array
     }
     if (isset($packets['opcode'])) {
         $answer = judgePacket($packets);
-        $status = ['' => '200 OK', 'nobody' => '404 Not Found', 'full' => '503 Service Unavailable'];
+        $status = [
+            '' => '200 OK',
+            'nobody' => '404 Not Found',
+            'full' => '503 Service Unavailable',
+        ];
         return [$status[$answer['error'] ?? ''], $answer];
     }
     return ['200 OK', array_map('judgePacket', $packets)];
@@ -51,7 +65,11 @@ function judge(string $head, string $body): array
 
 function judgePacket(array $packet): array
 {
-    if ($packet['opcode'] === 'broadcast' || ($packet['uuid'] ?? '') === 'here' || ($packet['ident'] ?? '') === 'backend') {
+    if (
+        $packet['opcode'] === 'broadcast' ||
+        ($packet['uuid'] ?? '') === 'here' ||
+        ($packet['ident'] ?? '') === 'backend'
+    ) {
         return ['delivered' => 1];
     }
     return ['delivered' => 0, 'error' => ($packet['uuid'] ?? '') === 'full' ? 'full' : 'nobody'];

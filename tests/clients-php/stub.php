@@ -51,7 +51,7 @@ final class Peer
 
     public function readHead(): string
     {
-        for ($head = ''; substr($head, -4) !== "\r\n\r\n";) {
+        for ($head = ''; substr($head, -4) !== "\r\n\r\n"; ) {
             $head .= $this->readLine();
         }
         return $head;
@@ -63,8 +63,9 @@ final class Peer
         $this->request = $this->readHead();
         preg_match('/^Sec-WebSocket-Key: (.*)\r/m', $this->request, $found);
         $accept = base64_encode(sha1($found[1] . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
-        $answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            . "Sec-WebSocket-Accept: $accept\r\n\r\n";
+        $answer =
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" .
+            "Sec-WebSocket-Accept: $accept\r\n\r\n";
         if ($isSaid) {
             $this->say($answer, frame(READY));
         }
@@ -98,7 +99,9 @@ function frame(string $payload, int $first = 0x81): string
     if ($length < 126) {
         return pack('CC', $first, $length) . $payload;
     }
-    return ($length < 65536 ? pack('CCn', $first, 126, $length) : pack('CCJ', $first, 127, $length)) . $payload;
+    return ($length < 65536
+        ? pack('CCn', $first, 126, $length)
+        : pack('CCJ', $first, 127, $length)) . $payload;
 }
 
 /** The packet that number $number is known by. */
@@ -126,7 +129,9 @@ $roles = [
     },
     'push refused early' => static function (Peer $peer): void {
         $peer->readHead();
-        $peer->say("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        $peer->say(
+            "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        );
         $peer->drain();
     },
     'a page for every push' => static function (Peer $peer): void {
@@ -147,7 +152,8 @@ $roles = [
         $peer->readFrame();
     },
     'everything in single bytes' => static function (Peer $peer): void {
-        $answer = $peer->upgrade(false) . frame(READY) . frame(feedback(1)) . frame(feedback(2, 300));
+        $answer =
+            $peer->upgrade(false) . frame(READY) . frame(feedback(1)) . frame(feedback(2, 300));
         $peer->sayInPieces(strlen($answer), $answer);
         $peer->readFrame();
     },
@@ -171,7 +177,7 @@ $roles = [
         frame('{"opcode":"feedback","message":"a","once":"1"}'),
         frame('{"opcode":"feedback","message":"a","once":"1"}'),
         frame('{"opcode":"feedback","message":"a","once":"2"}'),
-        frame('{"opcode":"feedback","message":"a"}')
+        frame('{"opcode":"feedback","message":"a"}'),
     ),
     'a close frame' => answering(frame(pack('n', 1008) . 'output over maxQueue', 0x88)),
     'half a frame' => static function (Peer $peer): void {
@@ -238,7 +244,13 @@ $roles = [
 
 $context = stream_context_create(['socket' => ['tcp_nodelay' => true]]);
 $where = $argv[2] ?? 'tcp://127.0.0.1:0';
-$listener = stream_socket_server($where, $code, $text, STREAM_SERVER_BIND | STREAM_SERVER_LISTEN, $context);
+$listener = stream_socket_server(
+    $where,
+    $code,
+    $text,
+    STREAM_SERVER_BIND | STREAM_SERVER_LISTEN,
+    $context,
+);
 $name = isset($argv[2]) ? $where : stream_socket_get_name($listener, false);
 echo "listening on $name\n";
 // A process for each connection: an answer may wait for what never comes.

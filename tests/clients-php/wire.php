@@ -5,7 +5,7 @@ declare(strict_types=1);
 use Websock\Client;
 use Websock\ConnectionLost;
 
-$to = static fn (string $role, array $options = []) => new Client('ws://' . stub($role), $options);
+$to = static fn(string $role, array $options = []) => new Client('ws://' . stub($role), $options);
 $messages = static function (Client $client, int $count): array {
     $messages = [];
     while (count($messages) < $count) {
@@ -14,17 +14,23 @@ $messages = static function (Client $client, int $count): array {
     return $messages;
 };
 
-test('frames in one segment with the 101, and in one segment with next, are all received', function () use ($to, $messages) {
-    $client = $to('everything in one segment');
-    $client->broadcast('x');
-    same(['1', '2', '3', '4'], $messages($client, 4));
-});
+test(
+    'frames in one segment with the 101, and in one segment with next, are all received',
+    function () use ($to, $messages) {
+        $client = $to('everything in one segment');
+        $client->broadcast('x');
+        same(['1', '2', '3', '4'], $messages($client, 4));
+    },
+);
 
 test('an answer in single bytes is received', function () use ($to, $messages) {
     same(['1', '2'], $messages($to('everything in single bytes'), 2));
 });
 
-test('a frame in 100 segments is received, and the one behind it', function () use ($to, $messages) {
+test('a frame in 100 segments is received, and the one behind it', function () use (
+    $to,
+    $messages,
+) {
     same(['1', '2'], $messages($to('a frame in 100 segments'), 2));
 });
 
@@ -53,10 +59,21 @@ test('a second copy of a packet is dropped', function () use ($to, $messages) {
 });
 
 test('the request says what the server has to know', function () {
-    $client = new Client('ws://' . stub('echo its request') . '/php?x=1', ['ident' => 'me', 'token' => 'a b&c']);
+    $client = new Client('ws://' . stub('echo its request') . '/php?x=1', [
+        'ident' => 'me',
+        'token' => 'a b&c',
+    ]);
     $client->broadcast('x');
     $request = $client->receive(DEADLINE_SECONDS)['request'];
-    foreach (['GET /php?x=1&token=a%20b%26c HTTP/1.1', 'Client-Type: php', 'X-Websock-Frames: stream', 'Ident: me'] as $line) {
+    foreach (
+        [
+            'GET /php?x=1&token=a%20b%26c HTTP/1.1',
+            'Client-Type: php',
+            'X-Websock-Frames: stream',
+            'Ident: me',
+        ]
+        as $line
+    ) {
         same(true, strpos("\r\n$request", "\r\n$line\r\n") !== false, $line);
     }
 });
@@ -73,54 +90,64 @@ test('a Unix socket will do', function () {
 test('the reason of a close frame is told, with what to do', function () use ($to) {
     $client = $to('a close frame');
     $words = ['1008 output over maxQueue', 'websock.ini'];
-    $lost = throws(ConnectionLost::class, $words, fn () => $client->broadcast('x'));
+    $lost = throws(ConnectionLost::class, $words, fn() => $client->broadcast('x'));
     same(1008, $lost->getCode(), 'code');
 });
 
 test('an end in the middle of a frame is told', function () use ($to) {
     $client = $to('half a frame');
-    throws(ConnectionLost::class, ['without a word'], fn () => $client->broadcast('x'));
+    throws(ConnectionLost::class, ['without a word'], fn() => $client->broadcast('x'));
 });
 
 test('an answer that does not come is in doubt after the timeout', function () use ($to) {
     $client = $to('no answer', ['timeout' => 0.2]);
     $words = ['handled or not', 'timeout'];
-    throws(ConnectionLost::class, $words, fn () => $client->broadcast('x'));
-    throws(ConnectionLost::class, ['closed here'], fn () => $client->broadcast('y'));
+    throws(ConnectionLost::class, $words, fn() => $client->broadcast('x'));
+    throws(ConnectionLost::class, ['closed here'], fn() => $client->broadcast('y'));
 });
 
 test('receive returns null when nothing comes', function () use ($to) {
     same(null, $to('no answer')->receive(0.01));
 });
 
-test('after long silence the server is asked; one that answers is kept, one that does not is left', function () use ($to) {
-    $age = Closure::bind(static function (Client $client): void {
-        $client->heardAt -= 31;
-    }, null, Client::class);
-    $alive = $to('pong only', ['timeout' => 2]);
-    for ($round = 0; $round < 3; $round++) {
-        $age($alive);
-        same(null, $alive->receive(0.1));
-    }
-    $dead = $to('no answer', ['timeout' => 0.2]);
-    $age($dead);
-    throws(ConnectionLost::class, ['silent'], fn () => $dead->receive(DEADLINE_SECONDS));
-});
+test(
+    'after long silence the server is asked; one that answers is kept, one that does not is left',
+    function () use ($to) {
+        $age = Closure::bind(
+            static function (Client $client): void {
+                $client->heardAt -= 31;
+            },
+            null,
+            Client::class,
+        );
+        $alive = $to('pong only', ['timeout' => 2]);
+        for ($round = 0; $round < 3; $round++) {
+            $age($alive);
+            same(null, $alive->receive(0.1));
+        }
+        $dead = $to('no answer', ['timeout' => 0.2]);
+        $age($dead);
+        throws(ConnectionLost::class, ['silent'], fn() => $dead->receive(DEADLINE_SECONDS));
+    },
+);
 
-foreach ([
-    'a masked frame' => 'masked',
-    'a reserved bit' => 'reserved bit',
-    'an unknown opcode' => 'opcode 3',
-    'a long control frame' => 'control frame',
-    'a fragmented control frame' => 'control frame',
-    'a fragment without a beginning' => 'out of order',
-    'a beginning inside a message' => 'out of order',
-    'a frame too long' => 'maxMessageBytes',
-    'a length beyond numbers' => 'maxMessageBytes',
-] as $role => $word) {
+foreach (
+    [
+        'a masked frame' => 'masked',
+        'a reserved bit' => 'reserved bit',
+        'an unknown opcode' => 'opcode 3',
+        'a long control frame' => 'control frame',
+        'a fragmented control frame' => 'control frame',
+        'a fragment without a beginning' => 'out of order',
+        'a beginning inside a message' => 'out of order',
+        'a frame too long' => 'maxMessageBytes',
+        'a length beyond numbers' => 'maxMessageBytes',
+    ]
+    as $role => $word
+) {
     test("$role is told", function () use ($to, $role, $word) {
         $client = $to($role);
-        $lost = throws(ConnectionLost::class, [$word], fn () => $client->broadcast('x'));
+        $lost = throws(ConnectionLost::class, [$word], fn() => $client->broadcast('x'));
         same(1002, $lost->getCode(), 'code');
     });
 }

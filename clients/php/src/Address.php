@@ -23,13 +23,19 @@ final class Address
     /** @var string path and query, '' if there is none */
     public $target = '';
 
-    private const SECURE = ['ws' => false, 'http' => false, 'tcp' => false,
-        'wss' => true, 'https' => true, 'ssl' => true];
+    private const SECURE = [
+        'ws' => false,
+        'http' => false,
+        'tcp' => false,
+        'wss' => true,
+        'https' => true,
+        'ssl' => true,
+    ];
 
     public function __construct(string $text)
     {
         if (preg_match('/[\x00-\x20\x7f]/', $text)) {
-            throw new \InvalidArgumentException('An address has no blanks and no control characters');
+            throw new \InvalidArgumentException('An address has no blanks, no control characters');
         }
         if (strncasecmp($text, 'unix://', 7) === 0) {
             $this->remote = $text;
@@ -39,7 +45,8 @@ final class Address
         $found = preg_match($pattern, $text, $part);
         $scheme = strtolower($part[1] ?? '') ?: 'tcp';
         if (!$found || !isset(self::SECURE[$scheme])) {
-            throw new \InvalidArgumentException("\"$text\" is no address: write ws://HOST:PORT/php");
+            $remedy = 'write ws://HOST:PORT/php';
+            throw new \InvalidArgumentException("\"$text\" is no address: $remedy");
         }
         $this->isSecure = self::SECURE[$scheme];
         $this->host = trim($part[2], '[]');

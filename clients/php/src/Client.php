@@ -20,7 +20,8 @@ final class Client
         'path' => '/php',
         'maxMessageBytes' => 33554432,
     ];
-    private const JSON = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+    private const JSON =
+        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
     private const MAX_INBOX_BYTES = 67108864;
     private const MAX_SEEN = 1000;
     private const SILENCE_SECONDS = 30;
@@ -53,8 +54,8 @@ final class Client
      * Connects.
      *
      * Options: `ident`, the name under which others reach this script; `timeout`, seconds for
-     * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`, PHP's
-     * ssl context options, such as cafile; `path`, if the address has none (/php);
+     * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`,
+     * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
      * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
@@ -66,7 +67,8 @@ final class Client
     {
         $unknown = array_diff_key($options, self::DEFAULTS);
         if ($unknown) {
-            throw new \InvalidArgumentException('Client has no option ' . implode(', ', array_keys($unknown)));
+            $names = implode(', ', array_keys($unknown));
+            throw new \InvalidArgumentException("Client has no option $names");
         }
         $options += self::DEFAULTS;
         $to = new Address($address);
@@ -130,7 +132,8 @@ final class Client
     {
         $text = json_encode($packet, self::JSON);
         if ($text === false) {
-            throw new \InvalidArgumentException('Not sent, JSON cannot say it: ' . json_last_error_msg());
+            $why = json_last_error_msg();
+            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
         $this->sendText($text);
     }
@@ -253,7 +256,9 @@ final class Client
     private function nextText(float $deadline): ?string
     {
         do {
-            $due = $this->pingedAt ? $this->pingedAt + $this->timeout : $this->heardAt + self::SILENCE_SECONDS;
+            $due = $this->pingedAt
+                ? $this->pingedAt + $this->timeout
+                : $this->heardAt + self::SILENCE_SECONDS;
             $isHeard = false;
             $text = $this->frames->receive(min($deadline, $due), $isHeard);
             $now = microtime(true);
@@ -262,7 +267,10 @@ final class Client
                 $this->pingedAt = null;
             } elseif ($now >= $due && $this->pingedAt) {
                 $this->stream->close();
-                throw new ConnectionLost('The server is silent, even when asked. Connect again', 1006);
+                throw new ConnectionLost(
+                    'The server is silent, even if asked. Connect again',
+                    1006,
+                );
             } elseif ($now >= $due) {
                 $this->frames->sendPing($this->deadline());
                 $this->pingedAt = $now;
@@ -298,7 +306,10 @@ final class Client
         $this->inboxBytes += strlen($text);
         if ($this->inboxBytes > self::MAX_INBOX_BYTES) {
             $this->stream->close();
-            throw new ConnectionLost('More has come than is kept: call receive() more often', 1006);
+            throw new ConnectionLost(
+                'More has come than is kept: call receive() more often',
+                1006,
+            );
         }
     }
 
@@ -308,11 +319,19 @@ final class Client
         $key = base64_encode(random_bytes(16));
         $target = $to->target === '' ? $options['path'] : $to->target;
         if ($options['token'] !== '') {
-            $target .= (strpos($target, '?') ? '&' : '?') . 'token=' . rawurlencode($options['token']);
+            $target .=
+                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
         }
-        $lines = ["GET $target HTTP/1.1", "Host: $to->authority", 'Upgrade: websocket', 'Connection: Upgrade',
-            "Sec-WebSocket-Key: $key", 'Sec-WebSocket-Version: 13', 'Client-Type: php',
-            'X-Websock-Frames: stream'];
+        $lines = [
+            "GET $target HTTP/1.1",
+            "Host: $to->authority",
+            'Upgrade: websocket',
+            'Connection: Upgrade',
+            "Sec-WebSocket-Key: $key",
+            'Sec-WebSocket-Version: 13',
+            'Client-Type: php',
+            'X-Websock-Frames: stream',
+        ];
         if ((string) $options['ident'] !== '') {
             $lines[] = "Ident: $options[ident]";
         }
@@ -327,7 +346,8 @@ final class Client
         }
         $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
         if ($response->header('sec-websocket-accept') !== $accept) {
-            throw new ConnectException("$to->remote answers for somebody else: is a cache in between?");
+            $text = "$to->remote answers for somebody else: is a cache in between?";
+            throw new ConnectException($text);
         }
     }
 
@@ -339,11 +359,14 @@ final class Client
             }
         }
         if ($this->refusal !== '') {
-            $hint = strncmp($this->refusal, 'no resource', 11) === 0 ? '. Paths are /php, /web and /' : '';
+            $isPath = strncmp($this->refusal, 'no resource', 11) === 0;
+            $hint = $isPath ? '. Paths are /php, /web and /' : '';
             throw new ConnectException("The server closes: $this->refusal$hint", 1008);
         }
         if ($this->uuid === '') {
-            throw new ConnectException('No "ready" came: this is another kind of WebSocket server');
+            throw new ConnectException(
+                'No "ready" came: this is another kind of WebSocket server',
+            );
         }
     }
 

@@ -14,7 +14,7 @@ final class Frames
     private const TEXT = 0x1;
     private const CLOSE = 0x8;
     private const PING = 0x9;
-    private const PONG = 0xA;
+    private const PONG = 0xa;
 
     /** @var Stream */
     private $stream;
@@ -100,7 +100,8 @@ final class Frames
         $this->check(($first & 0x70) === 0, 'a reserved bit is set');
         $this->check($length < 0x80, 'a frame is masked');
         $isControl = ($first & 0x08) !== 0;
-        $this->check(!$isControl || ($first >= 0x80 && $length < 126), 'a control frame is long or cut');
+        $isWhole = $first >= 0x80 && $length < 126;
+        $this->check(!$isControl || $isWhole, 'a control frame is long or in fragments');
         $headBytes = [126 => 4, 127 => 10][$length] ?? 2;
         if (strlen($head) < $headBytes) {
             return null;
@@ -114,7 +115,7 @@ final class Frames
             return null;
         }
         $this->stream->take($headBytes);
-        return [$first & 0x0F, $first >= 0x80, $this->stream->take($length)];
+        return [$first & 0x0f, $first >= 0x80, $this->stream->take($length)];
     }
 
     /** What a frame completes: a message, or null. */
@@ -159,13 +160,14 @@ final class Frames
         } catch (ConnectionLost $lost) {
             // It has not waited for our answer.
         }
-        $remedy = [
-            1001 => 'The server stops: connect again in a moment',
-            1007 => 'What was sent was no JSON in UTF-8',
-            1008 => 'A limit in websock.ini: maxQueue if this script does not read, or maxMessages',
-            1009 => 'The message was longer than maxMessageSize',
-        ][$code] ?? 'Connect again';
-        return new ConnectionLost("The server has closed the connection: $code $reason. $remedy", $code);
+        $remedy =
+            [
+                1001 => 'The server stops: connect again in a moment',
+                1007 => 'What was sent was no JSON in UTF-8',
+                1008 => 'A limit in websock.ini: maxQueue, if this script reads too little',
+                1009 => 'The message was longer than maxMessageSize',
+            ][$code] ?? 'Connect again';
+        return new ConnectionLost("The server has closed: $code $reason. $remedy", $code);
     }
 
     private function check(bool $isRight, string $what): void

@@ -13,7 +13,8 @@ namespace Websock;
 final class Push
 {
     private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
-    private const JSON = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+    private const JSON =
+        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 
     /** @var Address */
     private $to;
@@ -37,11 +38,12 @@ final class Push
     {
         $unknown = array_diff_key($options, self::DEFAULTS);
         if ($unknown) {
-            throw new \InvalidArgumentException('Push has no option ' . implode(', ', array_keys($unknown)));
+            $names = implode(', ', array_keys($unknown));
+            throw new \InvalidArgumentException("Push has no option $names");
         }
         $this->options = $options + self::DEFAULTS;
         if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
-            throw new \InvalidArgumentException('A token has neither blanks nor control characters');
+            throw new \InvalidArgumentException('A token has no blanks, no control characters');
         }
         $this->to = new Address($address);
     }
@@ -86,7 +88,10 @@ final class Push
     {
         $answer = $this->post($packet);
         if (!isset($answer['delivered'])) {
-            throw new PushException('The answer says nothing of "delivered": is this a websock server?', 200);
+            throw new PushException(
+                'No "delivered" in the answer: is this a websock server?',
+                200,
+            );
         }
         return (int) $answer['delivered'];
     }
@@ -101,8 +106,12 @@ final class Push
     public function sendAll(array $packets): array
     {
         $answers = $packets ? $this->post(array_values($packets)) : [];
-        if (count($answers) !== count($packets) || array_filter($answers, 'is_array') !== $answers) {
-            throw new PushException('The answer is not one for each packet: is this a websock server?', 200);
+        $isComplete = count($answers) === count($packets);
+        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
+            throw new PushException(
+                'Not an answer for each packet: is this a websock server?',
+                200,
+            );
         }
         return $answers;
     }
@@ -124,7 +133,8 @@ final class Push
     {
         $json = json_encode($body, self::JSON);
         if ($json === false) {
-            throw new \InvalidArgumentException('Not sent, JSON cannot say it: ' . json_last_error_msg());
+            $why = json_last_error_msg();
+            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
         $deadline = microtime(true) + (float) $this->options['timeout'];
         if (!$this->stream || $this->stream->isStale()) {
@@ -137,15 +147,15 @@ final class Push
             throw $failure;
         }
         $answer = json_decode($response->body, true);
-        $isAnswer = is_array($answer) && ($response->status === 200 || $this->isNobody($response, $answer));
-        if (!$isAnswer) {
+        $isDone = $response->status === 200 || $this->isNobody($response, $answer);
+        if (!$isDone || !is_array($answer)) {
             throw $this->refused($response, is_array($answer) ? $answer : []);
         }
         return $answer;
     }
 
-    /** @param array<mixed> $answer */
-    private function isNobody(Response $response, array $answer): bool
+    /** @param mixed $answer */
+    private function isNobody(Response $response, $answer): bool
     {
         return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
     }
@@ -153,8 +163,12 @@ final class Push
     private function exchange(string $json, float $deadline): Response
     {
         $path = rtrim($this->to->target, '/');
-        $lines = ["POST $path/push HTTP/1.1", "Host: {$this->to->authority}", 'Content-Type: application/json',
-            'Content-Length: ' . strlen($json)];
+        $lines = [
+            "POST $path/push HTTP/1.1",
+            "Host: {$this->to->authority}",
+            'Content-Type: application/json',
+            'Content-Length: ' . strlen($json),
+        ];
         if ($this->options['token'] !== '') {
             $lines[] = 'Authorization: Bearer ' . $this->options['token'];
         }
@@ -187,13 +201,16 @@ final class Push
             400 => 'The packet was not understood',
             401 => "Give the pushToken of websock.ini as 'token'",
             403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
-            404 => 'There is no /push: is the address without path, and the port that of websock.ini?',
+            404 => 'There is no /push: is the address without path, and the port right?',
             405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
             413 => 'The message is longer than maxMessageSize',
             426 => 'This port takes WebSocket only',
             503 => 'The receiver does not read, or the server is full: try again later',
         ];
         $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
-        return new PushException("{$this->to->remote} refuses the push: $reason. $remedy", $status);
+        return new PushException(
+            "{$this->to->remote} refuses the push: $reason. $remedy",
+            $status,
+        );
     }
 }

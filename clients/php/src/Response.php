@@ -50,7 +50,8 @@ final class Response
     /** The body as the one line that is shown to people. */
     public function reason(): string
     {
-        return "$this->status " . trim((string) preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200)));
+        $line = preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200));
+        return "$this->status " . trim((string) $line);
     }
 
     private static function checkBeginning(string $bytes): void
@@ -69,7 +70,7 @@ final class Response
         if (stripos($this->header('transfer-encoding'), 'chunked') !== false) {
             $this->readChunks($stream, $deadline);
         } elseif ($length !== '') {
-            $this->body = self::exactly($stream, (int) $length, $deadline);
+            $this->body = self::exactly($stream, max(0, (int) $length), $deadline);
         } else {
             $this->readToEnd($stream, $deadline);
         }
@@ -78,7 +79,8 @@ final class Response
     private function readChunks(Stream $stream, float $deadline): void
     {
         do {
-            $size = (int) hexdec((string) preg_replace('/[^0-9a-f].*/i', '', self::line($stream, $deadline)));
+            $line = self::line($stream, $deadline);
+            $size = (int) hexdec(substr($line, 0, strspn($line, '0123456789abcdefABCDEF')));
             $this->body .= self::exactly($stream, $size, $deadline);
             if ($size > 0) {
                 self::line($stream, $deadline);

@@ -35,11 +35,21 @@ final class Stream
         $warnings = [];
         $socket = self::quietly($warnings, static function () use ($address, $seconds, $context) {
             $flags = STREAM_CLIENT_CONNECT;
-            return stream_socket_client($address->remote, $code, $text, $seconds, $flags, $context);
+            return stream_socket_client(
+                $address->remote,
+                $code,
+                $text,
+                $seconds,
+                $flags,
+                $context,
+            );
         });
         if (!$socket) {
-            throw new ConnectException("Cannot connect to $this->remote: " . self::cause($warnings)
-                . '. Is the server running, and are host and port those of adress in websock.ini?');
+            throw new ConnectException(
+                "Cannot connect to $this->remote: " .
+                    self::cause($warnings) .
+                    '. Is the server running, is that its adress in websock.ini?',
+            );
         }
         stream_set_blocking($socket, false);
         $this->socket = $socket;
@@ -107,7 +117,7 @@ final class Stream
         // Reading comes before waiting: what TLS has deciphered already, no wait would show.
         while (!$this->read()) {
             if (!$this->socket || feof($this->socket)) {
-                throw new ConnectionLost("$this->remote has ended the connection without a word", 1006);
+                throw new ConnectionLost("$this->remote has ended it without a word", 1006);
             }
             if (!$this->wait(false, $deadline)) {
                 return false;
@@ -116,7 +126,7 @@ final class Stream
         return true;
     }
 
-    /** Sends everything, and reads meanwhile, so that two full queues do not wait for each other. */
+    /** Sends it all, and reads meanwhile, so that two full queues do not wait for each other. */
     public function write(string $bytes, float $deadline): void
     {
         for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
@@ -153,9 +163,11 @@ final class Stream
     private function read(): bool
     {
         $warnings = [];
-        $bytes = $this->socket ? self::quietly($warnings, function () {
-            return fread($this->socket, self::READ_BYTES);
-        }) : '';
+        $bytes = $this->socket
+            ? self::quietly($warnings, function () {
+                return fread($this->socket, self::READ_BYTES);
+            })
+            : '';
         $this->buffer .= (string) $bytes;
         return (string) $bytes !== '';
     }
@@ -169,12 +181,15 @@ final class Stream
             $seconds = (int) min($left, 3600);
             $micros = (int) (fmod($left, 1) * 1e6);
             $warnings = [];
-            $count = self::quietly(
-                $warnings,
-                static function () use (&$reading, &$writing, &$except, $seconds, $micros) {
-                    return stream_select($reading, $writing, $except, $seconds, $micros);
-                }
-            );
+            $count = self::quietly($warnings, static function () use (
+                &$reading,
+                &$writing,
+                &$except,
+                $seconds,
+                $micros
+            ) {
+                return stream_select($reading, $writing, $except, $seconds, $micros);
+            });
             if ($count) {
                 return true;
             }
@@ -191,12 +206,14 @@ final class Stream
         $warnings = [];
         do {
             $done = self::quietly($warnings, function () {
-                return stream_socket_enable_crypto($this->socket, true, STREAM_CRYPTO_METHOD_TLS_CLIENT);
+                $method = STREAM_CRYPTO_METHOD_TLS_CLIENT;
+                return stream_socket_enable_crypto($this->socket, true, $method);
             });
         } while ($done === 0 && $this->wait(false, $deadline));
         if ($done !== true) {
             $cause = $done === 0 ? 'no answer in time' : self::cause($warnings);
-            throw new ConnectException("No TLS with $this->remote: $cause. " . self::tlsRemedy($cause));
+            $remedy = self::tlsRemedy($cause);
+            throw new ConnectException("No TLS with $this->remote: $cause. $remedy");
         }
     }
 
@@ -206,7 +223,7 @@ final class Stream
             return "Its certificate is not trusted here: give 'tls' => ['cafile' => 'FILE.pem']";
         }
         if (stripos($cause, 'did not match') !== false) {
-            return "It is for another name: use that one, or give 'tls' => ['peer_name' => 'NAME']";
+            return "It is for another name: write that, or give 'tls' => ['peer_name' => 'NAME']";
         }
         return 'If the server listens without TLS there, write ws:// or http://';
     }
