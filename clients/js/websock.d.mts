@@ -51,7 +51,7 @@ export interface Options {
   maxDelay?: number;
   /** From the attempt to the server's `ready`, in ms. Default 10,000. */
   connectTimeout?: number;
-  /** Silence after which the server is asked for a sign of life, in ms. Default 25,000; 0: never. */
+  /** Silence, in ms, after which the server is asked to answer. Default 25,000; 0: never. */
   heartbeat?: number;
   /** Silence, while an answer is due, that gives the connection up, in ms. Default 20,000. */
   timeout?: number;

@@ -45,7 +45,7 @@ test('the delay is spread over the whole of its range', async (t) => {
   }
 });
 
-test('a connection that has lasted makes the delays begin anew, one cut at once does not', async (t) => {
+test('a connection that has lasted makes the delays begin anew, a short one not', async (t) => {
   const { pass, WebSocket, client } = setUp(t);
   t.mock.method(Math, 'random', () => 0.5);
   const closings = record(client, 'close');
@@ -152,7 +152,7 @@ for (const code of [1001, 1005, 1006, 1008, 1009, 1011, 1012, 1013, 4000]) {
   });
 }
 
-test('an unknown path is told and is for good, too many connections of an address are not', async (t) => {
+test('an unknown path is told and for good, a crowded server told and not', async (t) => {
   for (const [error, state] of [
     ['no resource /nope', 'closed'],
     ['Too many connections from: 192.0.2.1', 'waiting'],
@@ -205,7 +205,7 @@ test('a message from the server is a sign of life', async (t) => {
   assert.deepEqual(WebSocket.last.sent, []);
 });
 
-test('a server that does not answer is given up, and the late words of that connection ignored', async (t) => {
+test('a server that does not answer is given up, its late words are ignored', async (t) => {
   const { pass, WebSocket, client } = setUp(t);
   const events = record(client, 'close', 'message');
   await WebSocket.last.open();

@@ -119,7 +119,7 @@ test('resend=false puts no id into packets and rejects what is in doubt', async 
   assert.deepEqual(WebSocket.last.sent, []);
 });
 
-test('a packet that goes to no other client is not repeated, for want of somebody who drops it', async (t) => {
+test('a packet that is not passed on is not repeated: nobody drops a copy', async (t) => {
   const context = setUp(t);
   const { WebSocket, client } = context;
   await WebSocket.last.open();
@@ -222,7 +222,7 @@ test('an aborted message that waits is not sent', async (t) => {
   );
 });
 
-test('an aborted message that was sent is not repeated, and keeps its place before next', async (t) => {
+test('an aborted message that was sent is not repeated, its next is its own', async (t) => {
   const context = setUp(t);
   const { WebSocket, client } = context;
   const controller = new AbortController();
