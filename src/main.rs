@@ -16,12 +16,17 @@ use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
 use websock::ops::inherited::Inherited;
-use websock::options::{self, ClientOptions, Invocation, Options, USAGE};
+use websock::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
-        Ok(Invocation::Check(options)) => check(&options).unwrap_or_else(|code| code),
+        Ok(Invocation::Check { options, dial }) => {
+            check(&options, dial.as_deref()).unwrap_or_else(|code| code)
+        }
+        Ok(Invocation::PrintProxy(options, proxy)) => {
+            print_proxy(&options, proxy).unwrap_or_else(|code| code)
+        }
         Ok(Invocation::Client(options)) => be_client(&options),
         Ok(Invocation::Help) => say(USAGE),
         Ok(Invocation::Version) => say(concat!("websock ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -61,7 +66,7 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
 }
 
 /// Tells what `serve` would run with; nothing is opened.
-fn check(options: &Options) -> Result<ExitCode, ExitCode> {
+fn check(options: &Options, _dial: Option<&str>) -> Result<ExitCode, ExitCode> {
     let config = Config::load(options).map_err(failure)?;
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
@@ -89,6 +94,14 @@ fn be_client(options: &ClientOptions) -> ExitCode {
         }
         Err(error) => failure(format_args!("websock: {error}")),
     }
+}
+
+fn print_proxy(options: &Options, proxy: Proxy) -> Result<ExitCode, ExitCode> {
+    let config = Config::load(options).map_err(failure)?;
+    let block = config
+        .proxy_block(proxy)
+        .map_err(|reason| failure(format_args!("error: {}", config.problem("adress", reason))))?;
+    Ok(say(&block))
 }
 
 /// Unlike `print!`, survives a reader that has gone.

@@ -17,13 +17,47 @@ pub enum Invocation {
     /// Serve until a signal comes.
     Serve(Options),
     /// Read everything, print what is in force or what is wrong, end (`--check`).
-    Check(Options),
+    Check {
+        /// What to check.
+        options: Options,
+        /// `--dial URL`: the public address, to be connected to.
+        dial: Option<String>,
+    },
+    /// Print what a proxy in front needs (`--print-proxy`).
+    PrintProxy(Options, Proxy),
     /// Speak to a server: `send`, `listen`, `echo`.
     Client(ClientOptions),
     /// Print [`USAGE`] (`--help`).
     Help,
     /// Print name and version (`--version`).
     Version,
+}
+
+/// A proxy whose configuration can be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// nginx
+    Nginx,
+    /// Apache httpd
+    Apache,
+    /// Caddy
+    Caddy,
+    /// HAProxy
+    Haproxy,
+}
+
+impl Proxy {
+    fn parse(name: &str) -> Result<Self, UsageError> {
+        match name.to_ascii_lowercase().as_str() {
+            "nginx" => Ok(Self::Nginx),
+            "apache" => Ok(Self::Apache),
+            "caddy" => Ok(Self::Caddy),
+            "haproxy" => Ok(Self::Haproxy),
+            _ => Err(UsageError(format!(
+                "No proxy is known as '{name}': nginx, apache, caddy or haproxy is wanted"
+            ))),
+        }
+    }
 }
 
 /// The options, as typed. Where one is given more than once, the last one counts.
@@ -96,8 +130,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Invocation::Help
     } else if matches.opt_present("version") {
         Invocation::Version
-    } else if matches.opt_present("check") {
-        Invocation::Check(options)
+    } else if let Some(name) = last("print-proxy") {
+        Invocation::PrintProxy(options, Proxy::parse(&name)?)
+    } else if matches.opt_present("check") || matches.opt_present("dial") {
+        let dial = last("dial");
+        Invocation::Check { options, dial }
     } else {
         Invocation::Serve(options)
     })
@@ -198,6 +235,8 @@ fn known_options() -> getopts::Options {
         .optmulti("", "adress", "", "LIST")
         .optmulti("", "logfile", "", "FILE")
         .optmulti("", "console", "", "VALUE")
+        .optmulti("", "dial", "", "URL")
+        .optmulti("", "print-proxy", "", "PROXY")
         .optflagmulti("", "check", "")
         .optflagmulti("h", "help", "")
         .optflagmulti("V", "version", "");
@@ -227,7 +266,7 @@ fn normalise(arguments: &[String]) -> Vec<String> {
             Some((name, value)) => (full_name(name), Some(value.to_owned())),
             None => (full_name(typed), None),
         };
-        let takes_value = matches!(name, "ini" | "adress" | "logfile" | "console");
+        let takes_value = TAKING_VALUES.contains(&name);
         let value = match value {
             None if takes_value => rest.next_if(|next| !next.starts_with('-')).cloned(),
             given => given,
@@ -257,6 +296,9 @@ fn full_name(typed: &str) -> &str {
     }
 }
 
+/// Options that have a value; `console` may go without.
+const TAKING_VALUES: [&str; 6] = ["ini", "adress", "logfile", "console", "dial", "print-proxy"];
+
 /// The text of `--help`.
 pub const USAGE: &str = "\
 websock: push messages into browsers from PHP and any other backend
@@ -273,6 +315,9 @@ usage: websock [OPTIONS]            serve
   -console [VALUE]   log to the console, over the ini's console;
                      false, off, no or 0 switch it off
   --check            read everything, say what is wrong or what is in force, end
+  --dial URL         with --check: connect to the server's public address, such as
+                     wss://www.example.org/websock/web, and say what fails
+  --print-proxy WHO  the block that nginx, apache, caddy or haproxy needs in front
   -h, --help         this text
   -V, --version      name and version
 
@@ -313,6 +358,11 @@ mod tests {
             logfile: some(logfile),
             console: some(console),
         }
+    }
+
+    fn check(options: Options, dial: Option<&str>) -> Invocation {
+        let dial = dial.map(str::to_owned);
+        Invocation::Check { options, dial }
     }
 
     #[test]
@@ -393,8 +443,20 @@ mod tests {
             ("-help", Invocation::Help),
             ("-V", Invocation::Version),
             ("--version", Invocation::Version),
-            ("--check", Invocation::Check(Options::default())),
-            ("-check -i a", Invocation::Check(options("a", "", "", ""))),
+            ("--check", check(Options::default(), None)),
+            ("-check -i a", check(options("a", "", "", ""), None)),
+            (
+                "--check --dial wss://a",
+                check(Options::default(), Some("wss://a")),
+            ),
+            (
+                "--print-proxy nginx -i a",
+                Invocation::PrintProxy(options("a", "", "", ""), Proxy::Nginx),
+            ),
+            (
+                "-print-proxy=HAProxy",
+                Invocation::PrintProxy(Options::default(), Proxy::Haproxy),
+            ),
             ("--check --help", Invocation::Help),
         ];
         for (line, expected) in table {
@@ -414,6 +476,11 @@ mod tests {
             ("-logfile --check", "Argument to option 'logfile' missing"),
             ("--check=yes", "Option 'check' does not take an argument"),
             ("serve", "Unexpected argument: 'serve'"),
+            (
+                "--print-proxy iis",
+                "No proxy is known as 'iis': nginx, apache, caddy or haproxy is wanted",
+            ),
+            ("--dial", "Argument to option 'dial' missing"),
             ("-i a b", "Unexpected argument: 'b'"),
             ("-- -i", "Unexpected argument: '-i'"),
             ("-console off on", "Unexpected argument: 'on'"),

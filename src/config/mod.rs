@@ -11,6 +11,7 @@
 mod ini;
 mod keys;
 mod listen;
+mod proxy_block;
 mod report;
 mod source;
 mod value;
