@@ -8,11 +8,12 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustix::process::Signal;
+use rustls::client::Resumption;
 use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion, version};
 
 use crate::harness::client::NEXT;
 use crate::harness::frame::{self, Frame};
-use crate::harness::tls::{client_config, roots, session};
+use crate::harness::tls::{roots, session, trusting_over};
 use crate::harness::{PATIENCE, Request, Server};
 
 /// A client that takes one record at a time.
@@ -124,13 +125,8 @@ fn dial(server: &Server) -> TcpStream {
 
 /// The suite's client, with one version.
 fn only(version: &'static SupportedProtocolVersion) -> ClientConfig {
-    let provider = Arc::clone(client_config().crypto_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[version])
-        .expect("a version")
-        .with_root_certificates(roots())
-        .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
+    let mut config = trusting_over(roots(), &[version]);
+    config.resumption = Resumption::disabled();
     config
 }
 

@@ -412,7 +412,11 @@ impl Directory {
             }
             None => format!("{line}\n"),
         });
-        lines.collect::<String>() + &tls::write_identity(&self.identity)
+        let mut text: String = lines.collect();
+        if !ini.contains("certFile=") {
+            text += &tls::write_identity(&self.identity);
+        }
+        text
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{
+    ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
+};
 use socket2::SockRef;
 
 use super::PATIENCE;
@@ -41,9 +43,17 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
 
 /// What a client that trusts `roots` is made with.
 pub(crate) fn trusting(roots: RootCertStore) -> ClientConfig {
+    trusting_over(roots, DEFAULT_VERSIONS)
+}
+
+/// The same with these versions of TLS only.
+pub(crate) fn trusting_over(
+    roots: RootCertStore,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3")
+        .with_protocol_versions(versions)
+        .expect("versions of TLS")
         .with_root_certificates(roots)
         .with_no_client_auth()
 }
@@ -105,15 +115,19 @@ impl TlsTransport {
     }
 
     pub(crate) fn connect_with(stream: TcpStream, config: Arc<ClientConfig>) -> Self {
-        let mut session = session(config);
+        let mut transport = Self::over(stream, session(config));
+        let _ = transport.shake_hands(Instant::now() + PATIENCE);
+        transport
+    }
+
+    /// Nothing is sent yet.
+    pub(crate) fn over(stream: TcpStream, mut session: ClientConnection) -> Self {
         session.set_buffer_limit(None);
-        let mut transport = Self {
+        Self {
             stream,
             session,
             form: Form::Unknown,
-        };
-        let _ = transport.shake_hands(Instant::now() + PATIENCE);
-        transport
+        }
     }
 
     /// What was agreed on.
