@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::client;
 use websock::config::Config;
 use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
 use websock::ops::inherited::Inherited;
-use websock::options::{self, Invocation, Options, Proxy, USAGE};
+use websock::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args_os().skip(1)) {
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Ok(Invocation::PrintProxy(options, proxy)) => {
             print_proxy(&options, proxy).unwrap_or_else(|code| code)
         }
+        Ok(Invocation::Client(options)) => be_client(&options),
         Ok(Invocation::Help) => say(USAGE),
         Ok(Invocation::Version) => say(concat!("websock ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
@@ -84,6 +86,22 @@ fn print_proxy(options: &Options, proxy: Proxy) -> Result<ExitCode, ExitCode> {
         .proxy_block(proxy)
         .map_err(|reason| failure(format_args!("error: {}", config.problem("adress", reason))))?;
     Ok(say(&block))
+}
+
+fn be_client(options: &ClientOptions) -> ExitCode {
+    let ClientOptions {
+        command,
+        address,
+        settings,
+    } = options;
+    match client::run(command, address, settings, &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough.
+        Err(client::Error::Lost(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => failure(format_args!("websock: {error}")),
+    }
 }
 
 /// Unlike `print!`, survives a reader that has gone.

@@ -7,9 +7,11 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// What the command line asks for. Words without a dash are refused, so that they can become
-/// subcommands.
+use crate::client::{Command, Dialogue, Kind, Recipient, Settings};
+
+/// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Serve until a signal comes.
@@ -23,6 +25,8 @@ pub enum Invocation {
     },
     /// Print what a proxy in front needs (`--print-proxy`).
     PrintProxy(Options, Proxy),
+    /// Speak to a server: `send`, `listen`, `echo`.
+    Client(ClientOptions),
     /// Print [`USAGE`] (`--help`).
     Help,
     /// Print name and version (`--version`).
@@ -69,6 +73,17 @@ pub struct Options {
     pub console: Option<String>,
 }
 
+/// A subcommand with its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// What to do.
+    pub command: Command,
+    /// `--url`: where.
+    pub address: String,
+    /// As whom.
+    pub settings: Settings,
+}
+
 /// Why a command line cannot be understood; one sentence for the person who typed it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UsageError(String);
@@ -92,6 +107,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         .map(OsString::into_string)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|bad| UsageError(format!("not UTF-8: {}", bad.to_string_lossy())))?;
+    if let Some((name @ ("send" | "listen" | "echo"), rest)) = arguments
+        .split_first()
+        .map(|(name, rest)| (name.as_str(), rest))
+    {
+        return parse_client(name, rest);
+    }
     let matches = known_options()
         .parse(normalise(&arguments))
         .map_err(|fail| UsageError(fail.to_string()))?;
@@ -117,6 +138,93 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     } else {
         Invocation::Serve(options)
     })
+}
+
+/// Reads what stands behind a subcommand.
+fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageError> {
+    let wrong = |text: &str| UsageError(format!("{name}: {text}"));
+    let matches = client_options()
+        .parse(arguments)
+        .map_err(|fail| wrong(&fail.to_string()))?;
+    if matches.opt_present("help") {
+        return Ok(Invocation::Help);
+    }
+    let text = |option: &str| matches.opt_str(option).unwrap_or_default();
+    let (command, mut settings, path) = match (name, matches.free.as_slice()) {
+        ("send", [message]) => {
+            let (to, message) = (recipient(&matches).map_err(wrong)?, message.clone());
+            (Command::Send { to, message }, Settings::script(), "/php")
+        }
+        ("send", _) => {
+            return Err(wrong(
+                "one MESSAGE is wanted, or - for lines of standard input",
+            ));
+        }
+        ("listen", []) => (Command::Listen, Settings::page(), "/web"),
+        ("listen", _) => return Err(wrong("no message is wanted")),
+        (_, [message]) => (
+            Command::Echo {
+                message: message.clone(),
+            },
+            Settings::page(),
+            "/web",
+        ),
+        (_, []) => (
+            Command::Echo {
+                message: "hello".to_owned(),
+            },
+            Settings::page(),
+            "/web",
+        ),
+        (_, _) => return Err(wrong("one MESSAGE is wanted")),
+    };
+    if name == "listen" {
+        settings.ident = text("ident");
+    }
+    settings.token = text("token");
+    if matches.opt_present("raw") {
+        settings.dialogue = Dialogue::None;
+        settings.kind = Kind::Web;
+    }
+    if let Some(seconds) = matches.opt_str("timeout") {
+        let seconds = seconds
+            .parse()
+            .ok()
+            .filter(|seconds| (1..=3600).contains(seconds));
+        let seconds = seconds.ok_or_else(|| wrong("--timeout wants seconds, 1 to 3600"))?;
+        settings.timeout = Duration::from_secs(seconds);
+    }
+    let address = matches.opt_str("url");
+    let address = address.unwrap_or_else(|| format!("ws://localhost:8096{path}"));
+    Ok(Invocation::Client(ClientOptions {
+        command,
+        address,
+        settings,
+    }))
+}
+
+fn recipient(matches: &getopts::Matches) -> Result<Recipient, &'static str> {
+    let is_to_all = matches.opt_present("broadcast") || matches.opt_present("raw");
+    match (matches.opt_str("uuid"), matches.opt_str("ident"), is_to_all) {
+        (Some(uuid), None, false) => Ok(Recipient::Uuid(uuid)),
+        (None, Some(ident), false) => Ok(Recipient::Ident(ident)),
+        (None, None, true) => Ok(Recipient::All),
+        _ => Err("one of --uuid U, --ident I, --broadcast and --raw is wanted"),
+    }
+}
+
+fn client_options() -> getopts::Options {
+    let mut known = getopts::Options::new();
+    known
+        .optopt("", "url", "", "URL")
+        .optopt("", "uuid", "", "U")
+        .optopt("", "ident", "", "I")
+        .optopt("", "token", "", "TOKEN")
+        .optopt("", "timeout", "", "SECONDS")
+        .optflag("", "broadcast", "")
+        .optflag("", "raw", "")
+        .optflag("h", "help", "");
+    known
 }
 
 /// `optmulti` throughout: PHP lets the last one win where getopts would refuse the second.
@@ -195,7 +303,8 @@ const TAKING_VALUES: [&str; 6] = ["ini", "adress", "logfile", "console", "dial",
 pub const USAGE: &str = "\
 websock: push messages into browsers from PHP and any other backend
 
-usage: websock [OPTIONS]
+usage: websock [OPTIONS]            serve
+       websock send|listen|echo …   be a client
 
   -i FILE            read this ini file; without it the first one found of
                      ./websock.ini, websock.ini beside the executable,
@@ -211,6 +320,19 @@ usage: websock [OPTIONS]
   --print-proxy WHO  the block that nginx, apache, caddy or haproxy needs in front
   -h, --help         this text
   -V, --version      name and version
+
+As a client, of this or another server:
+
+  websock send [--uuid U | --ident I | --broadcast] MESSAGE
+                     send JSON or a text; - sends each line of standard input
+  websock listen [--ident I]
+                     print what arrives, a line for each packet
+  websock echo [MESSAGE]
+                     send a message to oneself, say how long that took
+  --url URL          where; without it ws://localhost:8096/php or /web
+  --token TOKEN      what the server's pushToken has
+  --timeout SECONDS  longest wait for an answer, 10 without it
+  --raw              any WebSocket server: no ready, no next, messages as they are
 
 One dash or two; a value follows after a blank or '='. A value that begins with
 a dash needs the '='.
@@ -358,7 +480,7 @@ mod tests {
                 "No proxy is known as 'iis': nginx, apache, caddy or haproxy is wanted",
             ),
             ("--dial", "Argument to option 'dial' missing"),
-            ("send", "Unexpected argument: 'send'"),
+            ("serve", "Unexpected argument: 'serve'"),
             ("-i a b", "Unexpected argument: 'b'"),
             ("-- -i", "Unexpected argument: '-i'"),
             ("-console off on", "Unexpected argument: 'on'"),

@@ -21,6 +21,9 @@ install_packages() {
     command -v php >/dev/null || missing+=(php-cli)
     command -v python3 >/dev/null || missing+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
+    command -v npm >/dev/null || missing+=(nodejs npm)
+    command -v curl >/dev/null || missing+=(curl)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)
@@ -67,6 +70,9 @@ fi
 suite 'Rust tests' rust_tests
 suite 'PHP clients' tests/php/run.sh
 suite 'proxies' tests/proxies/run.sh "${all[@]}"
+suite 'JavaScript client' tests/clients-js/run.sh
+suite 'push API' tests/push/run.sh
+suite 'browser' tests/browser/run.sh
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
 printf '\n'

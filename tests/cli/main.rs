@@ -149,7 +149,7 @@ fn a_command_line_that_cannot_be_understood_exits_2() {
         (&["-bogus"], "Unrecognized option: 'bogus'"),
         (&["--bogus=1"], "Unrecognized option: 'bogus'"),
         (&["-adress"], "Argument to option 'adress' missing"),
-        (&["send"], "Unexpected argument: 'send'"),
+        (&["serve"], "Unexpected argument: 'serve'"),
         (&["--check", "extra"], "Unexpected argument: 'extra'"),
     ];
     for (arguments, message) in table {

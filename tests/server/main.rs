@@ -21,4 +21,5 @@ mod long_messages;
 mod operation;
 mod php_clients;
 mod proxy_protocol;
+mod push;
 mod upgrade;

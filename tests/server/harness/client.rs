@@ -282,6 +282,17 @@ impl Conn {
         }
     }
 
+    /// Exactly these bytes come next.
+    #[track_caller]
+    pub(crate) fn expect_bytes(&mut self, expected: &[u8]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.unread.len() < expected.len() {
+            self.fetch_until(deadline, &readable(expected));
+        }
+        let bytes: Vec<u8> = self.unread.drain(..expected.len()).collect();
+        assert_eq!(readable(&bytes), readable(expected));
+    }
+
     /// Reads exactly this many bytes and does not look at them.
     #[track_caller]
     pub(crate) fn skip_bytes(&mut self, len: usize) {

@@ -1,0 +1,391 @@
+/**
+ * Client of a websock server for browsers and Node: comes back by itself, and answers by promises.
+ *
+ * The server greets with `ready` and answers each message with one `next`, in order. So when a
+ * connection ends, it is known which messages have no answer; they are sent again on the next one.
+ * They carry an id in `once`, by which this client, as a receiver, drops a second copy.
+ */
+
+import {
+  CLOSED,
+  IN_DOUBT,
+  OTHER_HINT,
+  SCHEME_HINT,
+  UNREACHABLE_HINT,
+  WebsockError,
+} from './errors.mjs';
+import { hasLoneSurrogate, newId, toUrl } from './text.mjs';
+
+/** Closings that would repeat themselves. 1000 is the answer to `quit`. */
+const FINAL_CODES = [1000, 1002, 1003, 1007, 1010];
+
+/** Closings that nothing unanswered was handled before: its `next` would have come first. */
+const UNHANDLED_CODES = [1001, 1009, 1012, 1013];
+
+/** Ends of an open connection that need no explanation. */
+const QUIET_CODES = [1000, 1001, 1005, 1006, 1009, 1012, 1013];
+
+/** Opcodes that the server passes on unchanged, so that `once` reaches the receivers. */
+const FORWARDED = ['broadcast', 'feedback', 'echo'];
+
+const DEFAULTS = {
+  inFlight: 16, // messages sent ahead of their `next`
+  resend: true, // messages in doubt are sent again
+  outboxLimit: 8 << 20, // characters that may wait; a single message may be longer
+  firstDelay: 1000, // ms: the first delay is random below it; the limit then doubles
+  maxDelay: 30_000, // ms
+  connectTimeout: 10_000, // ms until `ready`
+  heartbeat: 25_000, // ms of silence until the server is asked for a sign of life; 0: never
+  timeout: 20_000, // ms of silence while an answer is due
+  isFinal: (code, reason) => FINAL_CODES.includes(code) || /^no resource/.test(reason),
+  log: (text) => console.warn(text),
+  WebSocket: undefined, // globalThis.WebSocket
+  signal: undefined,
+};
+
+const MAX_BREAKS = 10; // a message is given up that so many connections broke on
+const MAX_SEEN = 1000; // ids remembered
+const STABLE_MS = 10_000; // a connection that lasted so long makes the delays begin anew
+
+export class Websock extends EventTarget {
+  #url;
+  #options;
+  #state = 'connecting';
+  #socket = null;
+  #uuid = null;
+  #refusal = ''; // the error in the server's `close` packet
+  #outbox = [];
+  #outboxLength = 0;
+  #inFlight = []; // sent; `next` answers the first one
+  #timer; // the only one: each state waits for one thing
+  #buffered = 0; // socket.bufferedAmount when the timer was set
+  #readyAt = 0;
+  #attempt = 0;
+  #seen = new Set();
+  #logged = new Set();
+  #end = new AbortController();
+
+  constructor(url, options = {}) {
+    super();
+    const unknown = Object.keys(options).find((name) => !Object.hasOwn(DEFAULTS, name));
+    if (unknown) throw new TypeError(`Websock has no option "${unknown}"`);
+    this.#options = { ...DEFAULTS, ...options };
+    this.#options.WebSocket ??= globalThis.WebSocket;
+    if (!this.#options.WebSocket) {
+      throw new TypeError('No WebSocket here: use Node 22, or pass {WebSocket} of npm\'s "ws"');
+    }
+    this.#url = toUrl(url);
+    this.#connect();
+    this.#watch(options.signal);
+  }
+
+  /** This connection's name at the server, a new one each time; null while there is none. */
+  get uuid() {
+    return this.#uuid;
+  }
+
+  /** `connecting`, `open`, `waiting` (for the next attempt), `closing` or `closed`. */
+  get state() {
+    return this.#state;
+  }
+
+  /** Sends a packet. Resolves when the server has handled it. */
+  send(packet, { signal } = {}) {
+    const message = { packet, breaks: 0 };
+    const promise = new Promise((resolve, reject) => Object.assign(message, { resolve, reject }));
+    const abort = () => this.#abandon(message, signal.reason);
+    // Nobody has to wait for it: a failure is an event as well.
+    promise.catch(() => {}).then(() => signal?.removeEventListener('abort', abort));
+    if (signal?.aborted) message.reject(signal.reason);
+    else this.#admit(message);
+    signal?.addEventListener('abort', abort);
+    return promise;
+  }
+
+  /** To all web clients but this one. */
+  broadcast(message, options) {
+    return this.send({ opcode: 'broadcast', message }, options);
+  }
+
+  /** To one client: `to` is its uuid, or `{uuid}`, or `{ident}`. */
+  feedback(message, to, options) {
+    const target = typeof to === 'object' ? to : { uuid: to };
+    return this.send({ opcode: 'feedback', ...target, message }, options);
+  }
+
+  /** To this client, as an `echo` event. */
+  echo(message, options) {
+    return this.send({ opcode: 'echo', message }, options);
+  }
+
+  /** Sends what waits, says goodbye and does not come back. Resolves when closed. */
+  quit() {
+    const { signal } = this.#end;
+    const closed = new Promise((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve());
+    });
+    if (this.#state === 'open') {
+      this.#put(control('quit'));
+      this.#state = 'closing';
+    } else if (this.#state !== 'closing' && this.#state !== 'closed') {
+      this.#abort();
+    }
+    return closed;
+  }
+
+  // ---- the outbox
+
+  #admit(message) {
+    try {
+      Object.assign(message, this.#compose(message.packet));
+    } catch ({ code = 'invalid', message: text }) {
+      return this.#fail(message, code, text);
+    }
+    this.#put(message);
+  }
+
+  #compose(packet) {
+    const refuse = (code, text) => {
+      throw new WebsockError(code, `Not sent: ${text}`);
+    };
+    if (this.#state === 'closing' || this.#state === 'closed') refuse('closed', CLOSED);
+    if (typeof packet?.opcode !== 'string') refuse('invalid', 'a packet has a text "opcode"');
+    const isRepeatable = this.#options.resend && FORWARDED.includes(packet.opcode);
+    const text = JSON.stringify(isRepeatable ? { once: newId(), ...packet } : packet);
+    if (hasLoneSurrogate(text)) refuse('invalid', 'a text with half an emoji (lone surrogate)');
+    if (this.#outbox.length && this.#outboxLength + text.length > this.#options.outboxLimit) {
+      refuse('full', 'the outbox is full (outboxLimit)');
+    }
+    return { text, isRepeatable };
+  }
+
+  #put(message) {
+    this.#outbox.push(message);
+    this.#outboxLength += message.text.length;
+    this.#pump();
+  }
+
+  #pump() {
+    if (this.#state !== 'open' && this.#state !== 'closing') return;
+    while (this.#outbox.length && this.#inFlight.length < this.#options.inFlight) {
+      const message = this.#outbox.shift();
+      this.#outboxLength -= message.text.length;
+      this.#inFlight.push(message);
+      this.#socket.send(message.text);
+      if (this.#inFlight.length === 1) this.#listen();
+    }
+  }
+
+  /** The caller no longer wants it. What has been sent cannot be taken back. */
+  #abandon(message, reason) {
+    const index = this.#outbox.indexOf(message);
+    if (index >= 0) this.#outboxLength -= this.#outbox.splice(index, 1)[0].text.length;
+    message.packet = undefined;
+    message.reject(reason);
+  }
+
+  #fail(message, code, text) {
+    const error = new WebsockError(code, text, message.packet);
+    message.reject(error);
+    this.#report(error);
+  }
+
+  /** What a connection has left unanswered goes back into the outbox, if that cannot do harm. */
+  #settle(code) {
+    const unanswered = this.#inFlight.splice(0).filter((message) => message.packet);
+    if (code === 1009 && unanswered.length) {
+      this.#fail(unanswered.shift(), 'too-long', 'Not sent: longer than maxMessageSize');
+    }
+    const isInDoubt = !UNHANDLED_CODES.includes(code);
+    const again = unanswered.filter((message, index) => {
+      if (!isInDoubt) return true;
+      message.isInDoubt = true;
+      if (index === 0) message.breaks++; // those behind it are innocent
+      if (message.isRepeatable && message.breaks < MAX_BREAKS) return true;
+      this.#fail(message, 'in-doubt', IN_DOUBT);
+    });
+    this.#outbox.unshift(...again);
+    for (const message of again) this.#outboxLength += message.text.length;
+  }
+
+  // ---- the connection
+
+  #connect() {
+    let isOpen = false;
+    this.#state = 'connecting';
+    this.#refusal = '';
+    this.#emit('connecting');
+    try {
+      this.#socket = new this.#options.WebSocket(this.#url);
+    } catch ({ message }) {
+      return this.#finish(1006, '', new WebsockError('address', `${message} ${SCHEME_HINT}`));
+    }
+    this.#socket.onopen = () => (isOpen = true);
+    this.#socket.onmessage = ({ data }) => this.#handleData(data);
+    this.#socket.onclose = ({ code, reason }) => this.#handleClose(code, reason, isOpen);
+    this.#socket.onerror = () => {}; // `close` follows
+    this.#after(this.#options.connectTimeout, () => this.#drop('no ready in time', isOpen));
+  }
+
+  #handleClose(code, reason, isOpen) {
+    const before = this.#state;
+    const cause = this.#refusal || reason;
+    const error = this.#explain(code, cause, isOpen);
+    if (this.#uuid && Date.now() - this.#readyAt > STABLE_MS) this.#attempt = 0;
+    this.#state = 'waiting';
+    this.#socket = this.#uuid = null;
+    this.#settle(code);
+    if (before === 'closing') return this.#finish(code, cause);
+    if (this.#options.isFinal(code, cause)) return this.#finish(code, cause, error);
+    if (error) this.#report(error);
+    const { firstDelay, maxDelay } = this.#options;
+    const delay = Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
+    this.#after(delay, () => this.#connect());
+    this.#emit('close', { code, reason: cause, isFinal: false, delay });
+  }
+
+  #finish(code, reason, error) {
+    clearTimeout(this.#timer);
+    this.#state = 'closed';
+    if (error) this.#report(error);
+    for (const message of this.#outbox.splice(0)) {
+      if (message.isInDoubt) this.#fail(message, 'in-doubt', IN_DOUBT);
+      else if (message.packet) this.#fail(message, 'closed', `Not sent: ${CLOSED}`);
+    }
+    this.#emit('close', { code, reason, isFinal: true, delay: 0 });
+    this.#end.abort();
+  }
+
+  #explain(code, cause, isOpen) {
+    if (this.#uuid ? !QUIET_CODES.includes(code) : this.#refusal) {
+      return new WebsockError('refused', `Closed by ${this.#url}: ${code} ${cause}`);
+    }
+    if (this.#uuid) return undefined;
+    return isOpen
+      ? new WebsockError('dialogue', `No "ready" from ${this.#url}. ${OTHER_HINT}`)
+      : new WebsockError('unreachable', `No WebSocket at ${this.#url}. ${UNREACHABLE_HINT}`);
+  }
+
+  /** Lets go of a socket that may never tell its end. */
+  #release() {
+    if (!this.#socket) return;
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+  }
+
+  #drop(reason, isOpen = true) {
+    this.#release();
+    this.#handleClose(1006, reason, isOpen);
+  }
+
+  #abort() {
+    if (this.#state === 'closed') return;
+    this.#release();
+    this.#uuid = null;
+    this.#settle(1006);
+    this.#finish(1000, '');
+  }
+
+  // ---- what arrives
+
+  #handleData(data) {
+    let packet;
+    try {
+      packet = JSON.parse(data);
+    } catch {
+      const text = `What came from ${this.#url} is no JSON. ${OTHER_HINT}`;
+      return this.#report(new WebsockError('dialogue', text));
+    }
+    if (packet?.opcode === 'ready') this.#handleReady(packet);
+    else if (packet?.opcode === 'next') this.#inFlight.shift()?.resolve();
+    else if (packet?.opcode === 'close') this.#refusal = String(packet.error ?? 'no reason given');
+    else this.#deliver(packet);
+    if (this.#state !== 'connecting') this.#listen();
+    this.#pump();
+  }
+
+  #handleReady(packet) {
+    if (this.#state !== 'connecting') return;
+    this.#state = 'open';
+    this.#uuid = packet.uuid;
+    this.#readyAt = Date.now();
+    this.#logged.clear();
+    this.#emit('ready', { packet, uuid: packet.uuid });
+  }
+
+  #deliver(packet) {
+    const id = packet?.once;
+    if (typeof id === 'string') {
+      if (this.#seen.has(id)) return;
+      if (this.#seen.add(id).size > MAX_SEEN) this.#seen.delete(this.#seen.values().next().value);
+    }
+    this.#emit('message', { packet });
+    if (FORWARDED.includes(packet?.opcode)) this.#emit(packet.opcode, { packet });
+  }
+
+  // ---- time
+
+  /** Something came, or the first message left: from now on the other end may be silent so long. */
+  #listen() {
+    const { heartbeat, timeout } = this.#options;
+    this.#buffered = this.#socket.bufferedAmount;
+    if (this.#inFlight.length || this.#state === 'closing') {
+      this.#after(timeout, () => this.#handleSilence());
+    } else if (heartbeat) {
+      this.#after(heartbeat, () => this.#probe());
+    } else {
+      clearTimeout(this.#timer);
+    }
+  }
+
+  #handleSilence() {
+    const isSending = this.#socket.bufferedAmount < this.#buffered;
+    if (isSending)
+      this.#listen(); // a long message on a slow line
+    else this.#drop('no answer in time');
+  }
+
+  /** Browsers do not show pings. An opcode that nobody knows is answered by `next` alone. */
+  #probe() {
+    if (this.#options.heartbeat && !this.#inFlight.length) this.#put(control('ping'));
+  }
+
+  #wake() {
+    if (this.#state === 'waiting') this.#connect();
+    else if (this.#state === 'open') this.#probe();
+  }
+
+  #watch(signal) {
+    const until = { signal: this.#end.signal };
+    if (signal?.aborted) this.#abort();
+    signal?.addEventListener('abort', () => this.#abort(), until);
+    globalThis.addEventListener?.('online', () => this.#wake(), until);
+    const page = globalThis.document;
+    page?.addEventListener('visibilitychange', () => page.hidden || this.#wake(), until);
+  }
+
+  #after(ms, then) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(then, ms);
+  }
+
+  // ---- what is told
+
+  /** Events come after what caused them is done with, so that listeners may call anything. */
+  #emit(type, fields) {
+    queueMicrotask(() => this.dispatchEvent(Object.assign(new Event(type), fields)));
+  }
+
+  /** The log gets one line of each kind per connection. */
+  #report(error) {
+    if (!this.#logged.has(error.code)) this.#options.log(`websock: ${error.message}`);
+    this.#logged.add(error.code);
+    this.#emit('error', { error });
+  }
+}
+
+/** A message of our own, which nobody waits for and which is never repeated. */
+function control(opcode) {
+  return { text: `{"opcode":"${opcode}"}`, resolve() {} };
+}

@@ -1,0 +1,383 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Websock;
+
+/**
+ * A script's connection to a websock server.
+ *
+ * The server answers each message with one `next`; the sending methods return when it has come, so
+ * the server has handled the message then. Whatever else arrives meanwhile is kept for receive().
+ */
+final class Client
+{
+    private const DEFAULTS = [
+        'ident' => '',
+        'timeout' => 10.0,
+        'token' => '',
+        'tls' => [],
+        'path' => '/php',
+        'maxMessageBytes' => 33554432,
+    ];
+    private const JSON =
+        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+    private const MAX_INBOX_BYTES = 67108864;
+    private const MAX_SEEN = 1000;
+    private const SILENCE_SECONDS = 30;
+
+    /** @var string under which web clients could be reached; scripts are reached by ident */
+    public $uuid = '';
+
+    /** @var Stream */
+    private $stream;
+    /** @var Frames */
+    private $frames;
+    /** @var float */
+    private $timeout;
+    /** @var string why the server closes, if it has said so in a packet */
+    private $refusal = '';
+    /** @var int messages whose `next` has not come */
+    private $unanswered = 0;
+    /** @var string[] */
+    private $inbox = [];
+    /** @var int */
+    private $inboxBytes = 0;
+    /** @var array<string, true> ids of packets that have come */
+    private $seen = [];
+    /** @var float */
+    private $heardAt;
+    /** @var float|null */
+    private $pingedAt;
+
+    /**
+     * Connects.
+     *
+     * Options: `ident`, the name under which others reach this script; `timeout`, seconds for
+     * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`,
+     * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
+     * `maxMessageBytes`, the longest message that is taken (32 MiB).
+     *
+     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
+     * @param array<string, mixed> $options
+     * @throws ConnectException if there is no websock server, or it refuses
+     * @throws \InvalidArgumentException if an argument makes no sense
+     */
+    public function __construct(string $address, array $options = [])
+    {
+        $unknown = array_diff_key($options, self::DEFAULTS);
+        if ($unknown) {
+            $names = implode(', ', array_keys($unknown));
+            throw new \InvalidArgumentException("Client has no option $names");
+        }
+        $options += self::DEFAULTS;
+        $to = new Address($address);
+        $this->timeout = (float) $options['timeout'];
+        $this->heardAt = microtime(true);
+        $deadline = $this->deadline();
+        $this->stream = new Stream($to, $options['tls'], $deadline);
+        $this->frames = new Frames($this->stream, $options['maxMessageBytes']);
+        try {
+            $this->upgrade($to, $options, $deadline);
+            $this->awaitReady($deadline);
+        } catch (ConnectionLost $lost) {
+            $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
+            throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
+        }
+    }
+
+    /**
+     * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+     *
+     * @param mixed $message whatever JSON can say
+     * @param string|array<string, string|int> $to
+     * @throws ConnectionLost
+     */
+    public function feedback($message, $to): void
+    {
+        $target = is_array($to) ? $to : ['uuid' => $to];
+        $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+    }
+
+    /**
+     * Sends to all web clients.
+     *
+     * @param mixed $message whatever JSON can say
+     * @throws ConnectionLost
+     */
+    public function broadcast($message): void
+    {
+        $this->send(['opcode' => 'broadcast', 'message' => $message]);
+    }
+
+    /**
+     * Sends to this script itself; receive() gets it.
+     *
+     * @param mixed $message whatever JSON can say
+     * @throws ConnectionLost
+     */
+    public function echo($message): void
+    {
+        $this->send(['opcode' => 'echo', 'message' => $message]);
+    }
+
+    /**
+     * Sends a packet and waits until the server has handled it.
+     *
+     * @param array<string, mixed> $packet with an `opcode`
+     * @throws ConnectionLost if the connection ends first; then it may have been handled or not
+     * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
+     */
+    public function send(array $packet): void
+    {
+        $text = json_encode($packet, self::JSON);
+        if ($text === false) {
+            $why = json_last_error_msg();
+            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
+        }
+        $this->sendText($text);
+    }
+
+    /**
+     * Sends a text as it is and waits until the server has handled it.
+     *
+     * @throws ConnectionLost if the connection ends first; then it may have been handled or not
+     */
+    public function sendText(string $text): void
+    {
+        $this->write($text);
+        $this->flush();
+    }
+
+    /**
+     * Sends a text as it is and does not wait. Call flush() behind some hundred of them at most.
+     *
+     * @throws ConnectionLost
+     */
+    public function write(string $text): void
+    {
+        $this->unanswered++;
+        $this->frames->sendText($text, $this->deadline());
+    }
+
+    /**
+     * Waits until the server has handled everything that was sent.
+     *
+     * @throws ConnectionLost if the connection ends first
+     */
+    public function flush(): void
+    {
+        $deadline = $this->deadline();
+        while ($this->unanswered > 0) {
+            if (!$this->handleNext($deadline)) {
+                $this->stream->close();
+                $text = "No answer for $this->timeout s; it may have been handled or not";
+                throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
+            }
+        }
+    }
+
+    /**
+     * The next packet from others, or null if none comes for $seconds.
+     *
+     * @return array<string, mixed>|null
+     * @throws ConnectionLost
+     */
+    public function receive(float $seconds): ?array
+    {
+        $text = $this->receiveText($seconds);
+        if ($text === null) {
+            return null;
+        }
+        $packet = json_decode($text, true, 512, JSON_BIGINT_AS_STRING);
+        return is_array($packet) ? $packet : ['opcode' => '', 'message' => $text];
+    }
+
+    /**
+     * The same as the text that came.
+     *
+     * @throws ConnectionLost
+     */
+    public function receiveText(float $seconds): ?string
+    {
+        $deadline = microtime(true) + $seconds;
+        while (!$this->inbox) {
+            if (!$this->handleNext($deadline)) {
+                return null;
+            }
+        }
+        $text = array_shift($this->inbox);
+        $this->inboxBytes -= strlen($text);
+        return $text;
+    }
+
+    /** Says goodbye and waits, for a second at most, until the server has heard it. */
+    public function close(): void
+    {
+        try {
+            $deadline = microtime(true) + 1;
+            $this->frames->sendClose(1000, $deadline);
+            while ($this->frames->receive($deadline) !== null) {
+                // what was under way is not wanted any more
+            }
+        } catch (ConnectionLost $closed) {
+            // as it should
+        }
+        $this->stream->close();
+    }
+
+    private function deadline(): float
+    {
+        return microtime(true) + $this->timeout;
+    }
+
+    /** Takes in one message; false at the deadline. */
+    private function handleNext(float $deadline): bool
+    {
+        $text = $this->nextText($deadline);
+        if ($text === null) {
+            return false;
+        }
+        $packet = json_decode($text, true);
+        $opcode = is_array($packet) ? $packet['opcode'] ?? null : null;
+        if ($opcode === 'next') {
+            $this->unanswered = max(0, $this->unanswered - 1);
+        } elseif ($opcode === 'ready') {
+            $this->uuid = (string) ($packet['uuid'] ?? '');
+        } elseif ($opcode === 'close') {
+            $this->refusal = (string) ($packet['error'] ?? 'the server closes without a reason');
+        } elseif (!$this->isSeen($packet)) {
+            $this->keep($text);
+        }
+        return true;
+    }
+
+    /** Waits for a message, and after long silence asks whether the server is still there. */
+    private function nextText(float $deadline): ?string
+    {
+        do {
+            $due = $this->pingedAt
+                ? $this->pingedAt + $this->timeout
+                : $this->heardAt + self::SILENCE_SECONDS;
+            $isHeard = false;
+            $text = $this->frames->receive(min($deadline, $due), $isHeard);
+            $now = microtime(true);
+            if ($isHeard) {
+                $this->heardAt = $now;
+                $this->pingedAt = null;
+            } elseif ($now >= $due && $this->pingedAt) {
+                $this->stream->close();
+                throw new ConnectionLost(
+                    'The server is silent, even if asked. Connect again',
+                    1006,
+                );
+            } elseif ($now >= $due) {
+                $this->frames->sendPing($this->deadline());
+                $this->pingedAt = $now;
+            }
+        } while ($text === null && $now < $deadline);
+        return $text;
+    }
+
+    /**
+     * Whether a packet is the second copy of one whose sender was in doubt.
+     *
+     * @param mixed $packet
+     */
+    private function isSeen($packet): bool
+    {
+        $id = is_array($packet) ? $packet['once'] ?? null : null;
+        if (!is_string($id)) {
+            return false;
+        }
+        if (isset($this->seen["=$id"])) {
+            return true;
+        }
+        $this->seen["=$id"] = true;
+        if (count($this->seen) > self::MAX_SEEN) {
+            unset($this->seen[key($this->seen)]);
+        }
+        return false;
+    }
+
+    private function keep(string $text): void
+    {
+        $this->inbox[] = $text;
+        $this->inboxBytes += strlen($text);
+        if ($this->inboxBytes > self::MAX_INBOX_BYTES) {
+            $this->stream->close();
+            throw new ConnectionLost(
+                'More has come than is kept: call receive() more often',
+                1006,
+            );
+        }
+    }
+
+    /** @param array<string, mixed> $options */
+    private function upgrade(Address $to, array $options, float $deadline): void
+    {
+        $key = base64_encode(random_bytes(16));
+        $target = $to->target === '' ? $options['path'] : $to->target;
+        if ($options['token'] !== '') {
+            $target .=
+                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
+        }
+        $lines = [
+            "GET $target HTTP/1.1",
+            "Host: $to->authority",
+            'Upgrade: websocket',
+            'Connection: Upgrade',
+            "Sec-WebSocket-Key: $key",
+            'Sec-WebSocket-Version: 13',
+            'Client-Type: php',
+            'X-Websock-Frames: stream',
+        ];
+        if ((string) $options['ident'] !== '') {
+            $lines[] = "Ident: $options[ident]";
+        }
+        if (preg_match('/[\x00-\x1f\x7f]/', implode('', $lines))) {
+            throw new \InvalidArgumentException('ident and path have no control characters');
+        }
+        $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
+        $response = new Response($this->stream, $deadline);
+        if ($response->status !== 101) {
+            $text = "$to->remote refuses: " . $response->reason();
+            throw new ConnectException($text . self::remedy($response->status), $response->status);
+        }
+        $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
+        if ($response->header('sec-websocket-accept') !== $accept) {
+            $text = "$to->remote answers for somebody else: is a cache in between?";
+            throw new ConnectException($text);
+        }
+    }
+
+    private function awaitReady(float $deadline): void
+    {
+        while ($this->uuid === '' && !$this->inbox && $this->refusal === '') {
+            if (!$this->handleNext($deadline)) {
+                break;
+            }
+        }
+        if ($this->refusal !== '') {
+            $isPath = strncmp($this->refusal, 'no resource', 11) === 0;
+            $hint = $isPath ? '. Paths are /php, /web and /' : '';
+            throw new ConnectException("The server closes: $this->refusal$hint", 1008);
+        }
+        if ($this->uuid === '') {
+            throw new ConnectException(
+                'No "ready" came: this is another kind of WebSocket server',
+            );
+        }
+    }
+
+    private static function remedy(int $status): string
+    {
+        $remedies = [
+            401 => '. Give the pushToken of websock.ini as \'token\'',
+            403 => '. Add the address of this machine to allowedIP in websock.ini',
+            431 => '. Path, token and ident are too long',
+            503 => '. The server is full; try again later',
+        ];
+        return $remedies[$status] ?? '. Is this the port of adress in websock.ini?';
+    }
+}

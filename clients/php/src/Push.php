@@ -1,0 +1,216 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Websock;
+
+/**
+ * Sends into pages by HTTP (POST /push), and is told whether that reached anybody.
+ *
+ * The connection is kept for the next push. Nothing is ever sent twice: if a connection breaks
+ * before the answer, ConnectionLost says that the push may have been handled or not.
+ */
+final class Push
+{
+    private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
+    private const JSON =
+        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+
+    /** @var Address */
+    private $to;
+    /** @var array<string, mixed> */
+    private $options;
+    /** @var Stream|null */
+    private $stream;
+
+    /**
+     * Connects with the first push, not yet here.
+     *
+     * Options: `token`, if pushToken is set in websock.ini; `timeout`, seconds for connecting and
+     * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
+     *
+     * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
+     *     unix:///PATH. A path is put before /push, for a proxy that wants one.
+     * @param array<string, mixed> $options
+     * @throws \InvalidArgumentException if an argument makes no sense
+     */
+    public function __construct(string $address, array $options = [])
+    {
+        $unknown = array_diff_key($options, self::DEFAULTS);
+        if ($unknown) {
+            $names = implode(', ', array_keys($unknown));
+            throw new \InvalidArgumentException("Push has no option $names");
+        }
+        $this->options = $options + self::DEFAULTS;
+        if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
+            throw new \InvalidArgumentException('A token has no blanks, no control characters');
+        }
+        $this->to = new Address($address);
+    }
+
+    /**
+     * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+     *
+     * @param mixed $message whatever JSON can say
+     * @param string|array<string, string|int> $to
+     * @return int how many were reached: 1, or 0 if nobody has that uuid or ident
+     * @throws WebsockException
+     */
+    public function feedback($message, $to): int
+    {
+        $target = is_array($to) ? $to : ['uuid' => $to];
+        return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+    }
+
+    /**
+     * To all web clients.
+     *
+     * @param mixed $message whatever JSON can say
+     * @return int how many were reached
+     * @throws WebsockException
+     */
+    public function broadcast($message): int
+    {
+        return $this->send(['opcode' => 'broadcast', 'message' => $message]);
+    }
+
+    /**
+     * One packet.
+     *
+     * @param array<string, mixed> $packet with an `opcode`
+     * @return int how many were reached
+     * @throws ConnectException if nobody answers; nothing was sent
+     * @throws ConnectionLost if the answer does not come; it may have been handled or not
+     * @throws PushException if the server refuses; getCode() is the status, 503 a full queue
+     * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
+     */
+    public function send(array $packet): int
+    {
+        $answer = $this->post($packet);
+        if (!isset($answer['delivered'])) {
+            throw new PushException(
+                'No "delivered" in the answer: is this a websock server?',
+                200,
+            );
+        }
+        return (int) $answer['delivered'];
+    }
+
+    /**
+     * Several packets in one request, handled in order.
+     *
+     * @param array<int, array<string, mixed>> $packets
+     * @return array<int, array{delivered: int, error?: string}> an answer for each
+     * @throws WebsockException as send() does
+     */
+    public function sendAll(array $packets): array
+    {
+        $answers = $packets ? $this->post(array_values($packets)) : [];
+        $isComplete = count($answers) === count($packets);
+        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
+            throw new PushException(
+                'Not an answer for each packet: is this a websock server?',
+                200,
+            );
+        }
+        return $answers;
+    }
+
+    /** Ends the connection; the next push makes a new one. */
+    public function close(): void
+    {
+        if ($this->stream) {
+            $this->stream->close();
+        }
+        $this->stream = null;
+    }
+
+    /**
+     * @param array<mixed> $body
+     * @return array<mixed> the JSON of an answer that tells who was reached
+     */
+    private function post(array $body): array
+    {
+        $json = json_encode($body, self::JSON);
+        if ($json === false) {
+            $why = json_last_error_msg();
+            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
+        }
+        $deadline = microtime(true) + (float) $this->options['timeout'];
+        if (!$this->stream || $this->stream->isStale()) {
+            $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
+        }
+        try {
+            $response = $this->exchange($json, $deadline);
+        } catch (WebsockException $failure) {
+            $this->close();
+            throw $failure;
+        }
+        $answer = json_decode($response->body, true);
+        $isDone = $response->status === 200 || $this->isNobody($response, $answer);
+        if (!$isDone || !is_array($answer)) {
+            throw $this->refused($response, is_array($answer) ? $answer : []);
+        }
+        return $answer;
+    }
+
+    /** @param mixed $answer */
+    private function isNobody(Response $response, $answer): bool
+    {
+        return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
+    }
+
+    private function exchange(string $json, float $deadline): Response
+    {
+        $path = rtrim($this->to->target, '/');
+        $lines = [
+            "POST $path/push HTTP/1.1",
+            "Host: {$this->to->authority}",
+            'Content-Type: application/json',
+            'Content-Length: ' . strlen($json),
+        ];
+        if ($this->options['token'] !== '') {
+            $lines[] = 'Authorization: Bearer ' . $this->options['token'];
+        }
+        assert($this->stream !== null);
+        $unsent = null;
+        try {
+            $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n$json", $deadline);
+        } catch (ConnectionLost $unsent) {
+            // A server that refuses may close before it has read all; its answer may be there.
+        }
+        try {
+            do {
+                $response = new Response($this->stream, $deadline);
+            } while ($response->status < 200);
+        } catch (ConnectionLost $lost) {
+            throw $unsent ?? $lost;
+        }
+        if ($unsent || stripos($response->header('connection'), 'close') !== false) {
+            $this->close();
+        }
+        return $response;
+    }
+
+    /** @param array<mixed> $answer */
+    private function refused(Response $response, array $answer): PushException
+    {
+        $status = $response->status;
+        $reason = isset($answer['error']) ? "$status $answer[error]" : $response->reason();
+        $remedies = [
+            400 => 'The packet was not understood',
+            401 => "Give the pushToken of websock.ini as 'token'",
+            403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
+            404 => 'There is no /push: is the address without path, and the port right?',
+            405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
+            413 => 'The message is longer than maxMessageSize',
+            426 => 'This port takes WebSocket only',
+            503 => 'The receiver does not read, or the server is full: try again later',
+        ];
+        $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
+        return new PushException(
+            "{$this->to->remote} refuses the push: $reason. $remedy",
+            $status,
+        );
+    }
+}

@@ -1,0 +1,74 @@
+// A WebSocket of which the test is the other end.
+
+const flush = () => new Promise(setImmediate);
+
+/** A class of its own for each test; `all` are the sockets made of it, `last` the newest. */
+export function fakeWebSocket() {
+  return class FakeSocket {
+    static all = [];
+    static get last() {
+      return this.all.at(-1);
+    }
+
+    sent = [];
+    bufferedAmount = 0;
+    isClosed = false;
+
+    constructor(url) {
+      this.url = url;
+      this.constructor.all.push(this);
+    }
+
+    send(text) {
+      this.sent.push(text);
+    }
+
+    close() {
+      this.isClosed = true;
+    }
+
+    /** What was sent, parsed, without the ids. */
+    get packets() {
+      return this.sent.map((text) => {
+        const { once, ...packet } = JSON.parse(text);
+        return packet;
+      });
+    }
+
+    async open(uuid = 'u1') {
+      this.onopen({});
+      await this.say({ opcode: 'ready', uuid });
+    }
+
+    async say(packet) {
+      this.onmessage?.({ data: JSON.stringify(packet) });
+      await flush();
+    }
+
+    next() {
+      return this.say({ opcode: 'next', fyi: '' });
+    }
+
+    async end(code = 1006, reason = '') {
+      this.onerror?.({});
+      this.onclose?.({ code, reason });
+      await flush();
+    }
+  };
+}
+
+/** Replaces timers and clock. Call the result with milliseconds to let them pass. */
+export function fakeClock(t) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  return async (ms) => {
+    t.mock.timers.tick(ms);
+    await flush();
+  };
+}
+
+/** Collects the events of `client`, each as [type, event]. */
+export function record(client, ...types) {
+  const events = [];
+  for (const type of types) client.addEventListener(type, (event) => events.push([type, event]));
+  return events;
+}

@@ -1,0 +1,158 @@
+<?php
+// Websock\Push. Until the server has POST /push, stub-push.php stands in for it. What the real one
+// is to answer as well is written against pushServer() alone; let that start it then, with one
+// client, and one whose queue is full.
+declare(strict_types=1);
+
+use Websock\ConnectException;
+use Websock\ConnectionLost;
+use Websock\Push;
+use Websock\PushException;
+
+/** Address of a server with a client that has the uuid `here` and the ident `backend`. */
+function pushServer(): string
+{
+    return 'http://' . stub('push');
+}
+
+test('a push to somebody counts 1, to nobody 0, to all how many', function () {
+    $push = new Push(pushServer());
+    same(1, $push->feedback('hello', 'here'));
+    same(1, $push->feedback('hello', ['ident' => 'backend']));
+    same(0, $push->feedback('hello', 'gone'));
+    same(1, $push->broadcast(['percent' => 50]));
+});
+
+test('1,000 pushes go over one connection', function () {
+    $push = new Push(pushServer());
+    for ($number = 0; $number < 1000; $number++) {
+        same(1, $push->feedback($number, 'here'));
+    }
+});
+
+test('several packets in one request are answered one by one', function () {
+    $push = new Push(pushServer());
+    $packets = [
+        ['opcode' => 'feedback', 'uuid' => 'here', 'message' => 1],
+        ['opcode' => 'feedback', 'uuid' => 'gone', 'message' => 2],
+    ];
+    same([1, 0], array_column($push->sendAll($packets), 'delivered'));
+    same([1, 0], array_column($push->sendAll([5 => $packets[0], 9 => $packets[1]]), 'delivered'));
+    same([], $push->sendAll([]));
+});
+
+test('a receiver whose queue is full is told from one who is not there', function () {
+    $push = new Push(pushServer());
+    $words = ['503 full', 'does not read', 'later'];
+    $refused = throws(PushException::class, $words, fn() => $push->feedback('hello', 'full'));
+    same(503, $refused->getCode(), 'code');
+    same(1, $push->feedback('the connection is still there', 'here'));
+});
+
+test('a token opens; without it, or with a wrong one, it is told', function () {
+    $url = pushServer() . '/secret';
+    same(1, (new Push($url, ['token' => 'sesame']))->feedback('hello', 'here'));
+    foreach ([[], ['token' => 'wrong']] as $options) {
+        $push = new Push($url, $options);
+        $refused = throws(
+            PushException::class,
+            ['401', 'pushToken'],
+            fn() => $push->feedback('x', 'here'),
+        );
+        same(401, $refused->getCode(), 'code');
+        same(false, strpos($refused->getMessage(), 'wrong'), 'the token in the message');
+    }
+});
+
+test('a message that is too long is told with the key', function () {
+    $push = new Push(pushServer());
+    $words = ['413', 'maxMessageSize'];
+    throws(PushException::class, $words, fn() => $push->broadcast(str_repeat('x', 200_000)));
+});
+
+test('a refusal before all was read is told', function () {
+    $push = new Push('http://' . stub('push refused early'));
+    $words = ['413', 'maxMessageSize'];
+    throws(PushException::class, $words, fn() => $push->broadcast(str_repeat('x', 20_000_000)));
+});
+
+test('an address with a path that has no push is told', function () {
+    $push = new Push(pushServer() . '/php');
+    throws(PushException::class, ['404', 'without path'], fn() => $push->broadcast('x'));
+});
+
+test('a Unix socket will do', function () {
+    $path = 'unix://' . getenv('WORK') . '/push';
+    stub('push', $path);
+    same(1, (new Push($path))->feedback('hello', 'here'));
+});
+
+test('a connection that the server has ended in between is made anew', function () {
+    $push = new Push('http://' . stub('push and close'));
+    same(1, $push->broadcast('a'));
+    // Waits for the end of the connection, which the next push is to find.
+    $socket = Closure::bind(static fn(Push $push) => $push->stream, null, Push::class)($push);
+    $socket = Closure::bind(static fn($stream) => $stream->socket, null, Websock\Stream::class)(
+        $socket,
+    );
+    $reading = [$socket];
+    $none = null;
+    same(1, stream_select($reading, $none, $none, DEADLINE_SECONDS), 'the end');
+    same(1, $push->broadcast('b'));
+    $push->close();
+    same(1, $push->broadcast('c'));
+});
+
+test('a push whose answer does not come is in doubt, and not sent again', function () {
+    $push = new Push('http://' . stub('hang up'));
+    throws(ConnectionLost::class, ['without a word'], fn() => $push->broadcast('a'));
+    $push = new Push('http://' . stub('nothing'), ['timeout' => 0.2]);
+    throws(ConnectionLost::class, ['in time'], fn() => $push->broadcast('a'));
+});
+
+test('what is no websock server is told', function () {
+    foreach (
+        [
+            'SSH' => [ConnectException::class, 'does not speak HTTP'],
+            'a web page' => [PushException::class, 'port of adress in websock.ini'],
+            'not found' => [PushException::class, 'no /push'],
+            'a page for every push' => [PushException::class, 'delivered'],
+        ]
+        as $role => [$class, $word]
+    ) {
+        $push = new Push('http://' . stub($role));
+        throws($class, [$word], fn() => $push->broadcast('x'));
+    }
+    $push = new Push('http://' . stub('a page for every push'));
+    throws(
+        PushException::class,
+        ['each packet'],
+        fn() => $push->sendAll([['opcode' => 'broadcast']]),
+    );
+});
+
+test('certificates are checked', function () {
+    $push = new Push(str_replace(['wss:', '127.0.0.1'], ['https:', 'localhost'], secureServer()));
+    throws(ConnectException::class, ['not trusted', 'cafile'], fn() => $push->broadcast('x'));
+});
+
+test('a port on which nobody listens is told', function () {
+    $push = new Push('unix://' . getenv('WORK') . '/nobody');
+    throws(ConnectException::class, ['running'], fn() => $push->broadcast('x'));
+});
+
+test('arguments that make no sense are refused before anything is sent', function () {
+    throws(InvalidArgumentException::class, ['address'], fn() => new Push('ftp://h'));
+    throws(
+        InvalidArgumentException::class,
+        ['tokn'],
+        fn() => new Push('http://h', ['tokn' => 'x']),
+    );
+    throws(
+        InvalidArgumentException::class,
+        ['token'],
+        fn() => new Push('http://h', ['token' => "a\r\nb"]),
+    );
+    $push = new Push('unix:///nobody');
+    throws(InvalidArgumentException::class, ['Not sent'], fn() => $push->broadcast("\xff"));
+});
