@@ -41,8 +41,11 @@ begin() {
     dir=$work/$1 ini=$work/$1/websock.ini
     mkdir -p "$dir"
     port=$(free_port)
+    local listener=${2//SOCKET/unix:$dir/websock.sock} own_port
+    own_port=$(free_port)
+    listener=${listener//PORT/$own_port}
     cat >"$ini" <<INI
-adress=ws://127.0.0.1:0 scripts, ${2//SOCKET/unix:$dir/websock.sock}
+adress=ws://127.0.0.1:0 scripts, $listener
 trustedProxies=127.0.0.1, unix
 allowedOrigins=https://good.example
 pingInterval=$interval
@@ -70,7 +73,7 @@ front() {
 }
 
 nginx_in_front() {
-    begin "$1" "$2"
+    begin "$1" "$2" || return
     "$bin" -i "$ini" --print-proxy nginx >"$dir/block"
     {
         [ "$(id -u)" != 0 ] || echo 'user root;'
@@ -84,7 +87,7 @@ nginx_in_front() {
 }
 
 apache_in_front() {
-    begin "$1" "$2"
+    begin "$1" "$2" || return
     "$bin" -i "$ini" --print-proxy apache >"$dir/block"
     {
         for module in mpm_event authz_core proxy proxy_http headers; do
@@ -99,7 +102,7 @@ apache_in_front() {
 }
 
 haproxy_in_front() {
-    begin "$1" "$2"
+    begin "$1" "$2" || return
     {
         printf '%s\n' defaults '    mode http' '    timeout client 5s' '    timeout connect 5s' \
             '    timeout server 5s' 'frontend site' "    bind 127.0.0.1:$port" \
@@ -110,15 +113,26 @@ haproxy_in_front() {
     judge "$1"
 }
 
-tcp="ws://127.0.0.1:$(free_port)"
-nginx_in_front nginx "$tcp web"
-nginx_in_front nginx-unix "SOCKET mode=666 web"
-apache_in_front apache "$tcp web"
-apache_in_front apache-unix "SOCKET mode=666 web"
-haproxy_in_front haproxy "$tcp web"
-haproxy_in_front haproxy-unix "SOCKET mode=666 web"
-haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
-haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
+# beside FUNCTION NAME LISTENER: runs it beside the others; a variant that cannot be set up has failed.
+variants=()
+beside() {
+    (
+        trap 'end_proxies; stop || true' EXIT
+        "$@"
+    ) || echo "FAILED $2: could not be run" | tee -a "$work/report" &
+    variants+=($!)
+}
+
+tcp=ws://127.0.0.1:PORT
+beside nginx_in_front nginx "$tcp web"
+beside nginx_in_front nginx-unix "SOCKET mode=666 web"
+beside apache_in_front apache "$tcp web"
+beside apache_in_front apache-unix "SOCKET mode=666 web"
+beside haproxy_in_front haproxy "$tcp web"
+beside haproxy_in_front haproxy-unix "SOCKET mode=666 web"
+beside haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
+beside haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
+wait "${variants[@]}"
 
 trap 'rm -rf "$work"' EXIT
 passed=$(grep -c '^ok ' "$work/report" || true)

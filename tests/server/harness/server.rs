@@ -328,7 +328,8 @@ impl State {
 
 fn addresses_printed(lines: &[String]) -> Vec<SocketAddr> {
     let of_line = |line: &String| {
-        let (_, rest) = line.split_once("Listening on ws://")?;
+        let (_, rest) = line.split_once("Listening on ws")?;
+        let rest = rest.trim_start_matches('s').strip_prefix("://")?;
         let end = rest.find([' ', ',', '/']).unwrap_or(rest.len());
         rest[..end].parse().ok()
     };
