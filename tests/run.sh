@@ -20,6 +20,8 @@ install_packages() {
     command -v php >/dev/null || missing+=(php-cli)
     command -v python3 >/dev/null || missing+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    command -v npm >/dev/null || missing+=(nodejs npm)
+    command -v openssl >/dev/null || missing+=(openssl)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
@@ -62,6 +64,8 @@ if ! install_packages; then
 fi
 suite 'Rust tests' rust_tests
 suite 'PHP clients' tests/php/run.sh
+suite 'PHP client library' tests/clients-php/run.sh
+suite 'JavaScript client library' tests/clients-js/run.sh
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
 printf '\n'
