@@ -205,19 +205,32 @@ final class Stream
         return true;
     }
 
-    /** Sends it all, and reads meanwhile, so that two full queues do not wait for each other. */
+    /**
+     * Sends it all, and reads meanwhile, so that two full queues do not wait for each other. The
+     * time until the deadline is there anew whenever the other end has taken something.
+     */
     public function write(string $bytes, float $deadline): void
     {
+        $patience = $deadline - microtime(true);
         for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
             $piece = substr($bytes, $sent, self::WRITE_BYTES);
             while (($count = $this->writePiece($piece)) === 0) {
-                if (!$this->wait(true, $deadline)) {
-                    throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
-                }
-                if ($this->available() < self::MAX_UNASKED_BYTES) {
-                    $this->read();
-                }
+                $this->waitToWrite($deadline);
             }
+            $deadline = microtime(true) + $patience;
+        }
+    }
+
+    private function waitToWrite(float $deadline): void
+    {
+        if (!$this->wait(true, $deadline)) {
+            throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
+        }
+        if (!$this->read() && feof($this->socket)) {
+            throw new ConnectionLost("$this->remote has ended it without a word", 1006);
+        }
+        if ($this->available() > self::MAX_UNASKED_BYTES) {
+            throw new ConnectionLost('More has come than is kept: read more often', 1006);
         }
     }
 
@@ -808,10 +821,14 @@ final class Client
     {
         $deadline = $this->deadline();
         while ($this->unanswered > 0) {
+            $before = $this->unanswered;
             if (!$this->handleNext($deadline)) {
                 $this->stream->close();
                 $text = "No answer for $this->timeout s; it may have been handled or not";
                 throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
+            }
+            if ($this->unanswered < $before) {
+                $deadline = $this->deadline();
             }
         }
     }
@@ -1153,7 +1170,7 @@ final class Push
             $why = json_last_error_msg();
             throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
-        $deadline = microtime(true) + (float) $this->options['timeout'];
+        $deadline = $this->deadline();
         if (!$this->stream || $this->stream->isStale()) {
             $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
         }
@@ -1169,6 +1186,11 @@ final class Push
             throw $this->refused($response, is_array($answer) ? $answer : []);
         }
         return $answer;
+    }
+
+    private function deadline(): float
+    {
+        return microtime(true) + (float) $this->options['timeout'];
     }
 
     /** @param mixed $answer */
@@ -1198,7 +1220,7 @@ final class Push
         }
         try {
             do {
-                $response = new Response($this->stream, $deadline);
+                $response = new Response($this->stream, $this->deadline());
             } while ($response->status < 200);
         } catch (ConnectionLost $lost) {
             throw $unsent ?? $lost;

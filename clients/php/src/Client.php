@@ -169,10 +169,14 @@ final class Client
     {
         $deadline = $this->deadline();
         while ($this->unanswered > 0) {
+            $before = $this->unanswered;
             if (!$this->handleNext($deadline)) {
                 $this->stream->close();
                 $text = "No answer for $this->timeout s; it may have been handled or not";
                 throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
+            }
+            if ($this->unanswered < $before) {
+                $deadline = $this->deadline();
             }
         }
     }

@@ -136,7 +136,7 @@ final class Push
             $why = json_last_error_msg();
             throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
-        $deadline = microtime(true) + (float) $this->options['timeout'];
+        $deadline = $this->deadline();
         if (!$this->stream || $this->stream->isStale()) {
             $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
         }
@@ -152,6 +152,11 @@ final class Push
             throw $this->refused($response, is_array($answer) ? $answer : []);
         }
         return $answer;
+    }
+
+    private function deadline(): float
+    {
+        return microtime(true) + (float) $this->options['timeout'];
     }
 
     /** @param mixed $answer */
@@ -181,7 +186,7 @@ final class Push
         }
         try {
             do {
-                $response = new Response($this->stream, $deadline);
+                $response = new Response($this->stream, $this->deadline());
             } while ($response->status < 200);
         } catch (ConnectionLost $lost) {
             throw $unsent ?? $lost;
