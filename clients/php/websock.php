@@ -748,6 +748,9 @@ final class Client
     public function feedback($message, $to): void
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 
@@ -1093,6 +1096,9 @@ final class Push
     public function feedback($message, $to): int
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 

@@ -96,6 +96,9 @@ final class Client
     public function feedback($message, $to): void
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 

@@ -59,6 +59,9 @@ final class Push
     public function feedback($message, $to): int
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 
