@@ -9,17 +9,18 @@ use warnings;
 # layer => [the crate's modules, the external crates] that it may use. What main.rs and lib.rs use is
 # free. `core`, `alloc` and `std` are free too but for the rules below.
 my %allowed = (
-    protocol   => [[qw(protocol)], [qw(base64 memchr sha1 simdutf8 zlib_rs)]],
+    protocol   => [[qw(protocol)], [qw(base64 httparse memchr sha1 simdutf8 zlib_rs)]],
     connection => [[qw(protocol connection)], []],
-    app        => [[qw(protocol connection app)], [qw(hashbrown ipnet log memchr serde serde_json uuid)]],
+    app        => [[qw(protocol connection app)], [qw(hashbrown ipnet log memchr rfc7239 serde serde_json subtle uuid)]],
     http       => [[qw(protocol app http)], [qw(log memchr serde serde_json)]],
     backplane  => [[qw(backplane)], [qw(log memchr redis)]],
+    client     => [[qw(protocol client)], [qw(base64 getrandom httparse rustls rustls_native_certs serde serde_json)]],
     net        => [[qw(protocol connection app http backplane net ops)],
-                   [qw(log mio rlimit rustls signal_hook_mio socket2)]],
+                   [qw(log mio nix proxy_header rlimit rustls signal_hook_mio socket2)]],
     ops        => [[qw(protocol connection app http net ops config options logging)],
-                   [qw(log memchr mio rlimit rustls signal_hook signal_hook_mio x509_parser)]],
+                   [qw(listenfd log memchr mio rlimit rustls signal_hook signal_hook_mio x509_parser)]],
     config     => [[qw(protocol connection app http net ops config options logging)], [qw(ini ipnet log strsim)]],
-    options    => [[qw(options)], [qw(getopts strsim)]],
+    options    => [[qw(client options)], [qw(getopts strsim)]],
     logging    => [[qw(config options logging)], [qw(env_logger file_rotate jiff log)]],
 );
 
@@ -29,7 +30,7 @@ my $pure = [qw(protocol connection app http backplane)];
 my $all = [keys %allowed, 'main', 'lib'];
 my @paths = (
     [[qw(protocol)], qr/^(std|core)::(net|time|thread|fs|env|process|os)\b/, 'the protocol sees no machine'],
-    [[grep { !/^(net|logging)$/ } @$all], qr/\bInstant::now\b/, 'only the loop asks the clock'],
+    [[grep { !/^(client|net|logging)$/ } @$all], qr/\bInstant::now\b/, 'only the loop asks the clock'],
     [[@$pure, 'net'], qr/\bSystemTime\b/, 'only the loop asks the clock'],
     [$pure, qr/^std::thread\b/, 'no threads'],
     [$pure, qr/^std::(os|fs|env|process)\b/, 'no files, no environment'],

@@ -46,11 +46,7 @@ impl Resource for Chat {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let endpoint = Endpoint {
-        host: "localhost".into(),
-        port: 8097,
-        security: Security::Plain,
-    };
+    let endpoint = Endpoint::tcp("localhost", 8097, Security::Plain);
     let mut server = Server::bind(Settings::default(), &[endpoint])?;
     server.add_resource(Some("/chat"), Box::<Chat>::default());
     println!("Chat on ws://localhost:8097/chat");

@@ -27,11 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = arguments.next().unwrap_or("127.0.0.1:9001".into());
     let compression = arguments.next();
     let (host, port) = address.rsplit_once(':').ok_or("usage: echo HOST:PORT")?;
-    let endpoint = Endpoint {
-        host: host.into(),
-        port: port.parse()?,
-        security: Security::Plain,
-    };
+    let endpoint = Endpoint::tcp(host, port.parse()?, Security::Plain);
 
     let mut settings = Settings::default();
     // As much as the Autobahn suite sends in one message.

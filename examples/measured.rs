@@ -40,11 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         Security::Plain
     };
-    let endpoint = Endpoint {
-        host: host.into(),
-        port: port.parse()?,
-        security,
-    };
+    let endpoint = Endpoint::tcp(host, port.parse()?, security);
     rlimit::increase_nofile_limit(u64::MAX)?;
 
     let mut server = Server::bind(Settings::default(), &[endpoint])?;

@@ -12,8 +12,10 @@
 pub struct Readme;
 
 pub mod app;
+pub mod client;
 pub mod config;
 pub mod connection;
+pub mod http;
 pub mod logging;
 pub mod net;
 pub mod ops;

@@ -9,17 +9,25 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::client;
 use websock::config::Config;
 use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
-use websock::options::{self, Invocation, Options, USAGE};
+use websock::ops::inherited::Inherited;
+use websock::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
-        Ok(Invocation::Check(options)) => check(&options).unwrap_or_else(|code| code),
+        Ok(Invocation::Check { options, dial }) => {
+            check(&options, dial.as_deref()).unwrap_or_else(|code| code)
+        }
+        Ok(Invocation::PrintProxy(options, proxy)) => {
+            print_proxy(&options, proxy).unwrap_or_else(|code| code)
+        }
+        Ok(Invocation::Client(options)) => be_client(&options),
         Ok(Invocation::Help) => say(USAGE),
         Ok(Invocation::Version) => say(concat!("websock ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
@@ -30,6 +38,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
+    let inherited = Inherited::from_environment()
+        .map_err(|error| failure(format_args!("error: LISTEN_FDS: {error}")))?;
     let config = Config::load(options).map_err(failure)?;
     let logger = Rc::new(Logger::start(&config.log).map_err(failure)?);
     for warning in &config.warnings {
@@ -40,8 +50,9 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     let certificates = config
         .certificates()
         .map_err(|problem| failure(format_args!("error: {problem}")))?;
-    let mut server = Server::bind(config.server_settings(), &config.endpoints())
-        .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
+    let mut server =
+        Server::bind_inheriting(config.server_settings(), &config.endpoints(), inherited)
+            .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
     if let Some(certificates) = certificates {
         server.set_certificates(certificates);
     }
@@ -51,12 +62,11 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     let reopened = Rc::clone(&logger);
     server.on_hangup(move || reopened.reopen());
     server.run().map_err(failure)?;
-    logger.flush();
     Ok(ExitCode::SUCCESS)
 }
 
 /// Tells what `serve` would run with; nothing is opened.
-fn check(options: &Options) -> Result<ExitCode, ExitCode> {
+fn check(options: &Options, _dial: Option<&str>) -> Result<ExitCode, ExitCode> {
     let config = Config::load(options).map_err(failure)?;
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
@@ -68,6 +78,30 @@ fn check(options: &Options) -> Result<ExitCode, ExitCode> {
         complain(format_args!("warning: {warning}"));
     }
     Ok(say(&config.report().map_err(failure)?))
+}
+
+fn be_client(options: &ClientOptions) -> ExitCode {
+    let ClientOptions {
+        command,
+        address,
+        settings,
+    } = options;
+    match client::run(command, address, settings, &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough.
+        Err(client::Error::Lost(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => failure(format_args!("websock: {error}")),
+    }
+}
+
+fn print_proxy(options: &Options, proxy: Proxy) -> Result<ExitCode, ExitCode> {
+    let config = Config::load(options).map_err(failure)?;
+    let block = config
+        .proxy_block(proxy)
+        .map_err(|reason| failure(format_args!("error: {}", config.problem("adress", reason))))?;
+    Ok(say(&block))
 }
 
 /// Unlike `print!`, survives a reader that has gone.

@@ -7,19 +7,57 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// What the command line asks for. Words without a dash are refused, so that they can become
-/// subcommands.
+use crate::client::{Command, Dialogue, Kind, Recipient, Settings};
+
+/// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Serve until a signal comes.
     Serve(Options),
     /// Read everything, print what is in force or what is wrong, end (`--check`).
-    Check(Options),
+    Check {
+        /// What to check.
+        options: Options,
+        /// `--dial URL`: the public address, to be connected to.
+        dial: Option<String>,
+    },
+    /// Print what a proxy in front needs (`--print-proxy`).
+    PrintProxy(Options, Proxy),
+    /// Speak to a server: `send`, `listen`, `echo`.
+    Client(ClientOptions),
     /// Print [`USAGE`] (`--help`).
     Help,
     /// Print name and version (`--version`).
     Version,
+}
+
+/// A proxy whose configuration can be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// nginx
+    Nginx,
+    /// Apache httpd
+    Apache,
+    /// Caddy
+    Caddy,
+    /// HAProxy
+    Haproxy,
+}
+
+impl Proxy {
+    fn parse(name: &str) -> Result<Self, UsageError> {
+        match name.to_ascii_lowercase().as_str() {
+            "nginx" => Ok(Self::Nginx),
+            "apache" => Ok(Self::Apache),
+            "caddy" => Ok(Self::Caddy),
+            "haproxy" => Ok(Self::Haproxy),
+            _ => Err(UsageError(format!(
+                "No proxy is known as '{name}': nginx, apache, caddy or haproxy is wanted"
+            ))),
+        }
+    }
 }
 
 /// The options, as typed. Where one is given more than once, the last one counts.
@@ -33,6 +71,17 @@ pub struct Options {
     pub logfile: Option<String>,
     /// `-console [VALUE]`: over the ini's `console`; without a value it is `true`.
     pub console: Option<String>,
+}
+
+/// A subcommand with its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// What to do.
+    pub command: Command,
+    /// `--url`: where.
+    pub address: String,
+    /// As whom.
+    pub settings: Settings,
 }
 
 /// Why a command line cannot be understood; one sentence for the person who typed it.
@@ -58,6 +107,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         .map(OsString::into_string)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|bad| UsageError(format!("not UTF-8: {}", bad.to_string_lossy())))?;
+    if let Some((name @ ("send" | "listen" | "echo"), rest)) = arguments
+        .split_first()
+        .map(|(name, rest)| (name.as_str(), rest))
+    {
+        return parse_client(name, rest);
+    }
     let matches = known_options()
         .parse(normalise(&arguments))
         .map_err(|fail| UsageError(fail.to_string()))?;
@@ -75,11 +130,101 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Invocation::Help
     } else if matches.opt_present("version") {
         Invocation::Version
-    } else if matches.opt_present("check") {
-        Invocation::Check(options)
+    } else if let Some(name) = last("print-proxy") {
+        Invocation::PrintProxy(options, Proxy::parse(&name)?)
+    } else if matches.opt_present("check") || matches.opt_present("dial") {
+        let dial = last("dial");
+        Invocation::Check { options, dial }
     } else {
         Invocation::Serve(options)
     })
+}
+
+/// Reads what stands behind a subcommand.
+fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageError> {
+    let wrong = |text: &str| UsageError(format!("{name}: {text}"));
+    let matches = client_options()
+        .parse(arguments)
+        .map_err(|fail| wrong(&fail.to_string()))?;
+    if matches.opt_present("help") {
+        return Ok(Invocation::Help);
+    }
+    let text = |option: &str| matches.opt_str(option).unwrap_or_default();
+    let (command, mut settings, path) = match (name, matches.free.as_slice()) {
+        ("send", [message]) => {
+            let (to, message) = (recipient(&matches).map_err(wrong)?, message.clone());
+            (Command::Send { to, message }, Settings::script(), "/php")
+        }
+        ("send", _) => {
+            return Err(wrong(
+                "one MESSAGE is wanted, or - for lines of standard input",
+            ));
+        }
+        ("listen", []) => (Command::Listen, Settings::page(), "/web"),
+        ("listen", _) => return Err(wrong("no message is wanted")),
+        (_, [message]) => (
+            Command::Echo {
+                message: message.clone(),
+            },
+            Settings::page(),
+            "/web",
+        ),
+        (_, []) => (
+            Command::Echo {
+                message: "hello".to_owned(),
+            },
+            Settings::page(),
+            "/web",
+        ),
+        (_, _) => return Err(wrong("one MESSAGE is wanted")),
+    };
+    if name == "listen" {
+        settings.ident = text("ident");
+    }
+    settings.token = text("token");
+    if matches.opt_present("raw") {
+        settings.dialogue = Dialogue::None;
+        settings.kind = Kind::Web;
+    }
+    if let Some(seconds) = matches.opt_str("timeout") {
+        let seconds = seconds
+            .parse()
+            .ok()
+            .filter(|seconds| (1..=3600).contains(seconds));
+        let seconds = seconds.ok_or_else(|| wrong("--timeout wants seconds, 1 to 3600"))?;
+        settings.timeout = Duration::from_secs(seconds);
+    }
+    let address = matches.opt_str("url");
+    let address = address.unwrap_or_else(|| format!("ws://localhost:8096{path}"));
+    Ok(Invocation::Client(ClientOptions {
+        command,
+        address,
+        settings,
+    }))
+}
+
+fn recipient(matches: &getopts::Matches) -> Result<Recipient, &'static str> {
+    let is_to_all = matches.opt_present("broadcast") || matches.opt_present("raw");
+    match (matches.opt_str("uuid"), matches.opt_str("ident"), is_to_all) {
+        (Some(uuid), None, false) => Ok(Recipient::Uuid(uuid)),
+        (None, Some(ident), false) => Ok(Recipient::Ident(ident)),
+        (None, None, true) => Ok(Recipient::All),
+        _ => Err("one of --uuid U, --ident I, --broadcast and --raw is wanted"),
+    }
+}
+
+fn client_options() -> getopts::Options {
+    let mut known = getopts::Options::new();
+    known
+        .optopt("", "url", "", "URL")
+        .optopt("", "uuid", "", "U")
+        .optopt("", "ident", "", "I")
+        .optopt("", "token", "", "TOKEN")
+        .optopt("", "timeout", "", "SECONDS")
+        .optflag("", "broadcast", "")
+        .optflag("", "raw", "")
+        .optflag("h", "help", "");
+    known
 }
 
 /// `optmulti` throughout: PHP lets the last one win where getopts would refuse the second.
@@ -90,6 +235,8 @@ fn known_options() -> getopts::Options {
         .optmulti("", "adress", "", "LIST")
         .optmulti("", "logfile", "", "FILE")
         .optmulti("", "console", "", "VALUE")
+        .optmulti("", "dial", "", "URL")
+        .optmulti("", "print-proxy", "", "PROXY")
         .optflagmulti("", "check", "")
         .optflagmulti("h", "help", "")
         .optflagmulti("V", "version", "");
@@ -119,7 +266,7 @@ fn normalise(arguments: &[String]) -> Vec<String> {
             Some((name, value)) => (full_name(name), Some(value.to_owned())),
             None => (full_name(typed), None),
         };
-        let takes_value = matches!(name, "ini" | "adress" | "logfile" | "console");
+        let takes_value = TAKING_VALUES.contains(&name);
         let value = match value {
             None if takes_value => rest.next_if(|next| !next.starts_with('-')).cloned(),
             given => given,
@@ -149,11 +296,15 @@ fn full_name(typed: &str) -> &str {
     }
 }
 
+/// Options that have a value; `console` may go without.
+const TAKING_VALUES: [&str; 6] = ["ini", "adress", "logfile", "console", "dial", "print-proxy"];
+
 /// The text of `--help`.
 pub const USAGE: &str = "\
 websock: push messages into browsers from PHP and any other backend
 
-usage: websock [OPTIONS]
+usage: websock [OPTIONS]            serve
+       websock send|listen|echo …   be a client
 
   -i FILE            read this ini file; without it the first one found of
                      ./websock.ini, websock.ini beside the executable,
@@ -164,8 +315,24 @@ usage: websock [OPTIONS]
   -console [VALUE]   log to the console, over the ini's console;
                      false, off, no or 0 switch it off
   --check            read everything, say what is wrong or what is in force, end
+  --dial URL         with --check: connect to the server's public address, such as
+                     wss://www.example.org/websock/web, and say what fails
+  --print-proxy WHO  the block that nginx, apache, caddy or haproxy needs in front
   -h, --help         this text
   -V, --version      name and version
+
+As a client, of this or another server:
+
+  websock send [--uuid U | --ident I | --broadcast] MESSAGE
+                     send JSON or a text; - sends each line of standard input
+  websock listen [--ident I]
+                     print what arrives, a line for each packet
+  websock echo [MESSAGE]
+                     send a message to oneself, say how long that took
+  --url URL          where; without it ws://localhost:8096/php or /web
+  --token TOKEN      what the server's pushToken has
+  --timeout SECONDS  longest wait for an answer, 10 without it
+  --raw              any WebSocket server: no ready, no next, messages as they are
 
 One dash or two; a value follows after a blank or '='. A value that begins with
 a dash needs the '='.
@@ -191,6 +358,11 @@ mod tests {
             logfile: some(logfile),
             console: some(console),
         }
+    }
+
+    fn check(options: Options, dial: Option<&str>) -> Invocation {
+        let dial = dial.map(str::to_owned);
+        Invocation::Check { options, dial }
     }
 
     #[test]
@@ -271,8 +443,20 @@ mod tests {
             ("-help", Invocation::Help),
             ("-V", Invocation::Version),
             ("--version", Invocation::Version),
-            ("--check", Invocation::Check(Options::default())),
-            ("-check -i a", Invocation::Check(options("a", "", "", ""))),
+            ("--check", check(Options::default(), None)),
+            ("-check -i a", check(options("a", "", "", ""), None)),
+            (
+                "--check --dial wss://a",
+                check(Options::default(), Some("wss://a")),
+            ),
+            (
+                "--print-proxy nginx -i a",
+                Invocation::PrintProxy(options("a", "", "", ""), Proxy::Nginx),
+            ),
+            (
+                "-print-proxy=HAProxy",
+                Invocation::PrintProxy(Options::default(), Proxy::Haproxy),
+            ),
             ("--check --help", Invocation::Help),
         ];
         for (line, expected) in table {
@@ -291,7 +475,12 @@ mod tests {
             ("-i -console", "Argument to option 'ini' missing"),
             ("-logfile --check", "Argument to option 'logfile' missing"),
             ("--check=yes", "Option 'check' does not take an argument"),
-            ("send", "Unexpected argument: 'send'"),
+            ("serve", "Unexpected argument: 'serve'"),
+            (
+                "--print-proxy iis",
+                "No proxy is known as 'iis': nginx, apache, caddy or haproxy is wanted",
+            ),
+            ("--dial", "Argument to option 'dial' missing"),
             ("-i a b", "Unexpected argument: 'b'"),
             ("-- -i", "Unexpected argument: '-i'"),
             ("-console off on", "Unexpected argument: 'on'"),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every suite. Needs Rust; what else is missing is installed from Debian's packages.
-#   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13)
+#   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13,
+#                       120 s idle behind each proxy)
 # Last line: N passed, N failed, counting suites. Exit: 0 if none failed, else 1; usage 2.
 # Tools that no package holds go to $WEBSOCK_TEST_CACHE, by default ~/.cache/websock-tests.
 set -euo pipefail
@@ -11,7 +12,7 @@ all=()
 case "$#${1:-}" in
     0) ;;
     1--all) all=(--all) ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 # Installs the packages whose commands are missing.
@@ -20,9 +21,14 @@ install_packages() {
     command -v php >/dev/null || missing+=(php-cli)
     command -v python3 >/dev/null || missing+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
     command -v npm >/dev/null || missing+=(nodejs npm)
+    command -v curl >/dev/null || missing+=(curl)
     command -v openssl >/dev/null || missing+=(openssl)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
+    PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)
+    PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
     [ "$(id -u)" = 0 ] || apt_get=(sudo -n "${apt_get[@]}")
@@ -64,8 +70,11 @@ if ! install_packages; then
 fi
 suite 'Rust tests' rust_tests
 suite 'PHP clients' tests/php/run.sh
-suite 'PHP client library' tests/clients-php/run.sh
-suite 'JavaScript client library' tests/clients-js/run.sh
+suite 'PHP library' tests/clients-php/run.sh
+suite 'JavaScript client' tests/clients-js/run.sh
+suite 'push API' tests/push/run.sh
+suite 'browser' tests/browser/run.sh
+suite 'proxies' tests/proxies/run.sh "${all[@]}"
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
 printf '\n'

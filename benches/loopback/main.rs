@@ -1,17 +1,24 @@
 //! The real server in its own process, measured over loopback from a small generator.
 //!
 //! ```text
-//! cargo bench --bench loopback -- [ROW...] [--clients N] [--json]
+//! cargo bench --bench loopback -- [ROW...] [--clients N] [--seconds S] [--json] [--compare FILE]
 //! ```
 //!
 //! Rows: `idle` opens N web clients (default 10,000), keeps them through two rounds of pings at
-//! `pingInterval=5`, and shows that each is still served. It prints the server's memory per client
-//! (PSS of the process, kernel memory not included) and its CPU time. Server and generator are kept
-//! on different cores where `taskset` is there.
+//! `pingInterval=5`, and shows that each is still served; it prints the server's memory per client
+//! (PSS of the process, kernel memory not included) and its CPU time. All others are named by what
+//! they do, connections, messages under way and bytes; a ROW chooses those that begin with it. They
+//! print the server's CPU time per operation, operations per second, and the generator's latencies.
+//! `echo-tcp` rows are a bare TCP echo, the floor. With `--json` a line of JSON for each row, which
+//! `--compare` takes from a file and holds the new figures against.
+//!
+//! The server runs on the first core (by `taskset`), the generator on the second.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)] // a measurement that fails has to stop
 
 mod client;
+mod load;
+mod rows;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -22,29 +29,86 @@ use server::Server;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(kind) = value_of(&arguments, "--serve") {
+        return server::serve(kind);
+    }
     let is_json = arguments.iter().any(|a| a == "--json");
-    let clients = arguments
-        .iter()
-        .position(|a| a == "--clients")
-        .map_or(10_000, |at| {
-            arguments
-                .get(at + 1)
-                .and_then(|n| n.parse().ok())
-                .expect("--clients N")
-        });
-    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
     // `cargo test` runs benches with --test: a small round shows that they still work.
-    let clients = if arguments.iter().any(|a| a == "--test") {
-        50
-    } else {
-        clients
+    let is_test = arguments.iter().any(|a| a == "--test");
+    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
+    run_on_second_core();
+    let known =
+        value_of(&arguments, "--compare").map(|file| std::fs::read_to_string(file).unwrap());
+    let seconds = value_of(&arguments, "--seconds").map_or(3.0, |s| s.parse().unwrap());
+    let time = Duration::from_secs_f64(if is_test { 0.05 } else { seconds });
+    let clients = value_of(&arguments, "--clients").map_or(10_000, |n| n.parse().unwrap());
+    let chosen = names(&arguments);
+    let is_chosen = |name: &str| {
+        chosen.is_empty() || chosen.iter().any(|begin| name.starts_with(begin.as_str()))
     };
-    idle(clients, is_json);
+    if is_chosen("idle") {
+        idle(if is_test { 50 } else { clients }, is_json);
+    }
+    for row in rows::rows().iter().filter(|row| is_chosen(&row.name)) {
+        report(&row.name, &(row.run)(time), is_json, known.as_deref());
+    }
+}
+
+/// What stands behind an option.
+fn value_of<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
+    let at = arguments.iter().position(|a| a == option)?;
+    Some(arguments.get(at + 1).expect("an option's value"))
+}
+
+/// The arguments that are neither options nor their values.
+fn names(arguments: &[String]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--clients" | "--seconds" | "--compare" => drop(rest.next()),
+            name if name.starts_with("--") => {}
+            name => names.push(name.to_owned()),
+        }
+    }
+    names
+}
+
+fn run_on_second_core() {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(1);
+    // A machine with one core has to do.
+    let _ = rustix::thread::sched_setaffinity(None, &cores);
+}
+
+fn report(name: &str, outcome: &load::Outcome, is_json: bool, known: Option<&str>) {
+    let cpu = outcome.cpu_micros();
+    let per_second = outcome.operations as f64 / outcome.seconds;
+    let [p50, p99] = [50, 99].map(|percent| outcome.percentile(percent).as_secs_f64() * 1e6);
+    if is_json {
+        println!(
+            r#"{{"row":"{name}","server_us":{cpu:.3},"per_second":{per_second:.0},"p50_us":{p50:.0},"p99_us":{p99:.0}}}"#
+        );
+        return;
+    }
+    let before = known.and_then(|lines| {
+        let line = lines
+            .lines()
+            .find(|line| line.contains(&format!("\"{name}\"")))?;
+        let figure = line.split(r#""server_us":"#).nth(1)?;
+        figure.split(',').next()?.parse::<f64>().ok()
+    });
+    let change = before.map_or(String::new(), |before| {
+        format!("  {:+.1} %", (cpu / before - 1.0) * 100.0)
+    });
+    println!(
+        "{name:<28} {cpu:>9.3} us  {per_second:>9.0}/s  p50 {p50:>7.0} us  p99 {p99:>7.0} us{change}"
+    );
 }
 
 /// Opens `count` clients and keeps them through two rounds of pings.
 fn idle(count: usize, is_json: bool) {
-    let server = Server::start("pingInterval=5\npongTimeout=4\n");
+    let server = Server::start_program("pingInterval=5\npongTimeout=4\n");
     let memory_before = server.pss_bytes();
     let mut poll = Poll::new().unwrap();
     let mut clients: Vec<Client> = (0..count)

@@ -1,10 +1,39 @@
 //! The server under test, in a process of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use websock::app::{Client, Dialogue, Handle, Resource};
+use websock::connection::Message;
+use websock::net::{Endpoint, Security, Settings};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The program, with the dialogue.
+    Websock,
+    /// The library with a resource that echoes, without the dialogue.
+    Raw,
+    /// Bytes back as they come: what the kernel costs.
+    Tcp,
+}
+
+impl Kind {
+    /// As part of a row's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Websock => "dialogue",
+            Self::Raw => "raw",
+            Self::Tcp => "tcp",
+        }
+    }
+}
 
 /// A running server; it ends with this value.
 pub(crate) struct Server {
@@ -13,30 +42,46 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts one of this kind on a free port.
+    pub(crate) fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Websock => Self::start_program("loglevel=warn\n"),
+            Kind::Raw | Kind::Tcp => {
+                let mut command = pinned(std::env::current_exe().unwrap());
+                command.arg("--serve").arg(kind.name());
+                Self::await_address(command)
+            }
+        }
+    }
+
     /// Starts the program with these lines added to its ini file, on a free port.
-    pub(crate) fn start(ini_lines: &str) -> Self {
+    pub(crate) fn start_program(ini_lines: &str) -> Self {
+        let port = free_port();
         let path = std::env::temp_dir().join(format!("websock-bench-{}.ini", std::process::id()));
-        let mut ini = fs::File::create(&path).unwrap();
-        write!(
-            ini,
-            "adress=ws://127.0.0.1:0\nconsole=true\nloglevel=info\n{ini_lines}"
-        )
-        .unwrap();
-        let mut process = command()
-            .arg("-i")
-            .arg(&path)
-            .stdout(Stdio::piped())
+        let ini = format!("adress=ws://127.0.0.1:{port}\nconsole=true\n{ini_lines}");
+        fs::write(&path, ini).unwrap();
+        let mut command = pinned(env!("CARGO_BIN_EXE_websock").into());
+        command.arg("-i").arg(&path);
+        let process = command
+            .stdout(Stdio::null())
             .spawn()
             .expect("the server starts");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("Listening on ws://")?.1.parse().ok())
-            .expect("the server says where it listens");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        while std::net::TcpStream::connect(address).is_err() {
+            std::thread::yield_now();
+        }
         fs::remove_file(path).unwrap();
-        // What it logs later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, address }
+    }
+
+    /// Starts a server that prints its address.
+    fn await_address(mut command: Command) -> Self {
+        let process = command.stdout(Stdio::piped()).spawn();
+        let mut process = process.expect("the server starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().parse().expect("it says where it listens");
         Self { process, address }
     }
 
@@ -79,17 +124,102 @@ impl Drop for Server {
     }
 }
 
-fn command() -> Command {
-    let program = env!("CARGO_BIN_EXE_websock");
-    let has_taskset = Command::new("taskset")
+/// A port that nobody listens on just now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A program that runs on the first core, where `taskset` is there.
+fn pinned(program: PathBuf) -> Command {
+    let version = Command::new("taskset")
         .arg("-V")
         .stdout(Stdio::null())
-        .status()
-        .is_ok();
-    if !has_taskset {
+        .status();
+    if version.is_err() {
         return Command::new(program);
     }
     let mut command = Command::new("taskset");
-    command.args(["-c", "0", program]);
+    command.args(["-c", "0"]).arg(program);
     command
+}
+
+/// Serves as [`Kind::Raw`] or [`Kind::Tcp`] until it is killed.
+pub(crate) fn serve(kind: &str) {
+    if kind == Kind::Raw.name() {
+        serve_raw();
+    } else {
+        serve_tcp();
+    }
+}
+
+/// Sends every message back.
+struct Echo;
+
+impl Resource for Echo {
+    fn dialogue(&self) -> Dialogue {
+        Dialogue::None
+    }
+
+    fn on_data(&mut self, _: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
+        handle.reply_message(message);
+    }
+}
+
+fn serve_raw() {
+    let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
+    let mut server = websock::net::Server::bind(Settings::default(), &[endpoint]).unwrap();
+    server.add_resource(None, Box::new(Echo));
+    println!("{}", server.addresses()[0]);
+    server.run().unwrap();
+}
+
+/// One thread, one buffer, as the server has them, and nothing else.
+fn serve_tcp() {
+    let mut poll = Poll::new().unwrap();
+    let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    poll.registry()
+        .register(&mut listener, Token(usize::MAX), Interest::READABLE)
+        .unwrap();
+    let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; 256 << 10]);
+    let mut streams: Vec<(mio::net::TcpStream, Vec<u8>)> = Vec::new();
+    loop {
+        poll.poll(&mut events, None).unwrap();
+        for event in &events {
+            if event.token().0 == usize::MAX {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    stream.set_nodelay(true).unwrap();
+                    let token = Token(streams.len());
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    poll.registry()
+                        .register(&mut stream, token, interest)
+                        .unwrap();
+                    streams.push((stream, Vec::new()));
+                }
+            } else {
+                let (stream, unsent) = &mut streams[event.token().0];
+                echo_bytes(stream, unsent, &mut buffer);
+            }
+        }
+    }
+}
+
+fn echo_bytes(stream: &mut mio::net::TcpStream, unsent: &mut Vec<u8>, buffer: &mut [u8]) {
+    if !unsent.is_empty() {
+        match stream.write(unsent) {
+            Ok(len) => drop(unsent.drain(..len)),
+            Err(_) => return,
+        }
+    }
+    while unsent.is_empty() {
+        let Ok(len @ 1..) = stream.read(buffer) else {
+            return;
+        };
+        let sent = stream.write(&buffer[..len]).unwrap_or(0);
+        unsent.extend_from_slice(&buffer[sent..len]);
+        if len < buffer.len() {
+            return;
+        }
+    }
 }

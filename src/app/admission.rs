@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::clients::ClientKind;
+use super::forwarding::TrustedProxies;
 use crate::protocol::error::Rejection;
+use crate::protocol::http::Request;
 
 /// What the administrator allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,12 @@ pub struct Policy {
     pub max_per_ip: usize,
     /// Addresses from which Client-Type php may connect (`allowedIP`).
     pub allowed_ip: Vec<IpNet>,
+    /// Proxies that tell whom they forward (`trustedProxies`).
+    pub trusted_proxies: TrustedProxies,
+    /// What scripts have to prove themselves with (`pushToken`).
+    pub push_token: Option<String>,
+    /// Names and addresses under which this server is reached.
+    pub own_hosts: Vec<String>,
     /// Origins from which web clients may come, scheme included (`allowedOrigins`); empty: any.
     pub allowed_origins: Vec<String>,
 }
@@ -29,6 +37,46 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// The address of ours that it reached, where that matters for `allowedIP`.
     pub local_ip: Option<IpAddr>,
+    /// How its address is known.
+    pub way: Way,
+    /// Whom its listener is for.
+    pub door: Door,
+}
+
+impl Peer {
+    /// The peer of this socket, of which no proxy has told anything.
+    pub const fn direct(ip: Option<IpAddr>, door: Door) -> Self {
+        Self {
+            ip,
+            local_ip: None,
+            way: Way::Known,
+            door,
+        }
+    }
+}
+
+/// How the address of a [`Peer`] is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is the socket's, or a trusted proxy has told it.
+    Known,
+    /// It is the socket's, but a proxy that is not trusted has forwarded the request, or somebody
+    /// pretends so.
+    Untrusted,
+    /// It is that of a trusted proxy, which does not tell whom it has forwarded.
+    Unknown,
+}
+
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// Web clients and scripts.
+    #[default]
+    All,
+    /// Web clients only.
+    Web,
+    /// Scripts only.
+    Scripts,
 }
 
 /// Why somebody is turned away after the upgrade, with a packet that says so.
@@ -43,7 +91,7 @@ pub enum Crowded {
 /// The policy and the numbers it is held against.
 #[derive(Debug)]
 pub struct Admission {
-    policy: Policy,
+    pub(super) policy: Policy,
     open_count: usize,
     web_count_by_ip: HashMap<IpAddr, usize>,
 }
@@ -66,10 +114,10 @@ impl Admission {
         peer: Peer,
     ) -> Result<(), Rejection> {
         match kind {
+            ClientKind::Web if peer.door == Door::Scripts => Err(Rejection::Listener),
             ClientKind::Web if self.allows_origin(origin) => Ok(()),
             ClientKind::Web => Err(Rejection::Origin),
-            ClientKind::Php if self.allows_scripts_of(peer) => Ok(()),
-            ClientKind::Php => Err(Rejection::Address),
+            ClientKind::Php => self.check_script(peer),
         }
     }
 
@@ -122,8 +170,27 @@ impl Admission {
         allowed.is_empty() || origin.is_some_and(is_allowed)
     }
 
+    /// Judges where a script comes from.
+    pub(super) fn check_script(&self, peer: Peer) -> Result<(), Rejection> {
+        match (peer.door, peer.way) {
+            (Door::Web, _) => Err(Rejection::Listener),
+            (_, Way::Untrusted) => Err(Rejection::Proxy),
+            (_, Way::Unknown) => Err(Rejection::Untold),
+            (_, Way::Known) if self.allows_scripts_of(peer) => Ok(()),
+            (_, Way::Known) => Err(Rejection::Address),
+        }
+    }
+
+    /// A Unix socket is as near as loopback, unless proxies connect to it.
     fn allows_scripts_of(&self, peer: Peer) -> bool {
-        let Some(ip) = peer.ip else { return true };
+        let Some(ip) = peer.ip else {
+            return peer.door == Door::Scripts || !self.policy.trusted_proxies.unix;
+        };
         self.policy.allowed_ip.iter().any(|net| net.contains(&ip)) || peer.local_ip == Some(ip)
+    }
+
+    /// Whose `request` is, which has come from `peer`.
+    pub(super) fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
+        self.policy.trusted_proxies.locate(request, peer)
     }
 }

@@ -7,14 +7,17 @@
 pub mod admission;
 pub mod clients;
 mod decimal;
+pub mod forwarding;
 mod holders;
 pub mod outbox;
 pub mod packet;
+mod push;
 pub mod resource;
 mod session;
 mod standard;
 
 pub use self::outbox::{Audience, Command, Outbox};
+pub use self::push::{PushRefusal, Pushing};
 pub use self::resource::{Client, Dialogue, Handle, Resource};
-pub use self::session::{App, AppSettings, Arrival, Decision};
+pub use self::session::{App, AppSettings, Arrival, Decision, PushError, Pushed};
 pub use self::standard::Standard;

@@ -60,6 +60,7 @@ pub struct Outbox {
     own: Option<Vec<u8>>,
     frames: Vec<u8>,
     commands: Vec<Command>,
+    broadcast_count: usize,
 }
 
 impl Outbox {
@@ -96,6 +97,7 @@ impl Outbox {
         payload: &[u8],
     ) {
         let frame = self.encode(kind, payload);
+        self.broadcast_count += 1;
         self.commands.push(Command::Broadcast {
             from,
             audience,
@@ -118,6 +120,11 @@ impl Outbox {
         self.frames.len()
     }
 
+    /// Number of broadcasts among the commands.
+    pub fn broadcast_count(&self) -> usize {
+        self.broadcast_count
+    }
+
     /// Whether a connection is to be closed.
     pub fn closes(&self) -> bool {
         matches!(self.commands.last(), Some(Command::Close { .. }))
@@ -126,6 +133,7 @@ impl Outbox {
     /// Takes all commands and the bytes that hold their frames. Both come back, emptied, with
     /// [`restore`](Self::restore).
     pub fn take(&mut self) -> (Vec<Command>, Vec<u8>) {
+        self.broadcast_count = 0;
         (
             std::mem::take(&mut self.commands),
             std::mem::take(&mut self.frames),

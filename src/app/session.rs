@@ -1,12 +1,15 @@
 //! The conversation: who may open what, `ready` on open, `next` after each message, chunks.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use log::info;
 
 use super::admission::{Admission, Crowded, Peer};
 use super::clients::{ClientKind, ClientUuid, Clients};
-use super::outbox::{Outbox, ResourceId};
+use super::outbox::{Audience, Outbox, ResourceId};
+use super::packet::{Ident, Malformed, Packet, Verb};
+use super::push::{PushRefusal, Pushing};
 use super::resource::{Client, Dialogue, Handle, Resource};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close::CloseCode;
@@ -74,6 +77,38 @@ pub struct Arrival<'a> {
     pub reads_stream: bool,
 }
 
+/// Whom a pushed packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// The one receiver that contract 3.1 names.
+    ToOne,
+    /// Every web client.
+    ToAll,
+}
+
+/// Why a pushed packet goes to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// It is not JSON.
+    Malformed(Malformed),
+    /// Its opcode is neither `feedback` nor `broadcast`.
+    Opcode,
+    /// Nobody has its uuid or ident.
+    Nobody,
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::Opcode => f.write_str("opcode must be feedback or broadcast"),
+            Self::Nobody => f.write_str("nobody has this uuid or ident"),
+        }
+    }
+}
+
+impl std::error::Error for PushError {}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Decision<'a> {
@@ -121,10 +156,13 @@ impl App {
         } else {
             ClientKind::Web
         };
-        if let Err(rejection) = self
-            .admission
-            .check_source(kind, request.header("origin"), peer)
-        {
+        let origin = request.header("origin");
+        let source = self.admission.check_source(kind, origin, peer);
+        let token = match kind {
+            ClientKind::Php => self.admission.check_token(request),
+            ClientKind::Web => Ok(()),
+        };
+        if let Err(rejection) = source.and(token) {
             return Decision::Refuse(rejection);
         }
         let arrival = Arrival {
@@ -140,6 +178,11 @@ impl App {
             ClientKind::Php => upgrade,
         };
         Decision::Upgrade(upgrade, arrival)
+    }
+
+    /// Whose `request` is, which has come from `peer`: who is behind the proxies on the way.
+    pub fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
+        self.admission.locate(request, peer)
     }
 
     /// The connection is open: what it gets first.
@@ -180,6 +223,47 @@ impl App {
                 handle,
             );
         });
+    }
+
+    /// A packet that came by HTTP: `feedback` or `broadcast`, for the loop to deliver.
+    pub fn push(
+        &mut self,
+        from: ConnId,
+        text: &str,
+        outbox: &mut Outbox,
+    ) -> Result<Pushed, PushError> {
+        let packet = Packet::parse(text).map_err(PushError::Malformed)?;
+        match packet.verb {
+            Verb::Feedback => {
+                let receiver = self.clients.find(&packet.uuid, &packet.ident);
+                let receiver = receiver.ok_or(PushError::Nobody)?;
+                outbox.send(receiver, MessageKind::Text, text.as_bytes());
+                Ok(Pushed::ToOne)
+            }
+            Verb::Broadcast => {
+                let audience = Audience::Dialogue;
+                outbox.broadcast(from, audience, MessageKind::Text, text.as_bytes());
+                Ok(Pushed::ToAll)
+            }
+            Verb::Echo | Verb::Quit | Verb::Uuid | Verb::Unknown => Err(PushError::Opcode),
+        }
+    }
+
+    /// The uuid in a JSON object, if a page has it.
+    pub fn find_page(&self, text: &str) -> Option<String> {
+        let packet = Packet::parse(text).ok()?;
+        self.clients.find(&packet.uuid, &Ident::None)?;
+        Some(packet.uuid.into_owned())
+    }
+
+    /// Whether the page that sends a request is one of `allowedOrigins`, or this server's own.
+    pub fn check_page(&self, request: &Request<'_>) -> Result<(), PushRefusal> {
+        self.admission.check_page(request)
+    }
+
+    /// Whether a push may come from there.
+    pub fn check_push(&self, pushing: &Pushing<'_>) -> Result<(), PushRefusal> {
+        self.admission.check_push(pushing)
     }
 
     /// A complete message came.
@@ -253,11 +337,6 @@ impl App {
         session
             .and_then(|s| s.chunks.as_ref())
             .map_or(0, |chunks| chunks.text.capacity())
-    }
-
-    /// Number of clients.
-    pub fn client_count(&self) -> usize {
-        self.clients.len()
     }
 
     fn place(

@@ -9,7 +9,7 @@ use super::Config;
 use super::listen::listeners;
 use super::value::{
     G, K, M, Wanted, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    paths, size, size_or_off,
+    paths, proxies, size, size_or_off, token,
 };
 
 /// One key of websock.ini.
@@ -68,6 +68,11 @@ pub(super) const KEYS: &[Key] = &[
     key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
 
+    key("trustedProxies", "", |c, v| set(&mut c.admission.trusted_proxies, proxies(v))),
+
+    key("pushToken", "", |c, v| set(&mut c.admission.push_token, token(v))),
+    key("demo", "off", |c, v| set(&mut c.demo, boolean(v))),
+
     key("phpPadding", "on", |c, v| set(&mut c.php_padding, boolean(v))),
 
     key("maxMessageSize", "16M", |c, v| set(&mut c.limits.max_message_bytes, size(v, K..=G))),
@@ -76,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     }),
     key("maxChunks", "100", |c, v| set(&mut c.max_chunks, count(v, 1..=1_000_000))),
     key("maxQueue", "8M", |c, v| set(&mut c.limits.max_queue_bytes, size(v, 64 * K..=G))),
-    key("memoryLimit", "256M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
+    key("memoryLimit", "128M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
     key("maxControlFrames", "1000", |c, v| {
         set(&mut c.limits.max_control_frames_per_second, count(v, 1..=1_000_000))
     }),
@@ -93,6 +98,9 @@ pub(super) const KEYS: &[Key] = &[
 
     key("handshakeTimeout", "10", |c, v| {
         set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))
+    }),
+    key("keepAliveTimeout", "60", |c, v| {
+        set(&mut c.limits.keep_alive_timeout, duration(v, TICK..=HOUR))
     }),
     key("pingInterval", "30", |c, v| {
         set(&mut c.limits.ping_interval, duration_or_off(v, TICK..=DAY))

@@ -1,54 +1,20 @@
 //! The value of `adress` → the addresses to listen on.
 
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 
 use super::value::{Wanted, list};
+use crate::app::admission::Door;
+use crate::net::{Endpoint, Opening, Place, Security, SocketFile};
 
-/// How a listener talks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain TCP: `ws`, `tcp`, or no scheme.
-    Ws,
-    /// TLS: `wss` or `ssl`.
-    Wss,
-}
-
-/// One address to listen on.
+/// One entry of `adress`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Plain or TLS.
-    pub scheme: Scheme,
-    /// Name or address; an IPv6 address without its brackets.
-    pub host: String,
-    /// 0 lets the system choose.
-    pub port: u16,
+    /// What it means.
+    pub endpoint: Endpoint,
     /// As it stands in websock.ini or on the command line, for messages.
     pub as_written: String,
-}
-
-impl Listen {
-    /// The socket addresses that this one stands for, without duplicates.
-    ///
-    /// `localhost` is 127.0.0.1 and ::1, whatever the hosts file says: browsers try both. Other
-    /// names are looked up, which can take as long as the system's resolver takes, and fail.
-    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        if self.host.eq_ignore_ascii_case("localhost") {
-            let both = [
-                IpAddr::from(Ipv4Addr::LOCALHOST),
-                IpAddr::from(Ipv6Addr::LOCALHOST),
-            ];
-            return Ok(both.map(|ip| SocketAddr::new(ip, self.port)).to_vec());
-        }
-        let mut addresses = Vec::new();
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        Ok(addresses)
-    }
 }
 
 impl fmt::Display for Listen {
@@ -62,9 +28,9 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, Wanted> {
     let mut listeners: Vec<Listen> = Vec::new();
     for part in list(text) {
         let listen = listener(part)?;
-        let same = |other: &Listen| {
-            listen.port != 0 && (&listen.host, listen.port) == (&other.host, other.port)
-        };
+        let place = &listen.endpoint.place;
+        let is_fixed = !matches!(place, Place::Tcp { port: 0, .. });
+        let same = |other: &Listen| is_fixed && is_same(place, &other.endpoint.place);
         if listeners.iter().any(same) {
             return Err(format!("{part} is there twice"));
         }
@@ -76,38 +42,107 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, Wanted> {
     Ok(listeners)
 }
 
+fn is_same(one: &Place, other: &Place) -> bool {
+    match (one, other) {
+        (Place::Unix(one), Place::Unix(other)) => one.path == other.path,
+        _ => one == other,
+    }
+}
+
+/// An address and the words behind it.
 fn listener(text: &str) -> Result<Listen, Wanted> {
-    let (scheme, rest) = match text.split_once("://") {
+    let mut words = text.split_whitespace();
+    let address = words.next().unwrap_or_default();
+    let mut endpoint = match address.strip_prefix("unix:") {
+        Some(path) => socket_file(path)?,
+        None => tcp(address)?,
+    };
+    for word in words {
+        take_word(&mut endpoint, word)?;
+    }
+    Ok(Listen {
+        endpoint,
+        as_written: text.to_owned(),
+    })
+}
+
+fn take_word(endpoint: &mut Endpoint, word: &str) -> Result<(), Wanted> {
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (word, None),
+    };
+    let terms = &mut endpoint.terms;
+    match (name, value, &mut endpoint.place) {
+        ("web", None, _) => terms.door = Door::Web,
+        ("scripts", None, _) => terms.door = Door::Scripts,
+        ("proxy", None, _) => terms.opening = Opening::ProxyHeader,
+        ("mode", Some(mode), Place::Unix(file)) => file.mode = file_mode(mode)?,
+        ("group", Some(group), Place::Unix(file)) if !group.is_empty() => {
+            file.group = Some(group.to_owned());
+        }
+        ("mode" | "group", Some(_), Place::Tcp { .. }) => {
+            return Err(format!("{word} is for a unix: socket only"));
+        }
+        _ => {
+            return Err(format!(
+                "{word} is unknown; behind an address web, scripts or proxy is wanted, \
+                 behind a unix: socket also mode=660 or group=NAME"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn file_mode(text: &str) -> Result<u32, Wanted> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| (1..=0o777).contains(mode) && !text.starts_with('+'))
+        .ok_or_else(|| format!("mode={text} is none; permission bits such as 660 are wanted"))
+}
+
+fn socket_file(path: &str) -> Result<Endpoint, Wanted> {
+    if !path.starts_with('/') || path.len() > MAX_SOCKET_PATH || path.contains('\0') {
+        return Err(format!(
+            "unix:{path} is no socket; unix: and an absolute path of up to {MAX_SOCKET_PATH} bytes \
+             is wanted, such as unix:/run/websock/websock.sock"
+        ));
+    }
+    let place = Place::Unix(SocketFile {
+        path: PathBuf::from(path),
+        mode: 0o660,
+        group: None,
+    });
+    let tcp = Endpoint::tcp("", 0, Security::Plain);
+    Ok(Endpoint { place, ..tcp })
+}
+
+fn tcp(text: &str) -> Result<Endpoint, Wanted> {
+    let (security, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (read_scheme(scheme)?, rest),
-        None => (Scheme::Ws, text),
+        None => (Security::Plain, text),
     };
     let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))
         .filter(|(host, _)| is_host(host))
         .ok_or_else(|| {
             format!("{text} is no address; [SCHEME://]HOST[:PORT] is wanted, {EXAMPLE}")
         })?;
-    let port = match (port, scheme) {
+    let port = match (port, security) {
         (Some(port), _) => port
             .bytes()
             .all(|byte| byte.is_ascii_digit())
             .then(|| port.parse().ok())
             .flatten()
             .ok_or_else(|| format!("port {port} is none; a port from 0 to 65535 is wanted"))?,
-        (None, Scheme::Ws) => 80,
-        (None, Scheme::Wss) => 443,
+        (None, Security::Plain) => 80,
+        (None, Security::Tls) => 443,
     };
-    Ok(Listen {
-        scheme,
-        host: host.to_owned(),
-        port,
-        as_written: text.to_owned(),
-    })
+    Ok(Endpoint::tcp(host, port, security))
 }
 
-fn read_scheme(text: &str) -> Result<Scheme, Wanted> {
+fn read_scheme(text: &str) -> Result<Security, Wanted> {
     match text.to_ascii_lowercase().as_str() {
-        "ws" | "tcp" => Ok(Scheme::Ws),
-        "wss" | "ssl" => Ok(Scheme::Wss),
+        "ws" | "tcp" => Ok(Security::Plain),
+        "wss" | "ssl" => Ok(Security::Tls),
         _ => Err(format!(
             "scheme {text} is unknown; ws, tcp, wss or ssl is wanted"
         )),
@@ -140,6 +175,9 @@ fn is_host(text: &str) -> bool {
             && text.bytes().all(name_byte)
             && text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
+
+/// Bytes of a Unix socket's name that every system takes (sockaddr_un, unix(7)).
+const MAX_SOCKET_PATH: usize = 103;
 
 const EXAMPLE: &str = "such as ws://localhost:8096 or 0.0.0.0:8096 or [::]:8096";
 
@@ -185,20 +223,69 @@ mod tests {
         ];
         for (text, expected) in table {
             let shown = listeners(text).ok().map(|all| {
-                let each = all
-                    .iter()
-                    .map(|listen| format!("{} {}", listen.host, listen.port));
+                let each = all.iter().map(|listen| shown(&listen.endpoint));
                 each.collect::<Vec<_>>().join("|")
             });
             assert_eq!(shown.as_deref(), expected, "{text}");
         }
     }
 
+    fn shown(endpoint: &Endpoint) -> String {
+        match &endpoint.place {
+            Place::Tcp { host, port } => format!("{host} {port}"),
+            Place::Unix(file) => {
+                let group = file.group.as_deref().unwrap_or("-");
+                format!("{} {:o} {group}", file.path.display(), file.mode)
+            }
+        }
+    }
+
     #[test]
     fn wss_and_ssl_are_tls() {
         for text in ["wss://localhost", "ssl://localhost", "WSS://localhost:443"] {
-            let listen = listener(text).unwrap();
-            assert_eq!((listen.scheme, listen.port), (Scheme::Wss, 443), "{text}");
+            let endpoint = listener(text).unwrap().endpoint;
+            assert_eq!(endpoint.terms.security, Security::Tls, "{text}");
+            assert_eq!(shown(&endpoint), "localhost 443");
+        }
+    }
+
+    #[test]
+    fn unix_sockets_have_a_mode_and_a_group() {
+        let long = format!("unix:/{}", "a".repeat(MAX_SOCKET_PATH));
+        let table = [
+            ("unix:/run/a.sock", Some("/run/a.sock 660 -")),
+            ("unix:/a mode=600 group=www-data", Some("/a 600 www-data")),
+            ("unix:/a scripts\tmode=0777", Some("/a 777 -")),
+            ("unix:a.sock", None),
+            ("unix:", None),
+            (&long, None),
+            ("unix:/a mode=999", None),
+            ("unix:/a mode=1777", None),
+            ("unix:/a mode=0", None),
+            ("unix:/a mode=+66", None),
+            ("unix:/a group=", None),
+            ("unix:/a, unix:/a mode=600", None),
+            ("ws://a mode=600", None),
+        ];
+        for (text, expected) in table {
+            let all = listeners(text).ok();
+            let read = all.map(|all| shown(&all[0].endpoint));
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_say_whom_a_listener_is_for() {
+        let terms = |text| listener(text).ok().map(|listen| listen.endpoint.terms);
+        let door = |text| terms(text).map(|terms| terms.door);
+        assert_eq!(door("ws://a:1"), Some(Door::All));
+        assert_eq!(door("ws://a:1 scripts"), Some(Door::Scripts));
+        assert_eq!(door("ws://a:1  web proxy"), Some(Door::Web));
+        let opening = |text| terms(text).map(|terms| terms.opening);
+        assert_eq!(opening("ws://a:1 web proxy"), Some(Opening::ProxyHeader));
+        assert_eq!(opening("ws://a:1 web"), Some(Opening::None));
+        for text in ["ws://a:1 Web", "ws://a:1 php", "a:1 proxy=on", "a:1 web="] {
+            assert_eq!(terms(text), None, "{text}");
         }
     }
 
@@ -213,6 +300,7 @@ mod tests {
         for (text, expected) in table {
             let addresses = listener(text)
                 .expect(text)
+                .endpoint
                 .resolve()
                 .expect("no look-up needed");
             let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();

@@ -11,6 +11,7 @@
 mod ini;
 mod keys;
 mod listen;
+mod proxy_block;
 mod report;
 mod source;
 mod value;
@@ -23,14 +24,16 @@ use ipnet::IpNet;
 use log::LevelFilter;
 
 use crate::app::admission::Policy;
+use crate::app::forwarding::TrustedProxies;
 use crate::connection::Limits;
+use crate::http::Demo;
 use crate::logging::escape;
 use crate::net::{Endpoint, Security, Settings};
 use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
 use crate::protocol::extension::Compression;
 
-pub use listen::{Listen, Scheme};
+pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
 
 use ini::{BadLine, Entry};
@@ -54,6 +57,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Who may connect.
     pub admission: Admission,
+    /// The demo page is served (`demo`).
+    pub demo: bool,
     /// Frames for php clients are padded as contract 6.1 has it (`phpPadding`).
     pub php_padding: bool,
     /// Whether and how messages are compressed.
@@ -85,11 +90,15 @@ impl Config {
                 max_per_ip: self.admission.max_per_ip,
                 allowed_ip: self.admission.allowed_ip.clone().unwrap_or_default(),
                 allowed_origins: self.admission.allowed_origins.clone(),
+                push_token: self.admission.push_token.clone(),
+                own_hosts: Vec::new(),
+                trusted_proxies: self.admission.trusted_proxies.clone(),
             },
             max_chunks: self.max_chunks,
             max_pending: self.admission.max_pending,
             memory_limit_bytes: self.memory_limit_bytes,
             compression: self.compression,
+            demo: if self.demo { Demo::On } else { Demo::Off },
             php_padding: self.php_padding,
             backlog: self.backlog,
             shutdown_timeout: self.shutdown_timeout,
@@ -98,14 +107,7 @@ impl Config {
 
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |listen: &Listen| Endpoint {
-            security: match listen.scheme {
-                Scheme::Ws => Security::Plain,
-                Scheme::Wss => Security::Tls,
-            },
-            host: listen.host.clone(),
-            port: listen.port,
-        };
+        let endpoint = |listen: &Listen| listen.endpoint.clone();
         self.listen.iter().map(endpoint).collect()
     }
 }
@@ -125,6 +127,10 @@ pub struct Admission {
     /// Pages that may connect (`allowedOrigins`), in lower case and without their scheme's own
     /// port; empty: all.
     pub allowed_origins: Vec<String>,
+    /// Proxies that tell whom they forward (`trustedProxies`).
+    pub trusted_proxies: TrustedProxies,
+    /// What scripts prove themselves with (`pushToken`); `None`: by their address alone.
+    pub push_token: Option<String>,
 }
 
 /// Where log lines go.
@@ -209,7 +215,10 @@ impl Config {
                 max_pending: 0,
                 allowed_ip: None,
                 allowed_origins: Vec::new(),
+                trusted_proxies: TrustedProxies::default(),
+                push_token: None,
             },
+            demo: false,
             php_padding: false,
             compression: Compression {
                 is_on: false,
@@ -224,6 +233,7 @@ impl Config {
                 max_control_frames_per_second: 0,
                 max_messages_per_second: 0,
                 handshake_timeout: Duration::ZERO,
+                keep_alive_timeout: Duration::ZERO,
                 ping_interval: Duration::ZERO,
                 pong_timeout: Duration::ZERO,
                 close_timeout: Duration::ZERO,
@@ -267,7 +277,7 @@ impl Config {
     fn has_tls(&self) -> bool {
         self.listen
             .iter()
-            .any(|listen| listen.scheme == Scheme::Wss)
+            .any(|listen| listen.endpoint.terms.security == Security::Tls)
     }
 
     /// What no key can see alone. The value named is the one that is easier to change.

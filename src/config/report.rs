@@ -63,9 +63,18 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, reason) = (escape(&self.value), escape(&self.reason));
+        let value = if self.key == SECRET {
+            "(hidden)"
+        } else {
+            &self.value
+        };
+        let (value, reason) = (escape(value), escape(&self.reason));
         match (&self.origin, self.key.as_str()) {
             (origin @ Origin::File(_), _) => write!(f, "{origin}: {reason}"),
+            (Origin::Default, key) if self.value.is_empty() => {
+                write!(f, "{key} is not set: {reason}")
+            }
+            (Origin::Default, key) => write!(f, "{key}={value} (the default): {reason}"),
             (origin, "") => write!(f, "{origin}: {value}: {reason}"),
             (Origin::CommandLine, key) => write!(f, "command line: -{key}={value}: {reason}"),
             (origin, key) => write!(f, "{origin}: {}={value}: {reason}", escape(key)),
@@ -110,6 +119,10 @@ impl Config {
     pub fn report(&self) -> Result<String, Errors> {
         let mut text = String::new();
         for Setting { key, value, origin } in &self.settings {
+            if *key == SECRET && !value.is_empty() {
+                let _ = writeln!(text, "; {key} is set, by {origin}");
+                continue;
+            }
             let quote = if value.contains('"') { '\'' } else { '"' };
             let quote = if value.contains(QUOTED) {
                 String::from(quote)
@@ -119,9 +132,11 @@ impl Config {
             let _ = writeln!(text, "{key}={quote}{}{quote} ; {origin}", escape(value));
         }
         for listen in &self.listen {
-            let addresses = listen
-                .resolve()
-                .map_err(|error| Errors::new(vec![self.problem("adress", error)], Vec::new()))?;
+            let addresses = listen.endpoint.resolve().map_err(|error| {
+                let host = listen.endpoint.host().unwrap_or_default();
+                let reason = format_args!("host {host} is not known: {error}");
+                Errors::new(vec![self.problem("adress", reason)], Vec::new())
+            })?;
             for address in addresses {
                 let _ = writeln!(text, "; {listen} listens on {address}");
             }
@@ -147,6 +162,9 @@ fn log_directory(file: &Path) -> &Path {
         parent
     }
 }
+
+/// The key whose value is shown to nobody.
+const SECRET: &str = "pushToken";
 
 /// What would make a bare value mean something else.
 const QUOTED: [char; 5] = [';', '#', '\'', '"', ' '];

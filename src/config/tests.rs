@@ -55,8 +55,10 @@ developsystem = true ; Set to false in production
 ";
 
 #[test]
-fn the_shipped_ini_is_the_default() {
-    let shipped = expect(include_str!("../../websock.ini"));
+fn the_shipped_ini_is_the_default_and_shows_the_demo() {
+    let text = include_str!("../../websock.ini");
+    assert!(expect(text).demo);
+    let shipped = expect(&text.replace("\ndemo=true\n", "\ndemo=off\n"));
     let all_written = shipped
         .settings
         .iter()
@@ -75,11 +77,8 @@ fn an_empty_ini_is_the_default() {
 fn the_defaults_are_those_of_the_documentation() {
     let config = Config::default();
     assert_eq!(config.listen.len(), 1);
-    assert_eq!(
-        (config.listen[0].host.as_str(), config.listen[0].port),
-        ("localhost", 8096)
-    );
-    assert_eq!(config.listen[0].scheme, Scheme::Ws);
+    let endpoint = Endpoint::tcp("localhost", 8096, Security::Plain);
+    assert_eq!(config.listen[0].endpoint, endpoint);
     let log = LogConfig {
         file: None,
         console: true,
@@ -94,6 +93,8 @@ fn the_defaults_are_those_of_the_documentation() {
         max_pending: 10_000,
         allowed_ip: None,
         allowed_origins: Vec::new(),
+        trusted_proxies: TrustedProxies::default(),
+        push_token: None,
     };
     assert_eq!(config.admission, admission);
     let limits = Limits {
@@ -103,6 +104,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_control_frames_per_second: 1_000,
         max_messages_per_second: 0,
         handshake_timeout: Duration::from_secs(10),
+        keep_alive_timeout: Duration::from_secs(60),
         ping_interval: Duration::from_secs(30),
         pong_timeout: Duration::from_secs(20),
         close_timeout: Duration::from_secs(5),
@@ -111,8 +113,8 @@ fn the_defaults_are_those_of_the_documentation() {
     };
     assert_eq!(config.limits, limits);
     assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
-    assert_eq!(config.memory_limit_bytes, 256 << 20);
-    assert!(config.php_padding);
+    assert_eq!(config.memory_limit_bytes, 128 << 20);
+    assert!(config.php_padding && !config.demo);
     let compression = Compression {
         is_on: false,
         threshold_bytes: 1_024,
@@ -141,7 +143,8 @@ fn the_2021_ini_of_php_is_read_as_it_is() {
 #[test]
 fn the_2026_ini_of_php_is_read_as_it_is() {
     let config = expect(SEED_2026);
-    assert_eq!(config.listen[0].port, 8095);
+    let endpoint = Endpoint::tcp("localhost", 8095, Security::Plain);
+    assert_eq!(config.listen[0].endpoint, endpoint);
     assert_eq!(config.log.file, None, "LOG_FILE is not set");
     assert!(config.log.console);
     let expected = [
@@ -182,9 +185,9 @@ fn values_reach_their_fields() {
     let hosts: Vec<_> = config
         .listen
         .iter()
-        .map(|l| (l.host.as_str(), l.port))
+        .map(|listen| listen.endpoint.place.to_string())
         .collect();
-    assert_eq!(hosts, [("::1", 0), ("example.org", 80)]);
+    assert_eq!(hosts, ["[::1]:0", "example.org:80"]);
     assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));
     assert_eq!(config.log.max_bytes, 10 << 20);
     assert_eq!(config.log.level, LevelFilter::Debug);
@@ -287,7 +290,7 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "adress=wss://a:1",
-            "default: certFile=: a PEM file is wanted, as adress has wss",
+            "certFile is not set: a PEM file is wanted, as adress has wss",
         ),
         (
             "allowedIP=1.2.3",
@@ -328,16 +331,15 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         ),
         (
             "maxMessageSize=300M",
-            "default: memoryLimit=256M: at least 300M, as maxMessageSize",
+            "memoryLimit=128M (the default): at least 300M, as maxMessageSize",
         ),
     ];
     for (text, expected) in table {
         let errors = parse(text).expect_err(text).to_string();
-        let (place, _) = expected.split_once(':').expect("a place");
-        let file = if place == "default" {
-            ""
-        } else {
+        let file = if expected.starts_with("line") {
             "websock.ini, "
+        } else {
+            ""
         };
         let expected = format!("error: {file}{expected}");
         assert!(

@@ -9,6 +9,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use crate::app::forwarding::TrustedProxies;
+
 /// What would be right instead.
 pub(super) type Wanted = String;
 
@@ -86,6 +88,17 @@ pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Wanted> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
+/// A secret that may stand in a query as it is (RFC 3986 §2.3).
+pub(super) fn token(text: &str) -> Result<Option<String>, Wanted> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if !text.is_empty() && (text.len() < 16 || !text.bytes().all(is_fine)) {
+        let wanted =
+            "at least 16 letters, digits, -, ., _ or ~ are wanted, as openssl rand -hex 16";
+        return Err(wanted.to_owned());
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
 /// File names, comma-separated.
 pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, Wanted> {
     let files = list(text).map(path).collect::<Result<Vec<_>, _>>()?;
@@ -104,6 +117,16 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, Wanted> {
 pub(super) fn networks(text: &str) -> Result<Option<Vec<IpNet>>, Wanted> {
     let networks = list(text).map(network).collect::<Result<Vec<_>, _>>()?;
     Ok((!networks.is_empty()).then_some(networks))
+}
+
+/// Addresses and networks of proxies, and `unix` for whoever connects to a Unix socket.
+pub(super) fn proxies(text: &str) -> Result<TrustedProxies, Wanted> {
+    let is_unix = |part: &&str| part.eq_ignore_ascii_case("unix");
+    let networks = list(text).filter(|part| !is_unix(part)).map(network);
+    Ok(TrustedProxies {
+        networks: networks.collect::<Result<_, _>>()?,
+        unix: list(text).any(|part| is_unix(&part)),
+    })
 }
 
 /// Origins as browsers send them, comma-separated: lower case, without their scheme's own port.
@@ -351,6 +374,28 @@ mod tests {
             assert_eq!(shown(text).as_deref(), expected, "{text}");
         }
         assert_eq!(networks(""), Ok(None), "empty means the default");
+    }
+
+    #[test]
+    fn proxies_are_networks_and_the_word_unix() {
+        let table = [
+            ("", Some(("", false))),
+            (
+                "127.0.0.1, 10.0.0.0/8",
+                Some(("127.0.0.1/32 10.0.0.0/8", false)),
+            ),
+            ("Unix", Some(("", true))),
+            ("::1,unix", Some(("::1/128", true))),
+            ("proxy.example", None),
+        ];
+        for (text, expected) in table {
+            let read = proxies(text).ok().map(|proxies| {
+                let networks = proxies.networks.iter().map(ToString::to_string);
+                (networks.collect::<Vec<_>>().join(" "), proxies.unix)
+            });
+            let expected = expected.map(|(networks, unix)| (networks.to_owned(), unix));
+            assert_eq!(read, expected, "{text}");
+        }
     }
 
     #[test]

@@ -192,7 +192,7 @@ mod tests {
                         Event::Message(Message::Binary(bytes)) => Seen::Binary(bytes.into_owned()),
                         Event::Closed(_) => Seen::Closed,
                         Event::Failed(violation) => Seen::Failed(violation),
-                        Event::Head(_) | Event::Refused(_) | Event::Lost => {
+                        Event::Head(_) | Event::Body(_) | Event::Refused(_) | Event::Lost => {
                             panic!("{event:?}")
                         }
                     })

@@ -112,6 +112,19 @@ impl Segment {
         }
     }
 
+    /// Copies a small range out of a shared buffer much larger than it, so as not to keep that
+    /// from being used again; `None` for what was not shared.
+    fn own_if_small(&mut self) -> Option<()> {
+        let Self::Shared { bytes, range } = self else {
+            return None;
+        };
+        if range.len() <= SETTLE_BYTES && bytes.capacity() / 16 > range.len() {
+            let bytes = bytes.get(range.clone()).unwrap_or_default().to_vec();
+            *self = Self::Owned { bytes, sent: 0 };
+        }
+        Some(())
+    }
+
     fn recycle(self, pool: &mut BufferPool) {
         match self {
             Self::Owned { bytes, .. } => pool.give(bytes),
@@ -149,6 +162,17 @@ impl Output {
             .map(owned)
             .sum::<usize>()
             + self.rest.capacity() * size_of::<Segment>()
+    }
+
+    /// Bytes of memory that would be free without this queue: those of its own, and its share of
+    /// the buffers that others hold too.
+    pub fn pinned_bytes(&self) -> usize {
+        let share = |segment: &Segment| match segment {
+            Segment::Owned { .. } => 0,
+            Segment::Shared { bytes, .. } => bytes.capacity() / Rc::strong_count(bytes),
+        };
+        let shares = self.first.iter().chain(&self.rest).map(share);
+        self.held_bytes() + shares.sum::<usize>()
     }
 
     /// Takes the buffer at the end of the queue out, for bytes to be appended to it, until
@@ -258,6 +282,9 @@ impl Output {
 
     /// Gives memory back that is much larger than what waits in it. For a queue that has to wait.
     pub fn settle(&mut self, pool: &mut BufferPool) {
+        let pieces = self.first.iter_mut().chain(&mut self.rest);
+        // What waits behind one of its own has been seen to before.
+        pieces.rev().map_while(Segment::own_if_small).for_each(drop);
         let Some(Segment::Owned { bytes, sent }) = &mut self.first else {
             return;
         };
@@ -397,6 +424,32 @@ mod tests {
         assert_eq!(output.front(), [1; 10]);
         assert!(output.held_bytes() < 100, "{}", output.held_bytes());
         assert!(pool.held_bytes() >= 100_000);
+    }
+
+    #[test]
+    fn a_waiting_queue_lets_go_of_large_buffers_for_small_ranges() {
+        let (large, small) = (Rc::new(vec![1; 100_000]), Rc::new(vec![2; 100]));
+        let mut pool = BufferPool::default();
+        let mut output = Output::default();
+        output.push_shared(&large, 0..10);
+        output.push_shared(&small, 0..10);
+        output.push_shared(&large, 50..60);
+        output.settle(&mut pool);
+        assert_eq!(Rc::strong_count(&large), 1);
+        assert_eq!(
+            drain(&mut output, &mut pool, 7)[5..15],
+            [[1; 5], [2; 5]].concat()
+        );
+    }
+
+    #[test]
+    fn a_shared_buffer_weighs_on_its_holders_in_equal_parts() {
+        let shared = Rc::new(vec![1; 90_000]);
+        let mut queues = [Output::default(), Output::default()];
+        queues
+            .iter_mut()
+            .for_each(|queue| queue.push_shared(&shared, 0..50_000));
+        assert_eq!(queues[0].pinned_bytes(), 30_000);
     }
 
     #[test]

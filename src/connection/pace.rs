@@ -3,6 +3,7 @@
 //! They read in fixed steps and throw away what lies behind the first frame of a step, so a frame
 //! fills its step with blanks after the JSON, and the next one comes a moment later.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
@@ -22,21 +23,32 @@ pub enum Framing {
     Records,
 }
 
-/// When the next frame may leave, and in which shape.
-#[derive(Clone, Copy, Debug)]
+/// Frames to a peer that needs them one by one: those that wait for their shape, in which shape
+/// the next one leaves, and when.
+///
+/// They wait as they are and are shaped when their turn comes, so that a queue of small ones does
+/// not fill with blanks.
+#[derive(Debug)]
 pub(super) struct Pace {
     framing: Framing,
     is_opening: bool,
     next_write: Option<Instant>,
+    waiting: VecDeque<Vec<u8>>,
+    waiting_bytes: usize,
 }
 
 impl Pace {
-    pub(super) fn new(framing: Framing) -> Self {
-        Self {
-            framing,
-            is_opening: framing != Framing::Stream,
-            next_write: None,
-        }
+    /// `None` for a peer that reads a stream.
+    pub(super) fn new(framing: Framing) -> Option<Box<Self>> {
+        (framing != Framing::Stream).then(|| {
+            Box::new(Self {
+                framing,
+                is_opening: true,
+                next_write: None,
+                waiting: VecDeque::new(),
+                waiting_bytes: 0,
+            })
+        })
     }
 
     /// Length that the 101 is padded to, in bytes.
@@ -47,35 +59,51 @@ impl Pace {
         }
     }
 
-    /// Whether frames go through [`reshape`](Self::reshape).
-    pub(super) fn reshapes(&self) -> bool {
-        self.framing != Framing::Stream
+    /// Takes an unmasked frame that is to leave after those before it.
+    pub(super) fn push(&mut self, plain_frame: Vec<u8>) {
+        self.waiting_bytes += plain_frame.len();
+        self.waiting.push_back(plain_frame);
     }
 
-    /// Whether frames leave one by one.
-    pub(super) fn is_paced(&self) -> bool {
-        self.framing != Framing::Stream
-    }
-
-    /// Whether this is the first frame, which may leave together with the 101; true once.
-    pub(super) fn take_opening(&mut self) -> bool {
-        let joins = matches!(self.framing, Framing::Padded | Framing::Spaced);
-        std::mem::replace(&mut self.is_opening, false) && joins
-    }
-
-    /// The unmasked frame in the shape that the peer needs.
-    pub(super) fn reshape(&self, plain_frame: &[u8]) -> Vec<u8> {
-        let step = match (self.framing, self.is_opening) {
+    /// The next frame, in the shape that the peer needs.
+    pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let plain_frame = self.waiting.pop_front()?;
+        self.waiting_bytes -= plain_frame.len();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        let step = match (self.framing, std::mem::take(&mut self.is_opening)) {
             (Framing::Padded | Framing::Spaced, true) => OPENING_STEP,
             (Framing::Padded, false) => STEP,
             (Framing::Spaced, false) | (Framing::Stream | Framing::Records, _) => 1,
         };
-        match Header::parse(plain_frame, Role::Client, Rsv1::Forbidden) {
-            Ok(Some((header, len))) if header.opcode == Opcode::Text && step > 1 => {
-                padded_frame(plain_frame.get(len..).unwrap_or_default(), step)
-            }
-            _ => plain_frame.to_vec(),
-        }
+        Some(reshape(plain_frame, step))
+    }
+
+    /// Whether the next frame is the first one and may leave together with the 101 (contract 6,
+    /// table).
+    pub(super) fn joins_opening(&self) -> bool {
+        self.is_opening && self.opening_len().is_some()
+    }
+
+    /// Bytes of the frames that wait for their shape, and what it costs to keep them apart.
+    pub(super) fn weight(&self) -> usize {
+        self.waiting_bytes + self.waiting.len() * size_of::<Vec<u8>>()
+    }
+
+    /// Bytes of the frames that wait for their shape.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Bytes of heap memory that the frames hold that wait.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.waiting_bytes + self.waiting.capacity() * size_of::<Vec<u8>>()
+    }
+
+    /// Drops the frames that wait.
+    pub(super) fn clear(&mut self) {
+        (self.waiting, self.waiting_bytes) = (VecDeque::new(), 0);
     }
 
     /// Whether the next frame may leave at `now`.
@@ -96,6 +124,16 @@ impl Pace {
             Framing::Spaced => REMOTE_GAP,
         };
         self.next_write = Some(now + gap);
+    }
+}
+
+/// A text frame filled to a multiple of `step`; any other as it is.
+fn reshape(plain_frame: Vec<u8>, step: usize) -> Vec<u8> {
+    match Header::parse(&plain_frame, Role::Client, Rsv1::Forbidden) {
+        Ok(Some((header, len))) if header.opcode == Opcode::Text && step > 1 => {
+            padded_frame(plain_frame.get(len..).unwrap_or_default(), step)
+        }
+        _ => plain_frame,
     }
 }
 
@@ -171,30 +209,47 @@ mod tests {
     fn the_first_frame_fills_the_first_step_and_later_ones_the_next() {
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, b"{}", &mut plain);
-        let mut pace = Pace::new(Framing::Padded);
+        let mut pace = Pace::new(Framing::Padded).unwrap();
         assert_eq!(pace.opening_len(), Some(1024));
-        assert_eq!(pace.reshape(&plain).len(), 1024);
-        assert!(pace.take_opening());
-        assert!(!pace.take_opening());
-        assert_eq!(pace.reshape(&plain).len(), 8192);
+        assert!(pace.joins_opening());
+        (0..2).for_each(|_| pace.push(plain.clone()));
+        assert_eq!(pace.next_frame().map(|frame| frame.len()), Some(1024));
+        assert!(!pace.joins_opening());
+        assert_eq!(pace.next_frame().map(|frame| frame.len()), Some(8192));
+        assert_eq!(pace.next_frame(), None);
 
-        let mut spaced = Pace::new(Framing::Spaced);
-        assert_eq!(spaced.reshape(&plain).len(), 1024);
-        spaced.take_opening();
-        assert_eq!(spaced.reshape(&plain), plain);
+        let mut spaced = Pace::new(Framing::Spaced).unwrap();
+        (0..2).for_each(|_| spaced.push(plain.clone()));
+        assert_eq!(spaced.next_frame().map(|frame| frame.len()), Some(1024));
+        assert_eq!(spaced.next_frame(), Some(plain));
     }
 
     #[test]
     fn binary_frames_are_never_padded() {
         let mut plain = Vec::new();
         frame::encode(Opcode::Binary, b"\0\x01", &mut plain);
-        assert_eq!(Pace::new(Framing::Padded).reshape(&plain), plain);
+        let mut pace = Pace::new(Framing::Padded).unwrap();
+        pace.push(plain.clone());
+        assert_eq!(pace.next_frame(), Some(plain));
+    }
+
+    #[test]
+    fn waiting_frames_count_as_they_are() {
+        let mut plain = Vec::new();
+        frame::encode(Opcode::Text, b"{}", &mut plain);
+        let mut pace = Pace::new(Framing::Padded).unwrap();
+        (0..100).for_each(|_| pace.push(plain.clone()));
+        assert_eq!(pace.waiting_bytes(), 100 * plain.len());
+        assert!(pace.weight() < 100 * 64, "{}", pace.weight());
+        while pace.next_frame().is_some() {}
+        assert_eq!((pace.waiting_bytes(), pace.weight()), (0, 0));
+        assert_eq!(pace.held_bytes(), 0);
     }
 
     #[test]
     fn a_frame_waits_for_the_gap() {
         let now = Instant::now();
-        let mut pace = Pace::new(Framing::Padded);
+        let mut pace = Pace::new(Framing::Padded).unwrap();
         assert!(pace.is_due(now));
         pace.frame_left(now);
         assert!(!pace.is_due(now + Duration::from_micros(199)));

@@ -2,9 +2,13 @@
 
 use std::time::Instant;
 
+use crate::protocol::body::BodyReader;
+
 /// ```text
 /// Connecting → Deciding → Open → Closing → Closed → Gone
-///                     └→ Draining ←┴──────────┘
+///    ↑           │    └→ Draining ←┴──────────┘
+///    │           ├→ Receiving → Answering
+///    └─ Resting ←┴──────────────────┘
 /// ```
 #[derive(Debug)]
 pub(super) enum State {
@@ -12,6 +16,12 @@ pub(super) enum State {
     Connecting { head: Vec<u8>, deadline: Instant },
     /// The head was handed out; `accept` or `reject` has to follow.
     Deciding { deadline: Instant },
+    /// The body of a plain HTTP request is not complete.
+    Receiving(Box<Receiving>),
+    /// The body was handed out; `respond` or `reject` has to follow.
+    Answering,
+    /// A plain HTTP request was answered and another may follow.
+    Resting { deadline: Instant },
     /// Messages flow. `heard`: when the peer was last heard.
     Open {
         heard: Instant,
@@ -26,4 +36,13 @@ pub(super) enum State {
     Closed { deadline: Instant },
     /// Nothing more happens, not even to what waits.
     Gone,
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub(super) body: BodyReader,
+    /// Since when it is watched for progress, and the bytes that have come since.
+    pub(super) judged: Instant,
+    pub(super) progress: usize,
 }

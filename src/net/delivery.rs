@@ -24,25 +24,15 @@ impl Core {
         while !self.outbox.is_empty() {
             let (mut commands, frames) = self.outbox.take();
             let deflated = self.deflate_broadcasts(&commands, &frames);
-            let is_shared = frames.len() >= SHARED_BYTES
-                || commands
-                    .iter()
-                    .any(|command| matches!(command, Command::Broadcast { .. }));
-            if is_shared {
-                let frames = self.share(frames);
-                commands
-                    .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames, &deflated));
-                self.outbox.restore(commands, Vec::new());
-            } else {
-                let frames = Rc::new(frames);
-                commands
-                    .drain(..)
-                    .for_each(|command| self.carry_out(command, &frames, &deflated));
-                // Nobody has kept a reference to frames as small as these.
-                let frames = Rc::try_unwrap(frames).unwrap_or_default();
-                self.outbox.restore(commands, frames);
-            }
+            let frames = self.sharing.wrap(frames);
+            commands
+                .drain(..)
+                .for_each(|command| self.carry_out(command, &frames, &deflated));
+            let frames = self.sharing.settle(frames);
+            let frames = frames.unwrap_or_else(|| self.pool.take());
+            self.outbox.restore(commands, frames);
+            let deflated = deflated.frames.and_then(|f| self.sharing.settle(f));
+            self.pool.give(deflated.unwrap_or_default());
         }
     }
 
@@ -75,9 +65,15 @@ impl Core {
             pool: &mut self.pool,
         };
         match entry.connection.send_deflated(&outgoing, turn) {
-            Ok(()) => self.touch(to),
+            Ok(()) => {
+                self.tally.queued += 1;
+                self.touch(to);
+            }
             Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
-            Err(SendError::QueueFull) => self.cut_slow_reader(to),
+            Err(SendError::QueueFull) => {
+                self.tally.full += 1;
+                self.cut_slow_reader(to);
+            }
         }
     }
 
@@ -108,22 +104,28 @@ impl Core {
                 (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
             };
             match entry.connection.send(&outgoing, turn) {
-                Ok(()) if entry.is_touched => {}
                 Ok(()) => {
-                    entry.is_touched = true;
-                    self.touched.push(entry.id);
+                    self.tally.queued += 1;
+                    if !std::mem::replace(&mut entry.is_touched, true) {
+                        self.touched.push(entry.id);
+                    }
                 }
                 Err(SendError::NotOpen) => {}
                 Err(SendError::QueueFull) => slow.push(entry.id),
             }
         }
+        self.tally.full += slow.len();
         slow.into_iter().for_each(|id| self.cut_slow_reader(id));
     }
 
     /// Closes a connection whose queue has reached `maxQueue`.
     fn cut_slow_reader(&mut self, id: ConnId) {
-        warn!("#{} does not read: closed, over maxQueue", id.slot);
-        self.close(id, CloseCode::POLICY_VIOLATION, "output over maxQueue");
+        warn!(
+            "#{} closed: more than maxQueue waits to be sent to it",
+            id.slot
+        );
+        let reason = "more than maxQueue bytes wait to be read";
+        self.close(id, CloseCode::POLICY_VIOLATION, reason);
     }
 
     fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
@@ -138,29 +140,6 @@ impl Core {
         entry.connection.close(code, reason, turn);
         self.ended.push(id);
         self.touch(id);
-    }
-
-    /// Makes frames shareable, in a buffer that was used before if there is one.
-    pub(super) fn share(&mut self, frames: Vec<u8>) -> Rc<Vec<u8>> {
-        self.reclaim_shared();
-        self.shared_bytes += frames.capacity();
-        let frames = Rc::new(frames);
-        self.shared.push(Rc::clone(&frames));
-        frames
-    }
-
-    /// Takes back what nobody sends any more.
-    fn reclaim_shared(&mut self) {
-        let mut index = 0;
-        while index < self.shared.len() {
-            if Rc::strong_count(&self.shared[index]) > 1 {
-                index += 1;
-                continue;
-            }
-            let done = self.shared.swap_remove(index);
-            self.shared_bytes -= done.capacity();
-            self.pool.give(Rc::try_unwrap(done).unwrap_or_default());
-        }
     }
 
     // ---- flush
@@ -259,6 +238,8 @@ impl Core {
     /// The peer takes nothing more; what it had sent before is still read.
     fn stop_writing(&mut self, slot: usize) -> bool {
         if let Some(entry) = self.table.slot_mut(slot) {
+            let lost = entry.connection.output_len();
+            debug!("#{slot} takes nothing more: {lost} bytes dropped");
             entry.is_deaf = true;
             entry.connection.drop_output();
         }
@@ -292,7 +273,7 @@ impl Core {
         };
         entry.armed = None;
         let id = entry.id;
-        let output_len = entry.connection.output_len();
+        let (output_len, was_open) = (entry.connection.output_len(), entry.connection.is_open());
         let turn = &mut Turn {
             now: self.now,
             limits: &self.settings.limits,
@@ -307,10 +288,16 @@ impl Core {
                 self.ended.push(id);
             }
             Some(Event::Lost) => {
-                info!("#{slot} did not answer in time");
+                if was_open {
+                    info!("#{slot} did not answer in time: over pongTimeout");
+                } else if output_len > 0 {
+                    info!("#{slot} cut over closeTimeout: {output_len} bytes not taken");
+                } else {
+                    debug!("#{slot} cut over closeTimeout");
+                }
                 self.ended.push(id);
             }
-            Some(Event::Head(_) | Event::Message(_) | Event::Closed(_)) => {}
+            Some(Event::Head(_) | Event::Body(_) | Event::Message(_) | Event::Closed(_)) => {}
             None if entry.connection.output_len() > output_len => self.log_ping(),
             None => {}
         }
@@ -368,13 +355,14 @@ impl Core {
             return;
         };
         let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
-        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread;
+        let pushing = entry.exchange.as_ref().map_or(0, |e| e.held_bytes());
+        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread + pushing;
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
         entry.held_bytes = held;
     }
 
     fn total_bytes(&self) -> usize {
-        self.held_bytes + self.shared_bytes + self.app.held_bytes() + self.pool.held_bytes()
+        self.held_bytes + self.sharing.held_bytes() + self.app.held_bytes() + self.pool.held_bytes()
     }
 
     /// Whether new connections are refused for want of memory.
@@ -387,14 +375,14 @@ impl Core {
         if self.total_bytes() <= self.settings.memory_limit_bytes {
             return false;
         }
-        self.reclaim_shared();
+        self.sharing.reclaim(&mut self.pool);
         self.pool.trim();
         if self.total_bytes() <= self.settings.memory_limit_bytes {
             return false;
         }
         let app = &self.app;
         let weight = |entry: &super::table::Entry| {
-            entry.connection.output_len().max(entry.held_bytes) + app.held_bytes_of(entry.id)
+            entry.connection.pinned_bytes() + app.held_bytes_of(entry.id)
         };
         let largest = self.table.iter_mut().max_by_key(|entry| weight(entry));
         let Some(largest) = largest.filter(|entry| weight(entry) > 0) else {

@@ -1,68 +1,46 @@
-//! Listening sockets: names → addresses → sockets.
+//! Listening sockets: endpoints → sockets, opened here or passed by the service manager.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Where to listen, as the user has named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Host name or address, without brackets. `localhost` means 127.0.0.1 and ::1.
-    pub host: String,
-    /// Port; 0 lets the system choose one.
-    pub port: u16,
-    /// What is spoken there.
-    pub security: Security,
-}
+use super::endpoint::{Endpoint, Place, SocketFile, Terms, is_localhost};
+use super::socket::ListenSocket;
+use super::socket_file;
+use crate::ops::inherited::Inherited;
 
-/// What a listener speaks below HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// TCP as it is: `ws://`.
-    Plain,
-    /// TLS: `wss://`.
-    Tls,
-}
-
-impl Security {
-    /// The scheme of its addresses.
-    pub const fn scheme(self) -> &'static str {
-        match self {
-            Self::Plain => "ws",
-            Self::Tls => "wss",
-        }
-    }
-}
-
-/// A listening socket.
+/// A listening socket, and what holds for those who come.
 #[derive(Debug)]
 pub(super) struct Listener {
-    pub(super) socket: TcpListener,
-    pub(super) security: Security,
+    pub(super) socket: ListenSocket,
+    pub(super) terms: Terms,
+    /// For the log: scheme and address, or the file.
+    pub(super) name: String,
 }
 
 /// Why an endpoint cannot be listened on.
 #[derive(Debug)]
 pub enum BindError {
     /// The host's name has no address.
-    Unresolved(Endpoint, io::Error),
+    Unresolved(String, io::Error),
     /// The system refused the address.
     Refused(SocketAddr, io::Error),
+    /// The file cannot be made.
+    File(PathBuf, io::Error),
+    /// The service manager has passed a socket that no endpoint stands for.
+    Unclaimed(String),
 }
 
 impl std::fmt::Display for BindError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let in_use = "is in use: stop the program that listens there, or choose another";
         match self {
-            Self::Unresolved(endpoint, error) => {
-                write!(f, "host {} is not known: {error}", endpoint.host)
-            }
-            Self::Refused(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "{address} is in use: stop the program that listens there, or choose another port"
-                )
+            Self::Unresolved(host, error) => write!(f, "host {host} is not known: {error}"),
+            Self::Refused(address, error) if is_in_use(error) => {
+                write!(f, "{address} {in_use} port")
             }
             Self::Refused(address, error)
                 if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 =>
@@ -73,82 +51,139 @@ impl std::fmt::Display for BindError {
                 )
             }
             Self::Refused(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::File(path, error) if is_in_use(error) => {
+                write!(f, "unix:{} {in_use} name", path.display())
+            }
+            Self::File(path, error) => write!(f, "unix:{}: {error}", path.display()),
+            Self::Unclaimed(name) => write!(
+                f,
+                "the service manager passes a socket for {name}, which is not in the list"
+            ),
         }
     }
 }
 
 impl std::error::Error for BindError {}
 
-/// Opens all sockets of one endpoint, non-blocking.
-///
-/// For `localhost` both loopback addresses are opened on the same port, since browsers try both; a
-/// machine without IPv6 gets the other one alone, with a warning.
-pub(super) fn bind(endpoint: &Endpoint, backlog: u32) -> Result<Vec<Listener>, BindError> {
-    let security = endpoint.security;
-    let listener = |socket| Listener { socket, security };
-    Ok(open_all(endpoint, backlog)?
-        .into_iter()
-        .map(listener)
-        .collect())
-}
-
-fn open_all(endpoint: &Endpoint, backlog: u32) -> Result<Vec<TcpListener>, BindError> {
-    if !endpoint.host.eq_ignore_ascii_case("localhost") {
-        return resolve(endpoint)?
-            .into_iter()
-            .map(|address| open(address, backlog))
-            .collect();
-    }
-    let v4 = open((Ipv4Addr::LOCALHOST, endpoint.port).into(), backlog)?;
-    let port = v4
-        .local_addr()
-        .map_or(endpoint.port, |address| address.port());
-    match open((Ipv6Addr::LOCALHOST, port).into(), backlog) {
-        Ok(v6) => Ok(vec![v4, v6]),
-        Err(BindError::Refused(address, error)) if error.kind() != io::ErrorKind::AddrInUse => {
-            log::warn!("localhost is served on 127.0.0.1 only; no {address} here: {error}");
-            Ok(vec![v4])
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, BindError> {
-    if let Ok(ip) = endpoint.host.parse::<IpAddr>() {
-        return Ok(vec![(ip, endpoint.port).into()]);
-    }
-    let found = (endpoint.host.as_str(), endpoint.port)
-        .to_socket_addrs()
-        .map_err(|error| BindError::Unresolved(endpoint.clone(), error))?;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) {
-            addresses.push(address);
+/// Opens the sockets of all endpoints, non-blocking; those that `inherited` holds are taken.
+pub(super) fn bind(
+    endpoints: &[Endpoint],
+    inherited: Inherited,
+    backlog: u32,
+) -> Result<Vec<Listener>, BindError> {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    let mut binder = Binder {
+        endpoints,
+        inherited,
+        backlog,
+    };
+    let mut listeners = Vec::new();
+    for endpoint in endpoints {
+        match &endpoint.place {
+            Place::Tcp { host, port } if is_localhost(host) => {
+                for socket in binder.open_localhost(*port)? {
+                    listeners.push(Listener::tcp(socket, endpoint.terms));
+                }
+            }
+            Place::Tcp { host, .. } => {
+                let unresolved = |error| BindError::Unresolved(host.clone(), error);
+                for address in endpoint.resolve().map_err(unresolved)? {
+                    listeners.push(Listener::tcp(binder.open(address)?, endpoint.terms));
+                }
+            }
+            Place::Unix(file) => listeners.push(Listener {
+                socket: binder.open_file(file)?,
+                terms: endpoint.terms,
+                name: endpoint.place.to_string(),
+            }),
         }
     }
-    Ok(addresses)
+    match binder.inherited.first_name() {
+        Some(name) => Err(BindError::Unclaimed(name)),
+        None => Ok(listeners),
+    }
 }
 
-fn open(address: SocketAddr, backlog: u32) -> Result<TcpListener, BindError> {
-    let refused = |error| BindError::Refused(address, error);
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .map_err(refused)?;
-    socket.set_reuse_address(true).map_err(refused)?;
-    if address.is_ipv6() {
-        // [::] means IPv6 and IPv4 alike, whatever the system's default is; other addresses are
-        // one family anyway.
-        socket
-            .set_only_v6(!address.ip().is_unspecified())
-            .map_err(refused)?;
+impl Listener {
+    fn tcp(socket: TcpListener, terms: Terms) -> Self {
+        let scheme = terms.security.scheme();
+        let name = match socket.local_addr() {
+            Ok(address) => format!("{scheme}://{address}"),
+            Err(error) => format!("{scheme}: {error}"),
+        };
+        Self {
+            socket: ListenSocket::Tcp(socket),
+            terms,
+            name,
+        }
     }
-    socket.set_nonblocking(true).map_err(refused)?;
-    socket.bind(&address.into()).map_err(refused)?;
-    socket
-        .listen(i32::try_from(backlog).unwrap_or(i32::MAX))
-        .map_err(refused)?;
-    Ok(TcpListener::from_std(socket.into()))
+}
+
+struct Binder<'a> {
+    endpoints: &'a [Endpoint],
+    inherited: Inherited,
+    backlog: i32,
+}
+
+impl Binder<'_> {
+    /// Both loopback addresses on the same port, since browsers try both; a machine without IPv6
+    /// gets the other one alone, with a warning.
+    fn open_localhost(&mut self, port: u16) -> Result<Vec<TcpListener>, BindError> {
+        let v4 = self.open(([127, 0, 0, 1], port).into())?;
+        let port = v4.local_addr().map_or(port, |address| address.port());
+        match self.open(([0, 0, 0, 0, 0, 0, 0, 1], port).into()) {
+            Ok(v6) => Ok(vec![v4, v6]),
+            Err(BindError::Refused(address, error)) if !is_in_use(&error) => {
+                log::warn!("localhost is served on 127.0.0.1 only; no {address} here: {error}");
+                Ok(vec![v4])
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(&mut self, address: SocketAddr) -> Result<TcpListener, BindError> {
+        let refused = |error| BindError::Refused(address, error);
+        if let Some(socket) = self.inherited.take_tcp(address) {
+            socket.set_nonblocking(true).map_err(refused)?;
+            return Ok(TcpListener::from_std(socket));
+        }
+        self.listen(address).map_err(refused)
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!self.is_dual(address))?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(self.backlog)?;
+        Ok(TcpListener::from_std(socket.into()))
+    }
+
+    /// `[::]` means IPv6 and IPv4 alike, whatever the system's default is, unless 0.0.0.0 is listed
+    /// with the same port; other addresses are one family anyway.
+    fn is_dual(&self, address: SocketAddr) -> bool {
+        let has_v4 = self.endpoints.iter().any(|endpoint| match &endpoint.place {
+            Place::Tcp { host, port } => host == "0.0.0.0" && *port == address.port(),
+            Place::Unix(_) => false,
+        });
+        address.ip().is_unspecified() && !(has_v4 && address.port() != 0)
+    }
+
+    fn open_file(&mut self, file: &SocketFile) -> Result<ListenSocket, BindError> {
+        let failed = |error| BindError::File(file.path.clone(), error);
+        if let Some(socket) = self.inherited.take_unix(&file.path) {
+            socket.set_nonblocking(true).map_err(failed)?;
+            return Ok(ListenSocket::Unix(UnixListener::from_std(socket), None));
+        }
+        let (socket, cleanup) = socket_file::open(file, self.backlog).map_err(failed)?;
+        Ok(ListenSocket::Unix(socket, Some(cleanup)))
+    }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
 }

@@ -5,14 +5,23 @@
 
 mod deflation;
 mod delivery;
+mod endpoint;
+mod forwarded;
 mod listener;
+mod notice;
+mod proxy_protocol;
 mod reading;
+mod requests;
 mod server;
+mod sharing;
+mod socket;
+mod socket_file;
 mod spare;
 mod table;
 mod tls;
 mod transport;
 pub mod wheel;
 
-pub use self::listener::{BindError, Endpoint, Security};
+pub use self::endpoint::{Endpoint, Opening, Place, Security, SocketFile, Terms};
+pub use self::listener::BindError;
 pub use self::server::{Server, Settings, StartError};

@@ -1,22 +1,23 @@
 //! The first half of a turn: accept, read, receive, hand over.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::{debug, info, warn};
 use mio::Token;
-use mio::net::TcpStream;
 
-use super::listener::Security;
+use super::endpoint::{Security, Terms};
+use super::forwarded::opening_of;
 use super::server::{Accepting, Core};
+use super::socket::{Remote, Socket};
 use super::table::{Entry, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, NotTls};
 use super::transport::{More, Received, Transport};
-use crate::app::admission::Peer;
+use crate::app::admission::{Door, Peer, Way};
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
 use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Turn};
+use crate::http::{self, Route};
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
@@ -30,11 +31,11 @@ impl Core {
             let Some(listener) = self.listeners.get(index) else {
                 return;
             };
-            let security = listener.security;
             match listener.socket.accept() {
-                Ok((stream, address)) => {
+                Ok((stream, remote)) => {
+                    let terms = listener.terms;
                     self.is_short_of_descriptors = false;
-                    self.add(stream, address, security);
+                    self.add(stream, remote, terms);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
@@ -81,14 +82,30 @@ impl Core {
         }
     }
 
-    fn add(&mut self, stream: TcpStream, address: SocketAddr, security: Security) {
+    /// One line for a flood of them.
+    fn tell_refusals(&mut self, address: Remote) {
+        let limit = if self.is_memory_scarce() {
+            "memoryLimit"
+        } else {
+            "maxPending"
+        };
+        debug!("{address} refused: {limit} reached");
+        if let Some(count) = self.refusals.count(self.now) {
+            warn!("{limit} reached: {count} connections refused, the last from {address}");
+        }
+    }
+
+    fn add(&mut self, stream: Socket, address: Remote, terms: Terms) {
         if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
-            debug!("{address} refused: maxPending or memoryLimit reached");
+            self.tell_refusals(address);
             return refuse(stream);
+        }
+        if !self.may_open(address, terms) {
+            return;
         }
         let id = self.table.next_id();
         let token = Token(id.slot as usize);
-        let tls = match (security, &self.certificates) {
+        let tls = match (terms.security, &self.certificates) {
             (Security::Plain, _) => None,
             (Security::Tls, Some(certificates)) => Some(certificates.config()),
             (Security::Tls, None) => return debug!("{address} not taken: no certificate"),
@@ -105,6 +122,10 @@ impl Core {
             "New client connecting from {address} on socket #{}",
             id.slot
         );
+        let peer = Peer {
+            local_ip: self.listens_on_any.then(|| transport.local_ip()).flatten(),
+            ..Peer::direct(address.ip(), terms.door)
+        };
         let turn = &Turn {
             now: self.now,
             limits: &self.settings.limits,
@@ -114,8 +135,10 @@ impl Core {
             id,
             connection: Connection::new(turn),
             transport,
-            address: Some(address),
+            peer,
+            opening: opening_of(terms),
             unread: None,
+            exchange: None,
             armed: None,
             held_bytes: 0,
             membership: Membership::None,
@@ -147,6 +170,9 @@ impl Core {
             // It stands in the backlog, or waits for its output to be taken.
             Reading::Backlog | Reading::Paused => return,
             Reading::Waiting => {}
+        }
+        if entry.opening.is_some() {
+            return self.read_opening(slot);
         }
         if entry.transport.is_handshaking() {
             match self.handshake_budget.checked_sub(1) {
@@ -197,6 +223,15 @@ impl Core {
         };
         entry.reading = Reading::Waiting;
         let slot = id.slot as usize;
+        if self.is_pushing(slot) {
+            self.push_on(id);
+            if self.is_pushing(slot) {
+                return;
+            }
+        }
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
         match entry.unread.take() {
             Some(mut unread) => {
                 self.receive(slot, &mut unread);
@@ -235,7 +270,7 @@ impl Core {
         self.touch(id);
     }
 
-    fn lose(&mut self, slot: usize, error: &io::Error) {
+    pub(super) fn lose(&mut self, slot: usize, error: &io::Error) {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };
@@ -274,7 +309,13 @@ impl Core {
             message_budget -= 1;
             let is_spent = message_budget == 0
                 || byte_budget == 0
-                || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN;
+                || self.outbox.frames_len() > FRAMES_BYTES_PER_TURN
+                || self.outbox.broadcast_count() * self.table.len() > DELIVERIES_PER_TURN;
+            // So that what it sends itself is seen in its queue.
+            if self.outbox.frames_len() > self.settings.limits.max_queue_bytes / 8 {
+                self.deliver();
+            }
+            let is_spent = is_spent || self.is_pushing(slot);
             let is_full = self.is_output_near_limit(slot);
             if is_full || is_spent {
                 self.set_aside(
@@ -299,6 +340,12 @@ impl Core {
             self.deliver();
         }
         self.flush(slot);
+    }
+
+    /// Whether packets of a request wait for the next turn; nothing behind it is looked at before.
+    fn is_pushing(&mut self, slot: usize) -> bool {
+        let exchange = self.table.slot_mut(slot).and_then(|e| e.exchange.as_ref());
+        exchange.is_some_and(|exchange| exchange.is_under_way())
     }
 
     /// Whether a TLS handshake arrives where a request is expected.
@@ -354,6 +401,7 @@ impl Core {
                 }
             }
             Event::Head(head) => self.decide(id, &head),
+            Event::Body(body) => self.handle_body(id, body),
             Event::Refused(rejection) => self.log_refusal(id, rejection),
             Event::Failed(violation) => {
                 info!("#{} broke a rule: {}", id.slot, violation.reason());
@@ -376,34 +424,33 @@ impl Core {
 
     /// Answers a request head.
     fn decide(&mut self, id: ConnId, head: &[u8]) {
-        let peer = self.peer_of(id);
-        match Request::parse(head) {
-            Ok(request) => match self.app.decide(&request, peer) {
-                Decision::Refuse(rejection) => self.reject(id, rejection),
-                Decision::Upgrade(upgrade, arrival) => self.open(id, &upgrade, &arrival, peer),
-            },
-            Err(rejection) => self.reject(id, rejection),
+        let request = match Request::parse(head) {
+            Ok(request) => request,
+            Err(rejection) => return self.reject(id, rejection),
+        };
+        let route = http::route(&request, self.settings.demo);
+        if !matches!(route, Route::None) {
+            return self.serve(id, &request, route);
+        }
+        let peer = self.locate(id, &request);
+        match self.app.decide(&request, peer) {
+            Decision::Refuse(rejection) => self.reject(id, rejection),
+            Decision::Upgrade(upgrade, arrival) => {
+                self.settle_peer(id, peer);
+                self.open(id, &upgrade, &arrival, peer);
+            }
         }
     }
 
     pub(super) fn peer_of(&mut self, id: ConnId) -> Peer {
-        let Some(entry) = self.table.get_mut(id) else {
-            return Peer {
-                ip: None,
-                local_ip: None,
-            };
+        let nobody = Peer {
+            way: Way::Unknown,
+            ..Peer::direct(None, Door::All)
         };
-        Peer {
-            ip: entry.address.map(|address| address.ip().to_canonical()),
-            local_ip: if self.listens_on_any {
-                entry.transport.local_ip()
-            } else {
-                None
-            },
-        }
+        self.table.get_mut(id).map_or(nobody, |entry| entry.peer)
     }
 
-    fn reject(&mut self, id: ConnId, rejection: Rejection) {
+    pub(super) fn reject(&mut self, id: ConnId, rejection: Rejection) {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
@@ -423,6 +470,10 @@ impl Core {
             rejection.status(),
             rejection.reason()
         );
+        self.tell_missing_header(id, rejection);
+        if rejection == Rejection::Proxy {
+            self.tell_untrusted(id);
+        }
     }
 
     fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {
@@ -455,18 +506,20 @@ impl Core {
                 entry.transport.keep_alive(TCP_KEEPALIVE);
             }
         }
-        if let Ok(resource) = arrival.resource {
-            entry.is_pending = false;
-            self.pending_count -= 1;
-            entry.membership = match arrival.kind {
-                ClientKind::Php => Membership::Apart,
-                ClientKind::Web => Membership::Member {
-                    resource: Audience::Resource(resource),
-                    speaks_dialogue: self.app.speaks_dialogue(resource),
-                },
-            };
-        } else {
-            info!("Connection on socket #{} turned away", id.slot);
+        match &arrival.resource {
+            Ok(resource) => {
+                let resource = *resource;
+                entry.is_pending = false;
+                self.pending_count -= 1;
+                entry.membership = match arrival.kind {
+                    ClientKind::Php => Membership::Apart,
+                    ClientKind::Web => Membership::Member {
+                        resource: Audience::Resource(resource),
+                        speaks_dialogue: self.app.speaks_dialogue(resource),
+                    },
+                };
+            }
+            Err((error, _)) => info!("#{} turned away: {error}", id.slot),
         }
         self.outbox
             .lend(entry.connection.lend_output(&mut self.pool));
@@ -498,6 +551,10 @@ const MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
 /// has its say.
 const FRAMES_BYTES_PER_TURN: usize = 1 << 20;
 
+/// Most frames that one connection's broadcasts bring into others' queues in one turn: some
+/// milliseconds' work.
+pub(super) const DELIVERIES_PER_TURN: usize = 1 << 16;
+
 /// Silence after which the kernel asks a script's machine for a sign of life.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -507,7 +564,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// Refuses a connection for which there is no room: 503, as far as the socket takes it at once.
-fn refuse(mut stream: TcpStream) {
+fn refuse(mut stream: Socket) {
     let mut response = Vec::new();
     Rejection::Overloaded.write_response(&mut response);
     if let Err(error) = stream.write(&response) {

@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
-use super::listener::{self, BindError, Endpoint, Listener};
+use super::endpoint::Endpoint;
+use super::listener::{self, BindError, Listener};
+use super::notice::Notice;
+use super::requests::Tally;
+use super::sharing::Sharing;
 use super::spare::SpareDescriptor;
 use super::table::Table;
 use super::wheel::Wheel;
@@ -18,7 +21,9 @@ use crate::app::admission::{Admission, Policy};
 use crate::app::{App, AppSettings, Outbox, Resource};
 use crate::connection::output::BufferPool;
 use crate::connection::{ConnId, Limits, Turn};
+use crate::http::{Demo, Jobs};
 use crate::ops::certificates::Certificates;
+use crate::ops::inherited::Inherited;
 use crate::ops::signals::{Signal, Signals};
 use crate::protocol::close::CloseCode;
 use crate::protocol::extension::Compression;
@@ -39,6 +44,8 @@ pub struct Settings {
     pub memory_limit_bytes: usize,
     /// Whether and how messages are compressed (`compression` and its like).
     pub compression: Compression,
+    /// Whether the demo page is served (`demo`).
+    pub demo: Demo,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
     pub php_padding: bool,
     /// Length of the kernel's queue of connections to accept (`backlog`).
@@ -57,8 +64,9 @@ impl Default for Settings {
             },
             max_chunks: 100,
             max_pending: 10_000,
-            memory_limit_bytes: 256 << 20,
+            memory_limit_bytes: 128 << 20,
             compression: Compression::default(),
+            demo: Demo::Off,
             php_padding: true,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
@@ -92,6 +100,16 @@ pub(super) struct Core {
     pub(super) accepting: Accepting,
     /// The lack of descriptors has been logged and none has been had since.
     pub(super) is_short_of_descriptors: bool,
+    /// Connections refused for want of room.
+    pub(super) refusals: Notice,
+    /// Scripts' requests that a proxy has forwarded which is not trusted.
+    pub(super) untrusted: Notice,
+    /// Connections that do not open as a trusted proxy's do.
+    pub(super) misopened: Notice,
+    /// Jobs that the demo page has run.
+    pub(super) jobs: Jobs,
+    /// Whom the last packet has reached.
+    pub(super) tally: Tally,
     pub(super) app: App,
     pub(super) outbox: Outbox,
     pub(super) table: Table,
@@ -109,9 +127,7 @@ pub(super) struct Core {
     pub(super) ended: Vec<ConnId>,
     /// Slots whose deadline has come.
     pub(super) expired: Vec<usize>,
-    /// Bytes that several connections send: kept to be counted once and used again.
-    pub(super) shared: Vec<Rc<Vec<u8>>>,
-    pub(super) shared_bytes: usize,
+    pub(super) sharing: Sharing,
     pub(super) held_bytes: usize,
     pub(super) pending_count: usize,
     pub(super) now: Instant,
@@ -136,14 +152,29 @@ impl Server {
     /// # Errors
     /// An endpoint that cannot be listened on, or a system without epoll, pipes or signals.
     pub fn bind(settings: Settings, endpoints: &[Endpoint]) -> Result<Self, StartError> {
+        Self::bind_inheriting(settings, endpoints, Inherited::default())
+    }
+
+    /// As [`bind`](Self::bind), but takes those sockets that the service manager has opened.
+    ///
+    /// # Errors
+    /// As `bind`; also a socket of `inherited` that no endpoint stands for.
+    pub fn bind_inheriting(
+        settings: Settings,
+        endpoints: &[Endpoint],
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(StartError::System)?;
-        let mut listeners = Vec::new();
-        for endpoint in endpoints {
-            let bound = listener::bind(endpoint, settings.backlog).map_err(StartError::Bind)?;
-            listeners.extend(bound);
-        }
+        let listeners = listener::bind(endpoints, inherited, settings.backlog);
+        let listeners = listeners.map_err(StartError::Bind)?;
         let registry = poll.registry().try_clone().map_err(StartError::System)?;
         let signals = Signals::register(&registry, SIGNAL_TOKEN).map_err(StartError::System)?;
+        let mut settings = settings;
+        let hosts = endpoints
+            .iter()
+            .filter_map(Endpoint::host)
+            .map(str::to_owned);
+        settings.policy.own_hosts.extend(hosts);
         let core = Core::new(settings, registry, listeners).map_err(StartError::System)?;
         let events = Events::with_capacity(EVENTS_PER_TURN);
         Ok(Self {
@@ -174,12 +205,12 @@ impl Server {
         self.on_hangup = Box::new(action);
     }
 
-    /// The addresses listened on.
+    /// The addresses listened on; files have none.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.core
             .listeners
             .iter()
-            .filter_map(|l| l.socket.local_addr().ok())
+            .filter_map(|l| l.socket.address())
             .collect()
     }
 
@@ -247,7 +278,7 @@ impl Core {
     ) -> io::Result<Self> {
         let listened: Vec<IpAddr> = listeners
             .iter()
-            .filter_map(|l| l.socket.local_addr().ok())
+            .filter_map(|l| l.socket.address())
             .map(|address| address.ip())
             .collect();
         let policy = &mut settings.policy;
@@ -279,6 +310,11 @@ impl Core {
             spare: SpareDescriptor::open()?,
             accepting: Accepting::Waiting,
             is_short_of_descriptors: false,
+            refusals: Notice::default(),
+            untrusted: Notice::default(),
+            misopened: Notice::default(),
+            jobs: Jobs::default(),
+            tally: Tally::default(),
             outbox: Outbox::default(),
             table: Table::default(),
             wheel: Wheel::new(now),
@@ -289,8 +325,7 @@ impl Core {
             touched: Vec::new(),
             ended: Vec::new(),
             expired: Vec::new(),
-            shared: Vec::new(),
-            shared_bytes: 0,
+            sharing: Sharing::default(),
             held_bytes: 0,
             pending_count: 0,
             now,
@@ -303,9 +338,13 @@ impl Core {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = listener_token(index);
             self.registry
-                .register(&mut listener.socket, token, Interest::READABLE)?;
-            if let Ok(address) = listener.socket.local_addr() {
-                info!("Listening on {}://{address}", listener.security.scheme());
+                .register(listener.socket.source(), token, Interest::READABLE)?;
+            info!("Listening on {}", listener.name);
+            if self.settings.demo == Demo::On
+                && let Some(address) = listener.socket.address()
+            {
+                let scheme = listener.terms.security.http_scheme();
+                info!("Demo page: {scheme}://{address}/");
             }
         }
         Ok(())
@@ -327,6 +366,7 @@ impl Core {
             retry.map(until),
             self.stopping.map(until),
             self.certificate_check.map(until),
+            self.jobs.next_due().map(until),
         ];
         waits.into_iter().flatten().min()
     }
@@ -336,6 +376,7 @@ impl Core {
     fn begin_turn(&mut self) {
         self.now = Instant::now();
         self.handshake_budget = HANDSHAKES_PER_TURN;
+        self.sharing.reclaim(&mut self.pool);
         self.wheel.expire(self.now, &mut self.expired);
     }
 
@@ -364,6 +405,7 @@ impl Core {
         }
         self.handle_timeouts();
         self.check_certificates();
+        self.report_jobs();
         self.settle();
         self.table.release();
     }
@@ -397,7 +439,7 @@ impl Core {
         match signal {
             Signal::Hangup => {
                 on_hangup();
-                info!("SIGHUP: log opened anew");
+                info!("SIGHUP: log file and certificates are opened anew");
                 self.reload_certificates();
             }
             Signal::Stop if self.stopping.is_some() => {
@@ -417,7 +459,7 @@ impl Core {
         self.stopping = Some(self.now + self.settings.shutdown_timeout);
         self.accepting = Accepting::Waiting;
         for mut listener in self.listeners.drain(..) {
-            if let Err(error) = self.registry.deregister(&mut listener.socket) {
+            if let Err(error) = self.registry.deregister(listener.socket.source()) {
                 error!("a listener was not deregistered: {error}");
             }
         }
@@ -431,7 +473,8 @@ impl Core {
                 pool: &mut self.pool,
             };
             if entry.connection.is_pending() {
-                entry.connection.abort();
+                // Nothing more is heard; a response on its way still leaves.
+                entry.connection.handle_eof(turn);
             } else {
                 let reason = "the server is stopping";
                 entry.connection.close(CloseCode::GOING_AWAY, reason, turn);

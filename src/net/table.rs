@@ -1,11 +1,13 @@
 //! [`ConnId`] → connection. Slots of removed connections come back after the event batch only, so
 //! that no event can reach a successor in the same slot.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::proxy_protocol::HeaderReader;
+use super::requests::Exchange;
 use super::transport::Transport;
 use crate::app::Audience;
+use crate::app::admission::Peer;
 use crate::connection::{ConnId, Connection};
 
 /// One connection with all that the loop knows of it.
@@ -13,10 +15,15 @@ pub(super) struct Entry {
     pub(super) id: ConnId,
     pub(super) connection: Connection,
     pub(super) transport: Transport,
-    pub(super) address: Option<SocketAddr>,
+    /// Whose it is, as far as the socket or, once it is open, a proxy has told.
+    pub(super) peer: Peer,
+    /// The PROXY header that comes before everything else, until it is whole.
+    pub(super) opening: Option<Box<HeaderReader>>,
     /// Input that was read and not handled yet, because the turn's budget or the output's limit
     /// was reached.
     pub(super) unread: Option<Box<[u8]>>,
+    /// A plain HTTP request that is not answered yet.
+    pub(super) exchange: Option<Box<Exchange>>,
     /// The earliest deadline that the wheel holds.
     pub(super) armed: Option<Instant>,
     /// Bytes of memory at the last count.

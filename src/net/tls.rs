@@ -7,16 +7,16 @@
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use mio::net::TcpStream;
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+use super::socket::Socket;
 use super::transport::{More, Received};
 
 /// A socket and the TLS session on it.
 pub(super) struct TlsStream {
-    socket: TcpStream,
+    socket: Socket,
     session: UnbufferedServerConnection,
     /// The start of a record, or of a handshake message, whose rest has not come.
     incoming: Vec<u8>,
@@ -37,7 +37,7 @@ enum Stage {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(super) fn new(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Self> {
         let session = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         Ok(Self {
             socket,
@@ -50,11 +50,11 @@ impl TlsStream {
         })
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    pub(super) fn socket_mut(&mut self) -> &mut TcpStream {
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
         &mut self.socket
     }
 

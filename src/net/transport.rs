@@ -1,21 +1,20 @@
 //! The way bytes take to the peer.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::ServerConfig;
-use socket2::{SockRef, TcpKeepalive};
 
+use super::socket::Socket;
 use super::tls::TlsStream;
 
 /// A connected socket.
 pub(super) enum Transport {
-    /// TCP as it is.
-    Plain(TcpStream),
+    /// The socket as it is.
+    Plain(Socket),
     /// TLS on it.
     Tls(Box<TlsStream>),
 }
@@ -50,9 +49,9 @@ pub(super) struct Written {
 }
 
 impl Transport {
-    /// Takes a fresh TCP connection. Small frames leave at once: TCP_NODELAY.
-    pub(super) fn new(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    /// Takes a fresh connection. Small frames leave at once: TCP_NODELAY.
+    pub(super) fn new(stream: Socket, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
+        stream.set_nodelay()?;
         match tls {
             None => Ok(Self::Plain(stream)),
             Some(config) => Ok(Self::Tls(Box::new(TlsStream::new(
@@ -118,6 +117,11 @@ impl Transport {
         }
     }
 
+    /// The socket below what is spoken on it.
+    pub(super) fn below(&mut self) -> &mut Socket {
+        self.socket_mut()
+    }
+
     /// Sends bytes as they are, as far as the socket takes them: to a peer that speaks no TLS.
     pub(super) fn write_plain(&mut self, bytes: &[u8]) {
         if let Err(error) = self.socket_mut().write(bytes) {
@@ -145,14 +149,12 @@ impl Transport {
 
     /// The address of ours that the peer has reached.
     pub(super) fn local_ip(&self) -> Option<IpAddr> {
-        let address: Option<SocketAddr> = self.socket().local_addr().ok();
-        address.map(|address| address.ip().to_canonical())
+        self.socket().local_ip()
     }
 
     /// Lets the kernel find out whether a quiet peer is still there.
     pub(super) fn keep_alive(&self, idle: Duration) {
-        let options = TcpKeepalive::new().with_time(idle);
-        if let Err(error) = SockRef::from(self.socket()).set_tcp_keepalive(&options) {
+        if let Err(error) = self.socket().keep_alive(idle) {
             log::debug!("no TCP keepalive: {error}");
         }
     }
@@ -170,14 +172,14 @@ impl Transport {
         registry.reregister(self.socket_mut(), token, interest)
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket(),
         }
     }
 
-    fn socket_mut(&mut self) -> &mut TcpStream {
+    fn socket_mut(&mut self) -> &mut Socket {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket_mut(),

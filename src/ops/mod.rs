@@ -1,6 +1,7 @@
 //! What the operating system has to do with: signals, limits, certificates in files.
 
 pub mod certificates;
+pub mod inherited;
 pub mod signals;
 
 use log::{info, warn};
@@ -10,7 +11,8 @@ pub fn raise_open_file_limit(max_clients: usize) {
     match rlimit::increase_nofile_limit(rlimit::INFINITY) {
         Ok(limit) if limit < max_clients as u64 => {
             info!(
-                "Open files: {limit}, which bounds the connections below maxClients={max_clients}"
+                "at most {limit} files may be open, so maxClients={max_clients} is not reached; \
+                 raise the limit (LimitNOFILE, ulimit -n) to have more clients"
             );
         }
         Ok(_) => {}

@@ -117,8 +117,16 @@ pub enum Rejection {
     Version,
     /// 403: `Origin` missing or not in `allowedOrigins`.
     Origin,
+    /// 401: a Client-Type php connection without the token that `pushToken` has.
+    Token,
     /// 403: a Client-Type php connection from an address that `allowedIP` does not hold.
     Address,
+    /// 403: a script's request that a proxy has forwarded which `trustedProxies` does not hold.
+    Proxy,
+    /// 403: a script's request of which the proxy does not tell where it comes from.
+    Untold,
+    /// 403: a listener that is not for this kind of client.
+    Listener,
     /// 408: the head was not complete within `handshakeTimeout`.
     Timeout,
     /// 431: a head of 8192 bytes or more, or more header lines than
@@ -128,6 +136,16 @@ pub enum Rejection {
     Overloaded,
     /// 400: plain HTTP sent to a port that speaks TLS.
     PlainOnTls,
+    /// 400: the length of the body is ambiguous or no number (RFC 9112 §6.3).
+    BodyLength,
+    /// 400: the body's chunks are malformed (RFC 9112 §7.1).
+    Chunk,
+    /// 413: a body over `maxMessageSize`.
+    BodyTooLarge,
+    /// 417: an `Expect` other than `100-continue`.
+    Expectation,
+    /// 501: a transfer coding other than `chunked`.
+    TransferEncoding,
 }
 
 impl Rejection {
@@ -139,8 +157,14 @@ impl Rejection {
             | Self::Host
             | Self::Upgrade
             | Self::Connection
-            | Self::Key => 400,
-            Self::Origin | Self::Address => 403,
+            | Self::Key
+            | Self::BodyLength
+            | Self::Chunk => 400,
+            Self::BodyTooLarge => 413,
+            Self::Expectation => 417,
+            Self::TransferEncoding => 501,
+            Self::Token => 401,
+            Self::Origin | Self::Address | Self::Proxy | Self::Untold | Self::Listener => 403,
             Self::Method => 405,
             Self::Timeout => 408,
             Self::Version => 426,
@@ -170,8 +194,19 @@ impl Rejection {
                 "The WebSocket version is not supported: send Sec-WebSocket-Version: 13, once."
             }
             Self::Origin => "The origin is not allowed: allowedOrigins must name it.",
+            Self::Token => "A token is needed: connect to /php?token= with what pushToken has.",
             Self::Address => {
                 "Client-Type php is not allowed from this address: allowedIP must name it."
+            }
+            Self::Proxy => {
+                "Scripts are not allowed through a proxy unless trustedProxies names it."
+            }
+            Self::Untold => {
+                "Scripts are not allowed from a place that the proxy does not tell: \
+                 let it set X-Forwarded-For."
+            }
+            Self::Listener => {
+                "This listener is not for such clients: use another one that adress names."
             }
             Self::Timeout => {
                 "The request was too slow: send the whole head within handshakeTimeout."
@@ -179,6 +214,17 @@ impl Rejection {
             Self::HeadTooLarge => {
                 "The request head is too large: send at most 8191 bytes and 100 header lines."
             }
+            Self::BodyLength => {
+                "The length of the body is unclear: send one Content-Length, or chunks."
+            }
+            Self::Chunk => {
+                "The body's chunks are malformed: send them as in RFC 9112, section 7.1."
+            }
+            Self::BodyTooLarge => "The body is too large: maxMessageSize bounds it.",
+            Self::Expectation => {
+                "The expectation is not known: send Expect: 100-continue, or none."
+            }
+            Self::TransferEncoding => "The transfer coding is not known: send chunks or a length.",
             Self::PlainOnTls => "This port speaks TLS: use https:// or wss://.",
             Self::Overloaded => "The server is overloaded: try again later.",
         }

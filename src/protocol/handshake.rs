@@ -157,8 +157,16 @@ impl Rejection {
             | Self::Upgrade
             | Self::Connection
             | Self::Key
+            | Self::BodyLength
+            | Self::Chunk
             | Self::PlainOnTls => "400 Bad Request",
-            Self::Origin | Self::Address => "403 Forbidden",
+            Self::BodyTooLarge => "413 Content Too Large",
+            Self::Expectation => "417 Expectation Failed",
+            Self::TransferEncoding => "501 Not Implemented",
+            Self::Token => "401 Unauthorized",
+            Self::Origin | Self::Address | Self::Proxy | Self::Untold | Self::Listener => {
+                "403 Forbidden"
+            }
             Self::Method => "405 Method Not Allowed",
             Self::Timeout => "408 Request Timeout",
             Self::Version => "426 Upgrade Required",
@@ -171,6 +179,7 @@ impl Rejection {
     fn extra_headers(self) -> &'static str {
         match self {
             Self::Method => "Allow: GET\r\n",
+            Self::Token => "WWW-Authenticate: Bearer realm=\"websock\"\r\n",
             Self::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             Self::Malformed
             | Self::HttpVersion
@@ -180,9 +189,17 @@ impl Rejection {
             | Self::Key
             | Self::Origin
             | Self::Address
+            | Self::Proxy
+            | Self::Untold
+            | Self::Listener
             | Self::Timeout
             | Self::HeadTooLarge
             | Self::PlainOnTls
+            | Self::BodyLength
+            | Self::Chunk
+            | Self::BodyTooLarge
+            | Self::Expectation
+            | Self::TransferEncoding
             | Self::Overloaded => "",
         }
     }

@@ -182,6 +182,11 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// Name of every header in order of arrival, also of those whose value is not UTF-8.
+    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.fields().map(|field| self.bytes(field.name()))
+    }
+
     fn fields(&self) -> std::slice::Iter<'_, Field> {
         self.fields
             .get(..self.field_count)

@@ -3,6 +3,7 @@
 //! This layer owns framing, masking, reassembly and the opening handshake. It never sees a
 //! socket, a clock, randomness, configuration files or a log, and it never panics on input.
 
+pub mod body;
 pub mod close;
 pub mod deflate;
 pub mod error;

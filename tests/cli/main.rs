@@ -149,7 +149,7 @@ fn a_command_line_that_cannot_be_understood_exits_2() {
         (&["-bogus"], "Unrecognized option: 'bogus'"),
         (&["--bogus=1"], "Unrecognized option: 'bogus'"),
         (&["-adress"], "Argument to option 'adress' missing"),
-        (&["send"], "Unexpected argument: 'send'"),
+        (&["serve"], "Unexpected argument: 'serve'"),
         (&["--check", "extra"], "Unexpected argument: 'extra'"),
     ];
     for (arguments, message) in table {
@@ -259,7 +259,7 @@ fn a_wrong_value_on_the_command_line_exits_1() {
     outcome.expect_stderr("error: command line: -console=maybe: true, on, yes, 1 or false");
     let outcome = Directory::with_ini("").run(&["-adress", "wss://a:1"]);
     outcome.expect_exit(1);
-    outcome.expect_stderr("certFile=: a PEM file is wanted, as adress has wss");
+    outcome.expect_stderr("certFile is not set: a PEM file is wanted, as adress has wss");
 }
 
 #[test]

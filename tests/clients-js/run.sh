@@ -1,21 +1,17 @@
 #!/usr/bin/env bash
 # The JavaScript client: alone with a fake clock, against the server, and through a failing proxy.
 #   run.sh [PROGRAM]      with a path: that server is used, nothing is built
-# WEBSOCK_SEEDS=7,8,9 chooses the random faults. Needs Node 18 or later and npm.
+# WEBSOCK_SEEDS=7,8,9 chooses the random faults. Needs npm.
 # Last line: N passed, N failed. Exit: 0 if none failed, else 1.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/serve.sh
+. tests/node.sh
 
 # A suite that cannot be set up has failed; its closing line says so.
 work=$(mktemp -d)
 trap 'rm -rf "$work"; echo "clients-js: could not be run, 0 passed, 1 failed"' EXIT
-node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' ||
-    { echo "clients-js: Node 18 or later is needed" >&2; exit 1; }
-# Node 18, Debian's, has the global crypto of browsers, but hides it.
-if node -e 'process.exit(parseInt(process.versions.node) < 19 ? 0 : 1)'; then
-    export NODE_OPTIONS=--experimental-global-webcrypto
-fi
+ensure_node
 if [ $# = 0 ]; then
     cargo build --locked --quiet --release --bin websock
     set -- "$(target_directory)/release/websock"

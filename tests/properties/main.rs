@@ -2,6 +2,8 @@
 //! fuzzer's corpus as far as it is kept.
 
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod coded;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod conversation;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod oracles;
@@ -92,6 +94,21 @@ const JSON_WORDS: &[&[u8]] = &[
     b"\n",
     b"\xc3\xa4",
     b"\x01",
+];
+
+const BODY_WORDS: &[&[u8]] = &[
+    b"0\r\n",
+    b"\r\n",
+    b"5\r\nhello\r\n",
+    b"3;name=\"value\"\r\nabc\r\n",
+    b"1388\r\n",
+    b"1389\r\n",
+    b"fffffffffffffffff\r\n",
+    b"A",
+    b"\n",
+    b" ",
+    b"-1\r\n",
+    b"Trailer: x\r\n",
 ];
 
 const INI_WORDS: &[&[u8]] = &[
@@ -207,6 +224,22 @@ proptest! {
     }
 
     #[test]
+    fn compressed_messages(bytes in any_bytes(200)) {
+        coded::deflate(&bytes);
+    }
+
+    #[test]
+    fn repetitive_messages(start in any::<[u8; 3]>(), bytes in mix(JSON_WORDS, 200)) {
+        coded::deflate(&[&start[..], &bytes].concat());
+    }
+
+    #[test]
+    fn bodies(bytes in mix(BODY_WORDS, 20)) {
+        coded::body(&[&[2][..], &bytes].concat());
+        coded::body(&bytes);
+    }
+
+    #[test]
     fn ini_texts(bytes in mix(INI_WORDS, 16)) {
         oracles::ini(&bytes);
     }
@@ -225,7 +258,7 @@ proptest! {
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 8] = [
+const ORACLES: [(&str, Oracle); 10] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -234,6 +267,8 @@ const ORACLES: [(&str, Oracle); 8] = [
     ("packet", oracles::packet),
     ("ini", oracles::ini),
     ("connection", oracles::connection),
+    ("deflate", coded::deflate),
+    ("body", coded::body),
 ];
 
 #[test]

@@ -30,6 +30,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("long_messages", include_str!("long_messages.rs")),
     ("operation", include_str!("operation.rs")),
     ("php_clients", include_str!("php_clients.rs")),
+    ("push", include_str!("push.rs")),
     ("upgrade", include_str!("upgrade.rs")),
 ];
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::frame::{self, BINARY, CONTINUATION, FIN, PING, TEXT, masked};
-use crate::harness::{Conn, Request, Run, connect_to};
+use crate::harness::server::Run;
+use crate::harness::{Conn, Request, connect_to};
 
 /// The example, which cargo builds along with the tests of a package.
 struct Echo {

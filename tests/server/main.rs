@@ -12,9 +12,14 @@ mod coverage;
 mod dialogue;
 mod echo_example;
 mod feedback;
+mod forwarding;
+#[expect(dead_code, reason = "the hostile suite shares the harness")]
 mod harness;
 mod isolation;
+mod listeners;
 mod long_messages;
 mod operation;
 mod php_clients;
+mod proxy_protocol;
+mod push;
 mod upgrade;

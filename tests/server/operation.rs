@@ -9,8 +9,9 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::harness::frame::{self, FIN, TEXT, masked};
+use crate::harness::server::Run;
 use crate::harness::server::{Directory, binary};
-use crate::harness::{Conn, Request, Run, Server, connect, connect_to, eventually};
+use crate::harness::{Conn, Request, Server, connect, connect_to, eventually};
 
 /// The number behind `#` at the end of what `before` and a line of the log have in common.
 #[track_caller]

@@ -325,3 +325,20 @@ fn a_php_client_that_does_not_read_keeps_nobody_busy() {
     assert!(ticks < 10, "{ticks} ticks of 10 ms in an idle second");
     drop(slow);
 }
+
+// Blanks used to count against maxQueue, and half of such a burst was lost.
+// contract 6.1
+#[test]
+fn a_burst_of_feedbacks_larger_with_its_blanks_than_the_queue_arrives_whole() {
+    let server = Server::start("maxQueue=1M");
+    let mut receiver = connect(&server).open(&Request::php("/php").with("Ident", "printer"));
+    let mut sender = connect(&server).open(&Request::to("/web"));
+    let packet = |number| format!(r#"{{"opcode":"feedback","ident":"printer","n":{number}}}"#);
+    (0..1000).for_each(|number| sender.send_text(&packet(number)));
+    for number in 0..1000 {
+        expect_padded(&mut receiver, &packet(number), 8192);
+    }
+    for _ in 0..1000 {
+        sender.expect_next();
+    }
+}

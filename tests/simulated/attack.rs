@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     max_control_frames_per_second: 50,
     max_messages_per_second: 0,
     handshake_timeout: Duration::from_secs(10),
+    keep_alive_timeout: Duration::from_secs(60),
     ping_interval: Duration::from_secs(30),
     pong_timeout: Duration::from_secs(20),
     close_timeout: Duration::from_secs(5),

@@ -18,6 +18,7 @@ use crate::client::{self, Said, read_server};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Head(Vec<u8>),
+    Body(Vec<u8>),
     Refused(Rejection),
     Text(String),
     Binary(Vec<u8>),
@@ -30,6 +31,7 @@ impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {
             Event::Head(head) => Self::Head(head.into_owned()),
+            Event::Body(body) => Self::Body(body),
             Event::Refused(rejection) => Self::Refused(rejection),
             Event::Message(Message::Text(text)) => Self::Text(text.into_owned()),
             Event::Message(Message::Binary(bytes)) => Self::Binary(bytes.into_owned()),
@@ -156,7 +158,7 @@ impl Host {
     }
 
     fn accept(&mut self, upgrade: &Upgrade) {
-        assert!(self.connection.is_deciding());
+        assert!(self.connection.is_pending());
         let (framing, keepalive) = (self.framing, self.keepalive);
         self.call(|connection, turn| connection.accept(upgrade, framing, keepalive, turn));
         assert!(!self.connection.is_pending());

@@ -27,6 +27,7 @@ const LIMITS: Limits = Limits {
     max_control_frames_per_second: 200,
     max_messages_per_second: 0,
     handshake_timeout: Duration::from_secs(3),
+    keep_alive_timeout: Duration::from_secs(60),
     ping_interval: Duration::from_secs(4),
     pong_timeout: Duration::from_secs(3),
     close_timeout: Duration::from_secs(2),
@@ -249,7 +250,11 @@ impl Pair {
                     assert!(is_expected, "{violation:?} by {:?}", self.peer);
                 }
                 Seen::Lost => self.expect_loss(),
-                Seen::Head(_) | Seen::Refused(_) | Seen::Closed(_) | Seen::Binary(_) => {}
+                Seen::Head(_)
+                | Seen::Body(_)
+                | Seen::Refused(_)
+                | Seen::Closed(_)
+                | Seen::Binary(_) => {}
             }
         }
     }

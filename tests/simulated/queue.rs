@@ -18,17 +18,17 @@ fn limited() -> Host {
 }
 
 #[test]
-fn a_queue_is_full_at_its_limit_and_not_before() {
-    // 4 bytes of header each: 9000, then what is left of 10,000.
-    for (second, expected) in [
-        (995, Ok(())),
-        (996, Ok(())),
-        (997, Err(SendError::QueueFull)),
+fn a_queue_is_full_past_its_limit_and_not_before() {
+    // With 4 bytes of header.
+    for (first, expected) in [
+        (9995, Ok(())),
+        (9996, Ok(())),
+        (9997, Err(SendError::QueueFull)),
     ] {
         let mut host = limited();
-        host.send(BINARY, &[0; 8996]).unwrap();
-        assert_eq!(host.send(BINARY, &vec![0; second]), expected, "{second}");
-        assert_eq!(host.connection.output_len() > 9000, expected.is_ok());
+        host.send(BINARY, &vec![0; first]).unwrap();
+        assert_eq!(host.send(BINARY, &[0; 5000]), expected, "{first}");
+        assert_eq!(host.connection.output_len() > 10_001, expected.is_ok());
         assert!(host.connection.is_open());
         let expected_count = 1 + usize::from(expected.is_ok());
         assert_eq!(host.said().frames.len(), expected_count);
@@ -36,11 +36,12 @@ fn a_queue_is_full_at_its_limit_and_not_before() {
 }
 
 #[test]
-fn a_message_longer_than_the_queue_leaves_if_nothing_is_before_it() {
+fn one_message_longer_than_the_queue_is_taken_and_no_second() {
     let mut host = limited();
+    host.send(TEXT, b"next").unwrap();
     host.send(BINARY, &[1; 50_000]).unwrap();
     assert_eq!(host.send(TEXT, b"x"), Err(SendError::QueueFull));
-    assert_eq!(host.said().frames[0].payload.len(), 50_000);
+    assert_eq!(host.said().frames[1].payload.len(), 50_000);
     host.send(TEXT, b"x").unwrap();
 }
 
@@ -49,10 +50,9 @@ fn shared_frames_count_against_the_queue_as_well() {
     let shared = Rc::new(server_frame(BINARY, &[7; 3996]));
     let mut host = limited();
     let outgoing = Outgoing::Shared(&shared, 0..4000);
-    host.send_frame(&outgoing).unwrap();
-    host.send_frame(&outgoing).unwrap();
+    (0..3).for_each(|_| host.send_frame(&outgoing).unwrap());
     assert_eq!(host.send_frame(&outgoing), Err(SendError::QueueFull));
-    assert_eq!(host.connection.output_len(), 8000);
+    assert_eq!(host.connection.output_len(), 12_000);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,6 +66,32 @@ impl Transport for TcpStream {
 
     fn local_addr(&self) -> SocketAddr {
         Self::local_addr(self).expect("a connected socket has an address")
+    }
+}
+
+impl Transport for UnixStream {
+    fn read_until(&mut self, deadline: Instant, buffer: &mut [u8]) -> io::Result<usize> {
+        self.set_read_timeout(Some(left(deadline)?))?;
+        self.read(buffer)
+    }
+
+    fn write_until(&mut self, deadline: Instant, bytes: &[u8]) -> io::Result<()> {
+        self.set_write_timeout(Some(left(deadline)?))?;
+        self.write_all(bytes)
+    }
+
+    fn write_available(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn shut_down_write(&mut self) -> io::Result<()> {
+        self.shutdown(std::net::Shutdown::Write)
+    }
+
+    fn reset(self: Box<Self>) {}
+
+    fn local_addr(&self) -> SocketAddr {
+        panic!("a Unix socket has no address")
     }
 }
 
@@ -207,6 +234,12 @@ impl Conn {
         &self.unread
     }
 
+    /// Whether the server has sent something, after a moment's wait for it.
+    pub(crate) fn has_answer(&mut self) -> bool {
+        let moment = Instant::now() + Duration::from_millis(1);
+        !self.unread.is_empty() || self.fill(moment).is_ok_and(|count| count > 0)
+    }
+
     /// A response head, and its body by Content-Length unless it is a 101.
     #[track_caller]
     pub(crate) fn read_response(&mut self) -> Response {
@@ -249,6 +282,17 @@ impl Conn {
         }
     }
 
+    /// Exactly these bytes come next.
+    #[track_caller]
+    pub(crate) fn expect_bytes(&mut self, expected: &[u8]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.unread.len() < expected.len() {
+            self.fetch_until(deadline, &readable(expected));
+        }
+        let bytes: Vec<u8> = self.unread.drain(..expected.len()).collect();
+        assert_eq!(readable(&bytes), readable(expected));
+    }
+
     /// Reads exactly this many bytes and does not look at them.
     #[track_caller]
     pub(crate) fn skip_bytes(&mut self, len: usize) {
@@ -281,6 +325,18 @@ impl Conn {
             text.truncate(text.trim_end_matches(' ').len());
         }
         text
+    }
+
+    /// Reads text messages up to the first frame that is none.
+    #[track_caller]
+    pub(crate) fn skip_texts(&mut self) {
+        loop {
+            match frame::read(&self.unread) {
+                Some(frame) if frame.opcode == TEXT => drop(self.unread.drain(..frame.wire_len)),
+                Some(_) => return,
+                None => self.fetch("more frames"),
+            }
+        }
     }
 
     /// Exactly these bytes as text.

@@ -11,12 +11,14 @@ pub(crate) mod php;
 pub(crate) mod server;
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use client::Conn;
 pub(crate) use http::Request;
-pub(crate) use server::{Run, Server};
+pub(crate) use server::Server;
 
 /// How long any one wait may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +35,13 @@ pub(crate) fn connect_to(address: SocketAddr) -> Conn {
     let stream = TcpStream::connect(address).expect("the server accepts");
     // What a test sends in pieces is to leave in pieces.
     stream.set_nodelay(true).expect("TCP_NODELAY");
+    Conn::new(Box::new(stream))
+}
+
+/// The same over a Unix socket.
+#[track_caller]
+pub(crate) fn connect_to_file(path: &Path) -> Conn {
+    let stream = UnixStream::connect(path).expect("the server accepts");
     Conn::new(Box::new(stream))
 }
 

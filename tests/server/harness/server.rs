@@ -132,8 +132,14 @@ struct State {
 impl Run {
     /// Starts it with both outputs read and nothing to read itself.
     #[track_caller]
-    pub(crate) fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null());
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with_stdin(command, Stdio::null())
+    }
+
+    /// The same with something to read.
+    #[track_caller]
+    pub(crate) fn start_with_stdin(mut command: Command, stdin: impl Into<Stdio>) -> Self {
+        command.stdin(stdin);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_remove("RUST_LOG");
         let mut child = command
@@ -197,14 +203,31 @@ impl Run {
 
     /// CPU time of the process so far, in ticks of 10 ms.
     pub(crate) fn cpu_ticks(&self) -> u64 {
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = format!("/proc/{}/stat", child.id());
-        let stat = fs::read_to_string(path).expect("it runs");
+        let stat = fs::read_to_string(self.proc_file("stat")).expect("it runs");
         let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
         let times = fields.split_whitespace().skip(11).take(2);
         times
             .map(|ticks| ticks.parse::<u64>().expect("a number"))
             .sum()
+    }
+
+    /// Descriptors that the process has open.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        let descriptors = fs::read_dir(self.proc_file("fd")).expect("it runs");
+        descriptors.count()
+    }
+
+    /// Memory of the process that is resident and its own, in bytes.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let rollup = fs::read_to_string(self.proc_file("smaps_rollup")).expect("it runs");
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        kib.expect("a number of KiB") << 10
+    }
+
+    fn proc_file(&self, name: &str) -> PathBuf {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("/proc/{}/{name}", child.id()).into()
     }
 
     #[track_caller]
@@ -318,7 +341,8 @@ fn addresses_in(ini: &str) -> usize {
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix("adress="));
-    value.map_or(1, |value| value.split(',').count())
+    let is_tcp = |part: &&str| !part.contains("unix:");
+    value.map_or(1, |value| value.split(',').filter(is_tcp).count())
 }
 
 /// A directory that goes when the test ends.

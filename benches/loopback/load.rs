@@ -1,0 +1,204 @@
+//! Exchanges over many connections at once, driven as fast as the other end answers.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use websock::protocol::frame::{self, Opcode};
+
+use crate::server::Server;
+
+/// One connection of the load.
+pub(crate) struct Flow {
+    socket: TcpStream,
+    /// What is sent for each exchange; empty: it only receives.
+    request: Vec<u8>,
+    /// Bytes that an exchange brings back.
+    response_len: usize,
+    received: usize,
+    unsent: Vec<u8>,
+    begun: VecDeque<Instant>,
+}
+
+impl Flow {
+    /// Connects; `opening` is sent and `opening_len` bytes are read before the load begins.
+    pub(crate) fn open(address: SocketAddr, opening: &[u8], opening_len: usize) -> Self {
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        socket.write_all(opening).unwrap();
+        socket.read_exact(&mut vec![0; opening_len]).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self {
+            socket: TcpStream::from_std(socket),
+            request: Vec::new(),
+            response_len: 0,
+            received: 0,
+            unsent: Vec::new(),
+            begun: VecDeque::new(),
+        }
+    }
+
+    /// What an exchange sends and how many bytes it gets.
+    pub(crate) fn exchanging(self, request: Vec<u8>, response_len: usize) -> Self {
+        Self {
+            request,
+            response_len,
+            ..self
+        }
+    }
+
+    /// Ends the connection as a browser does, and waits for the server to do so.
+    pub(crate) fn close(mut self) {
+        let mut bytes = Vec::new();
+        frame::encode_masked(Opcode::Close, [0; 4], &[3, 232], &mut bytes);
+        self.socket.write_all(&bytes).unwrap();
+        while !matches!(self.socket.read(&mut [0; 64]), Ok(0)) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Begins so many exchanges with one write.
+    fn begin(&mut self, count: usize) {
+        let now = Instant::now();
+        for _ in 0..count {
+            self.begun.push_back(now);
+            self.unsent.extend_from_slice(&self.request);
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        while !self.unsent.is_empty() {
+            match self.socket.write(&self.unsent) {
+                Ok(len) => drop(self.unsent.drain(..len)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Reads all there is; the exchanges that this completes.
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        loop {
+            match self.socket.read(buffer) {
+                Ok(0) => panic!("the server has closed"),
+                Ok(len) => {
+                    self.received += len;
+                    if len < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let completed = self.received / self.response_len;
+        self.received %= self.response_len;
+        completed
+    }
+}
+
+/// Who begins the next exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Each connection by itself, with so many under way.
+    Each(usize),
+    /// The first connection, with so many under way, each of which is over when all the others
+    /// have got it.
+    First(usize),
+}
+
+/// What a load has shown.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) operations: usize,
+    pub(crate) seconds: f64,
+    pub(crate) server_cpu: Duration,
+    /// Of the exchanges that one connection begins and ends, in order of length.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+/// Drives `flows` for `duration`. An operation is a completed exchange; with [`Pace::First`], a
+/// delivery to one of the others.
+pub(crate) fn drive(
+    flows: &mut [Flow],
+    pace: Pace,
+    duration: Duration,
+    server: &Server,
+) -> Outcome {
+    let mut poll = Poll::new().unwrap();
+    for (index, flow) in flows.iter_mut().enumerate() {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry()
+            .register(&mut flow.socket, Token(index), interest)
+            .unwrap();
+    }
+    match pace {
+        Pace::Each(depth) => flows.iter_mut().for_each(|flow| flow.begin(depth)),
+        Pace::First(depth) => flows[0].begin(depth),
+    }
+    let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; 1 << 20]);
+    let (mut operations, mut latencies, mut delivered) = (0, Vec::new(), 0);
+    let receivers = flows.len() - 1;
+    let (began, cpu_before) = (Instant::now(), server.cpu_time());
+    while began.elapsed() < duration {
+        poll.poll(&mut events, Some(Duration::from_secs(5)))
+            .unwrap();
+        assert!(!events.is_empty(), "the server has stopped answering");
+        for event in &events {
+            let index = event.token().0;
+            flows[index].write();
+            let completed = flows[index].read(&mut buffer);
+            match pace {
+                Pace::Each(_) => {
+                    operations += completed;
+                    if completed > 0 && !flows[index].request.is_empty() {
+                        let begun = flows[index].begun.drain(..completed);
+                        latencies.extend(begun.map(|at| at.elapsed()));
+                        flows[index].begin(completed);
+                    }
+                }
+                Pace::First(_) if index == 0 => {}
+                Pace::First(_) => {
+                    operations += completed;
+                    delivered += completed;
+                    let over = delivered / receivers;
+                    if over > 0 {
+                        delivered %= receivers;
+                        let begun = flows[0].begun.drain(..over);
+                        latencies.extend(begun.map(|at| at.elapsed()));
+                        flows[0].begin(over);
+                    }
+                }
+            }
+        }
+    }
+    let server_cpu = server.cpu_time() - cpu_before;
+    latencies.sort_unstable();
+    Outcome {
+        operations,
+        seconds: began.elapsed().as_secs_f64(),
+        server_cpu,
+        latencies,
+    }
+}
+
+impl Outcome {
+    /// Server CPU time per operation, in microseconds.
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.operations as f64
+    }
+
+    /// The latency that so many of 100 exchanges do not exceed.
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let index =
+            (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
+        self.latencies.get(index).copied().unwrap_or_default()
+    }
+}

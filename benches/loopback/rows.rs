@@ -1,0 +1,207 @@
+//! The rows: what is sent, over how many connections, and what comes back.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use websock::protocol::frame::{self, Opcode};
+
+use crate::load::{Flow, Outcome, Pace, drive};
+use crate::server::{Kind, Server};
+
+/// One measurement.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) run: Box<dyn Fn(Duration) -> Outcome>,
+}
+
+/// All rows but `idle`, in the order in which they are printed.
+pub(crate) fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (connections, depth, len) in [
+        (64, 1, 64),
+        (64, 16, 64),
+        (16, 1, 16 << 10),
+        (4, 1, 1 << 20),
+    ] {
+        for kind in [Kind::Tcp, Kind::Raw, Kind::Websock] {
+            let name = format!("echo-{}-{connections}x{depth}-{len}", kind.name());
+            rows.push(row(name, move |time| {
+                echo(kind, connections, depth, len, time)
+            }));
+        }
+    }
+    for depth in [1, 16] {
+        rows.push(row(format!("broadcast-1000x{depth}-128"), move |time| {
+            broadcast(1000, depth, time)
+        }));
+    }
+    for clients in [1000, 10_000] {
+        rows.push(row(format!("feedback-8-among-{clients}"), move |time| {
+            feedback(8, clients, time)
+        }));
+    }
+    for scripts in [1, 16] {
+        rows.push(row(format!("push-{scripts}-among-1000"), move |time| {
+            push(scripts, 1000, time)
+        }));
+    }
+    rows.push(row("connect".to_owned(), connect));
+    rows
+}
+
+fn row(name: String, run: impl Fn(Duration) -> Outcome + 'static) -> Row {
+    Row {
+        name,
+        run: Box::new(run),
+    }
+}
+
+fn echo(kind: Kind, connections: usize, depth: usize, len: usize, time: Duration) -> Outcome {
+    let server = Server::start(kind);
+    let flow = || match kind {
+        Kind::Tcp => {
+            let request = vec![b'x'; frame::frame_len(len) + 4];
+            let response_len = request.len();
+            Flow::open(server.address(), &[], 0).exchanging(request, response_len)
+        }
+        Kind::Raw => {
+            let flow = Flow::open(server.address(), &opening(""), HEAD_LEN);
+            flow.exchanging(masked(&vec![b'x'; len]), frame::frame_len(len))
+        }
+        Kind::Websock => {
+            let packet = packet("echo", "", len);
+            let response_len = NEXT_LEN + frame::frame_len(packet.len());
+            page(server.address(), "").exchanging(masked(packet.as_bytes()), response_len)
+        }
+    };
+    let mut flows: Vec<Flow> = (0..connections).map(|_| flow()).collect();
+    drive(&mut flows, Pace::Each(depth), time, &server)
+}
+
+fn broadcast(receivers: usize, depth: usize, time: Duration) -> Outcome {
+    let server = Server::start(Kind::Websock);
+    let packet = packet("broadcast", "", 128);
+    let mut flows =
+        vec![page(server.address(), "").exchanging(masked(packet.as_bytes()), NEXT_LEN)];
+    flows.extend((0..receivers).map(|_| {
+        page(server.address(), "").exchanging(Vec::new(), frame::frame_len(packet.len()))
+    }));
+    drive(&mut flows, Pace::First(depth), time, &server)
+}
+
+/// Each script sends to a page of its own; the exchange is over with the script's `next`.
+fn feedback(scripts: usize, clients: usize, time: Duration) -> Outcome {
+    let server = Server::start(Kind::Websock);
+    let _others: Vec<Flow> = (scripts..clients)
+        .map(|_| page(server.address(), ""))
+        .collect();
+    let mut flows = Vec::new();
+    for number in 0..scripts {
+        let packet = packet("feedback", &format!("page{number}"), 64);
+        let script = script(server.address());
+        flows.push(script.exchanging(masked(packet.as_bytes()), NEXT_LEN));
+        let page = page(server.address(), &format!("Ident: page{number}\r\n"));
+        flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
+    }
+    expect_half(drive(&mut flows, Pace::Each(1), time, &server))
+}
+
+/// The same over HTTP with connections that are kept: an exchange is over with its response.
+fn push(scripts: usize, clients: usize, time: Duration) -> Outcome {
+    let server = Server::start(Kind::Websock);
+    let _others: Vec<Flow> = (scripts..clients)
+        .map(|_| page(server.address(), ""))
+        .collect();
+    let mut flows = Vec::new();
+    for number in 0..scripts {
+        let packet = packet("feedback", &format!("page{number}"), 64);
+        let request = format!(
+            "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{packet}",
+            packet.len()
+        );
+        let flow = Flow::open(server.address(), &[], 0);
+        flows.push(flow.exchanging(request.into_bytes(), PUSHED.len()));
+        let page = page(server.address(), &format!("Ident: page{number}\r\n"));
+        flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
+    }
+    expect_half(drive(&mut flows, Pace::Each(1), time, &server))
+}
+
+/// Half of the completed exchanges were the receivers' ends of the others.
+fn expect_half(outcome: Outcome) -> Outcome {
+    let operations = outcome.latencies.len();
+    assert!(
+        operations > 0 && outcome.operations >= operations,
+        "not delivered"
+    );
+    Outcome {
+        operations,
+        ..outcome
+    }
+}
+
+/// Connect, upgrade, `ready`, close frame, end; one after the other.
+fn connect(time: Duration) -> Outcome {
+    let server = Server::start(Kind::Websock);
+    let (began, cpu_before) = (Instant::now(), server.cpu_time());
+    let mut latencies = Vec::new();
+    while began.elapsed() < time {
+        let start = Instant::now();
+        let flow = page(server.address(), "");
+        latencies.push(start.elapsed());
+        flow.close();
+    }
+    latencies.sort_unstable();
+    Outcome {
+        operations: latencies.len(),
+        seconds: began.elapsed().as_secs_f64(),
+        server_cpu: server.cpu_time() - cpu_before,
+        latencies,
+    }
+}
+
+/// A page's connection, `ready` read.
+fn page(address: SocketAddr, headers: &str) -> Flow {
+    Flow::open(address, &opening(headers), HEAD_LEN + READY_LEN)
+}
+
+/// A script's, which buffers properly.
+fn script(address: SocketAddr) -> Flow {
+    page(address, "Client-Type: php\r\nX-Websock-Frames: stream\r\n")
+}
+
+fn opening(headers: &str) -> Vec<u8> {
+    format!(
+        "GET /web HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
+    )
+    .into_bytes()
+}
+
+/// A packet of about `len` bytes.
+fn packet(opcode: &str, ident: &str, len: usize) -> String {
+    let ident = if ident.is_empty() {
+        String::new()
+    } else {
+        format!(r#""ident":"{ident}","#)
+    };
+    let frame = format!(r#"{{"opcode":"{opcode}",{ident}"message":""}}"#).len();
+    let text = "x".repeat(len.saturating_sub(frame));
+    format!(r#"{{"opcode":"{opcode}",{ident}"message":"{text}"}}"#)
+}
+
+fn masked(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::encode_masked(Opcode::Text, [1, 2, 3, 4], payload, &mut bytes);
+    bytes
+}
+
+/// Length of the 101, of the frames of `ready` and `next`.
+const HEAD_LEN: usize = 129;
+const READY_LEN: usize = 66;
+const NEXT_LEN: usize = 28;
+
+/// The response to a push that has reached one client.
+const PUSHED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+    X-Content-Type-Options: nosniff\r\nContent-Length: 16\r\n\r\n{\"delivered\":1}\n";

@@ -1,0 +1,4 @@
+//! See the oracle, `body` in `tests/properties/coded.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| websock_fuzz::coded::body(bytes));

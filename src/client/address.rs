@@ -1,0 +1,119 @@
+//! Where to connect: `ws://host:port/path?query`.
+
+use super::error::Error;
+
+/// A server and what is asked for there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) security: Security,
+    /// Without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Path and query, beginning with `/`.
+    pub(super) target: String,
+    /// Host and port as the header Host has them.
+    pub(super) authority: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Security {
+    Plain,
+    Tls,
+}
+
+impl Address {
+    /// Reads an address. `tcp` and `ssl` are what PHP calls the two schemes.
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::Address(text.to_owned());
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let security = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" | "tcp" => Security::Plain,
+            "wss" | "https" | "ssl" => Security::Tls,
+            _ => return Err(wrong()),
+        };
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let target = match target.strip_prefix('?') {
+            Some(query) => format!("/?{query}"),
+            None if target.is_empty() => "/".to_owned(),
+            None => target.to_owned(),
+        };
+        let (host, port) = split_port(authority).ok_or_else(wrong)?;
+        let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '@';
+        if host.is_empty() || !host.chars().all(is_plain) || !target.chars().all(is_plain) {
+            return Err(wrong());
+        }
+        let default = match security {
+            Security::Plain => 80,
+            Security::Tls => 443,
+        };
+        Ok(Self {
+            security,
+            host: host.to_owned(),
+            port: port.unwrap_or(default),
+            target,
+            authority: authority.to_owned(),
+        })
+    }
+}
+
+/// Host without brackets, and port.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, behind) = rest.split_once(']')?;
+            (
+                host,
+                behind
+                    .strip_prefix(':')
+                    .or(Some("").filter(|_| behind.is_empty()))?,
+            )
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    match port {
+        "" => Some((host, None)),
+        port => Some((host, Some(port.parse().ok()?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        for (text, expected) in [
+            (
+                "ws://localhost:8096/web",
+                Some("Plain localhost 8096 /web localhost:8096"),
+            ),
+            (
+                "WSS://example.org",
+                Some("Tls example.org 443 / example.org"),
+            ),
+            ("ws://a?x=1", Some("Plain a 80 /?x=1 a")),
+            (
+                "tcp://[::1]:8096/php?token=x",
+                Some("Plain ::1 8096 /php?token=x [::1]:8096"),
+            ),
+            ("ssl://[::1]", Some("Tls ::1 443 / [::1]")),
+            ("localhost:8096", None),
+            ("ftp://a", None),
+            ("ws://", None),
+            ("ws://a:x/", None),
+            ("ws://a:70000/", None),
+            ("ws://[::1]x/", None),
+            ("ws://user@a/", None),
+            ("ws://a/b c", None),
+        ] {
+            let address = Address::parse(text).ok();
+            let shown = address.map(|a| {
+                format!(
+                    "{:?} {} {} {} {}",
+                    a.security, a.host, a.port, a.target, a.authority
+                )
+            });
+            assert_eq!(shown.as_deref(), expected, "{text}");
+        }
+    }
+}

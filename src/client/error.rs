@@ -1,0 +1,86 @@
+//! What can go wrong with a client, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+use crate::protocol::error::Violation;
+
+/// Why a client cannot go on; one sentence for the person who runs it.
+#[derive(Debug)]
+pub enum Error {
+    /// The address is none.
+    Address(String),
+    /// The host has no address.
+    Resolve(String, io::Error),
+    /// Nobody answers there.
+    Connect(String, io::Error),
+    /// No TLS came about.
+    Tls(String),
+    /// The answer is no HTTP.
+    NoHttp(String),
+    /// The server does not upgrade: status, and what it said.
+    Status(u16, String),
+    /// The 101 is not for this request (RFC 6455 §4.1).
+    Handshake(&'static str),
+    /// The server speaks WebSocket, but not the dialogue.
+    NoDialogue,
+    /// The server's `close` packet.
+    Refused(String),
+    /// The server's close frame.
+    Closed {
+        /// The code; 1005 if there was none.
+        code: u16,
+        /// The reason.
+        reason: String,
+    },
+    /// The server broke a rule of RFC 6455.
+    Violation(Violation),
+    /// What is named did not come in time.
+    Timeout(&'static str),
+    /// The connection ended without a close frame.
+    Ended,
+    /// The connection broke.
+    Lost(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(text) => {
+                write!(
+                    f,
+                    "{text:?} is no address: write ws://HOST:PORT/PATH or wss://HOST/PATH"
+                )
+            }
+            Self::Resolve(host, error) => write!(f, "host {host} is not known: {error}"),
+            Self::Connect(place, error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                write!(
+                    f,
+                    "nobody listens on {place}: is the server running, is the port right?"
+                )
+            }
+            Self::Connect(place, error) => write!(f, "no connection to {place}: {error}"),
+            Self::Tls(error) => write!(f, "no TLS: {error}"),
+            Self::NoHttp(text) => write!(
+                f,
+                "what answers is no web server, or speaks TLS (try wss://): it says {text:?}"
+            ),
+            Self::Status(status, text) => write!(f, "no WebSocket there, {status}: {text}"),
+            Self::Handshake(what) => write!(f, "the server's 101 is wrong: {what}"),
+            Self::NoDialogue => f.write_str(
+                "a WebSocket server, but it does not say ready: is the path right? \
+                 For other servers use --raw",
+            ),
+            Self::Refused(error) => write!(f, "the server refuses: {error}"),
+            Self::Closed { code, reason } => write!(f, "closed by the server: {code} {reason}"),
+            Self::Violation(violation) => {
+                write!(f, "the server broke a rule: {}", violation.reason())
+            }
+            Self::Timeout(what) => write!(f, "the server does not answer: no {what} in time"),
+            Self::Ended => f.write_str("the connection ended without a close frame"),
+            Self::Lost(error) => write!(f, "the connection broke: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

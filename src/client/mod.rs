@@ -1,0 +1,321 @@
+//! A blocking client on the same protocol core: [`Client`], for scripts and for the command line.
+//!
+//! It reads what the server sends as strictly as the server reads its clients, answers pings while
+//! it waits, and loses nothing when several frames arrive in one read.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), websock::client::Error> {
+//! use websock::client::{Client, Settings};
+//!
+//! let mut client = Client::connect("ws://localhost:8096/php", &Settings::script())?;
+//! client.send(r#"{"opcode":"broadcast","message":"hello"}"#)?;
+//! client.close()
+//! # }
+//! ```
+
+mod address;
+mod command;
+mod error;
+mod handshake;
+mod stream;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub use self::command::{Command, Recipient, run};
+pub use self::error::Error;
+
+use self::address::Address;
+use self::stream::Stream;
+use crate::protocol::close::{self, CloseCode};
+use crate::protocol::error::Violation;
+use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+
+/// How a client connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Page or script.
+    pub kind: Kind,
+    /// Header `Ident`: a name by which others reach this connection; empty: none.
+    pub ident: String,
+    /// What the server's `pushToken` has; empty: none is sent.
+    pub token: String,
+    /// Whether the server speaks the dialogue: `ready` first, `next` after each message.
+    pub dialogue: Dialogue,
+    /// Longest wait for the connection, for an answer, and for the other end to read.
+    pub timeout: Duration,
+    /// Longest message that is taken, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// As what a client connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As a page: gets broadcasts.
+    Web,
+    /// As a script: `Client-Type: php`, and frames as a stream.
+    Script,
+}
+
+/// Whether the server speaks the dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialogue {
+    /// It does.
+    Packets,
+    /// It is any WebSocket server.
+    None,
+}
+
+impl Settings {
+    /// A script without a name.
+    pub fn script() -> Self {
+        Self {
+            kind: Kind::Script,
+            ident: String::new(),
+            token: String::new(),
+            dialogue: Dialogue::Packets,
+            timeout: Duration::from_secs(10),
+            max_message_bytes: 16 << 20,
+        }
+    }
+
+    /// A page without a name.
+    pub fn page() -> Self {
+        Self {
+            kind: Kind::Web,
+            ..Self::script()
+        }
+    }
+}
+
+/// A message from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// UTF-8 text.
+    Text(String),
+    /// Any bytes.
+    Binary(Vec<u8>),
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream,
+    settings: Settings,
+    uuid: String,
+    unread: Vec<u8>,
+    begun: Option<Assembler>,
+    /// Messages that came while something else was waited for.
+    waiting: VecDeque<Message>,
+}
+
+impl Client {
+    /// Connects to an address such as `wss://example.org/web`; with the dialogue, until `ready`.
+    ///
+    /// # Errors
+    /// [`Error`] says at which step it failed, and what to do.
+    pub fn connect(address: &str, settings: &Settings) -> Result<Self, Error> {
+        let address = Address::parse(address)?;
+        let mut stream = Stream::connect(&address, settings.timeout)?;
+        let unread = handshake::perform(&mut stream, &address, settings)?;
+        let mut client = Self {
+            stream,
+            settings: settings.clone(),
+            uuid: String::new(),
+            unread,
+            begun: None,
+            waiting: VecDeque::new(),
+        };
+        if settings.dialogue == Dialogue::Packets {
+            client.uuid = client.await_ready()?;
+        }
+        Ok(client)
+    }
+
+    /// The uuid that the server gave this connection; empty without the dialogue.
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// Sends a text message; with the dialogue, until the server has answered `next`, which means
+    /// that it has taken the message.
+    pub fn send(&mut self, text: &str) -> Result<(), Error> {
+        self.write(Opcode::Text, text.as_bytes())?;
+        if self.settings.dialogue == Dialogue::None {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.settings.timeout;
+        loop {
+            match self.read_message(Some(deadline))? {
+                Some(Message::Text(text)) if opcode_of(&text).as_deref() == Some("next") => {
+                    return Ok(());
+                }
+                Some(Message::Text(text)) if opcode_of(&text).as_deref() == Some("close") => {
+                    return Err(Error::Refused(error_of(&text)));
+                }
+                Some(message) => self.waiting.push_back(message),
+                None => return Err(Error::Timeout("next")),
+            }
+        }
+    }
+
+    /// The next message; `None` if there is none within `patience`, which is without end if it is
+    /// `None`. With the dialogue, `next` and `ready` are not among them.
+    pub fn receive(&mut self, patience: Option<Duration>) -> Result<Option<Message>, Error> {
+        if let Some(message) = self.waiting.pop_front() {
+            return Ok(Some(message));
+        }
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        self.read_message(deadline)
+    }
+
+    /// Says goodbye and waits until the server has, too (RFC 6455 §7.1.2).
+    pub fn close(mut self) -> Result<(), Error> {
+        let mut payload = Vec::new();
+        close::write(CloseCode::NORMAL, "", &mut payload);
+        self.write(Opcode::Close, &payload)?;
+        let deadline = Instant::now() + self.settings.timeout;
+        loop {
+            match self.read_message(Some(deadline)) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(Error::Timeout("the server's close frame")),
+                Err(Error::Closed { code: 1000, .. } | Error::Ended) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn await_ready(&mut self) -> Result<String, Error> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let Some(message) = self.read_message(Some(deadline))? else {
+            return Err(Error::Timeout("ready"));
+        };
+        let Message::Text(text) = message else {
+            return Err(Error::NoDialogue);
+        };
+        match opcode_of(&text).as_deref() {
+            Some("ready") => Ok(field_of(&text, "uuid").unwrap_or_default()),
+            Some("close") => Err(Error::Refused(error_of(&text))),
+            Some(_) | None => Err(Error::NoDialogue),
+        }
+    }
+
+    fn write(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        frame::encode_masked(opcode, masking_key()?, payload, &mut bytes);
+        self.stream.write(&bytes).map_err(Error::Lost)
+    }
+
+    /// The next data message before `deadline`. Control frames are seen to on the way.
+    fn read_message(&mut self, deadline: Option<Instant>) -> Result<Option<Message>, Error> {
+        loop {
+            while let Some((header, payload)) = self.take_frame()? {
+                if let Some(message) = self.handle_frame(header, &payload)? {
+                    return Ok(Some(message));
+                }
+            }
+            match self.stream.read(deadline, &mut self.unread) {
+                Ok(stream::Read::Some) => {}
+                Ok(stream::Read::TimedOut) => return Ok(None),
+                Ok(stream::Read::Ended) => return Err(Error::Ended),
+                Err(error) => return Err(Error::Lost(error)),
+            }
+        }
+    }
+
+    /// A whole frame off the front of what has been read.
+    fn take_frame(&mut self) -> Result<Option<(Header, Vec<u8>)>, Error> {
+        let parsed = Header::parse(&self.unread, Role::Client, Rsv1::Forbidden);
+        let Some((header, header_len)) = parsed.map_err(|violation| self.fail(violation))? else {
+            return Ok(None);
+        };
+        if header.payload_len > self.settings.max_message_bytes as u64 {
+            return Err(self.fail(Violation::MessageTooBig));
+        }
+        let end = header_len + header.payload_len as usize;
+        if self.unread.len() < end {
+            return Ok(None);
+        }
+        let payload = self
+            .unread
+            .get(header_len..end)
+            .unwrap_or_default()
+            .to_vec();
+        self.unread.drain(..end);
+        Ok(Some((header, payload)))
+    }
+
+    fn handle_frame(&mut self, header: Header, payload: &[u8]) -> Result<Option<Message>, Error> {
+        match header.opcode {
+            Opcode::Ping => self.write(Opcode::Pong, payload).map(|()| None),
+            Opcode::Pong => Ok(None),
+            Opcode::Close => {
+                // Whatever it says is answered; the connection is over.
+                let _ = self.write(Opcode::Close, payload.get(..2).unwrap_or_default());
+                let parsed = close::parse(payload).map_err(Error::Violation)?;
+                let (code, reason) = parsed.map_or((1005, ""), |(code, r)| (code.as_u16(), r));
+                let reason = reason.to_owned();
+                Err(Error::Closed { code, reason })
+            }
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                self.gather(&header, payload).map_err(|v| self.fail(v))
+            }
+        }
+    }
+
+    fn gather(&mut self, header: &Header, payload: &[u8]) -> Result<Option<Message>, Violation> {
+        let mut assembler = match (header.opcode, self.begun.take()) {
+            (Opcode::Continuation, Some(begun)) => begun,
+            (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
+            (_, Some(_)) => return Err(Violation::UnfinishedMessage),
+            (Opcode::Binary, None) => Assembler::new(MessageKind::Binary),
+            (_, None) => Assembler::new(MessageKind::Text),
+        };
+        let limits = MessageLimits {
+            max_bytes: self.settings.max_message_bytes,
+            max_fragments: u32::MAX,
+        };
+        assembler.begin_fragment(header, limits)?;
+        assembler.push(payload)?;
+        if !header.fin {
+            self.begun = Some(assembler);
+            return Ok(None);
+        }
+        let (kind, bytes) = assembler.finish()?;
+        Ok(Some(match kind {
+            MessageKind::Binary => Message::Binary(bytes),
+            MessageKind::Text => {
+                Message::Text(String::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8)?)
+            }
+        }))
+    }
+
+    /// Tells the server which rule it broke (RFC 6455 §7.1.7).
+    fn fail(&mut self, violation: Violation) -> Error {
+        let mut payload = Vec::new();
+        close::write(violation.close_code(), violation.reason(), &mut payload);
+        let _ = self.write(Opcode::Close, &payload);
+        Error::Violation(violation)
+    }
+}
+
+/// Unpredictable, as RFC 6455 §5.3 wants it.
+fn masking_key() -> Result<[u8; 4], Error> {
+    let mut key = [0; 4];
+    getrandom::fill(&mut key).map_err(|error| Error::Lost(std::io::Error::other(error)))?;
+    Ok(key)
+}
+
+fn field_of(packet: &str, name: &str) -> Option<String> {
+    let packet: serde_json::Value = serde_json::from_str(packet).ok()?;
+    packet.get(name)?.as_str().map(str::to_owned)
+}
+
+fn opcode_of(packet: &str) -> Option<String> {
+    field_of(packet, "opcode")
+}
+
+fn error_of(packet: &str) -> String {
+    field_of(packet, "error").unwrap_or_else(|| "the server closes, and does not say why".into())
+}

@@ -1,0 +1,305 @@
+//! `--print-proxy`: what a proxy's configuration needs so that this server can stand behind it.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Config;
+use crate::app::admission::Door;
+use crate::net::{Endpoint, Opening, Place, Security};
+use crate::options::Proxy;
+
+impl Config {
+    /// The block for `proxy` that fits this configuration, or why there is none.
+    ///
+    /// It passes on the upgrade, waits longer than our pings take, buffers nothing, tells the
+    /// client's address and takes away what would make a script of a request from outside.
+    pub fn proxy_block(&self, proxy: Proxy) -> Result<String, String> {
+        let endpoint = self.behind(proxy)?;
+        let seconds = self.longest_silence().as_secs();
+        let block = match proxy {
+            Proxy::Nginx => nginx(endpoint, seconds),
+            Proxy::Apache => apache(endpoint, seconds),
+            Proxy::Caddy => caddy(endpoint),
+            Proxy::Haproxy => haproxy(endpoint, seconds),
+        };
+        Ok(format!("{}{block}", self.advice(endpoint)))
+    }
+
+    /// The listener that this proxy can reach: none for scripts only, one with the PROXY protocol
+    /// for those that speak it and only if there is no other.
+    fn behind(&self, proxy: Proxy) -> Result<&Endpoint, String> {
+        let for_pages = |endpoint: &&Endpoint| endpoint.terms.door != Door::Scripts;
+        let is_plain = |endpoint: &&Endpoint| endpoint.terms.opening == Opening::None;
+        let all = || self.listen.iter().map(|listen| &listen.endpoint);
+        let speaks_it = matches!(proxy, Proxy::Haproxy | Proxy::Caddy);
+        let preferred = match proxy {
+            Proxy::Haproxy => all().filter(for_pages).find(|endpoint| !is_plain(endpoint)),
+            Proxy::Nginx | Proxy::Apache | Proxy::Caddy => None,
+        };
+        preferred
+            .or_else(|| all().filter(for_pages).find(|e| speaks_it || is_plain(e)))
+            .ok_or_else(|| {
+                "no address in adress is for this proxy: one without scripts and proxy behind it \
+                 is wanted, such as ws://localhost:8096 web"
+                    .to_owned()
+            })
+    }
+
+    /// How long nothing may pass on a connection that is alive.
+    fn longest_silence(&self) -> Duration {
+        match self.limits.ping_interval {
+            Duration::ZERO => DAY,
+            interval => 2 * (interval + self.limits.pong_timeout) + Duration::from_secs(10),
+        }
+    }
+
+    fn advice(&self, endpoint: &Endpoint) -> String {
+        let mut text = String::new();
+        let proxy = match &endpoint.place {
+            Place::Unix(_) => None,
+            Place::Tcp { host, .. } => Some(reachable(host)),
+        };
+        let ip = proxy.as_deref().map(|host| host.parse::<IpAddr>());
+        let is_trusted = |ip| self.admission.trusted_proxies.contains(ip);
+        let missing = match ip {
+            None if !is_trusted(None) => Some("unix".to_owned()),
+            Some(Ok(ip)) if !is_trusted(Some(ip)) => Some(if ip.is_loopback() {
+                ip.to_string()
+            } else {
+                "THE PROXY'S ADDRESS".to_owned()
+            }),
+            Some(Err(_)) | Some(Ok(_)) | None => None,
+        };
+        if let Some(value) = missing {
+            let _ = writeln!(text, "# websock.ini has to have: trustedProxies={value}");
+        }
+        if endpoint.terms.door != Door::Web {
+            let _ = writeln!(text, "# safer still: web behind the address in adress");
+        }
+        text + "# pages connect to wss://YOUR.SITE/websock/web\n"
+    }
+}
+
+fn nginx(endpoint: &Endpoint, seconds: u64) -> String {
+    let upstream = match &endpoint.place {
+        Place::Unix(file) => format!("http://unix:{}:/", file.path.display()),
+        Place::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
+    };
+    format!(
+        "# nginx: inside server {{ }} of your site
+location = /websock/push {{ return 403; }}
+location /websock/ {{
+    proxy_pass {upstream};
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection \"upgrade\";
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header Forwarded \"\";
+    proxy_set_header Client-Type \"\";
+    proxy_buffering off;
+    proxy_request_buffering off;
+    proxy_read_timeout {seconds}s;
+    proxy_send_timeout {seconds}s;
+}}
+"
+    )
+}
+
+fn apache(endpoint: &Endpoint, seconds: u64) -> String {
+    let upstream = match &endpoint.place {
+        Place::Unix(file) => format!("unix:{}|http://localhost/", file.path.display()),
+        Place::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
+    };
+    let tls = match endpoint.terms.security {
+        Security::Plain => "",
+        Security::Tls => "SSLProxyEngine on\n",
+    };
+    format!(
+        "# Apache 2.4.47 or later: inside <VirtualHost> of your site;
+# a2enmod proxy proxy_http headers{}
+{tls}<Location \"/websock/\">
+    RequestHeader unset Client-Type
+    RequestHeader unset Forwarded
+    RequestHeader unset X-Forwarded-For
+    ProxyPreserveHost On
+    ProxyPass \"{upstream}\" upgrade=websocket timeout={seconds} flushpackets=on
+</Location>
+<Location \"/websock/push\">
+    Require all denied
+</Location>
+",
+        if tls.is_empty() { "" } else { " ssl" }
+    )
+}
+
+fn caddy(endpoint: &Endpoint) -> String {
+    let upstream = match (&endpoint.place, endpoint.terms.security) {
+        (Place::Unix(file), _) => format!("unix/{}", file.path.display()),
+        (Place::Tcp { .. }, Security::Plain) => address(endpoint),
+        (Place::Tcp { .. }, Security::Tls) => format!("https://{}", address(endpoint)),
+    };
+    let opening = match endpoint.terms.opening {
+        Opening::None => "",
+        Opening::ProxyHeader => {
+            "
+        transport http {
+            proxy_protocol v2
+        }"
+        }
+    };
+    let forwarded = match endpoint.terms.opening {
+        Opening::None => "X-Forwarded-For {remote_host}",
+        Opening::ProxyHeader => "-X-Forwarded-*",
+    };
+    format!(
+        "# Caddy: inside the block of your site
+handle_path /websock/* {{
+    @push path /push
+    respond @push 403
+    reverse_proxy {upstream} {{
+        header_up -Client-Type
+        header_up -Forwarded
+        header_up {forwarded}
+        flush_interval -1{opening}
+    }}
+}}
+"
+    )
+}
+
+fn haproxy(endpoint: &Endpoint, seconds: u64) -> String {
+    let upstream = match &endpoint.place {
+        Place::Unix(file) => file.path.display().to_string(),
+        Place::Tcp { .. } => address(endpoint),
+    };
+    let tls = match endpoint.terms.security {
+        Security::Plain => "",
+        Security::Tls => " ssl verify required ca-file @system-ca",
+    };
+    let (told, opening) = match endpoint.terms.opening {
+        Opening::None => ("set-header X-Forwarded-For %[src]", ""),
+        Opening::ProxyHeader => ("del-header X-Forwarded- -m beg", " send-proxy-v2"),
+    };
+    format!(
+        "# HAProxy: in the frontend of your site
+#   use_backend websock if {{ path_beg /websock/ }}
+backend websock
+    mode http
+    http-request replace-path ^/websock(/.*) \\1
+    http-request deny deny_status 403 if {{ path,url_dec -m str /push }}
+    http-request del-header Client-Type
+    http-request del-header Forwarded
+    http-request {told}
+    timeout connect 5s
+    timeout server {seconds}s
+    timeout tunnel {seconds}s
+    server websock {upstream}{tls}{opening}
+"
+    )
+}
+
+fn scheme(endpoint: &Endpoint) -> &'static str {
+    endpoint.terms.security.http_scheme()
+}
+
+/// Host and port as the proxy reaches them.
+fn address(endpoint: &Endpoint) -> String {
+    match &endpoint.place {
+        Place::Tcp { host, port } => Place::Tcp {
+            host: reachable(host),
+            port: *port,
+        }
+        .to_string(),
+        Place::Unix(_) => endpoint.place.to_string(),
+    }
+}
+
+/// Where a proxy on this machine reaches what listens on `host`.
+fn reachable(host: &str) -> String {
+    let is_any = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    if is_any || host.eq_ignore_ascii_case("localhost") {
+        "127.0.0.1".to_owned()
+    } else {
+        host.to_owned()
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::options::Options;
+
+    const ALL: [Proxy; 4] = [Proxy::Nginx, Proxy::Apache, Proxy::Caddy, Proxy::Haproxy];
+
+    fn block(ini: &str, proxy: Proxy) -> Result<String, String> {
+        let config = Config::parse(Some(Path::new("a")), ini, &Options::default(), &|_| None);
+        config.expect(ini).proxy_block(proxy)
+    }
+
+    #[test]
+    fn every_block_reaches_the_listener_and_takes_the_scripts_role_away() {
+        for (ini, address) in [
+            ("", "127.0.0.1:8096"),
+            ("adress=ws://a:1 scripts, 0.0.0.0:81", "127.0.0.1:81"),
+            ("adress=unix:/run/w.sock", "/run/w.sock"),
+            ("adress=[::1]:81", "[::1]:81"),
+        ] {
+            for proxy in ALL {
+                let text = block(ini, proxy).expect(ini);
+                assert!(text.contains(address), "{address} is not in {text}");
+                assert!(
+                    text.contains("Client-Type") && text.contains("/push"),
+                    "{text}"
+                );
+                assert!(text.contains("has to have: trustedProxies="), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn proxies_wait_longer_than_our_pings_take() {
+        let ini = "pingInterval=100\npongTimeout=30";
+        for proxy in [Proxy::Nginx, Proxy::Apache, Proxy::Haproxy] {
+            assert!(block(ini, proxy).expect(ini).contains("270"));
+            assert!(block("pingInterval=0", proxy).expect(ini).contains("86400"));
+        }
+    }
+
+    #[test]
+    fn what_is_set_already_is_not_asked_for() {
+        let ini = "adress=localhost:8096 web\ntrustedProxies=127.0.0.1";
+        for proxy in ALL {
+            let text = block(ini, proxy).expect(ini);
+            assert!(!text.contains("has to have"), "{text}");
+            assert!(!text.contains("safer still"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_proxy_protocol_is_for_those_who_speak_it() {
+        let ini = "adress=localhost:8096 proxy";
+        assert!(
+            block(ini, Proxy::Haproxy)
+                .expect(ini)
+                .contains("send-proxy-v2")
+        );
+        assert!(
+            block(ini, Proxy::Caddy)
+                .expect(ini)
+                .contains("proxy_protocol v2")
+        );
+        for proxy in [Proxy::Nginx, Proxy::Apache] {
+            let error = block(ini, proxy).expect_err(ini);
+            assert!(error.contains("ws://localhost:8096 web"), "{error}");
+        }
+        for proxy in ALL {
+            assert!(block("adress=localhost:1 scripts", proxy).is_err());
+        }
+    }
+}

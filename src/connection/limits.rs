@@ -1,0 +1,66 @@
+//! What a connection may use, and what the calls of one turn share.
+
+use std::time::{Duration, Instant};
+
+use super::output::BufferPool;
+
+/// What one connection may use. Each field has its key in websock.ini.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest message, in bytes, fragments together (`maxMessageSize`).
+    pub max_message_bytes: usize,
+    /// Most fragments of one message (`maxFragments`).
+    pub max_fragments: u32,
+    /// Most bytes that wait for a peer to read them, beyond one message, with what it costs to keep
+    /// them in pieces (`maxQueue`).
+    pub max_queue_bytes: usize,
+    /// Most control frames per second (`maxControlFrames`).
+    pub max_control_frames_per_second: u32,
+    /// Most data messages per second (`maxMessages`); 0 switches the limit off.
+    pub max_messages_per_second: u32,
+    /// From accept to the end of the handshake (`handshakeTimeout`).
+    pub handshake_timeout: Duration,
+    /// From an HTTP response to the next request (`keepAliveTimeout`).
+    pub keep_alive_timeout: Duration,
+    /// Silence after which a web client is pinged (`pingInterval`); zero switches pings off.
+    pub ping_interval: Duration,
+    /// Silence after a ping that ends a web client (`pongTimeout`).
+    pub pong_timeout: Duration,
+    /// From our close frame to the end of the connection (`closeTimeout`).
+    pub close_timeout: Duration,
+    /// An unfinished message must gain `min_progress_bytes` in each such time (`stallTimeout`).
+    pub stall_timeout: Duration,
+    /// See `stall_timeout` (`minProgress`), in bytes.
+    pub min_progress_bytes: usize,
+}
+
+impl Default for Limits {
+    /// The values of the shipped websock.ini, which gives the reason for each.
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 16 << 20,
+            max_fragments: 1_000_000,
+            max_queue_bytes: 8 << 20,
+            max_control_frames_per_second: 1000,
+            max_messages_per_second: 0,
+            handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            min_progress_bytes: 1024,
+        }
+    }
+}
+
+/// What every call of one turn of the loop may use.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The time, taken once per turn.
+    pub now: Instant,
+    /// What a connection may use.
+    pub limits: &'a Limits,
+    /// Spare buffers.
+    pub pool: &'a mut BufferPool,
+}

@@ -1,0 +1,398 @@
+//! From bytes to events: the request head, frames, messages, and what control frames bring about.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::Connection;
+use super::event::{Event, Message};
+use super::inbound::{Inbound, check_order};
+use super::limits::Turn;
+use super::output::BufferPool;
+use super::state::State;
+use crate::protocol::close::{self, CloseCode};
+use crate::protocol::error::Violation;
+use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
+use crate::protocol::http::{MAX_HEAD_BYTES, find_head};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+use crate::protocol::{mask, utf8};
+
+impl Connection {
+    pub(super) fn receive_head<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        let State::Connecting { head, deadline } = &mut self.state else {
+            return None;
+        };
+        let deadline = *deadline;
+        let searched = head.len();
+        let found = if head.is_empty() {
+            find_head(input, 0)
+        } else {
+            head.extend_from_slice(&input[..input.len().min(MAX_HEAD_BYTES + 1 - searched)]);
+            find_head(head, searched)
+        };
+        match found {
+            Ok(Some(len)) => {
+                let in_front = std::mem::take(head);
+                self.state = State::Deciding { deadline };
+                let taken = take(input, len - searched);
+                Some(Event::Head(whole_head(in_front, taken, len)))
+            }
+            Ok(None) => {
+                if searched == 0 {
+                    head.extend_from_slice(input);
+                }
+                *input = &mut [];
+                None
+            }
+            Err(rejection) => {
+                *input = &mut [];
+                self.reject(rejection, turn);
+                Some(Event::Refused(rejection))
+            }
+        }
+    }
+
+    pub(super) fn receive_body<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        let State::Receiving(receiving) = &mut self.state else {
+            return None;
+        };
+        match receiving.body.push(input) {
+            Ok((taken, body)) => {
+                receiving.progress += taken;
+                take(input, taken);
+                let body = body?;
+                self.state = State::Answering;
+                Some(Event::Body(body))
+            }
+            Err(rejection) => {
+                *input = &mut [];
+                self.reject(rejection, turn);
+                Some(Event::Refused(rejection))
+            }
+        }
+    }
+
+    pub(super) fn receive_frames<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        while !input.is_empty() {
+            match self.next_frame(input, turn) {
+                Ok(None) => {}
+                Ok(Some(Event::Message(_))) if !self.is_open() => {}
+                Ok(Some(event)) => return Some(event),
+                Err(violation) => return self.fail(violation, input, turn),
+            }
+        }
+        self.settle_message(turn.pool);
+        None
+    }
+
+    /// Gives back memory that an unfinished message does not need while it waits.
+    fn settle_message(&mut self, pool: &mut BufferPool) {
+        let message = self
+            .inbound
+            .as_mut()
+            .and_then(|inbound| inbound.message.as_mut());
+        if let Some(buffer) = message.and_then(Assembler::settle) {
+            pool.give(buffer);
+        }
+    }
+
+    /// One step: completes a header, or a frame, or takes in what there is.
+    fn next_frame<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let rsv1 = self.rsv1();
+        let Some(inbound) = &mut self.inbound else {
+            return self.next_whole_frame(input, false, turn);
+        };
+        if inbound.frame.is_some() {
+            return self.continue_frame(input, turn);
+        }
+        if inbound.has_kept_header() {
+            let Some((header, taken)) = inbound.complete_header(input, rsv1)? else {
+                *input = &mut [];
+                return Ok(None);
+            };
+            take(input, taken);
+            return self.begin_frame(header, input, turn);
+        }
+        let is_message_begun = inbound.message.is_some();
+        self.next_whole_frame(input, is_message_begun, turn)
+    }
+
+    /// The usual case: a header at the front of `input`, with its payload behind it.
+    fn next_whole_frame<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        is_message_begun: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let Some((header, len)) = Header::parse(input, Role::Server, self.rsv1())? else {
+            self.inbound_mut(turn.now).keep_header(input);
+            *input = &mut [];
+            return Ok(None);
+        };
+        take(input, len);
+        let is_whole = header.fin && header.payload_len <= input.len() as u64;
+        if !is_whole || is_message_begun || header.opcode.is_control() || header.rsv1 {
+            return self.begin_frame(header, input, turn);
+        }
+        check_order(header.opcode, is_message_begun)?;
+        self.count_message(turn)?;
+        if header.payload_len > turn.limits.max_message_bytes as u64 {
+            return Err(Violation::MessageTooBig);
+        }
+        let payload = take(input, header.payload_len as usize);
+        mask::apply(header.masking_key, 0, payload);
+        whole_message(header.opcode, payload).map(Some)
+    }
+
+    /// Judges a frame whose payload is not at hand as a whole, or is not a whole message.
+    fn begin_frame<'a>(
+        &mut self,
+        header: Header,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let is_message_begun = self.inbound.as_ref().is_some_and(|i| i.message.is_some());
+        check_order(header.opcode, is_message_begun)?;
+        if header.opcode.is_control() {
+            self.count_control(turn)?;
+        } else {
+            if header.opcode != Opcode::Continuation {
+                self.count_message(turn)?;
+            }
+            let limits = MessageLimits {
+                max_bytes: turn.limits.max_message_bytes,
+                max_fragments: turn.limits.max_fragments,
+            };
+            let begun = self.inbound_mut(turn.now).message.take();
+            let mut message = begun.unwrap_or_else(|| self.begin_message(&header, turn.pool));
+            message.begin_fragment(&header, limits)?;
+            self.inbound_mut(turn.now).message = Some(message);
+        }
+        self.inbound_mut(turn.now).begin(header);
+        self.continue_frame(input, turn)
+    }
+
+    /// Where the message of this first header is gathered.
+    fn begin_message(&mut self, header: &Header, pool: &mut BufferPool) -> Assembler {
+        let is_open = self.is_open();
+        let kind = match header.opcode {
+            Opcode::Text => MessageKind::Text,
+            _ => MessageKind::Binary,
+        };
+        match &mut self.codec {
+            Some(codec) if header.rsv1 && is_open => {
+                let inflater = codec.take_inflater(pool);
+                Assembler::with_inflater(kind, pool.take(), inflater)
+            }
+            // Once our close frame is out nobody reads messages: their bytes are let pass.
+            _ if header.rsv1 => Assembler::with_buffer(MessageKind::Binary, pool.take()),
+            _ => Assembler::with_buffer(kind, pool.take()),
+        }
+    }
+
+    fn end_message(
+        &mut self,
+        mut message: Assembler,
+        pool: &mut BufferPool,
+    ) -> Result<Event<'static>, Violation> {
+        if let (Some(inflater), Some(codec)) = (message.end_inflating()?, &mut self.codec) {
+            codec.give_inflater(inflater, pool);
+        }
+        gathered_message(message)
+    }
+
+    /// Takes payload of the frame that has begun; acts on it once it is complete.
+    fn continue_frame<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        let Some(inbound) = &mut self.inbound else {
+            return Ok(None);
+        };
+        let len = inbound.missing().min(input.len() as u64) as usize;
+        let Some(header) = inbound.push(take(input, len))? else {
+            return Ok(None);
+        };
+        let event = if header.opcode.is_control() {
+            let payload = std::mem::take(&mut inbound.control);
+            self.drop_inbound_if_done();
+            self.handle_control(header.opcode, &payload, turn)?
+        } else if header.fin {
+            let message = inbound.message.take();
+            self.drop_inbound_if_done();
+            message
+                .map(|message| self.end_message(message, turn.pool))
+                .transpose()?
+        } else {
+            None
+        };
+        Ok(event)
+    }
+
+    fn handle_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'static>>, Violation> {
+        match opcode {
+            Opcode::Close => {
+                let parsed = close::parse(payload)?.map(|(code, _)| code);
+                self.handle_close(parsed, turn);
+                Ok(Some(Event::Closed(parsed)))
+            }
+            Opcode::Ping if self.is_open() => {
+                // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
+                // does not read gets none while its queue is full.
+                if self.output_weight() <= turn.limits.max_queue_bytes {
+                    self.push_control(Opcode::Pong, payload, turn.pool);
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// RFC 6455 §5.5.1: a close frame is answered by one with the same code, once.
+    fn handle_close(&mut self, code: Option<CloseCode>, turn: &mut Turn<'_>) {
+        if self.is_open() {
+            self.push_close(code.map(|code| (code, "")), turn.pool);
+        }
+        self.forget_input();
+        self.state = State::Closed {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
+    }
+
+    /// RFC 6455 §7.1.7: says what was wrong and stops listening.
+    fn fail<'a>(
+        &mut self,
+        violation: Violation,
+        input: &mut &'a mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<Event<'a>> {
+        *input = &mut [];
+        let was_open = self.is_open();
+        self.break_off(violation, turn);
+        was_open.then_some(Event::Failed(violation))
+    }
+
+    pub(super) fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
+        if self.is_open() {
+            self.push_close(
+                Some((violation.close_code(), violation.reason())),
+                turn.pool,
+            );
+        }
+        self.forget_input();
+        self.state = State::Draining {
+            deadline: turn.now + turn.limits.close_timeout,
+        };
+    }
+
+    fn count_control(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
+        let limit = turn.limits.max_control_frames_per_second;
+        let counted = self.control_rate.count(limit, turn.now);
+        if counted {
+            Ok(())
+        } else {
+            Err(Violation::TooManyControlFrames)
+        }
+    }
+
+    fn count_message(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
+        let limit = turn.limits.max_messages_per_second;
+        let counted = limit == 0 || self.message_rate.count(limit, turn.now);
+        if counted {
+            Ok(())
+        } else {
+            Err(Violation::TooManyMessages)
+        }
+    }
+
+    /// RSV1 has a meaning only where compression was agreed on (RFC 7692 §6).
+    fn rsv1(&self) -> Rsv1 {
+        if self.codec.is_some() {
+            Rsv1::MarksCompressed
+        } else {
+            Rsv1::Forbidden
+        }
+    }
+
+    /// Nothing more is received and no message is sent: frees what only those need.
+    pub(super) fn forget_input(&mut self) {
+        self.inbound = None;
+        self.codec = None;
+    }
+
+    fn inbound_mut(&mut self, now: Instant) -> &mut Inbound {
+        self.inbound
+            .get_or_insert_with(|| Box::new(Inbound::new(now)))
+    }
+
+    fn drop_inbound_if_done(&mut self) {
+        if self
+            .inbound
+            .as_ref()
+            .is_some_and(|inbound| inbound.is_done())
+        {
+            self.inbound = None;
+        }
+    }
+}
+
+/// The head as it came in one piece, or as it was gathered.
+fn whole_head<'a>(mut gathered: Vec<u8>, in_one_piece: &'a [u8], len: usize) -> Cow<'a, [u8]> {
+    if gathered.is_empty() {
+        return Cow::Borrowed(in_one_piece);
+    }
+    gathered.truncate(len);
+    Cow::Owned(gathered)
+}
+
+/// Splits `len` bytes off the front of `input`.
+fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
+    let all = std::mem::take(input);
+    let (front, rest) = all.split_at_mut(len.min(all.len()));
+    *input = rest;
+    front
+}
+
+fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
+    let message = if opcode == Opcode::Text {
+        Message::Text(Cow::Borrowed(
+            utf8::check(payload).ok_or(Violation::InvalidUtf8)?,
+        ))
+    } else {
+        Message::Binary(Cow::Borrowed(payload))
+    };
+    Ok(Event::Message(message))
+}
+
+fn gathered_message(message: Assembler) -> Result<Event<'static>, Violation> {
+    let (kind, bytes) = message.finish()?;
+    let message = match kind {
+        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
+        MessageKind::Text => {
+            let text = String::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8)?;
+            Message::Text(Cow::Owned(text))
+        }
+    };
+    Ok(Event::Message(message))
+}

@@ -1,0 +1,192 @@
+//! What waits to leave: queued, shaped, lent, written and counted.
+
+use std::io::IoSlice;
+use std::time::Instant;
+
+use super::Connection;
+use super::event::{Outgoing, SendError};
+use super::limits::{Limits, Turn};
+use super::output::BufferPool;
+use super::state::State;
+use crate::protocol::close::{self, CloseCode};
+use crate::protocol::frame::{self, Opcode};
+
+impl Connection {
+    /// Queues a frame as it is. A compressed one must be for a peer whose
+    /// [`window_bits`](Self::window_bits) are no fewer, and must not refer to messages before it.
+    pub fn send(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
+        if let Some(codec) = &mut self.codec
+            && frame::is_compressed(outgoing.frame())
+        {
+            codec.forget_context();
+        }
+        self.queue(outgoing, turn)
+    }
+
+    /// Queues a frame for this peer alone: compressed if that was agreed on, if the message is not
+    /// below the threshold, and if it gets shorter; else as it is.
+    pub fn send_deflated(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), SendError> {
+        let is_open = self.is_open();
+        let codec = self.codec.as_mut().filter(|_| is_open);
+        let Some(codec) = codec.filter(|codec| codec.is_worthwhile(outgoing.frame())) else {
+            return self.queue(outgoing, turn);
+        };
+        let mut deflated = turn.pool.take();
+        if !codec.deflate_frame(outgoing.frame(), turn.pool, &mut deflated) {
+            turn.pool.give(deflated);
+            return self.queue(outgoing, turn);
+        }
+        let queued = self.queue(&Outgoing::Copied(&deflated), turn);
+        if let (Err(_), Some(codec)) = (queued, &mut self.codec) {
+            codec.forget_context();
+        }
+        turn.pool.give(deflated);
+        queued
+    }
+
+    fn queue(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
+        if !self.is_open() {
+            return Err(SendError::NotOpen);
+        }
+        if self.output_weight() > turn.limits.max_queue_bytes {
+            return Err(SendError::QueueFull);
+        }
+        if self.pace.is_some() {
+            self.push_paced(outgoing.frame().to_vec(), turn.pool);
+            return Ok(());
+        }
+        match outgoing {
+            Outgoing::Copied(frame) => {
+                self.output
+                    .append(turn.pool, |out| out.extend_from_slice(frame));
+            }
+            Outgoing::Shared(bytes, range) => self.output.push_shared(bytes, range.clone()),
+        }
+        Ok(())
+    }
+
+    /// Lends the end of the output queue to whoever encodes frames for this connection, so that no
+    /// byte is copied twice. `None` if its frames need a shape of their own, if they may have to be
+    /// compressed, or if it is not open;
+    /// [`return_output`](Self::return_output) has to follow before any other call.
+    pub fn lend_output(&mut self, pool: &mut BufferPool) -> Option<Vec<u8>> {
+        let lends = self.is_open() && self.pace.is_none() && self.codec.is_none();
+        lends.then(|| self.output.take_tail(pool))
+    }
+
+    /// See [`lend_output`](Self::lend_output).
+    pub fn return_output(&mut self, tail: Vec<u8>, pool: &mut BufferPool) {
+        self.output.put_tail(tail, pool);
+    }
+
+    /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.
+    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: Instant) -> usize {
+        let is_due = self.pace.as_ref().is_none_or(|pace| pace.is_due(now));
+        if self.output.is_empty() || !is_due {
+            return 0;
+        }
+        if self.output.is_one_piece() {
+            slices[0] = IoSlice::new(self.output.front());
+            return 1;
+        }
+        self.output.fill_slices(slices)
+    }
+
+    /// Removes bytes that have left at `now`.
+    ///
+    /// While more waits behind them, a peer that takes bytes shows that it lives: it cannot answer
+    /// a ping that it has not reached yet.
+    pub fn consume_output(&mut self, byte_count: usize, now: Instant, pool: &mut BufferPool) {
+        if let State::Open {
+            pinged: Some(pinged),
+            ..
+        } = &mut self.state
+            && byte_count < self.output.len()
+        {
+            *pinged = now;
+        }
+        self.output.consume(byte_count, pool);
+        if let Some(pace) = &mut self.pace
+            && self.output.is_empty()
+        {
+            pace.frame_left(now);
+            self.shape_next(pool);
+        }
+    }
+
+    /// Gives back memory that is not needed while the peer does not read.
+    pub fn settle_output(&mut self, pool: &mut BufferPool) {
+        self.output.settle(pool);
+    }
+
+    /// When output that is held back for a moment may leave (contract 6.1, 6.3).
+    pub fn next_write(&self) -> Option<Instant> {
+        let pace = self.pace.as_ref().filter(|_| !self.output.is_empty());
+        pace.and_then(|pace| pace.next_write())
+    }
+
+    /// Bytes that wait to leave.
+    pub fn output_len(&self) -> usize {
+        let waiting = self.pace.as_ref().map_or(0, |pace| pace.waiting_bytes());
+        self.output.len() + waiting
+    }
+
+    /// Bytes that wait to leave, and what it costs to keep them in pieces: what `maxQueue` counts.
+    pub(super) fn output_weight(&self) -> usize {
+        let waiting = self.pace.as_ref().map_or(0, |pace| pace.weight());
+        self.output.weight() + waiting
+    }
+
+    /// Whether so much waits to leave that the peer is not to be read until it has taken some of it
+    /// (back-pressure on echo loops).
+    pub fn is_congested(&self, limits: &Limits) -> bool {
+        self.output_weight() > limits.max_queue_bytes / 2
+    }
+
+    pub(super) fn push_close(&mut self, payload: Option<(CloseCode, &str)>, pool: &mut BufferPool) {
+        let mut bytes = Vec::new();
+        if let Some((code, reason)) = payload {
+            close::write(code, reason, &mut bytes);
+        }
+        self.push_control(Opcode::Close, &bytes, pool);
+    }
+
+    pub(super) fn push_control(&mut self, opcode: Opcode, payload: &[u8], pool: &mut BufferPool) {
+        if self.pace.is_some() {
+            let mut bytes = Vec::new();
+            frame::encode(opcode, payload, &mut bytes);
+            self.push_paced(bytes, pool);
+        } else {
+            self.output
+                .append(pool, |out| frame::encode(opcode, payload, out));
+        }
+    }
+
+    fn push_paced(&mut self, plain_frame: Vec<u8>, pool: &mut BufferPool) {
+        if let Some(pace) = &mut self.pace {
+            pace.push(plain_frame);
+        }
+        self.shape_next(pool);
+    }
+
+    /// Shapes the next frame unless another is on its way: `output` holds one at a time.
+    fn shape_next(&mut self, pool: &mut BufferPool) {
+        let Some(pace) = &mut self.pace else {
+            return;
+        };
+        if !self.output.is_empty() && !pace.joins_opening() {
+            return;
+        }
+        match pace.next_frame() {
+            Some(frame) if self.output.is_empty() => self.output.push_segment(frame),
+            Some(frame) => self
+                .output
+                .append(pool, |out| out.extend_from_slice(&frame)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The files that the server has in itself: the demo page and the client script.
+
+use super::Demo;
+use super::response::Response;
+
+/// One file.
+#[derive(Clone, Copy, Debug)]
+pub struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    body: &'static str,
+    availability: Availability,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Availability {
+    Always,
+    Demo,
+}
+
+impl Asset {
+    /// The file at a path.
+    pub fn at(path: &str, demo: Demo) -> Option<Self> {
+        let asset = ASSETS.iter().find(|asset| asset.path == path)?;
+        let is_there = asset.availability == Availability::Always || demo == Demo::On;
+        is_there.then_some(*asset)
+    }
+
+    /// The response to a GET.
+    pub fn response(self) -> Response {
+        let mut response = Response::with_body(200, self.content_type, self.body.as_bytes().into());
+        // A new version of the server may have a new one.
+        response.add_header("Cache-Control", "no-cache");
+        response.add_header("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+        response.add_header("Referrer-Policy", "no-referrer");
+        response
+    }
+}
+
+const ASSETS: [Asset; 4] = [
+    Asset {
+        path: "/websock.js",
+        content_type: "text/javascript; charset=utf-8",
+        body: include_str!("../../clients/js/websock.js"),
+        availability: Availability::Always,
+    },
+    Asset {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        body: include_str!("assets/demo.html"),
+        availability: Availability::Demo,
+    },
+    Asset {
+        path: "/demo.css",
+        content_type: "text/css; charset=utf-8",
+        body: include_str!("assets/demo.css"),
+        availability: Availability::Demo,
+    },
+    Asset {
+        path: "/demo.js",
+        content_type: "text/javascript; charset=utf-8",
+        body: include_str!("assets/demo.js"),
+        availability: Availability::Demo,
+    },
+];
+
+/// Nothing from elsewhere, nothing inline, in no frame. A browser that takes `'self'` for the
+/// page's scheme alone needs the WebSocket schemes named.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";

@@ -1,0 +1,137 @@
+// The demo page. It talks to the server through clients/js only, as any page would.
+'use strict';
+
+const $ = id => document.getElementById(id);
+const ws = new Websock('/web');
+
+// ---- connection
+
+const STATES = {
+  connecting: 'connecting …',
+  open: 'connected',
+  waiting: 'not connected, trying again',
+  closing: 'closing …',
+  closed: 'closed',
+};
+
+function showState(state, more = '') {
+  $('state').dataset.state = state;
+  $('state').textContent = STATES[state] + more;
+  for (const button of document.querySelectorAll('button:not([data-copy])')) {
+    button.disabled = state !== 'open';
+  }
+}
+
+ws.addEventListener('connecting', () => showState('connecting'));
+
+ws.addEventListener('ready', ({ uuid }) => {
+  showState('open');
+  const packet = { opcode: 'feedback', uuid, message: 'hello from a terminal' };
+  $('uuid').textContent = uuid;
+  $('curl').textContent = `curl --json '${JSON.stringify(packet)}' ${location.origin}/push`;
+  log('ready', uuid);
+});
+
+ws.addEventListener('close', ({ code, reason, isFinal, delay }) => {
+  showState(isFinal ? 'closed' : 'waiting', isFinal ? `: ${reason || code}` : ` in ${(delay / 1000).toFixed(1)} s`);
+  log('closed', `${code} ${reason}`);
+  $('uuid').textContent = '…';
+});
+
+ws.addEventListener('error', ({ error }) => log('error', error.message));
+
+// ---- what arrives
+
+function log(kind, text) {
+  const line = document.createElement('p');
+  const [time, name] = [document.createElement('time'), document.createElement('b')];
+  time.textContent = new Date().toLocaleTimeString();
+  name.textContent = kind;
+  line.append(time, name, text.length > 200 ? `${text.length} characters` : text);
+  $('log').prepend(line);
+  while ($('log').children.length > 200) $('log').lastChild.remove();
+}
+
+ws.addEventListener('broadcast', ({ packet }) => log('broadcast', String(packet.message)));
+
+ws.addEventListener('feedback', ({ packet: { message } }) => {
+  if (message?.job === 'demo') return showProgress(message.percent);
+  log('feedback', typeof message === 'string' ? message : JSON.stringify(message));
+});
+
+ws.addEventListener('echo', ({ packet: { message } }) => {
+  if (message?.probe) return showRoundTrip(message.probe);
+  log('echo', message.text);
+  if (message.sent) log('echo', `there and back in ${(performance.now() - message.sent).toFixed(1)} ms`);
+});
+
+// ---- the job
+
+$('job').addEventListener('click', async () => {
+  showProgress(0);
+  const body = JSON.stringify({ uuid: ws.uuid });
+  try {
+    const response = await fetch('/demo/job', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+    if (!response.ok) log('error', (await response.json()).error);
+  } catch (error) {
+    log('error', `the job was not started: ${error.message}`);
+  }
+});
+
+function showProgress(percent) {
+  $('progress').value = percent;
+  $('percent').textContent = percent < 100 ? `${percent} %` : 'done';
+  if (percent === 100) log('feedback', 'the job is done');
+}
+
+// ---- saying something
+
+// A promise that fails is an error event as well, which is shown above.
+const quietly = promise => promise.catch(() => {});
+
+$('say').addEventListener('submit', event => {
+  event.preventDefault();
+  quietly(ws.broadcast($('text').value).then(() => log('sent', 'the server has taken the broadcast')));
+});
+
+$('echo').addEventListener('click', () => quietly(ws.echo({ text: $('text').value })));
+
+for (const button of document.querySelectorAll('[data-long]')) {
+  button.addEventListener('click', () => {
+    quietly(ws.echo({ text: 'x'.repeat(button.dataset.long), sent: performance.now() }));
+  });
+}
+
+for (const button of document.querySelectorAll('[data-copy]')) {
+  button.addEventListener('click', async () => {
+    const source = $(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      log('copied', source.textContent);
+    } catch {
+      getSelection().selectAllChildren(source); // without leave, or not on https: to be copied by hand
+    }
+  });
+}
+
+// ---- round trips
+
+const times = [];
+
+setInterval(() => {
+  if (ws.state === 'open' && !document.hidden) quietly(ws.echo({ probe: performance.now() }));
+}, 1000);
+
+function showRoundTrip(sent) {
+  times.push(performance.now() - sent);
+  if (times.length > 60) times.shift();
+  const sorted = times.toSorted((a, b) => a - b);
+  const top = Math.max(1, Math.ceil(sorted.at(-1)));
+  const x = index => 600 - (times.length - 1 - index) * 10;
+  $('line').setAttribute('points', times.map((time, i) => `${x(i)},${119 - (time / top) * 115}`).join(' '));
+  $('last').textContent = `${times.at(-1).toFixed(1)} ms`;
+  $('median').textContent = `${sorted[sorted.length >> 1].toFixed(1)} ms`;
+  $('top').textContent = top;
+}
+
+showState('connecting');

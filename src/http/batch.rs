@@ -1,0 +1,318 @@
+//! The body of a push: one packet, an array of them, or one per line; and the answer to it.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use serde::Deserializer as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::response::Response;
+use crate::app::PushError;
+
+/// What the type of the body says about its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `application/json`: an object, or an array of them.
+    Json,
+    /// `application/x-ndjson`: one object per line.
+    Lines,
+}
+
+impl Form {
+    /// The form that goes with a media type in lower case, without its parameters.
+    pub fn of(media_type: &str) -> Option<Self> {
+        match media_type {
+            "application/json" => Some(Self::Json),
+            "application/x-ndjson" | "application/jsonl" => Some(Self::Lines),
+            _ => None,
+        }
+    }
+}
+
+/// What became of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stands in the queues of so many clients; those of `full` others had no room.
+    Queued {
+        /// Queues that took it.
+        delivered: usize,
+        /// Queues that were full.
+        full: usize,
+    },
+    /// It was refused.
+    Refused(PushError),
+}
+
+/// The packets of one body, taken out one after the other, and what became of those before.
+#[derive(Debug)]
+pub struct Batch {
+    body: String,
+    packets: std::vec::IntoIter<Range<usize>>,
+    shape: Shape,
+    delivered: usize,
+    results: String,
+    last: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    One,
+    Many,
+}
+
+impl Batch {
+    /// Splits a body into its packets. `Err` is the response to one that cannot be.
+    pub fn new(body: Vec<u8>, form: Form) -> Result<Self, Response> {
+        let body = String::from_utf8(body).map_err(|error| {
+            let position = error.utf8_error().valid_up_to();
+            Response::error(400, &format!("not UTF-8 at byte {position}"))
+        })?;
+        let (shape, packets) = match form {
+            Form::Lines => (Shape::Many, lines(&body)),
+            Form::Json if body.trim_start().starts_with('[') => (Shape::Many, elements(&body)?),
+            Form::Json => (Shape::One, std::iter::once(0..body.len()).collect()),
+        };
+        if packets.len() > MAX_PACKETS {
+            return Err(too_many());
+        }
+        Ok(Self {
+            body,
+            packets: packets.into_iter(),
+            shape,
+            delivered: 0,
+            results: String::new(),
+            last: None,
+        })
+    }
+
+    /// The next packet, as it was sent.
+    pub fn next_packet(&mut self) -> Option<&str> {
+        let range = self.packets.next()?;
+        Some(self.body.get(range).unwrap_or_default())
+    }
+
+    /// Notes what became of the packet that [`next_packet`](Self::next_packet) gave last.
+    pub fn note(&mut self, outcome: Outcome) {
+        if let Outcome::Queued { delivered, .. } = outcome {
+            self.delivered += delivered;
+        }
+        if self.shape == Shape::Many {
+            let separator = if self.results.is_empty() { "" } else { "," };
+            let _ = write!(self.results, "{separator}{}", result(outcome));
+        }
+        self.last = Some(outcome);
+    }
+
+    /// The answer, once all packets have been seen to.
+    pub fn response(&self) -> Response {
+        match (self.shape, self.last) {
+            (Shape::One, Some(outcome)) => {
+                Response::json(status(outcome), format!("{}\n", result(outcome)))
+            }
+            (Shape::Many, _) | (Shape::One, None) => {
+                let (delivered, results) = (self.delivered, &self.results);
+                Response::json(
+                    200,
+                    format!("{{\"delivered\":{delivered},\"results\":[{results}]}}\n"),
+                )
+            }
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn held_bytes(&self) -> usize {
+        let ranges = self.packets.len() * size_of::<Range<usize>>();
+        self.body.capacity() + self.results.capacity() + ranges
+    }
+}
+
+/// Status of the answer to a single packet.
+fn status(outcome: Outcome) -> u16 {
+    match outcome {
+        Outcome::Queued { delivered: 0, full } if full > 0 => 503,
+        Outcome::Queued { .. } => 200,
+        Outcome::Refused(PushError::Nobody) => 404,
+        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode) => 400,
+    }
+}
+
+/// `{"delivered":n}`, with an `error` if there was one.
+fn result(outcome: Outcome) -> String {
+    let (delivered, error) = match outcome {
+        Outcome::Queued { delivered: 0, full } if full > 0 => {
+            (0, Some("the receiver's queue is full".to_owned()))
+        }
+        Outcome::Queued { delivered, .. } => (delivered, None),
+        Outcome::Refused(error) => (0, Some(error.to_string())),
+    };
+    match error {
+        None => format!("{{\"delivered\":{delivered}}}"),
+        Some(error) => {
+            let error = serde_json::Value::from(error);
+            format!("{{\"delivered\":{delivered},\"error\":{error}}}")
+        }
+    }
+}
+
+/// Lines that are not blank.
+fn lines(body: &str) -> Vec<Range<usize>> {
+    body.split('\n')
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| range_in(body, line))
+        .take(MAX_PACKETS + 1)
+        .collect()
+}
+
+/// The elements of an array.
+fn elements(body: &str) -> Result<Vec<Range<usize>>, Response> {
+    let mut json = serde_json::Deserializer::from_str(body);
+    let ranges = json.deserialize_seq(Elements(body));
+    let ranges = ranges.and_then(|ranges| json.end().map(|()| ranges));
+    ranges.map_err(|error| {
+        if error.is_data() {
+            too_many()
+        } else {
+            Response::error(400, &format!("not JSON: {error}"))
+        }
+    })
+}
+
+struct Elements<'a>(&'a str);
+
+impl<'de> Visitor<'de> for Elements<'de> {
+    type Value = Vec<Range<usize>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of packets")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut ranges = Vec::new();
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            if ranges.len() == MAX_PACKETS {
+                return Err(A::Error::custom("too many packets"));
+            }
+            ranges.push(range_in(self.0, element.get()));
+        }
+        Ok(ranges)
+    }
+}
+
+/// Where `part` lies in `whole`, of which it is a slice.
+fn range_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+fn too_many() -> Response {
+    Response::error(413, &format!("more than {MAX_PACKETS} packets in one body"))
+}
+
+/// Most packets in one body: what is kept for each is bounded by it.
+const MAX_PACKETS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(body: &str, form: Form) -> Result<Vec<String>, u16> {
+        let batch = Batch::new(body.as_bytes().to_vec(), form);
+        let mut batch = batch.map_err(|response| response.status())?;
+        let mut packets = Vec::new();
+        while let Some(packet) = batch.next_packet() {
+            packets.push(packet.to_owned());
+        }
+        Ok(packets)
+    }
+
+    #[test]
+    fn bodies_fall_into_packets() {
+        let owned = |texts: &[&str]| Ok(texts.iter().map(|text| (*text).to_owned()).collect());
+        for (body, form, expected) in [
+            ("{\"a\": 1}\n", Form::Json, owned(&["{\"a\": 1}\n"])),
+            ("nonsense", Form::Json, owned(&["nonsense"])),
+            (
+                " [ {\"a\":1} ,2, \"x\" ]",
+                Form::Json,
+                owned(&["{\"a\":1}", "2", "\"x\""]),
+            ),
+            ("[]", Form::Json, owned(&[])),
+            ("[1", Form::Json, Err(400)),
+            ("[1] 2", Form::Json, Err(400)),
+            (
+                "{}\r\n\n {} \n[1]",
+                Form::Lines,
+                owned(&["{}\r", " {} ", "[1]"]),
+            ),
+            ("", Form::Lines, owned(&[])),
+        ] {
+            assert_eq!(packets(body, form), expected, "{body:?}");
+        }
+        assert_eq!(packets("\u{fffd}", Form::Json).map(|p| p.len()), Ok(1));
+        let invalid = Batch::new(vec![b'{', 0xFF], Form::Json);
+        assert_eq!(
+            invalid.map_err(|response| response.status()).err(),
+            Some(400)
+        );
+    }
+
+    #[test]
+    fn the_number_of_packets_is_bounded() {
+        for (count, is_fine) in [(MAX_PACKETS, true), (MAX_PACKETS + 1, false)] {
+            let array = format!("[{}]", vec!["1"; count].join(","));
+            assert_eq!(packets(&array, Form::Json).is_ok(), is_fine);
+            assert_eq!(packets(&"1\n".repeat(count), Form::Lines).is_ok(), is_fine);
+        }
+        assert_eq!(
+            packets(&"1\n".repeat(MAX_PACKETS + 1), Form::Lines),
+            Err(413)
+        );
+    }
+
+    fn answer(body: &str, form: Form, outcomes: &[Outcome]) -> (u16, String) {
+        let mut batch = Batch::new(body.as_bytes().to_vec(), form).unwrap();
+        for outcome in outcomes {
+            assert!(batch.next_packet().is_some());
+            batch.note(*outcome);
+        }
+        assert!(batch.next_packet().is_none());
+        let mut out = Vec::new();
+        let response = batch.response();
+        response.write(super::super::response::BodyPart::Sent, None, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        (response.status(), body.trim_end().to_owned())
+    }
+
+    #[test]
+    fn the_answer_tells_what_became_of_each_packet() {
+        let queued = |delivered, full| Outcome::Queued { delivered, full };
+        let nobody = Outcome::Refused(PushError::Nobody);
+        for (outcome, status, body) in [
+            (queued(3, 1), 200, r#"{"delivered":3}"#),
+            (queued(0, 0), 200, r#"{"delivered":0}"#),
+            (
+                queued(0, 1),
+                503,
+                r#"{"delivered":0,"error":"the receiver's queue is full"}"#,
+            ),
+            (
+                nobody,
+                404,
+                r#"{"delivered":0,"error":"nobody has this uuid or ident"}"#,
+            ),
+        ] {
+            let answered = answer("{}", Form::Json, &[outcome]);
+            assert_eq!(answered, (status, body.to_owned()));
+        }
+        assert_eq!(
+            answer("{}\n{}", Form::Lines, &[queued(2, 0), nobody]).1,
+            r#"{"delivered":2,"results":[{"delivered":2},{"delivered":0,"error":"nobody has this uuid or ident"}]}"#
+        );
+        assert_eq!(
+            answer("[]", Form::Json, &[]).1,
+            r#"{"delivered":0,"results":[]}"#
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! Plain HTTP requests on the same port: push, the demo page, the client script.
+//!
+//! Owns which path means what, which methods and types it takes, and the bytes of the responses
+//! (RFC 9110, RFC 9112). Sees no socket and has no way of its own to the clients: packets go
+//! through [`App::push`](crate::app::App::push) as those of scripts do.
+
+mod assets;
+pub mod batch;
+mod jobs;
+mod response;
+
+pub use self::assets::Asset;
+pub use self::batch::Batch;
+pub use self::jobs::Jobs;
+pub use self::response::{BodyPart, Response};
+
+use self::batch::Form;
+use crate::protocol::http::Request;
+
+/// What a request that asks for no WebSocket is for.
+#[derive(Debug)]
+pub enum Route {
+    /// Its response is known.
+    Answer(Response),
+    /// Packets to push are in its body, in this form.
+    Push(Form),
+    /// The demo page wants a job to be run for the uuid in its body.
+    Job,
+    /// Nothing here: it is judged as an opening handshake.
+    None,
+}
+
+/// Whether the demo page is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demo {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// Finds what `request` is for: path, then method, then type (RFC 9110 §15.5).
+pub fn route(request: &Request<'_>, demo: Demo) -> Route {
+    if request.has_token("Upgrade", "websocket") {
+        return Route::None;
+    }
+    match request.path() {
+        "/push" => post(request, |content_type| {
+            Form::of(content_type).map(Route::Push)
+        }),
+        "/demo/job" if demo == Demo::On => post(request, |content_type| {
+            (content_type == "application/json").then_some(Route::Job)
+        }),
+        path => match Asset::at(path, demo) {
+            Some(asset) => Route::Answer(get(request, asset)),
+            None => Route::None,
+        },
+    }
+}
+
+/// A route that takes POST with a body of certain types.
+fn post(request: &Request<'_>, of_type: impl FnOnce(&str) -> Option<Route>) -> Route {
+    match request.method() {
+        "POST" => {}
+        "OPTIONS" => return Route::Answer(Response::allowing("POST, OPTIONS")),
+        _ => return Route::Answer(Response::not_allowed("POST, OPTIONS")),
+    }
+    let is_coded = request
+        .header("Content-Encoding")
+        .is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    // What has no type is taken for JSON, which a wrong guess only fails to parse.
+    let content_type = request.header("Content-Type").unwrap_or("application/json");
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let route = of_type(&media_type.to_ascii_lowercase());
+    match route.filter(|_| !is_coded) {
+        Some(route) => route,
+        None => Route::Answer(Response::error(
+            415,
+            "send application/json, or application/x-ndjson with one packet per line, not encoded",
+        )),
+    }
+}
+
+fn get(request: &Request<'_>, asset: Asset) -> Response {
+    match request.method() {
+        "GET" | "HEAD" => asset.response(),
+        "OPTIONS" => Response::allowing("GET, HEAD, OPTIONS"),
+        _ => Response::not_allowed("GET, HEAD, OPTIONS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(head: &str, demo: Demo) -> Result<u16, &'static str> {
+        let head = format!("{head}\r\n\r\n");
+        match route(&Request::parse(head.as_bytes()).unwrap(), demo) {
+            Route::Answer(response) => Ok(response.status()),
+            Route::Push(Form::Json) => Err("json"),
+            Route::Push(Form::Lines) => Err("lines"),
+            Route::Job => Err("job"),
+            Route::None => Err("none"),
+        }
+    }
+
+    #[test]
+    fn paths_methods_and_types_find_their_way() {
+        let upgrade = "GET /push HTTP/1.1\r\nUpgrade: websocket";
+        for (head, expected) in [
+            ("POST /push HTTP/1.1", Err("json")),
+            ("POST /push?a=b HTTP/1.0", Err("json")),
+            (
+                "POST /push HTTP/1.1\r\nContent-Type: Application/JSON; charset=utf-8",
+                Err("json"),
+            ),
+            (
+                "POST /push HTTP/1.1\r\nContent-Type: application/x-ndjson",
+                Err("lines"),
+            ),
+            ("POST /push HTTP/1.1\r\nContent-Type: text/plain", Ok(415)),
+            ("POST /push HTTP/1.1\r\nContent-Encoding: gzip", Ok(415)),
+            ("GET /push HTTP/1.1", Ok(405)),
+            ("HEAD /push HTTP/1.1", Ok(405)),
+            ("OPTIONS /push HTTP/1.1", Ok(204)),
+            ("POST /push/ HTTP/1.1", Err("none")),
+            (upgrade, Err("none")),
+            ("GET /websock.js HTTP/1.1", Ok(200)),
+            ("HEAD /websock.js HTTP/1.1", Ok(200)),
+            ("POST /websock.js HTTP/1.1", Ok(405)),
+            ("GET /web HTTP/1.1", Err("none")),
+        ] {
+            for demo in [Demo::On, Demo::Off] {
+                assert_eq!(status(head, demo), expected, "{head}");
+            }
+        }
+        for (head, on) in [
+            ("GET / HTTP/1.1", Ok(200)),
+            ("GET /demo.css HTTP/1.1", Ok(200)),
+            ("POST /demo/job HTTP/1.1", Err("job")),
+            ("GET /demo/job HTTP/1.1", Ok(405)),
+        ] {
+            assert_eq!(status(head, Demo::On), on, "{head}");
+            assert_eq!(status(head, Demo::Off), Err("none"), "{head}");
+        }
+    }
+}

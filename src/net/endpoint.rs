@@ -1,0 +1,150 @@
+//! Where to listen and for whom, as the user has named it: names → addresses.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use crate::app::admission::Door;
+
+/// One place to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub place: Place,
+    /// What is spoken there.
+    pub terms: Terms,
+}
+
+/// What holds for all connections of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What is spoken below HTTP.
+    pub security: Security,
+    /// Whom it is for.
+    pub door: Door,
+    /// What each connection begins with.
+    pub opening: Opening,
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing besides what [`Security`] has it.
+    #[default]
+    None,
+    /// A PROXY protocol header, version 1 or 2, by which a proxy tells whom it forwards.
+    ProxyHeader,
+}
+
+/// An address, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// TCP.
+    Tcp {
+        /// Host name or address, without brackets. `localhost` means 127.0.0.1 and ::1.
+        host: String,
+        /// Port; 0 lets the system choose one.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(SocketFile),
+}
+
+/// A Unix socket in the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketFile {
+    /// Its name.
+    pub path: PathBuf,
+    /// Who may connect, as the file's permission bits.
+    pub mode: u32,
+    /// The group that the file is given to; `None`: that of the process.
+    pub group: Option<String>,
+}
+
+/// What a listener speaks below HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// TCP as it is: `ws://`.
+    #[default]
+    Plain,
+    /// TLS: `wss://`.
+    Tls,
+}
+
+impl Security {
+    /// The scheme of its addresses.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Plain => "ws",
+            Self::Tls => "wss",
+        }
+    }
+
+    /// The scheme of plain HTTP on its addresses.
+    pub const fn http_scheme(self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::Tls => "https",
+        }
+    }
+}
+
+impl Endpoint {
+    /// TCP for everybody, plain or with TLS. `localhost` is 127.0.0.1 and ::1.
+    pub fn tcp(host: impl Into<String>, port: u16, security: Security) -> Self {
+        let (host, door) = (host.into(), Door::All);
+        Self {
+            place: Place::Tcp { host, port },
+            terms: Terms {
+                security,
+                door,
+                opening: Opening::None,
+            },
+        }
+    }
+
+    /// The host's name, if it is no file.
+    pub fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Tcp { host, .. } => Some(host),
+            Place::Unix(_) => None,
+        }
+    }
+
+    /// The socket addresses that this one stands for, without duplicates; none for a file.
+    ///
+    /// `localhost` is 127.0.0.1 and ::1, whatever the hosts file says: browsers try both. Other
+    /// names are looked up, which can take as long as the system's resolver takes, and fail.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let Place::Tcp { host, port } = &self.place else {
+            return Ok(Vec::new());
+        };
+        if is_localhost(host) {
+            let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            return Ok(both.map(|ip| SocketAddr::new(ip, *port)).to_vec());
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in (host.as_str(), *port).to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(file) => write!(f, "unix:{}", file.path.display()),
+        }
+    }
+}
+
+/// Whether both loopback addresses are meant.
+pub(super) fn is_localhost(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+}

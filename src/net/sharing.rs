@@ -1,0 +1,88 @@
+//! Bytes that several connections send: kept once, counted once, their memory used again.
+
+use std::rc::Rc;
+
+use crate::connection::output::BufferPool;
+
+/// Knows all shared buffers.
+#[derive(Debug, Default)]
+pub(super) struct Sharing {
+    /// Those from which somebody still sends.
+    lent: Vec<Rc<Vec<u8>>>,
+    lent_bytes: usize,
+    /// Handles without bytes, so that no message costs an allocation of its own.
+    spare: Vec<Rc<Vec<u8>>>,
+}
+
+impl Sharing {
+    /// Makes `bytes` shareable. [`settle`](Self::settle) has to follow.
+    pub(super) fn wrap(&mut self, bytes: Vec<u8>) -> Rc<Vec<u8>> {
+        let mut handle = self.spare.pop().unwrap_or_default();
+        match Rc::get_mut(&mut handle) {
+            Some(place) => {
+                *place = bytes;
+                handle
+            }
+            None => Rc::new(bytes),
+        }
+    }
+
+    /// Takes back what [`wrap`](Self::wrap) has given: the bytes if nobody has kept a reference;
+    /// else they count as memory until nobody has.
+    pub(super) fn settle(&mut self, mut handle: Rc<Vec<u8>>) -> Option<Vec<u8>> {
+        let Some(place) = Rc::get_mut(&mut handle) else {
+            self.lent_bytes += handle.capacity();
+            self.lent.push(handle);
+            return None;
+        };
+        let bytes = std::mem::take(place);
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(handle);
+        }
+        Some(bytes)
+    }
+
+    /// Takes back what nobody sends from any more.
+    pub(super) fn reclaim(&mut self, pool: &mut BufferPool) {
+        let mut index = 0;
+        while let Some(handle) = self.lent.get(index) {
+            if Rc::strong_count(handle) > 1 {
+                index += 1;
+                continue;
+            }
+            let handle = self.lent.swap_remove(index);
+            self.lent_bytes -= handle.capacity();
+            pool.give(self.settle(handle).unwrap_or_default());
+        }
+    }
+
+    /// Bytes of memory that are lent.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.lent_bytes
+    }
+}
+
+/// Most spare handles: as many broadcasts are under way in a busy turn.
+const MAX_SPARE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_keeps_comes_back_at_once_and_the_rest_when_it_is_let_go() {
+        let (mut sharing, mut pool) = (Sharing::default(), BufferPool::default());
+        let handle = sharing.wrap(vec![1; 100]);
+        assert_eq!(sharing.settle(handle), Some(vec![1; 100]));
+
+        let handle = sharing.wrap(vec![2; 100]);
+        let kept = Rc::clone(&handle);
+        assert_eq!(sharing.settle(handle), None);
+        sharing.reclaim(&mut pool);
+        assert_eq!((sharing.held_bytes(), pool.held_bytes()), (100, 0));
+        assert_eq!(*kept, [2; 100]);
+        drop(kept);
+        sharing.reclaim(&mut pool);
+        assert_eq!((sharing.held_bytes(), pool.held_bytes()), (0, 100));
+    }
+}

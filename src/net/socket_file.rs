@@ -1,0 +1,78 @@
+//! The file of a Unix socket: made with its mode and group before anybody can connect, and removed
+//! at the end.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use mio::net::UnixListener;
+use nix::unistd::Group;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::endpoint::SocketFile;
+
+/// Removes the file when it is dropped, unless another has taken its place.
+#[derive(Debug)]
+pub(super) struct Cleanup {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("{} is left behind: {error}", self.path.display());
+        }
+    }
+}
+
+/// Makes the file and listens. Who is quick finds a socket that refuses, never one with another
+/// mode.
+pub(super) fn open(file: &SocketFile, backlog: i32) -> io::Result<(UnixListener, Cleanup)> {
+    remove_stale(&file.path)?;
+    let gid = file.group.as_deref().map(group_id).transpose()?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(&file.path)?)?;
+    let cleanup = Cleanup {
+        path: file.path.clone(),
+        identity: identity(&file.path)?,
+    };
+    chown(&file.path, None, gid)?;
+    fs::set_permissions(&file.path, fs::Permissions::from_mode(file.mode))?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok((UnixListener::from_std(socket.into()), cleanup))
+}
+
+/// A server that was killed leaves its file behind, on which nobody listens.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        Ok(_) => return Err(io::Error::other("is there and is no socket")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+        // Who does not take us at once listens as well.
+        Ok(_) | Err(_) => Err(ErrorKind::AddrInUse.into()),
+    }
+}
+
+fn group_id(name: &str) -> io::Result<u32> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err(io::Error::other(format!("there is no group {name}"))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}

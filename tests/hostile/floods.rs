@@ -1,0 +1,168 @@
+//! More of everything than anybody needs.
+
+use crate::harness::frame::{CONTINUATION, FIN, PING, TEXT, masked, text};
+use crate::harness::{Conn, Request, connect, eventually};
+use crate::scene::{Scene, honest_client};
+
+/// Sends `frames` over and over while a witness is served, until the server ends the connection or
+/// `rounds` are over.
+fn flood(conn: &mut Conn, frames: &[u8], witness: &mut Conn, rounds: usize) {
+    let mut sent = 0;
+    for _ in 0..rounds {
+        match conn.send_available(&frames[sent..]) {
+            Ok(count) => sent = (sent + count) % frames.len(),
+            Err(_) => return,
+        }
+        witness.round_trip();
+    }
+}
+
+#[test]
+fn a_flood_of_pings_ends_at_max_control_frames() {
+    let scene = Scene::start("maxControlFrames=200");
+    let mut attacker = scene.server.web();
+    let pings = masked(FIN | PING, b"ping").repeat(5000);
+    flood(
+        &mut attacker,
+        &pings,
+        &mut honest_client(&scene.server),
+        300,
+    );
+    scene.server.wait_for_log("maxControlFrames");
+    attacker.read_to_end();
+    drop(attacker);
+    scene.end();
+}
+
+#[test]
+fn a_flood_of_tiny_fragments_delays_nobody_and_ends_at_max_fragments() {
+    let scene = Scene::start("maxFragments=100000");
+    let mut attacker = scene.server.web();
+    attacker.send_bytes(&masked(TEXT, b"x"));
+    let fragments = masked(CONTINUATION, b"x").repeat(10_000);
+    flood(
+        &mut attacker,
+        &fragments,
+        &mut honest_client(&scene.server),
+        2000,
+    );
+    scene.server.wait_for_log("maxFragments");
+    attacker.read_to_end();
+    drop(attacker);
+    scene.end();
+}
+
+#[test]
+fn a_flood_of_tiny_messages_delays_nobody() {
+    let scene = Scene::start("");
+    let mut attacker = scene.server.web();
+    let messages = text("{}").repeat(10_000);
+    flood(
+        &mut attacker,
+        &messages,
+        &mut honest_client(&scene.server),
+        500,
+    );
+    attacker.reset();
+    scene.end();
+}
+
+/// Order instead of time: what was sent after a flood's first share comes back before its end.
+#[test]
+fn ten_thousand_frames_in_one_segment_do_not_go_before_everybody_else() {
+    let scene = Scene::start("");
+    let mut honest = scene.server.web_named("honest");
+    let mut flooder = scene.server.web();
+    let mut frames = text("{}").repeat(10_000);
+    frames.extend(text(
+        r#"{"opcode":"feedback","ident":"honest","flood":"over"}"#,
+    ));
+    // Both are there when the server looks: the flood first.
+    scene.server.signal(rustix::process::Signal::STOP);
+    flooder.send_bytes(&frames);
+    honest.send_text(r#"{"opcode":"echo","honest":1}"#);
+    scene.server.signal(rustix::process::Signal::CONT);
+    honest.expect_next();
+    honest.expect_text(r#"{"opcode":"echo","honest":1}"#);
+    honest.expect_text(r#"{"opcode":"feedback","ident":"honest","flood":"over"}"#);
+    drop((honest, flooder));
+    scene.end();
+}
+
+#[test]
+fn a_storm_of_broadcasts_leaves_room_for_an_echo() {
+    let scene = Scene::start("");
+    let mut audience: Vec<Conn> = (0..300).map(|_| scene.server.web()).collect();
+    let mut honest = honest_client(&scene.server);
+    let mut storm = scene.server.web_named("storm");
+    let mut frames = text(r#"{"opcode":"broadcast","n":1}"#).repeat(2000);
+    frames.extend(text(r#"{"opcode":"feedback","ident":"storm","over":true}"#));
+    scene.server.signal(rustix::process::Signal::STOP);
+    storm.send_bytes(&frames);
+    honest.send_text(r#"{"opcode":"echo","honest":1}"#);
+    scene.server.signal(rustix::process::Signal::CONT);
+    honest.expect_next();
+    honest.expect_text(r#"{"opcode":"echo","honest":1}"#);
+    // The storm was not over by then: its last `next` comes later than this.
+    for conn in audience.iter_mut().take(3) {
+        for _ in 0..2000 {
+            conn.expect_text(r#"{"opcode":"broadcast","n":1}"#);
+        }
+    }
+    drop((audience, storm, honest));
+    scene.end();
+}
+
+#[test]
+fn fifty_thousand_connects_and_disconnects_leave_nothing() {
+    let scene = Scene::start("maxPending=100000");
+    let address = scene.server.address();
+    std::thread::scope(|scope| {
+        for worker in 0..4_usize {
+            scope.spawn(move || {
+                let request = Request::to("/web").bytes();
+                for round in 0..12_500 {
+                    let mut conn = crate::harness::connect_to(address);
+                    // Every second one dies with something said.
+                    if (round + worker).is_multiple_of(2) {
+                        let _ = conn.try_send_bytes(&request);
+                    }
+                    // A reset, so that the system has the port back at once.
+                    conn.reset();
+                }
+            });
+        }
+    });
+    scene.end();
+}
+
+#[test]
+fn a_flood_of_pushes_that_are_not_read_is_bounded() {
+    let scene = Scene::start("maxQueue=64K");
+    let mut attacker = connect(&scene.server);
+    let body = r#"{"opcode":"broadcast","n":1}"#;
+    let push = format!(
+        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let pushes = push.repeat(1000).into_bytes();
+    let mut refused = 0;
+    let mut sent = 0;
+    let mut witness = honest_client(&scene.server);
+    eventually("the server stops reading", || {
+        let count = attacker
+            .send_available(&pushes[sent..])
+            .expect("it stays open");
+        sent = (sent + count) % pushes.len();
+        refused = if count == 0 { refused + 1 } else { 0 };
+        witness.round_trip();
+        refused == 50
+    });
+    assert!(
+        scene.grown_bytes() < 8 << 20,
+        "{} bytes",
+        scene.grown_bytes()
+    );
+    drop((attacker, witness));
+    scene.end();
+}

@@ -1,0 +1,20 @@
+//! Hostile clients against the running server, over real sockets.
+//!
+//! One module per kind of attack. Each test plays in a [`scene::Scene`]: honest clients are served
+//! throughout, and afterwards the server is alive, its descriptors and its memory are back where
+//! they were, and it does nothing.
+
+mod deaths;
+mod descriptors;
+mod floods;
+mod garbage;
+#[expect(
+    dead_code,
+    reason = "the harness has what the server suite needs as well"
+)]
+#[path = "../server/harness/mod.rs"]
+mod harness;
+mod oversized;
+mod scene;
+mod slow_loris;
+mod slow_readers;

@@ -1,0 +1,55 @@
+//! Requests that never come to their end.
+
+use crate::harness::{Conn, Request, connect};
+use crate::scene::Scene;
+
+#[test]
+fn five_hundred_half_requests_are_ended_with_408_while_others_go_on() {
+    let scene = Scene::start("handshakeTimeout=1");
+    let request = Request::to("/web").bytes();
+    let mut attackers: Vec<Conn> = (0..500).map(|_| connect(&scene.server)).collect();
+    for (index, conn) in attackers.iter_mut().enumerate() {
+        conn.send_bytes(&request[..index % request.len().min(100)]);
+    }
+    // They drip on until the server has had enough of them.
+    for conn in &mut attackers {
+        let _ = conn.try_send_bytes(b"X");
+    }
+    for conn in &mut attackers {
+        assert_eq!(conn.read_response().status(), 408);
+    }
+    drop(attackers);
+    scene.end();
+}
+
+#[test]
+fn a_byte_at_a_time_does_not_prolong_a_handshake() {
+    let scene = Scene::start("handshakeTimeout=1");
+    let mut conn = connect(&scene.server);
+    conn.send_bytes(b"GET /web HTTP/1.1\r\nX: ");
+    let mut sent = 0;
+    while !conn.has_answer() {
+        conn.send_bytes(b"x");
+        sent += 1;
+        assert!(sent < 8000, "the head would be too large by now");
+    }
+    assert_eq!(conn.read_response().status(), 408);
+    drop(conn);
+    scene.end();
+}
+
+#[test]
+fn bodies_that_do_not_come_are_ended_with_408() {
+    let scene = Scene::start("stallTimeout=1");
+    let mut attackers: Vec<Conn> = (0..100).map(|_| connect(&scene.server)).collect();
+    for conn in &mut attackers {
+        conn.send_bytes(
+            b"POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n{",
+        );
+    }
+    for conn in &mut attackers {
+        assert_eq!(conn.read_response().status(), 408);
+    }
+    drop(attackers);
+    scene.end();
+}

@@ -1,0 +1,143 @@
+//! What the server allocates: nothing per message, once it has served a few.
+//!
+//! The server runs on a thread of this process whose allocations are counted. The same exchange is
+//! run short and long: what the long one allocates more is what its messages cost. Memory under
+//! attack is measured from outside, in `tests/hostile`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use allocation_counter::measure;
+use rustix::process::{Signal, getpid, kill_process};
+use websock::app::Standard;
+use websock::net::{Endpoint, Security, Server, Settings};
+
+/// A client that knows just enough: it writes masked frames and counts bytes.
+struct Client(TcpStream);
+
+impl Client {
+    fn open(address: SocketAddr, header: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("the server accepts");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).expect("a timeout");
+        let request = format!(
+            "GET /web HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut client = Self(stream);
+        client.skip(HEAD_LEN + READY_LEN);
+        client
+    }
+
+    /// Sends a text with a mask of zeros.
+    fn send(&mut self, text: &str) {
+        let mut frame = vec![0x81];
+        match text.len() {
+            len @ 0..=125 => frame.push(0x80 | len as u8),
+            len => {
+                frame.push(0x80 | 126);
+                frame.extend((len as u16).to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.0.write_all(&frame).expect("the server reads");
+    }
+
+    /// Reads exactly so many bytes.
+    fn skip(&mut self, len: usize) {
+        let mut bytes = vec![0; len];
+        self.0.read_exact(&mut bytes).expect("the server answers");
+    }
+}
+
+/// Length of the 101 without extension, of the frame of `ready`, and of `next`.
+const HEAD_LEN: usize = 129;
+const READY_LEN: usize = 2 + 64;
+const NEXT_LEN: usize = 2 + 26;
+
+/// Length of an unmasked frame with this text.
+fn frame_len(text: &str) -> usize {
+    text.len() + if text.len() < 126 { 2 } else { 4 }
+}
+
+/// Allocations of a server while `drive` uses it.
+fn allocations_during(drive: impl FnOnce(SocketAddr)) -> u64 {
+    let (address_out, address_in) = channel();
+    let server = thread::spawn(move || {
+        let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
+        let mut server = Server::bind(Settings::default(), &[endpoint]).expect("a free port");
+        server.add_resource(Some("/web"), Box::new(Standard::new()));
+        address_out
+            .send(server.addresses()[0])
+            .expect("it is waited for");
+        measure(|| server.run().expect("it runs")).count_total
+    });
+    drive(address_in.recv().expect("the server has started"));
+    kill_process(getpid(), Signal::TERM).expect("a signal to ourselves");
+    server.join().expect("the server ends")
+}
+
+/// One message and all that comes of it.
+type Exchange = fn(&mut [Client], &str);
+
+fn echo(clients: &mut [Client], pad: &str) {
+    let packet = format!(r#"{{"opcode":"echo","pad":"{pad}"}}"#);
+    clients[0].send(&packet);
+    clients[0].skip(NEXT_LEN + frame_len(&packet));
+}
+
+fn feedback(clients: &mut [Client], pad: &str) {
+    let packet = format!(r#"{{"opcode":"feedback","ident":"page","pad":"{pad}"}}"#);
+    clients[0].send(&packet);
+    clients[0].skip(NEXT_LEN);
+    clients[1].skip(frame_len(&packet));
+}
+
+fn broadcast(clients: &mut [Client], pad: &str) {
+    let packet = format!(r#"{{"opcode":"broadcast","pad":"{pad}"}}"#);
+    clients[0].send(&packet);
+    clients[0].skip(NEXT_LEN);
+    for client in &mut clients[1..] {
+        client.skip(frame_len(&packet));
+    }
+}
+
+fn allocations_of(exchange: Exchange, pad: &str, count: usize) -> u64 {
+    allocations_during(|address| {
+        let mut clients = vec![
+            Client::open(address, ""),
+            Client::open(address, "Ident: page\r\n"),
+            Client::open(address, ""),
+        ];
+        for _ in 0..count {
+            exchange(&mut clients, pad);
+        }
+    })
+}
+
+/// One test, as the servers of several would get each other's signal.
+#[test]
+fn messages_allocate_nothing() {
+    for (name, exchange) in [
+        ("echo", echo as Exchange),
+        ("feedback", feedback),
+        ("broadcast", broadcast),
+    ] {
+        for len in [0, 1000, 20_000] {
+            let pad = "p".repeat(len);
+            let short = allocations_of(exchange, &pad, 200);
+            let long = allocations_of(exchange, &pad, 2200);
+            // Where reads and writes happen to be cut may differ between the two.
+            assert!(
+                long <= short + 100,
+                "2000 more messages of {name} with {len} bytes: {short} and {long} allocations"
+            );
+        }
+    }
+}

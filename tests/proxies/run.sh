@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# nginx, Apache and HAProxy in front of the server, with the blocks that --print-proxy prints.
+#   run.sh [--all]      --all: connections stay idle for 120 s, with pings every 30 s; else 3 pings
+# WEBSOCK_BIN=FILE takes another build of the server.
+# Last line: N passed, N failed. Exit: 0 if none failed, else 1.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/serve.sh
+here=tests/proxies
+# Debian keeps daemons where a user's PATH does not look.
+PATH=$PATH:/usr/sbin:/sbin
+
+work=$(mktemp -d)
+chmod 755 "$work"
+proxies=()
+end_proxies() {
+    for pid in "${proxies[@]}"; do kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+    proxies=()
+}
+# A suite that cannot be set up has failed; its closing line says so.
+trap 'end_proxies; stop || true; rm -rf "$work"; echo "proxies: could not be run, 0 passed, 1 failed"' EXIT
+
+interval=1 pings=3
+if [ "${1:-}" = --all ]; then interval=30 pings=4; fi
+for tool in nginx apache2 haproxy python3; do
+    command -v "$tool" >/dev/null || { echo "proxies: $tool is needed" >&2; exit 1; }
+done
+bin=${WEBSOCK_BIN:-}
+if [ -z "$bin" ]; then
+    cargo build --locked --quiet --release --bin websock
+    bin=$(target_directory)/release/websock
+fi
+: >"$work/report"
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# begin NAME LISTENER: starts a server that listens there; sets dir, ini and port, the proxy's.
+begin() {
+    dir=$work/$1 ini=$work/$1/websock.ini
+    mkdir -p "$dir"
+    port=$(free_port)
+    cat >"$ini" <<INI
+adress=ws://127.0.0.1:0 scripts, ${2//SOCKET/unix:$dir/websock.sock}
+trustedProxies=127.0.0.1, unix
+allowedOrigins=https://good.example
+pingInterval=$interval
+pongTimeout=2
+INI
+    serve "$dir/console" "$bin" -i "$ini"
+}
+
+# judge NAME: runs the checks, then ends the proxy and the server.
+judge() {
+    python3 $here/checks.py "$1" "$port" "$dir/console" $pings 2>&1 | tee -a "$work/report" || true
+    if [ -z "$(grep "^ok $1: " "$work/report")" ] && [ -s "$dir/proxy.log" ]; then
+        tail -n 20 "$dir/proxy.log"
+    fi
+    end_proxies
+    local verdict="ok $1: the server ends with 0 on SIGTERM"
+    stop || verdict="FAILED $1: the server did not end with 0 on SIGTERM"
+    echo "$verdict" | tee -a "$work/report"
+}
+
+# front COMMAND...: starts a proxy in the foreground.
+front() {
+    "$@" </dev/null >"$dir/proxy.log" 2>&1 &
+    proxies+=($!)
+}
+
+nginx_in_front() {
+    begin "$1" "$2"
+    "$bin" -i "$ini" --print-proxy nginx >"$dir/block"
+    {
+        [ "$(id -u)" != 0 ] || echo 'user root;'
+        echo "daemon off; worker_processes 1; pid $dir/nginx.pid; error_log stderr; events { }"
+        echo "http { access_log off;"
+        for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $dir/$kind;"; done
+        echo "server { listen 127.0.0.1:$port; include $dir/block; } }"
+    } >"$dir/conf"
+    front nginx -p "$dir" -e stderr -c "$dir/conf"
+    judge "$1"
+}
+
+apache_in_front() {
+    begin "$1" "$2"
+    "$bin" -i "$ini" --print-proxy apache >"$dir/block"
+    {
+        for module in mpm_event authz_core proxy proxy_http headers; do
+            echo "LoadModule ${module}_module /usr/lib/apache2/modules/mod_$module.so"
+        done
+        [ "$(id -u)" != 0 ] || printf '%s\n' 'User www-data' 'Group www-data'
+        printf '%s\n' "Listen 127.0.0.1:$port" "PidFile $dir/pid" "ErrorLog $dir/proxy.log" \
+            "ServerName site.example" "DefaultRuntimeDir $dir" "Include $dir/block"
+    } >"$dir/conf"
+    front apache2 -d "$dir" -f "$dir/conf" -DFOREGROUND
+    judge "$1"
+}
+
+haproxy_in_front() {
+    begin "$1" "$2"
+    {
+        printf '%s\n' defaults '    mode http' '    timeout client 5s' '    timeout connect 5s' \
+            '    timeout server 5s' 'frontend site' "    bind 127.0.0.1:$port" \
+            '    use_backend websock if { path_beg /websock/ }'
+        "$bin" -i "$ini" --print-proxy haproxy
+    } >"$dir/conf"
+    front haproxy -db -f "$dir/conf"
+    judge "$1"
+}
+
+tcp="ws://127.0.0.1:$(free_port)"
+nginx_in_front nginx "$tcp web"
+nginx_in_front nginx-unix "SOCKET mode=666 web"
+apache_in_front apache "$tcp web"
+apache_in_front apache-unix "SOCKET mode=666 web"
+haproxy_in_front haproxy "$tcp web"
+haproxy_in_front haproxy-unix "SOCKET mode=666 web"
+haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
+haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
+
+trap 'rm -rf "$work"' EXIT
+passed=$(grep -c '^ok ' "$work/report" || true)
+failed=$(grep -c '^FAILED ' "$work/report" || true)
+echo "proxies: $passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
