@@ -31,7 +31,7 @@ final class PushException extends WebsockException
 
 /**
  * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
- * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:///PATH/OF/SOCKET.
+ * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
  *
  * @internal
  */
@@ -62,8 +62,8 @@ final class Address
         if (preg_match('/[\x00-\x20\x7f]/', $text)) {
             throw new \InvalidArgumentException('An address has no blanks, no control characters');
         }
-        if (strncasecmp($text, 'unix://', 7) === 0) {
-            $this->remote = $text;
+        if (preg_match('~^unix:(?://)?(/.+)~i', $text, $part)) {
+            $this->remote = "unix://$part[1]";
             return;
         }
         $pattern = '~^(?:(\w+)://)?(\[[0-9a-f:.]+\]|[^/:?#@\[\]]+)(?::(\d{1,5}))?([/?][^#]*)?$~iD';
@@ -710,7 +710,7 @@ final class Client
      * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
-     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
+     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
      * @param array<string, mixed> $options
      * @throws ConnectException if there is no websock server, or it refuses
      * @throws \InvalidArgumentException if an argument makes no sense
@@ -1067,7 +1067,7 @@ final class Push
      * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
      *
      * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
-     *     unix:///PATH. A path is put before /push, for a proxy that wants one.
+     *     unix:/PATH. A path is put before /push, for a proxy that wants one.
      * @param array<string, mixed> $options
      * @throws \InvalidArgumentException if an argument makes no sense
      */
@@ -1140,20 +1140,17 @@ final class Push
      * Several packets in one request, handled in order.
      *
      * @param array<int, array<string, mixed>> $packets
-     * @return array<int, array{delivered: int, error?: string}> an answer for each
+     * @return array<int, array{delivered: int, error?: string}> a result for each
      * @throws WebsockException as send() does
      */
     public function sendAll(array $packets): array
     {
-        $answers = $packets ? $this->post(array_values($packets)) : [];
-        $isComplete = count($answers) === count($packets);
-        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
-            throw new PushException(
-                'Not an answer for each packet: is this a websock server?',
-                200,
-            );
+        $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+        $results = $answer['results'] ?? null;
+        if (!is_array($results) || count($results) !== count($packets)) {
+            throw new PushException('Not a result for each packet: is this a websock server?', 200);
         }
-        return $answers;
+        return $results;
     }
 
     /** Ends the connection; the next push makes a new one. */

@@ -58,7 +58,7 @@ final class Client
      * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
-     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
+     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
      * @param array<string, mixed> $options
      * @throws ConnectException if there is no websock server, or it refuses
      * @throws \InvalidArgumentException if an argument makes no sense

@@ -30,7 +30,7 @@ final class Push
      * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
      *
      * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
-     *     unix:///PATH. A path is put before /push, for a proxy that wants one.
+     *     unix:/PATH. A path is put before /push, for a proxy that wants one.
      * @param array<string, mixed> $options
      * @throws \InvalidArgumentException if an argument makes no sense
      */
@@ -103,20 +103,17 @@ final class Push
      * Several packets in one request, handled in order.
      *
      * @param array<int, array<string, mixed>> $packets
-     * @return array<int, array{delivered: int, error?: string}> an answer for each
+     * @return array<int, array{delivered: int, error?: string}> a result for each
      * @throws WebsockException as send() does
      */
     public function sendAll(array $packets): array
     {
-        $answers = $packets ? $this->post(array_values($packets)) : [];
-        $isComplete = count($answers) === count($packets);
-        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
-            throw new PushException(
-                'Not an answer for each packet: is this a websock server?',
-                200,
-            );
+        $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+        $results = $answer['results'] ?? null;
+        if (!is_array($results) || count($results) !== count($packets)) {
+            throw new PushException('Not a result for each packet: is this a websock server?', 200);
         }
-        return $answers;
+        return $results;
     }
 
     /** Ends the connection; the next push makes a new one. */
