@@ -24,6 +24,7 @@ install_packages() {
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
     command -v npm >/dev/null || missing+=(nodejs npm)
     command -v curl >/dev/null || missing+=(curl)
+    command -v openssl >/dev/null || missing+=(openssl)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)
@@ -69,10 +70,11 @@ if ! install_packages; then
 fi
 suite 'Rust tests' rust_tests
 suite 'PHP clients' tests/php/run.sh
-suite 'proxies' tests/proxies/run.sh "${all[@]}"
+suite 'PHP library' tests/clients-php/run.sh
 suite 'JavaScript client' tests/clients-js/run.sh
 suite 'push API' tests/push/run.sh
 suite 'browser' tests/browser/run.sh
+suite 'proxies' tests/proxies/run.sh "${all[@]}"
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
 printf '\n'

@@ -41,9 +41,11 @@ pub(crate) fn rows() -> Vec<Row> {
         }));
     }
     for scripts in [1, 16] {
-        rows.push(row(format!("push-{scripts}-among-1000"), move |time| {
-            push(scripts, 1000, time)
+        let name = |way: &str| format!("{way}-{scripts}-among-1000");
+        rows.push(row(name("feedback"), move |time| {
+            feedback(scripts, 1000, time)
         }));
+        rows.push(row(name("push"), move |time| push(scripts, 1000, time)));
     }
     rows.push(row("connect".to_owned(), connect));
     rows

@@ -9,6 +9,7 @@ mod commands;
 )]
 #[path = "../server/harness/mod.rs"]
 mod harness;
+mod tls;
 mod wrong_servers;
 
 use std::time::Duration;

@@ -342,8 +342,8 @@ fn addresses_in(ini: &str) -> usize {
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix("adress="));
-    let is_tcp = |part: &&str| !part.contains("unix:");
-    value.map_or(1, |value| value.split(',').filter(is_tcp).count())
+    let is_ws = |part: &&str| !part.contains("unix:") && !part.contains("wss:");
+    value.map_or(1, |value| value.split(',').filter(is_ws).count())
 }
 
 /// A directory that goes when the test ends.
