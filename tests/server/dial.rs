@@ -135,6 +135,14 @@ fn each_step_that_fails_is_named() {
 
 /// A server on wss with this certificate, signed by a CA whose file is returned.
 fn start_tls(change: impl FnOnce(&mut CertificateParams)) -> (Server, Directory) {
+    start_tls_with("", change)
+}
+
+/// The same with words behind the address, and whatever else is in the ini.
+pub(crate) fn start_tls_with(
+    words: &str,
+    change: impl FnOnce(&mut CertificateParams),
+) -> (Server, Directory) {
     let directory = Directory::new();
     let mut ca = CertificateParams::new([]).expect("no names");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -153,7 +161,7 @@ fn start_tls(change: impl FnOnce(&mut CertificateParams)) -> (Server, Directory)
     write("key.pem", key.serialize_pem());
     let files = directory.path.display();
     let server = Server::start(&format!(
-        "adress=wss://127.0.0.1:0\ncertFile={files}/cert.pem\npkFile={files}/key.pem"
+        "certFile={files}/cert.pem\npkFile={files}/key.pem\nadress=wss://127.0.0.1:0 {words}"
     ));
     (server, directory)
 }
