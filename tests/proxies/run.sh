@@ -14,11 +14,14 @@ work=$(mktemp -d)
 chmod 755 "$work"
 proxies=()
 end_proxies() {
-    for pid in "${proxies[@]}"; do kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+    for pid in "${proxies[@]}"; do
+        kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
+    done
     proxies=()
 }
 # A suite that cannot be set up has failed; its closing line says so.
-trap 'end_proxies; stop || true; rm -rf "$work"; echo "proxies: could not be run, 0 passed, 1 failed"' EXIT
+broken='proxies: could not be run, 0 passed, 1 failed'
+trap 'end_proxies; stop || true; rm -rf "$work"; echo "$broken"' EXIT
 
 interval=1 pings=3
 if [ "${1:-}" = --all ]; then interval=30 pings=4; fi
@@ -33,7 +36,10 @@ fi
 : >"$work/report"
 
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
 }
 
 # begin NAME LISTENER: starts a server that listens there; sets dir, ini and port, the proxy's.
@@ -79,7 +85,9 @@ nginx_in_front() {
         [ "$(id -u)" != 0 ] || echo 'user root;'
         echo "daemon off; worker_processes 1; pid $dir/nginx.pid; error_log stderr; events { }"
         echo "http { access_log off;"
-        for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $dir/$kind;"; done
+        for kind in client_body proxy fastcgi uwsgi scgi; do
+            echo "${kind}_temp_path $dir/$kind;"
+        done
         echo "server { listen 127.0.0.1:$port; include $dir/block; } }"
     } >"$dir/conf"
     front nginx -p "$dir" -e stderr -c "$dir/conf"
@@ -113,7 +121,7 @@ haproxy_in_front() {
     judge "$1"
 }
 
-# beside FUNCTION NAME LISTENER: runs it beside the others; a variant that cannot be set up has failed.
+# beside FUNCTION NAME LISTENER: runs it beside the others; if it cannot be set up, it has failed.
 variants=()
 beside() {
     (
