@@ -33,7 +33,6 @@ if [ -z "$bin" ]; then
     cargo build --locked --quiet --release --bin websock
     bin=$(target_directory)/release/websock
 fi
-: >"$work/report"
 
 free_port() {
     python3 -c 'import socket
@@ -62,14 +61,15 @@ INI
 
 # judge NAME: runs the checks, then ends the proxy and the server.
 judge() {
-    python3 $here/checks.py "$1" "$port" "$dir/console" $pings 2>&1 | tee -a "$work/report" || true
-    if [ -z "$(grep "^ok $1: " "$work/report")" ] && [ -s "$dir/proxy.log" ]; then
-        tail -n 20 "$dir/proxy.log"
+    python3 $here/checks.py "$1" "$port" "$dir/console" $pings >"$dir/report" 2>&1 || true
+    if ! grep -q '^ok ' "$dir/report"; then
+        tail -n 20 "$dir/proxy.log" >>"$dir/report"
+        echo "FAILED $1: nothing gets through" >>"$dir/report"
     fi
     end_proxies
     local verdict="ok $1: the server ends with 0 on SIGTERM"
     stop || verdict="FAILED $1: the server did not end with 0 on SIGTERM"
-    echo "$verdict" | tee -a "$work/report"
+    echo "$verdict" >>"$dir/report"
 }
 
 # front COMMAND...: starts a proxy in the foreground.
@@ -124,10 +124,11 @@ haproxy_in_front() {
 # beside FUNCTION NAME LISTENER: runs it beside the others; if it cannot be set up, it has failed.
 variants=()
 beside() {
+    mkdir -p "$work/$2"
     (
         trap 'end_proxies; stop || true' EXIT
         "$@"
-    ) || echo "FAILED $2: could not be run" | tee -a "$work/report" &
+    ) || echo "FAILED $2: could not be run" >>"$work/$2/report" &
     variants+=($!)
 }
 
@@ -141,6 +142,8 @@ beside haproxy_in_front haproxy-unix "SOCKET mode=666 web"
 beside haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
 beside haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
 wait "${variants[@]}"
+# One file for each, so that no line is torn by another's.
+cat "$work"/*/report | tee "$work/report"
 
 trap 'rm -rf "$work"' EXIT
 passed=$(grep -c '^ok ' "$work/report" || true)
