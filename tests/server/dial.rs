@@ -116,11 +116,13 @@ fn each_step_that_fails_is_named() {
     );
     for (answer, expected) in [
         (
-            &b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 31\r\n\r\n<html><h1>502 nginx</h1></html>"[..],
+            &b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 31\r\n\r\n\
+               <html><h1>502 nginx</h1></html>"[..],
             "fails at HTTP: no WebSocket there, 502: 502 nginx",
         ),
         (
-            b"HTTP/1.1 400 Bad Request\r\n\r\nThis is a WebSocket server: send Upgrade: websocket.\n",
+            b"HTTP/1.1 400 Bad Request\r\n\r\n\
+              This is a WebSocket server: send Upgrade: websocket.\n",
             "fails at upgrade",
         ),
         (

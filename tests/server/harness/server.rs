@@ -156,7 +156,7 @@ impl Run {
         }
     }
 
-    /// Waits for `count` lines that say `Listening on ws://ADDRESS`.
+    /// Waits for `count` lines that say `Listening on ws://ADDRESS` or `wss://`.
     #[track_caller]
     pub(crate) fn wait_for_addresses(&self, count: usize) -> Vec<SocketAddr> {
         self.wait("the server listens", |state| {
@@ -342,8 +342,8 @@ fn addresses_in(ini: &str) -> usize {
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix("adress="));
-    let is_ws = |part: &&str| !part.contains("unix:") && !part.contains("wss:");
-    value.map_or(1, |value| value.split(',').filter(is_ws).count())
+    let is_tcp = |part: &&str| !part.contains("unix:");
+    value.map_or(1, |value| value.split(',').filter(is_tcp).count())
 }
 
 /// A directory that goes when the test ends.
