@@ -24,12 +24,14 @@ if (!is_string($uuid) || $uuid === '') {
 }
 
 try {
-    $client = new Websock\Client($argv[2] ?? 'ws://localhost:8096');
+    $push = new Websock\Push($argv[2] ?? 'ws://localhost:8096');
     for ($step = 1; $step <= STEPS; $step++) {
         usleep(STEP_MICROSECONDS); // here it works
-        $client->feedback(['percent' => intdiv(100 * $step, STEPS)], $uuid);
+        $progress = ['percent' => intdiv(100 * $step, STEPS)];
+        if ($push->feedback($progress, $uuid) === 0) {
+            exit("the page is gone, and so is the job\n");
+        }
     }
-    $client->close();
 } catch (Websock\WebsockException $failure) {
     http_response_code(502);
     exit($failure->getMessage() . "\n");

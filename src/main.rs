@@ -15,6 +15,7 @@ use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
+use websock::ops::check::findings;
 use websock::ops::inherited::Inherited;
 use websock::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
 
@@ -66,7 +67,7 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
 }
 
 /// Tells what `serve` would run with; nothing is opened.
-fn check(options: &Options, _dial: Option<&str>) -> Result<ExitCode, ExitCode> {
+fn check(options: &Options, dial: Option<&str>) -> Result<ExitCode, ExitCode> {
     let config = Config::load(options).map_err(failure)?;
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
@@ -77,7 +78,44 @@ fn check(options: &Options, _dial: Option<&str>) -> Result<ExitCode, ExitCode> {
     for warning in certificates.iter().flat_map(Certificates::warnings) {
         complain(format_args!("warning: {warning}"));
     }
-    Ok(say(&config.report().map_err(failure)?))
+    let mut report = config.report().map_err(failure)?;
+    let certificates = certificates.iter().flat_map(Certificates::descriptions);
+    for finding in certificates.cloned().chain(findings(&config)) {
+        report.push_str(&format!("; {finding}\n"));
+    }
+    say(&report);
+    match dial {
+        Some(url) => connect(url, &config),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Comes to the server as a page does.
+fn connect(url: &str, config: &Config) -> Result<ExitCode, ExitCode> {
+    let origins = &config.admission.allowed_origins;
+    let settings = client::Settings {
+        origin: origins.first().cloned().unwrap_or_default(),
+        ..client::Settings::page()
+    };
+    let dialled = client::Client::connect(url, &settings).map_err(|error| {
+        let (step, advice) = error.diagnosis();
+        let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+        failure(format_args!(
+            "error: {url} fails at {step}: {error}{advice}"
+        ))
+    })?;
+    if let Err(error) = dialled.close() {
+        complain(format_args!("warning: {url}: {error}"));
+    }
+    Ok(say(&format!("; {url} answers: ready\n")))
+}
+
+fn print_proxy(options: &Options, proxy: Proxy) -> Result<ExitCode, ExitCode> {
+    let config = Config::load(options).map_err(failure)?;
+    let block = config
+        .proxy_block(proxy)
+        .map_err(|reason| failure(format_args!("error: {}", config.problem("adress", reason))))?;
+    Ok(say(&block))
 }
 
 fn be_client(options: &ClientOptions) -> ExitCode {
@@ -94,14 +132,6 @@ fn be_client(options: &ClientOptions) -> ExitCode {
         }
         Err(error) => failure(format_args!("websock: {error}")),
     }
-}
-
-fn print_proxy(options: &Options, proxy: Proxy) -> Result<ExitCode, ExitCode> {
-    let config = Config::load(options).map_err(failure)?;
-    let block = config
-        .proxy_block(proxy)
-        .map_err(|reason| failure(format_args!("error: {}", config.problem("adress", reason))))?;
-    Ok(say(&block))
 }
 
 /// Unlike `print!`, survives a reader that has gone.

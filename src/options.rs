@@ -475,12 +475,12 @@ mod tests {
             ("-i -console", "Argument to option 'ini' missing"),
             ("-logfile --check", "Argument to option 'logfile' missing"),
             ("--check=yes", "Option 'check' does not take an argument"),
-            ("serve", "Unexpected argument: 'serve'"),
             (
                 "--print-proxy iis",
                 "No proxy is known as 'iis': nginx, apache, caddy or haproxy is wanted",
             ),
             ("--dial", "Argument to option 'dial' missing"),
+            ("serve", "Unexpected argument: 'serve'"),
             ("-i a b", "Unexpected argument: 'b'"),
             ("-- -i", "Unexpected argument: '-i'"),
             ("-console off on", "Unexpected argument: 'on'"),

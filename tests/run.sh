@@ -24,6 +24,7 @@ install_packages() {
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
     command -v npm >/dev/null || missing+=(nodejs npm)
     command -v curl >/dev/null || missing+=(curl)
+    command -v openssl >/dev/null || missing+=(openssl)
     command -v gcc >/dev/null || missing+=(gcc libc6-dev)
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)

@@ -31,7 +31,7 @@ final class PushException extends WebsockException
 
 /**
  * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
- * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:///PATH/OF/SOCKET.
+ * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
  *
  * @internal
  */
@@ -62,8 +62,8 @@ final class Address
         if (preg_match('/[\x00-\x20\x7f]/', $text)) {
             throw new \InvalidArgumentException('An address has no blanks, no control characters');
         }
-        if (strncasecmp($text, 'unix://', 7) === 0) {
-            $this->remote = $text;
+        if (preg_match('~^unix:(?://)?(/.+)~i', $text, $part)) {
+            $this->remote = "unix://$part[1]";
             return;
         }
         $pattern = '~^(?:(\w+)://)?(\[[0-9a-f:.]+\]|[^/:?#@\[\]]+)(?::(\d{1,5}))?([/?][^#]*)?$~iD';
@@ -205,19 +205,32 @@ final class Stream
         return true;
     }
 
-    /** Sends it all, and reads meanwhile, so that two full queues do not wait for each other. */
+    /**
+     * Sends it all, and reads meanwhile, so that two full queues do not wait for each other. The
+     * time until the deadline is there anew whenever the other end has taken something.
+     */
     public function write(string $bytes, float $deadline): void
     {
+        $patience = $deadline - microtime(true);
         for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
             $piece = substr($bytes, $sent, self::WRITE_BYTES);
             while (($count = $this->writePiece($piece)) === 0) {
-                if (!$this->wait(true, $deadline)) {
-                    throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
-                }
-                if ($this->available() < self::MAX_UNASKED_BYTES) {
-                    $this->read();
-                }
+                $this->waitToWrite($deadline);
             }
+            $deadline = microtime(true) + $patience;
+        }
+    }
+
+    private function waitToWrite(float $deadline): void
+    {
+        if (!$this->wait(true, $deadline)) {
+            throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
+        }
+        if (!$this->read() && feof($this->socket)) {
+            throw new ConnectionLost("$this->remote has ended it without a word", 1006);
+        }
+        if ($this->available() > self::MAX_UNASKED_BYTES) {
+            throw new ConnectionLost('More has come than is kept: read more often', 1006);
         }
     }
 
@@ -697,7 +710,7 @@ final class Client
      * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
-     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
+     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
      * @param array<string, mixed> $options
      * @throws ConnectException if there is no websock server, or it refuses
      * @throws \InvalidArgumentException if an argument makes no sense
@@ -735,6 +748,9 @@ final class Client
     public function feedback($message, $to): void
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 
@@ -808,10 +824,14 @@ final class Client
     {
         $deadline = $this->deadline();
         while ($this->unanswered > 0) {
+            $before = $this->unanswered;
             if (!$this->handleNext($deadline)) {
                 $this->stream->close();
                 $text = "No answer for $this->timeout s; it may have been handled or not";
                 throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
+            }
+            if ($this->unanswered < $before) {
+                $deadline = $this->deadline();
             }
         }
     }
@@ -1047,7 +1067,7 @@ final class Push
      * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
      *
      * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
-     *     unix:///PATH. A path is put before /push, for a proxy that wants one.
+     *     unix:/PATH. A path is put before /push, for a proxy that wants one.
      * @param array<string, mixed> $options
      * @throws \InvalidArgumentException if an argument makes no sense
      */
@@ -1076,6 +1096,9 @@ final class Push
     public function feedback($message, $to): int
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 
@@ -1117,20 +1140,17 @@ final class Push
      * Several packets in one request, handled in order.
      *
      * @param array<int, array<string, mixed>> $packets
-     * @return array<int, array{delivered: int, error?: string}> an answer for each
+     * @return array<int, array{delivered: int, error?: string}> a result for each
      * @throws WebsockException as send() does
      */
     public function sendAll(array $packets): array
     {
-        $answers = $packets ? $this->post(array_values($packets)) : [];
-        $isComplete = count($answers) === count($packets);
-        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
-            throw new PushException(
-                'Not an answer for each packet: is this a websock server?',
-                200,
-            );
+        $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+        $results = $answer['results'] ?? null;
+        if (!is_array($results) || count($results) !== count($packets)) {
+            throw new PushException('Not a result for each packet: is this a websock server?', 200);
         }
-        return $answers;
+        return $results;
     }
 
     /** Ends the connection; the next push makes a new one. */
@@ -1153,7 +1173,7 @@ final class Push
             $why = json_last_error_msg();
             throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
-        $deadline = microtime(true) + (float) $this->options['timeout'];
+        $deadline = $this->deadline();
         if (!$this->stream || $this->stream->isStale()) {
             $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
         }
@@ -1169,6 +1189,11 @@ final class Push
             throw $this->refused($response, is_array($answer) ? $answer : []);
         }
         return $answer;
+    }
+
+    private function deadline(): float
+    {
+        return microtime(true) + (float) $this->options['timeout'];
     }
 
     /** @param mixed $answer */
@@ -1198,7 +1223,7 @@ final class Push
         }
         try {
             do {
-                $response = new Response($this->stream, $deadline);
+                $response = new Response($this->stream, $this->deadline());
             } while ($response->status < 200);
         } catch (ConnectionLost $lost) {
             throw $unsent ?? $lost;

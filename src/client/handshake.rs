@@ -48,6 +48,7 @@ fn request(address: &Address, settings: &Settings, key: &str) -> String {
     }
     for (name, value) in [
         ("Ident: ", settings.ident.as_str()),
+        ("Origin: ", settings.origin.as_str()),
         ("Authorization: Bearer ", settings.token.as_str()),
     ] {
         if !value.is_empty() {
@@ -76,7 +77,7 @@ fn check(answer: &[u8], key: &str) -> Result<Option<usize>, Error> {
         let text = if body.is_empty() {
             response.reason.unwrap_or_default().to_owned()
         } else {
-            start_of(body)
+            words_of(body)
         };
         return Err(Error::Status(status, text));
     }
@@ -105,6 +106,42 @@ fn start_of(bytes: &[u8]) -> String {
     line.chars().filter(|c| !c.is_control()).collect()
 }
 
+/// The words of a text or of a page, on one line.
+fn words_of(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body.get(..body.len().min(1_024)).unwrap_or_default());
+    let outside = text
+        .split('<')
+        .enumerate()
+        .map(|(index, part)| match part.split_once('>') {
+            Some((_, behind)) if index > 0 => behind,
+            Some(_) | None => part,
+        });
+    let outside: Vec<_> = outside.collect();
+    let words: Vec<_> = outside
+        .join(" ")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    words
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
+}
+
 /// Longest head of an answer, in bytes, and most header lines of it.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_told_in_its_words() {
+        let page = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\n<h1>nginx</h1>";
+        assert_eq!(words_of(page), "502 Bad Gateway nginx");
+        assert_eq!(words_of(b"a > b \x1b[1m\n"), "a > b [1m");
+        assert_eq!(words_of(b""), "");
+    }
+}

@@ -15,6 +15,7 @@
 
 mod address;
 mod command;
+mod diagnosis;
 mod error;
 mod handshake;
 mod stream;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub kind: Kind,
     /// Header `Ident`: a name by which others reach this connection; empty: none.
     pub ident: String,
+    /// Header `Origin`, as pages have one; empty: none.
+    pub origin: String,
     /// What the server's `pushToken` has; empty: none is sent.
     pub token: String,
     /// Whether the server speaks the dialogue: `ready` first, `next` after each message.
@@ -73,6 +76,7 @@ impl Settings {
         Self {
             kind: Kind::Script,
             ident: String::new(),
+            origin: String::new(),
             token: String::new(),
             dialogue: Dialogue::Packets,
             timeout: Duration::from_secs(10),

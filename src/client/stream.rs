@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::address::{Address, Security};
 use super::error::Error;
@@ -141,11 +141,34 @@ fn connect_tls(mut tcp: TcpStream, host: &str) -> Result<Stream, Error> {
 }
 
 fn reason_of(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(fault)) => return fault_of(fault),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            return "what answers there speaks no TLS; ws:// is meant, or another port".into();
+        }
+        Some(_) | None => {}
+    }
     match error.kind() {
         ErrorKind::UnexpectedEof => {
             "the server ends the connection: does that port speak TLS?".into()
         }
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "the server does not answer".into(),
         _ => error.to_string(),
+    }
+}
+
+fn fault_of(fault: &CertificateError) -> String {
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the certificate has expired; renew it (certbot renew)".into()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the certificate is for another name: {fault}")
+        }
+        CertificateError::UnknownIssuer => "who signed the certificate is not known here: it is \
+            self-signed, or sent without its chain (certFile should be fullchain.pem)"
+            .into(),
+        other => format!("the certificate is refused: {other}"),
     }
 }

@@ -28,7 +28,7 @@ use crate::app::forwarding::TrustedProxies;
 use crate::connection::Limits;
 use crate::http::Demo;
 use crate::logging::escape;
-use crate::net::{Endpoint, Security, Settings};
+use crate::net::{Endpoint, Opening, Security, Settings};
 use crate::ops::certificates::{Certificates, KeyPair};
 use crate::options::Options;
 use crate::protocol::extension::Compression;
@@ -286,6 +286,13 @@ impl Config {
         if self.has_tls() && self.cert_files.is_empty() {
             let reason = "a PEM file is wanted, as adress has wss";
             problems.push(self.problem("certFile", reason));
+        }
+        let is_proxied = |listen: &Listen| listen.endpoint.terms.opening == Opening::ProxyHeader;
+        if self.listen.iter().any(is_proxied)
+            && self.admission.trusted_proxies == TrustedProxies::default()
+        {
+            let reason = "the proxy's address is wanted, as adress has proxy";
+            problems.push(self.problem("trustedProxies", reason));
         }
         if !self.key_files.is_empty() && self.key_files.len() != self.cert_files.len() {
             let reason = "as many files as certFile has are wanted, or none";

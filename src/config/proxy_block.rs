@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_proxy_protocol_is_for_those_who_speak_it() {
-        let ini = "adress=localhost:8096 proxy";
+        let ini = "adress=localhost:8096 proxy\ntrustedProxies=127.0.0.1";
         assert!(
             block(ini, Proxy::Haproxy)
                 .expect(ini)

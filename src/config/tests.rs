@@ -293,6 +293,18 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
             "certFile is not set: a PEM file is wanted, as adress has wss",
         ),
         (
+            "adress=a:1 proxy",
+            "trustedProxies is not set: the proxy's address is wanted, as adress has proxy",
+        ),
+        (
+            "adress=a:1 php",
+            "line 1: adress=a:1 php: php is unknown; behind an address web, scripts or proxy",
+        ),
+        (
+            "trustedProxies=my.proxy",
+            "line 1: trustedProxies=my.proxy: my.proxy is no address",
+        ),
+        (
             "allowedIP=1.2.3",
             "line 1: allowedIP=1.2.3: 1.2.3 is no address",
         ),

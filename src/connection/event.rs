@@ -47,8 +47,9 @@ impl Message<'_> {
 /// What an arrival has brought about.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A whole request head: [`Connection::accept`] or [`Connection::reject`] has to follow before
-    /// anything else is received.
+    /// A whole request head: [`accept`](super::Connection::accept),
+    /// [`reject`](super::Connection::reject), [`respond`](super::Connection::respond) or
+    /// [`expect_body`](super::Connection::expect_body) has to follow before anything else is received.
     Head(Cow<'a, [u8]>),
     /// The whole body of a plain HTTP request: [`Connection::respond`](super::Connection::respond)
     /// has to follow before anything else is received.

@@ -51,11 +51,20 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
         "/demo/job" if demo == Demo::On => post(request, |content_type| {
             (content_type == "application/json").then_some(Route::Job)
         }),
+        _ if is_handshake(request) => Route::None,
         path => match Asset::at(path, demo) {
             Some(asset) => Route::Answer(get(request, asset)),
             None => Route::None,
         },
     }
+}
+
+/// Whether a request is meant as an opening handshake, however wrong: then it is told what is wrong
+/// with it (contract 1.5).
+fn is_handshake(request: &Request<'_>) -> bool {
+    let names = ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
+    let mut values = names.iter().flat_map(|name| request.header_values(name));
+    values.next().is_some()
 }
 
 /// A route that takes POST with a body of certain types.
@@ -137,6 +146,8 @@ mod tests {
         for (head, on) in [
             ("GET / HTTP/1.1", Ok(200)),
             ("GET /demo.css HTTP/1.1", Ok(200)),
+            ("GET / HTTP/1.1\r\nUpgrade: h2c", Err("none")),
+            ("GET / HTTP/1.1\r\nSec-WebSocket-Version: 13", Err("none")),
             ("POST /demo/job HTTP/1.1", Err("job")),
             ("GET /demo/job HTTP/1.1", Ok(405)),
         ] {

@@ -119,6 +119,19 @@ impl Listener {
     }
 }
 
+/// Whether `address` could be listened on now.
+///
+/// # Errors
+/// What would stop the start.
+pub fn try_listen(address: SocketAddr) -> Result<(), BindError> {
+    let mut binder = Binder {
+        endpoints: &[],
+        inherited: Inherited::default(),
+        backlog: 1,
+    };
+    binder.open(address).map(drop)
+}
+
 struct Binder<'a> {
     endpoints: &'a [Endpoint],
     inherited: Inherited,

@@ -23,5 +23,5 @@ mod transport;
 pub mod wheel;
 
 pub use self::endpoint::{Endpoint, Opening, Place, Security, SocketFile, Terms};
-pub use self::listener::BindError;
+pub use self::listener::{BindError, try_listen};
 pub use self::server::{Server, Settings, StartError};

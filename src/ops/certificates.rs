@@ -13,6 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
+
+use crate::logging::escape;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// Where one certificate and its key are.
@@ -49,6 +51,7 @@ pub struct Certificates {
     config: Arc<ServerConfig>,
     expires: SystemTime,
     warnings: Vec<String>,
+    descriptions: Vec<String>,
 }
 
 /// What tells that a file has been replaced.
@@ -59,11 +62,12 @@ impl Certificates {
     pub fn load(pairs: &[KeyPair]) -> Result<Self, TlsError> {
         let stamps = stamps(pairs);
         let mut choice = Choice::default();
-        let mut warnings = Vec::new();
+        let (mut warnings, mut descriptions) = (Vec::new(), Vec::new());
         let mut expires = None;
         for pair in pairs {
             let loaded = load_pair(pair, &mut warnings)?;
             expires = Some(expires.map_or(loaded.expires, |e: SystemTime| e.min(loaded.expires)));
+            descriptions.push(loaded.description);
             choice.keys.push((loaded.names, Arc::new(loaded.key)));
         }
         let Some(expires) = expires else {
@@ -82,6 +86,7 @@ impl Certificates {
             config: Arc::new(config),
             expires,
             warnings,
+            descriptions,
         })
     }
 
@@ -93,6 +98,11 @@ impl Certificates {
     /// What works and should be mended.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// File, names, end of validity, signer and length of the chain of each.
+    pub fn descriptions(&self) -> &[String] {
+        &self.descriptions
     }
 
     /// Time from now until the first certificate expires.
@@ -119,6 +129,7 @@ struct LoadedPair {
     key: CertifiedKey,
     names: Vec<String>,
     expires: SystemTime,
+    description: String,
 }
 
 fn load_pair(pair: &KeyPair, warnings: &mut Vec<String>) -> Result<LoadedPair, TlsError> {
@@ -154,6 +165,21 @@ fn load_pair(pair: &KeyPair, warnings: &mut Vec<String>) -> Result<LoadedPair, T
         ));
     }
     let names = names_of(&leaf);
+    let description = format!(
+        "{} is for {}, until {}, signed by {}, {} in the chain",
+        pair.cert_file.display(),
+        names.join(", "),
+        validity.not_after,
+        escape(&leaf.issuer().to_string()),
+        chain.len()
+    );
+    if !is_in_order(&chain) {
+        warnings.push(format!(
+            "{} does not hold each certificate in front of that which signed it, so some clients \
+             will refuse it",
+            pair.cert_file.display()
+        ));
+    }
     let expires = SystemTime::UNIX_EPOCH
         + Duration::from_secs(u64::try_from(validity.not_after.timestamp()).unwrap_or(0));
     let signer = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| TlsError {
@@ -172,6 +198,20 @@ fn load_pair(pair: &KeyPair, warnings: &mut Vec<String>) -> Result<LoadedPair, T
         key,
         names,
         expires,
+        description,
+    })
+}
+
+/// RFC 5246 §7.4.2: each certifies the one in front of it.
+fn is_in_order(chain: &[CertificateDer<'_>]) -> bool {
+    let names = |der: &CertificateDer<'_>| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let (issuer, subject) = (certificate.issuer(), certificate.subject());
+        Some((issuer.as_raw().to_vec(), subject.as_raw().to_vec()))
+    };
+    chain.windows(2).all(|pair| {
+        let (one, next) = (names(&pair[0]), names(&pair[1]));
+        one.is_some_and(|(issuer, _)| next.is_some_and(|(_, subject)| issuer == subject))
     })
 }
 

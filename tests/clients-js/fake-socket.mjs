@@ -57,11 +57,36 @@ export function fakeWebSocket() {
   };
 }
 
-/** Replaces timers and clock. Call the result with milliseconds to let them pass. */
+/**
+ * Replaces setTimeout, clearTimeout and Date.now until the end of the test. Call the result with
+ * milliseconds to let them pass, and with them the timers, in order.
+ */
 export function fakeClock(t) {
-  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  const timers = new Map();
+  let now = 1e12;
+  let lastId = 0;
+  const due = (until) => [...timers].filter(([, timer]) => timer.at <= until);
+  const runFirst = (ready) => {
+    const [id, { at, then }] = ready.reduce((a, b) => (b[1].at < a[1].at ? b : a));
+    timers.delete(id);
+    now = at;
+    then();
+  };
+  const replace = (object, name, fake) => {
+    const original = object[name];
+    object[name] = fake;
+    t.after(() => (object[name] = original));
+  };
+  replace(Date, 'now', () => now);
+  replace(globalThis, 'clearTimeout', (id) => timers.delete(id));
+  replace(globalThis, 'setTimeout', (then, ms) => {
+    timers.set(++lastId, { at: now + ms, then });
+    return lastId;
+  });
   return async (ms) => {
-    t.mock.timers.tick(ms);
+    const until = now + ms;
+    for (let ready; (ready = due(until)).length;) runFirst(ready);
+    now = until;
     await flush();
   };
 }

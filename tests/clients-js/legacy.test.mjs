@@ -6,6 +6,7 @@ import { fakeClock, fakeWebSocket } from './fake-socket.mjs';
 
 /** A page of the PHP server's kind. */
 function setUp(t, ...args) {
+  t.after(() => sock.quit()); // while the clock still stands
   const pass = fakeClock(t);
   const WebSocket = fakeWebSocket();
   const original = globalThis.WebSocket;
@@ -17,10 +18,7 @@ function setUp(t, ...args) {
   sock.setCallbackReady((packet) => calls.push(['ready', packet]));
   sock.setCallbackReadMessage((packet) => calls.push(['message', packet]));
   sock.setCallbackClose(() => calls.push(['close']));
-  t.after(() => {
-    sock.quit();
-    globalThis.WebSocket = original;
-  });
+  t.after(() => (globalThis.WebSocket = original));
   return { pass, WebSocket, sock, calls };
 }
 

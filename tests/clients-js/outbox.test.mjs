@@ -156,6 +156,18 @@ test('1009 rejects the message that was too long, those behind it are sent again
   await behind;
 });
 
+test('1009 is about the first message, even if nobody waits for it any more', async (t) => {
+  const context = setUp(t);
+  const { WebSocket, client } = context;
+  const controller = new AbortController();
+  await WebSocket.last.open();
+  client.echo('long', { signal: controller.signal });
+  client.echo('behind');
+  controller.abort();
+  await reconnect(context, 1009);
+  assert.deepEqual(WebSocket.last.packets, [{ opcode: 'echo', message: 'behind' }]);
+});
+
 test('a message that every connection breaks on is given up', async (t) => {
   const context = setUp(t);
   const { WebSocket, client } = context;
@@ -316,6 +328,9 @@ test('nonsense is refused with its reason, and sends nothing', async (t) => {
     await assert.rejects(client.send(packet), failure('invalid'));
   }
   await assert.rejects(client.echo('half \ud83d'), failure('invalid'));
+  for (const to of [undefined, null, '', {}, { uuid: '' }]) {
+    await assert.rejects(client.feedback('to whom?', to), failure('invalid'));
+  }
   await assert.rejects(client.echo('\\\\\udc00'), failure('invalid'));
   assert.deepEqual(WebSocket.last.sent, []);
   for (const text of ['whole \u{1f600}', 'written \\ud83d', '\\\\ud83d']) client.echo(text);
@@ -384,8 +399,12 @@ test('a path is one on the server of the page', (t) => {
   client.quit();
 });
 
-test('an option that does not exist is named', () => {
-  assert.throws(() => new Websock('ws://h/', { hartbeat: 1 }), /hartbeat/);
+test('an option that does not exist or makes no sense is named', () => {
+  const WebSocket = fakeWebSocket();
+  assert.throws(() => new Websock('ws://h/', { WebSocket, hartbeat: 1 }), /hartbeat/);
+  for (const inFlight of [0, -1, NaN, null, 'many']) {
+    assert.throws(() => new Websock('ws://h/', { WebSocket, inFlight }), /inFlight/);
+  }
 });
 
 test('what the browser refuses is told, for good', async (t) => {

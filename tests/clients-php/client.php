@@ -181,6 +181,13 @@ test('what JSON cannot say is refused before anything is sent', function () {
     same('still here', $script->receive(DEADLINE_SECONDS)['message']);
 });
 
+test('feedback to nobody is refused before anything is sent', function () {
+    $script = new Client(server());
+    foreach (['', [], ['uuid' => ''], ['ident' => '']] as $to) {
+        throws(InvalidArgumentException::class, ['ident'], fn() => $script->feedback('x', $to));
+    }
+});
+
 test('numbers that PHP cannot hold come as text', function () {
     $script = new Client(server());
     $script->sendText('{"opcode":"echo","message":123456789012345678901234567890}');
@@ -188,7 +195,7 @@ test('numbers that PHP cannot hold come as text', function () {
 });
 
 test('a queue of unread messages at the server does not stop a script that sends', function () {
-    $script = new Client(server(['maxQueue' => '1G', 'memoryLimit' => '2G']), ['ident' => 'me']);
+    $script = new Client(server());
     $message = str_repeat('x', 1 << 20);
     for ($number = 0; $number < 30; $number++) {
         $script->write(json_encode(['opcode' => 'echo', 'message' => $message]));

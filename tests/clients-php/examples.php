@@ -33,6 +33,7 @@ test('the backend job reports its progress into the page', function () {
     $url = server();
     $web = new WebClient('127.0.0.1', parse_url($url, PHP_URL_PORT), '/web');
     same("done\n", example('backend.php', $web->uuid, $url));
+    same("the page is gone, and so is the job\n", example('backend.php', 'nobody', $url));
     for ($percent = 5; $percent <= 100; $percent += 5) {
         $message = ['percent' => $percent];
         $web->expect(['opcode' => 'feedback', 'uuid' => $web->uuid, 'message' => $message]);

@@ -1,26 +1,80 @@
 <?php
-// Websock\Push. Until the server has POST /push, stub-push.php stands in for it. What the real one
-// is to answer as well is written against pushServer() alone; let that start it then, with one
-// client, and one whose queue is full.
+// Websock\Push against the real server, and against stub-push.php, which answers in every form that
+// HTTP allows and does not mind being treated badly.
 declare(strict_types=1);
 
+use Websock\Client;
 use Websock\ConnectException;
 use Websock\ConnectionLost;
 use Websock\Push;
 use Websock\PushException;
 
-/** Address of a server with a client that has the uuid `here` and the ident `backend`. */
+/** Address of a stub with a client that has the uuid `here` and the ident `backend`. */
 function pushServer(): string
 {
     return 'http://' . stub('push');
 }
 
-test('a push to somebody counts 1, to nobody 0, to all how many', function () {
+/** Starts the real server; its address for pushes by $scheme, and that of its WebSocket. */
+function realPushServer(string $scheme): array
+{
+    [$cert, $key, $socket] = array_map(
+        fn(string $name) => getenv('WORK') . "/$name",
+        ['cert.pem', 'key.pem', 'websock.socket'],
+    );
+    $also = ['ws' => '', 'wss' => ',wss://localhost:0', 'unix' => ",unix:$socket"][$scheme];
+    $files = $scheme === 'wss' ? ['certFile' => $cert, 'pkFile' => $key] : [];
+    $program = null;
+    $url = server(['adress' => "ws://127.0.0.1:0$also"] + $files, $program);
+    for ($found = []; $scheme === 'wss' && !$found;) {
+        preg_match('~Listening on wss://[^\s,]*:(\d+)~', (string) $program->readLine(), $found);
+    }
+    $to = ['ws' => $url, 'wss' => 'wss://localhost:' . ($found[1] ?? ''), 'unix' => "unix:$socket"];
+    return [$to[$scheme], $url];
+}
+
+foreach (['ws', 'wss', 'unix'] as $scheme) {
+    test("$scheme: the real server counts whom a push reaches", function () use ($scheme) {
+        [$to, $url] = realPushServer($scheme);
+        $web = new WebClient('127.0.0.1', parse_url($url, PHP_URL_PORT), '/web');
+        $script = new Client($url, ['ident' => 'backend']);
+        $push = new Push($to, ['tls' => ['cafile' => getenv('WORK') . '/cert.pem']]);
+        $packet = ['opcode' => 'feedback', 'uuid' => $web->uuid];
+        for ($number = 0; $number < 300; $number++) {
+            same(1, $push->feedback($number, $web->uuid), 'delivered');
+            $web->expect($packet + ['message' => $number]);
+        }
+        same(1, $push->feedback('to a script', ['ident' => 'backend']), 'delivered');
+        same('to a script', $script->receive(DEADLINE_SECONDS)['message']);
+        same(0, $push->feedback('hello', 'nobody'), 'delivered to nobody');
+        same(1, $push->broadcast('to all'), 'delivered to all');
+        $web->expect(['opcode' => 'broadcast', 'message' => 'to all']);
+        $results = $push->sendAll([$packet, ['opcode' => 'feedback', 'uuid' => 'nobody']]);
+        same([1, 0], array_column($results, 'delivered'), 'delivered of a batch');
+    });
+}
+
+test('the real server asks for its token, and for no message over maxMessageSize', function () {
+    $url = server(['pushToken' => 'open-sesame-0123456789', 'maxMessageSize' => '2K']);
+    foreach ([[], ['token' => 'wrong']] as $options) {
+        $push = new Push($url, $options);
+        throws(PushException::class, ['401', 'pushToken'], fn() => $push->broadcast('x'));
+    }
+    $push = new Push($url, ['token' => 'open-sesame-0123456789']);
+    same(0, $push->feedback('x', 'nobody'));
+    $words = ['413', 'maxMessageSize'];
+    throws(PushException::class, $words, fn() => $push->broadcast(str_repeat('x', 5000)));
+    $client = new Client($url, ['token' => 'open-sesame-0123456789', 'ident' => 'me']);
+    same(1, $push->feedback('y', ['ident' => 'me']));
+    same('y', $client->receive(DEADLINE_SECONDS)['message']);
+    throws(ConnectException::class, ['401', 'pushToken'], fn() => new Client($url));
+});
+
+test('a push to somebody counts 1, to nobody 0', function () {
     $push = new Push(pushServer());
     same(1, $push->feedback('hello', 'here'));
     same(1, $push->feedback('hello', ['ident' => 'backend']));
     same(0, $push->feedback('hello', 'gone'));
-    same(1, $push->broadcast(['percent' => 50]));
 });
 
 test('1,000 pushes go over one connection', function () {

@@ -60,7 +60,9 @@ function judge(string $head, string $body): array
         ];
         return [$status[$answer['error'] ?? ''], $answer];
     }
-    return ['200 OK', array_map('judgePacket', $packets)];
+    $results = array_map('judgePacket', $packets);
+    $delivered = array_sum(array_column($results, 'delivered'));
+    return ['200 OK', ['delivered' => $delivered, 'results' => $results]];
 }
 
 function judgePacket(array $packet): array

@@ -70,11 +70,9 @@ class Client:
         return found
 
     def read_body(self):
-        while True:
-            try:
-                self.fill()
-            except (AssertionError, OSError):
-                return self.unread.decode(errors="replace")
+        lines = [line.split(": ") for line in self.head.lower().split("\r\n")[1:]]
+        length = next(int(line[1]) for line in lines if line[0] == "content-length")
+        return self.read_exactly(length).decode()
 
     def send(self, opcode, payload):
         length = len(payload)

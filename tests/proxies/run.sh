@@ -14,11 +14,14 @@ work=$(mktemp -d)
 chmod 755 "$work"
 proxies=()
 end_proxies() {
-    for pid in "${proxies[@]}"; do kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+    for pid in "${proxies[@]}"; do
+        kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
+    done
     proxies=()
 }
 # A suite that cannot be set up has failed; its closing line says so.
-trap 'end_proxies; stop || true; rm -rf "$work"; echo "proxies: could not be run, 0 passed, 1 failed"' EXIT
+broken='proxies: could not be run, 0 passed, 1 failed'
+trap 'end_proxies; stop || true; rm -rf "$work"; echo "$broken"' EXIT
 
 interval=1 pings=3
 if [ "${1:-}" = --all ]; then interval=30 pings=4; fi
@@ -30,10 +33,12 @@ if [ -z "$bin" ]; then
     cargo build --locked --quiet --release --bin websock
     bin=$(target_directory)/release/websock
 fi
-: >"$work/report"
 
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
 }
 
 # begin NAME LISTENER: starts a server that listens there; sets dir, ini and port, the proxy's.
@@ -41,8 +46,11 @@ begin() {
     dir=$work/$1 ini=$work/$1/websock.ini
     mkdir -p "$dir"
     port=$(free_port)
+    local listener=${2//SOCKET/unix:$dir/websock.sock} own_port
+    own_port=$(free_port)
+    listener=${listener//PORT/$own_port}
     cat >"$ini" <<INI
-adress=ws://127.0.0.1:0 scripts, ${2//SOCKET/unix:$dir/websock.sock}
+adress=ws://127.0.0.1:0 scripts, $listener
 trustedProxies=127.0.0.1, unix
 allowedOrigins=https://good.example
 pingInterval=$interval
@@ -53,14 +61,15 @@ INI
 
 # judge NAME: runs the checks, then ends the proxy and the server.
 judge() {
-    python3 $here/checks.py "$1" "$port" "$dir/console" $pings 2>&1 | tee -a "$work/report" || true
-    if [ -z "$(grep "^ok $1: " "$work/report")" ] && [ -s "$dir/proxy.log" ]; then
-        tail -n 20 "$dir/proxy.log"
+    python3 $here/checks.py "$1" "$port" "$dir/console" $pings >"$dir/report" 2>&1 || true
+    if ! grep -q '^ok ' "$dir/report"; then
+        tail -n 20 "$dir/proxy.log" >>"$dir/report"
+        echo "FAILED $1: nothing gets through" >>"$dir/report"
     fi
     end_proxies
     local verdict="ok $1: the server ends with 0 on SIGTERM"
     stop || verdict="FAILED $1: the server did not end with 0 on SIGTERM"
-    echo "$verdict" | tee -a "$work/report"
+    echo "$verdict" >>"$dir/report"
 }
 
 # front COMMAND...: starts a proxy in the foreground.
@@ -70,13 +79,15 @@ front() {
 }
 
 nginx_in_front() {
-    begin "$1" "$2"
+    begin "$1" "$2" || return
     "$bin" -i "$ini" --print-proxy nginx >"$dir/block"
     {
         [ "$(id -u)" != 0 ] || echo 'user root;'
         echo "daemon off; worker_processes 1; pid $dir/nginx.pid; error_log stderr; events { }"
         echo "http { access_log off;"
-        for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $dir/$kind;"; done
+        for kind in client_body proxy fastcgi uwsgi scgi; do
+            echo "${kind}_temp_path $dir/$kind;"
+        done
         echo "server { listen 127.0.0.1:$port; include $dir/block; } }"
     } >"$dir/conf"
     front nginx -p "$dir" -e stderr -c "$dir/conf"
@@ -84,7 +95,7 @@ nginx_in_front() {
 }
 
 apache_in_front() {
-    begin "$1" "$2"
+    begin "$1" "$2" || return
     "$bin" -i "$ini" --print-proxy apache >"$dir/block"
     {
         for module in mpm_event authz_core proxy proxy_http headers; do
@@ -99,7 +110,7 @@ apache_in_front() {
 }
 
 haproxy_in_front() {
-    begin "$1" "$2"
+    begin "$1" "$2" || return
     {
         printf '%s\n' defaults '    mode http' '    timeout client 5s' '    timeout connect 5s' \
             '    timeout server 5s' 'frontend site' "    bind 127.0.0.1:$port" \
@@ -110,15 +121,29 @@ haproxy_in_front() {
     judge "$1"
 }
 
-tcp="ws://127.0.0.1:$(free_port)"
-nginx_in_front nginx "$tcp web"
-nginx_in_front nginx-unix "SOCKET mode=666 web"
-apache_in_front apache "$tcp web"
-apache_in_front apache-unix "SOCKET mode=666 web"
-haproxy_in_front haproxy "$tcp web"
-haproxy_in_front haproxy-unix "SOCKET mode=666 web"
-haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
-haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
+# beside FUNCTION NAME LISTENER: runs it beside the others; if it cannot be set up, it has failed.
+variants=()
+beside() {
+    mkdir -p "$work/$2"
+    (
+        trap 'end_proxies; stop || true' EXIT
+        "$@"
+    ) || echo "FAILED $2: could not be run" >>"$work/$2/report" &
+    variants+=($!)
+}
+
+tcp=ws://127.0.0.1:PORT
+beside nginx_in_front nginx "$tcp web"
+beside nginx_in_front nginx-unix "SOCKET mode=666 web"
+beside apache_in_front apache "$tcp web"
+beside apache_in_front apache-unix "SOCKET mode=666 web"
+beside haproxy_in_front haproxy "$tcp web"
+beside haproxy_in_front haproxy-unix "SOCKET mode=666 web"
+beside haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
+beside haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
+wait "${variants[@]}"
+# One file for each, so that no line is torn by another's.
+cat "$work"/*/report | tee "$work/report"
 
 trap 'rm -rf "$work"' EXIT
 passed=$(grep -c '^ok ' "$work/report" || true)

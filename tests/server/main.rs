@@ -9,6 +9,7 @@
 mod compression;
 mod control;
 mod coverage;
+mod dial;
 mod dialogue;
 mod echo_example;
 mod feedback;

@@ -429,7 +429,7 @@ fn read_to_close(conn: &mut Conn) {
 #[test]
 fn localhost_listens_on_both_loopback_addresses() {
     let server = Server::start("adress=ws://localhost:0");
-    server.wait_for_log(&format!("{}127.0.0.1:", listening()));
+    server.wait_for_log(&format!("{}127.0.0.1:", listening()[0]));
     if TcpListener::bind("[::1]:0").is_err() {
         eprintln!("SKIPPED in part: this machine has no ::1");
         let told = |line: &str| line.contains("::1") && !line.contains("Listening on");

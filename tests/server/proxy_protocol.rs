@@ -1,6 +1,16 @@
 //! The PROXY protocol (contract 1.7, 1.8, 1.11): where `proxy` stands behind an address.
 
-use crate::harness::{Conn, Request, Server, connect};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::dial::start_tls_with;
+use crate::harness::{Conn, PATIENCE, Request, Server, connect};
 
 const INI: &str = "adress=ws://127.0.0.1:0 proxy\ntrustedProxies=127.0.0.1\n";
 
@@ -148,5 +158,36 @@ fn elsewhere_a_header_is_a_malformed_request() {
         conn.send_bytes(&header);
         conn.send_bytes(&Request::to("/web").bytes());
         assert_eq!(conn.read_response().status(), 400);
+    }
+}
+
+#[test]
+fn a_header_comes_before_tls_even_in_the_same_segment() {
+    let words = "proxy\ntrustedProxies=127.0.0.1";
+    for header in headers() {
+        let (server, files) = start_tls_with(words, |_| {});
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_file(files.path.join("ca.pem")).expect("a CA");
+        roots.add(ca).expect("a CA");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut session = ClientConnection::new(Arc::new(config), name).expect("a session");
+        let mut bytes = header;
+        session.write_tls(&mut bytes).expect("a client hello");
+        let mut socket = TcpStream::connect(server.address()).expect("the server accepts");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.write_all(&bytes).expect("the server reads");
+        let mut stream = StreamOwned::new(session, socket);
+        let request = Request::to("/web").bytes();
+        stream.write_all(&request).expect("the server reads");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 101");
+        server.wait_for_log("is 192.0.2.7:4660, forwarded by 127.0.0.1");
     }
 }

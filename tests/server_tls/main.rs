@@ -35,6 +35,7 @@ const WIRE: harness::Wire = harness::Wire::Tls;
 /// Modules of `tests/server` that are not run here, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("coverage", "counts the tests of tests/server"),
+    ("dial", "has certificates and servers of its own"),
     ("echo_example", "the example has no certificate"),
     ("listeners", "Unix sockets and passed ones, which are plain"),
     (

@@ -23,7 +23,11 @@ fn keys_of_all_usual_kinds_and_forms_are_served_over_both_versions() {
             for version in [&TLS12, &TLS13] {
                 let config = authority.client_over(&[version]);
                 let transport = dial(&server, config, "localhost");
-                assert_eq!(shown(&transport), [leaf.der.clone()], "{algorithm:?}");
+                assert_eq!(
+                    shown(&transport),
+                    std::slice::from_ref(&leaf.der),
+                    "{algorithm:?}"
+                );
                 expect_dialogue(transport);
             }
         }

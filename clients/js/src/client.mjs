@@ -74,6 +74,7 @@ export class Websock extends EventTarget {
     if (!this.#options.WebSocket) {
       throw new TypeError('No WebSocket here: use Node 22, or pass {WebSocket} of npm\'s "ws"');
     }
+    if (!(this.#options.inFlight >= 1)) throw new TypeError('inFlight is at least 1');
     this.#url = toUrl(url);
     this.#connect();
     this.#watch(options.signal);
@@ -151,6 +152,9 @@ export class Websock extends EventTarget {
     };
     if (this.#state === 'closing' || this.#state === 'closed') refuse('closed', CLOSED);
     if (typeof packet?.opcode !== 'string') refuse('invalid', 'a packet has a text "opcode"');
+    if (packet.opcode === 'feedback' && !packet.uuid && !packet.ident && packet.ident !== 0) {
+      refuse('invalid', 'feedback needs a uuid or an ident');
+    }
     const isRepeatable = this.#options.resend && FORWARDED.includes(packet.opcode);
     const text = JSON.stringify(isRepeatable ? { once: newId(), ...packet } : packet);
     if (hasLoneSurrogate(text)) refuse('invalid', 'a text with half an emoji (lone surrogate)');
@@ -193,12 +197,12 @@ export class Websock extends EventTarget {
 
   /** What a connection has left unanswered goes back into the outbox, if that cannot do harm. */
   #settle(code) {
-    const unanswered = this.#inFlight.splice(0).filter((message) => message.packet);
-    if (code === 1009 && unanswered.length) {
-      this.#fail(unanswered.shift(), 'too-long', 'Not sent: longer than maxMessageSize');
-    }
+    const unanswered = this.#inFlight.splice(0);
+    const tooLong = code === 1009 ? unanswered.shift() : undefined;
+    if (tooLong?.packet) this.#fail(tooLong, 'too-long', 'Not sent: longer than maxMessageSize');
     const isInDoubt = !UNHANDLED_CODES.includes(code);
-    const again = unanswered.filter((message, index) => {
+    const wanted = unanswered.filter((message) => message.packet);
+    const again = wanted.filter((message, index) => {
       if (!isInDoubt) return true;
       message.isInDoubt = true;
       if (index === 0) message.breaks++; // those behind it are innocent

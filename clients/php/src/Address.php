@@ -6,7 +6,7 @@ namespace Websock;
 
 /**
  * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
- * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:///PATH/OF/SOCKET.
+ * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
  *
  * @internal
  */
@@ -37,8 +37,8 @@ final class Address
         if (preg_match('/[\x00-\x20\x7f]/', $text)) {
             throw new \InvalidArgumentException('An address has no blanks, no control characters');
         }
-        if (strncasecmp($text, 'unix://', 7) === 0) {
-            $this->remote = $text;
+        if (preg_match('~^unix:(?://)?(/.+)~i', $text, $part)) {
+            $this->remote = "unix://$part[1]";
             return;
         }
         $pattern = '~^(?:(\w+)://)?(\[[0-9a-f:.]+\]|[^/:?#@\[\]]+)(?::(\d{1,5}))?([/?][^#]*)?$~iD';

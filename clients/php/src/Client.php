@@ -58,7 +58,7 @@ final class Client
      * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
-     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:///PATH
+     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
      * @param array<string, mixed> $options
      * @throws ConnectException if there is no websock server, or it refuses
      * @throws \InvalidArgumentException if an argument makes no sense
@@ -96,6 +96,9 @@ final class Client
     public function feedback($message, $to): void
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 
@@ -169,10 +172,14 @@ final class Client
     {
         $deadline = $this->deadline();
         while ($this->unanswered > 0) {
+            $before = $this->unanswered;
             if (!$this->handleNext($deadline)) {
                 $this->stream->close();
                 $text = "No answer for $this->timeout s; it may have been handled or not";
                 throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
+            }
+            if ($this->unanswered < $before) {
+                $deadline = $this->deadline();
             }
         }
     }

@@ -30,7 +30,7 @@ final class Push
      * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
      *
      * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
-     *     unix:///PATH. A path is put before /push, for a proxy that wants one.
+     *     unix:/PATH. A path is put before /push, for a proxy that wants one.
      * @param array<string, mixed> $options
      * @throws \InvalidArgumentException if an argument makes no sense
      */
@@ -59,6 +59,9 @@ final class Push
     public function feedback($message, $to): int
     {
         $target = is_array($to) ? $to : ['uuid' => $to];
+        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+        }
         return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
     }
 
@@ -100,20 +103,17 @@ final class Push
      * Several packets in one request, handled in order.
      *
      * @param array<int, array<string, mixed>> $packets
-     * @return array<int, array{delivered: int, error?: string}> an answer for each
+     * @return array<int, array{delivered: int, error?: string}> a result for each
      * @throws WebsockException as send() does
      */
     public function sendAll(array $packets): array
     {
-        $answers = $packets ? $this->post(array_values($packets)) : [];
-        $isComplete = count($answers) === count($packets);
-        if (!$isComplete || array_filter($answers, 'is_array') !== $answers) {
-            throw new PushException(
-                'Not an answer for each packet: is this a websock server?',
-                200,
-            );
+        $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+        $results = $answer['results'] ?? null;
+        if (!is_array($results) || count($results) !== count($packets)) {
+            throw new PushException('Not a result for each packet: is this a websock server?', 200);
         }
-        return $answers;
+        return $results;
     }
 
     /** Ends the connection; the next push makes a new one. */
@@ -136,7 +136,7 @@ final class Push
             $why = json_last_error_msg();
             throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
         }
-        $deadline = microtime(true) + (float) $this->options['timeout'];
+        $deadline = $this->deadline();
         if (!$this->stream || $this->stream->isStale()) {
             $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
         }
@@ -152,6 +152,11 @@ final class Push
             throw $this->refused($response, is_array($answer) ? $answer : []);
         }
         return $answer;
+    }
+
+    private function deadline(): float
+    {
+        return microtime(true) + (float) $this->options['timeout'];
     }
 
     /** @param mixed $answer */
@@ -181,7 +186,7 @@ final class Push
         }
         try {
             do {
-                $response = new Response($this->stream, $deadline);
+                $response = new Response($this->stream, $this->deadline());
             } while ($response->status < 200);
         } catch (ConnectionLost $lost) {
             throw $unsent ?? $lost;

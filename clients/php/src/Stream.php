@@ -126,19 +126,32 @@ final class Stream
         return true;
     }
 
-    /** Sends it all, and reads meanwhile, so that two full queues do not wait for each other. */
+    /**
+     * Sends it all, and reads meanwhile, so that two full queues do not wait for each other. The
+     * time until the deadline is there anew whenever the other end has taken something.
+     */
     public function write(string $bytes, float $deadline): void
     {
+        $patience = $deadline - microtime(true);
         for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
             $piece = substr($bytes, $sent, self::WRITE_BYTES);
             while (($count = $this->writePiece($piece)) === 0) {
-                if (!$this->wait(true, $deadline)) {
-                    throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
-                }
-                if ($this->available() < self::MAX_UNASKED_BYTES) {
-                    $this->read();
-                }
+                $this->waitToWrite($deadline);
             }
+            $deadline = microtime(true) + $patience;
+        }
+    }
+
+    private function waitToWrite(float $deadline): void
+    {
+        if (!$this->wait(true, $deadline)) {
+            throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
+        }
+        if (!$this->read() && feof($this->socket)) {
+            throw new ConnectionLost("$this->remote has ended it without a word", 1006);
+        }
+        if ($this->available() > self::MAX_UNASKED_BYTES) {
+            throw new ConnectionLost('More has come than is kept: read more often', 1006);
         }
     }
 

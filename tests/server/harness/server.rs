@@ -156,7 +156,7 @@ impl Run {
         }
     }
 
-    /// Waits for `count` lines that say `Listening on ws://ADDRESS`.
+    /// Waits for `count` lines that say `Listening on ws://ADDRESS` or `wss://`.
     #[track_caller]
     pub(crate) fn wait_for_addresses(&self, count: usize) -> Vec<SocketAddr> {
         self.wait("the server listens", |state| {
@@ -330,16 +330,17 @@ impl State {
 }
 
 /// What the log says in front of an address that the suite's clients can dial.
-pub(crate) fn listening() -> &'static str {
+pub(crate) fn listening() -> &'static [&'static str] {
     match crate::WIRE {
-        Wire::Plain => "Listening on ws://",
-        Wire::Tls => "Listening on wss://",
+        Wire::Plain => &["Listening on ws://", "Listening on wss://"],
+        Wire::Tls => &["Listening on wss://"],
     }
 }
 
 fn addresses_printed(lines: &[String]) -> Vec<SocketAddr> {
     let of_line = |line: &String| {
-        let (_, rest) = line.split_once(listening())?;
+        let rest = |words: &&str| line.split_once(words).map(|(_, rest)| rest);
+        let rest = listening().iter().find_map(rest)?;
         let end = rest.find([' ', ',', '/']).unwrap_or(rest.len());
         rest[..end].parse().ok()
     };
@@ -353,7 +354,7 @@ fn addresses_in(ini: &str) -> usize {
         .rev()
         .find_map(|line| line.strip_prefix("adress="));
     let is_dialled = |part: &&str| match crate::WIRE {
-        Wire::Plain => !part.contains("unix:") && !part.contains("wss:"),
+        Wire::Plain => !part.contains("unix:"),
         Wire::Tls => part.contains("wss:") || part.contains("ssl:"),
     };
     value.map_or(1, |value| value.split(',').filter(is_dialled).count())
