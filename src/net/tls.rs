@@ -18,7 +18,8 @@ use super::transport::{More, Received};
 pub(super) struct TlsStream {
     socket: Socket,
     session: UnbufferedServerConnection,
-    /// The start of a record, or of a handshake message, whose rest has not come.
+    /// The start of a record, or of a handshake message, whose rest has not come. The session holds
+    /// offsets into these bytes: whoever calls it hands it these, or what follows them.
     incoming: Vec<u8>,
     /// Encrypted bytes that the socket has not taken, from `sent` on.
     outgoing: Vec<u8>,
@@ -34,6 +35,8 @@ enum Stage {
     New,
     Handshaking,
     Open,
+    /// The peer broke the protocol: the session is of no more use.
+    Failed,
 }
 
 impl TlsStream {
@@ -153,7 +156,10 @@ impl TlsStream {
 
     /// Says that nothing more will be sent (RFC 8446 §6.1).
     pub(super) fn close_notify(&mut self) {
-        let status = self.session.process_tls_records(&mut []);
+        if self.stage != Stage::Open {
+            return;
+        }
+        let status = self.session.process_tls_records(&mut self.incoming);
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
             let outgoing = &mut self.outgoing;
             let written = write_into(outgoing, 64, |room| traffic.queue_close_notify(room));
@@ -171,7 +177,8 @@ impl TlsStream {
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(rest);
             let is_waiting = match state {
                 Err(error) => {
-                    self.send_alert();
+                    start += discard;
+                    self.send_alert(cipher.get_mut(start..).unwrap_or_default());
                     return Err(io::Error::new(ErrorKind::InvalidData, error));
                 }
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -224,7 +231,7 @@ impl TlsStream {
     }
 
     fn encrypt(&mut self, plain: &[u8]) -> io::Result<usize> {
-        let status = self.session.process_tls_records(&mut []);
+        let status = self.session.process_tls_records(&mut self.incoming);
         let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
             return Err(ErrorKind::BrokenPipe.into());
         };
@@ -235,21 +242,24 @@ impl TlsStream {
         Ok(plain.len())
     }
 
-    /// Tells the peer what it did wrong, as far as the socket takes it at once.
-    fn send_alert(&mut self) {
+    /// Tells the peer what it did wrong, as far as the socket takes it at once; `rest` is what the
+    /// session has not used.
+    ///
+    /// The session is not asked for more than it has: it would look at `rest` and fail again.
+    fn send_alert(&mut self, mut rest: &mut [u8]) {
         self.has_ended = true;
-        while let Ok(state) = self.session.process_tls_records(&mut []).state {
-            match state {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    if encode_into(&mut self.outgoing, &mut data).is_err() {
-                        break;
-                    }
-                }
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                _ => break,
-            }
+        self.stage = Stage::Failed;
+        self.incoming = Vec::new();
+        let mut sent = Ok(());
+        while self.session.wants_write() && sent.is_ok() {
+            let UnbufferedStatus { discard, state } = self.session.process_tls_records(rest);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+                break;
+            };
+            sent = encode_into(&mut self.outgoing, &mut data);
+            rest = rest.get_mut(discard..).unwrap_or_default();
         }
-        if let Err(error) = self.flush() {
+        if let Err(error) = sent.and_then(|()| self.flush()) {
             log::debug!("alert not sent: {error}");
         }
     }

@@ -17,6 +17,9 @@ use std::time::Duration;
 use harness::Server;
 use websock::client::{Client, Dialogue, Error, Message, Settings};
 
+/// What this suite speaks below WebSocket.
+const WIRE: harness::Wire = harness::Wire::Plain;
+
 fn address(server: &Server, path: &str) -> String {
     format!("ws://{}{path}", server.address())
 }

@@ -18,3 +18,6 @@ mod oversized;
 mod scene;
 mod slow_loris;
 mod slow_readers;
+
+/// What this suite speaks below WebSocket.
+const WIRE: harness::Wire = harness::Wire::Plain;

@@ -24,3 +24,6 @@ mod php_clients;
 mod proxy_protocol;
 mod push;
 mod upgrade;
+
+/// What this suite speaks below WebSocket.
+const WIRE: harness::Wire = harness::Wire::Plain;

@@ -15,7 +15,7 @@ use super::{PATIENCE, readable, unique_number};
 /// The frame that follows each message (contract 2.2).
 pub(crate) const NEXT: &str = r#"{"opcode":"next","fyi":""}"#;
 
-/// A stream of bytes: TCP, or later TLS over it.
+/// A stream of bytes: TCP, TLS over it, or a Unix socket.
 pub(crate) trait Transport: Send {
     /// Some bytes; 0 is the end of the stream.
     fn read_until(&mut self, deadline: Instant, buffer: &mut [u8]) -> io::Result<usize>;
@@ -95,7 +95,8 @@ impl Transport for UnixStream {
     }
 }
 
-fn left(deadline: Instant) -> io::Result<Duration> {
+/// What is left until `deadline`; an error once it has passed.
+pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(ErrorKind::TimedOut.into());
@@ -545,6 +546,10 @@ impl Conn {
 fn is_reset(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+        // The last one: TLS without close_notify.
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
     )
 }

@@ -9,6 +9,7 @@ pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod php;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -29,13 +30,23 @@ pub(crate) fn connect(server: &Server) -> Conn {
     connect_to(server.address())
 }
 
-/// The one place where a test's client dials: over TLS, only this function differs.
+/// What a suite's servers and clients speak below WebSocket: `crate::WIRE` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Plain,
+    Tls,
+}
+
+/// The one place where a test's client dials.
 #[track_caller]
 pub(crate) fn connect_to(address: SocketAddr) -> Conn {
     let stream = TcpStream::connect(address).expect("the server accepts");
     // What a test sends in pieces is to leave in pieces.
     stream.set_nodelay(true).expect("TCP_NODELAY");
-    Conn::new(Box::new(stream))
+    match crate::WIRE {
+        Wire::Plain => Conn::new(Box::new(stream)),
+        Wire::Tls => Conn::new(Box::new(tls::TlsTransport::connect(stream))),
+    }
 }
 
 /// The same over a Unix socket.

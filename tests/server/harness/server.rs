@@ -13,7 +13,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::Request;
-use super::{Conn, PATIENCE, connect, unique_number};
+use super::{Conn, PATIENCE, Wire, connect, tls, unique_number};
 
 /// A running `websock` with a directory of its own for its ini file and logs. It is killed when the
 /// test ends, which fails if the server has panicked.
@@ -234,6 +234,9 @@ impl Run {
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         kill_process(Pid::from_child(&child), signal).expect("the server is there");
+        if [Signal::STOP, Signal::CONT].contains(&signal) {
+            tls::server_is_stopped(signal == Signal::STOP);
+        }
     }
 
     /// Waits until the process has ended; all it has printed is then there.
@@ -326,10 +329,18 @@ impl State {
     }
 }
 
+/// What the log says in front of an address that the suite's clients can dial.
+pub(crate) fn listening() -> &'static [&'static str] {
+    match crate::WIRE {
+        Wire::Plain => &["Listening on ws://", "Listening on wss://"],
+        Wire::Tls => &["Listening on wss://"],
+    }
+}
+
 fn addresses_printed(lines: &[String]) -> Vec<SocketAddr> {
     let of_line = |line: &String| {
-        let (_, rest) = line.split_once("Listening on ws")?;
-        let rest = rest.trim_start_matches('s').strip_prefix("://")?;
+        let rest = |words: &&str| line.split_once(words).map(|(_, rest)| rest);
+        let rest = listening().iter().find_map(rest)?;
         let end = rest.find([' ', ',', '/']).unwrap_or(rest.len());
         rest[..end].parse().ok()
     };
@@ -342,13 +353,29 @@ fn addresses_in(ini: &str) -> usize {
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix("adress="));
-    let is_tcp = |part: &&str| !part.contains("unix:");
-    value.map_or(1, |value| value.split(',').filter(is_tcp).count())
+    let is_dialled = |part: &&str| match crate::WIRE {
+        Wire::Plain => !part.contains("unix:"),
+        Wire::Tls => part.contains("wss:") || part.contains("ssl:"),
+    };
+    value.map_or(1, |value| value.split(',').filter(is_dialled).count())
+}
+
+/// An address as it is written if TLS is to be spoken there.
+fn with_tls(address: &str) -> String {
+    for (plain, tls) in [("ws://", "wss://"), ("tcp://", "ssl://")] {
+        if let Some(place) = address.strip_prefix(plain) {
+            return format!("{tls}{place}");
+        }
+    }
+    let is_bare = !address.contains("://") && !address.starts_with("unix:");
+    format!("{}{address}", if is_bare { "wss://" } else { "" })
 }
 
 /// A directory that goes when the test ends.
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
+    /// Where a certificate is, beside it.
+    identity: PathBuf,
 }
 
 impl Directory {
@@ -356,7 +383,8 @@ impl Directory {
         let name = format!("websock-{}-{}", std::process::id(), unique_number());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).expect("a directory for the test");
-        Self { path }
+        let identity = path.with_extension("tls");
+        Self { path, identity }
     }
 
     /// Writes `websock.ini` with the defaults of a test in front.
@@ -368,13 +396,35 @@ impl Directory {
 
     fn ini(&self, ini: &str) -> String {
         let ini = ini.replace("{dir}", &self.path.display().to_string());
-        format!("adress=ws://127.0.0.1:0\nconsole=true\n{ini}\n")
+        let ini = format!("adress=ws://127.0.0.1:0\nconsole=true\n{ini}\n");
+        match crate::WIRE {
+            Wire::Plain => ini,
+            Wire::Tls => self.with_tls(&ini),
+        }
+    }
+
+    /// The same with `wss` in place of `ws`, and a certificate.
+    fn with_tls(&self, ini: &str) -> String {
+        fs::create_dir_all(&self.identity).expect("a directory for the certificate");
+        let lines = ini.lines().map(|line| match line.strip_prefix("adress=") {
+            Some(list) => {
+                let list: Vec<String> = list.split(',').map(|part| with_tls(part.trim())).collect();
+                format!("adress={}\n", list.join(","))
+            }
+            None => format!("{line}\n"),
+        });
+        let mut text: String = lines.collect();
+        if !ini.contains("certFile=") {
+            text += &tls::write_identity(&self.identity);
+        }
+        text
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.identity);
     }
 }
 
