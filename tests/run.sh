@@ -29,6 +29,7 @@ install_packages() {
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)
     PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
+    command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
@@ -76,6 +77,7 @@ suite 'JavaScript client' tests/clients-js/run.sh
 suite 'push API' tests/push/run.sh
 suite 'browser' tests/browser/run.sh
 suite 'proxies' tests/proxies/run.sh "${all[@]}"
+suite 'TLS peers' tests/tls-peers/run.sh
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
 printf '\n'

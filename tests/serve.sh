@@ -17,9 +17,9 @@ serve() {
     server_pid=$!
     if ! read -r -t 30 server_url < <(
         tail -n +1 -f --pid="$server_pid" "$log" 2>/dev/null |
-            sed -n -u 's|.*Listening on \(ws://[^ ,]*\).*|\1|p' 2>/dev/null
+            sed -n -u 's|.*Listening on \(wss\{0,1\}://[^ ,]*\).*|\1|p' 2>/dev/null
     ); then
-        echo "no line 'Listening on ws://...' from: $*" >&2
+        echo "no line 'Listening on ...' from: $*" >&2
         tail -n 20 "$log" >&2
         stop
         return 1

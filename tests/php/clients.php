@@ -6,6 +6,9 @@ declare(strict_types=1);
 
 const SECONDS_TO_WAIT = 5;
 
+/** `tcp`, or `ssl` with the CA in php.ini's openssl.cafile. */
+define('TRANSPORT', getenv('WEBSOCK_TEST_TRANSPORT') ?: 'tcp');
+
 /** The year of the deployed client's version. They differ in how they read a frame's rest. */
 enum Reading: string
 {
@@ -242,8 +245,8 @@ final class DeployedClient extends Client
     protected function open(string $host, int $port)
     {
         $stream = $this->reading === Reading::Of2021
-            ? fsockopen($host, $port, $code, $message, SECONDS_TO_WAIT)
-            : stream_socket_client("tcp://$host:$port", $code, $message, SECONDS_TO_WAIT);
+            ? fsockopen(TRANSPORT . "://$host", $port, $code, $message, SECONDS_TO_WAIT)
+            : stream_socket_client(TRANSPORT . "://$host:$port", $code, $message, SECONDS_TO_WAIT);
         return $stream ?: throw new RuntimeException("no connection: $message");
     }
 
@@ -277,7 +280,7 @@ final class WebClient extends Client
 
     protected function open(string $host, int $port)
     {
-        $stream = stream_socket_client("tcp://$host:$port", $code, $message, SECONDS_TO_WAIT);
+        $stream = stream_socket_client(TRANSPORT . "://$host:$port", $code, $message, SECONDS_TO_WAIT);
         return $stream ?: throw new RuntimeException("no connection: $message");
     }
 

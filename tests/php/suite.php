@@ -134,7 +134,7 @@ function burst(string $name, string $host, int $port, Reading $reading, callable
     global $failedScenarios;
     $ends = [];
     for ($round = 0; $round < BURSTS; $round++) {
-        $command = [PHP_BINARY, __DIR__ . '/reader.php', $host, (string) $port, $reading->value, "burst $round", (string) REPETITIONS];
+        $command = [PHP_BINARY, '-d', 'openssl.cafile=' . ini_get('openssl.cafile'), __DIR__ . '/reader.php', $host, (string) $port, $reading->value, "burst $round", (string) REPETITIONS];
         $reader = proc_open($command, [0 => ['file', '/dev/null', 'r'], 1 => ['pipe', 'w']], $pipes);
         try {
             $end = trim((string) fgets($pipes[1]));
