@@ -7,6 +7,12 @@ mod coded;
 mod conversation;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod oracles;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod script;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod stage;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod stream;
 
 use std::path::Path;
 
@@ -139,8 +145,16 @@ const INI_WORDS: &[&[u8]] = &[
     b"\r\n",
 ];
 
-/// Steps of a conversation that go on after the upgrade; see `conversation::next_step`.
+/// Steps of a conversation that go on after the upgrade; see `script::steps`.
 fn conversation_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let offer = any::<u8>().prop_map(|offer| vec![16, offer]);
+    let head = prop_oneof![Just(vec![0]), offer];
+    let steps = prop::collection::vec(conversation_step(), 0..24);
+    (any::<[u8; 3]>(), head, steps)
+        .prop_map(|(setting, head, steps)| [setting.to_vec(), head, steps.concat()].concat())
+}
+
+fn conversation_step() -> impl Strategy<Value = Vec<u8>> {
     let first_byte = prop::sample::select(vec![
         0x81, 0x01, 0x00, 0x80, 0x82, 0x02, 0x89, 0x8A, 0x88, 0xC1,
     ]);
@@ -158,18 +172,39 @@ fn conversation_bytes() -> impl Strategy<Value = Vec<u8>> {
             };
             [&[4, first, len], &key[..], &payload].concat()
         });
-    let step = prop_oneof![
+    prop_oneof![
         6 => frame,
         1 => any_bytes(20).prop_map(|bytes| [&[2, bytes.len() as u8], &bytes[..]].concat()),
         1 => any::<u8>().prop_map(|time| vec![9, time]),
-        2 => any_bytes(40).prop_map(|bytes| [&[10, bytes.len() as u8 % 4, bytes.len() as u8], &bytes[..]].concat()),
+        2 => (any::<u8>(), any_bytes(40)).prop_map(|(kind, bytes)| with_len(&[10, kind], &bytes)),
         2 => any::<u8>().prop_map(|len| vec![12, len]),
+        2 => (any::<u8>(), mix(JSON_WORDS, 30)).prop_map(|(flags, text)| with_len(&[21, flags], &text)),
         1 => any_bytes(8).prop_map(|bytes| [&[14, 3, 232, bytes.len() as u8], &bytes[..]].concat()),
+        1 => Just(vec![15]),
+    ]
+}
+
+/// Requests one behind the other, some cut or wrong, and an upgrade now and then.
+fn requests_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let step = prop_oneof![
+        8 => (any::<u8>(), any_bytes(30)).prop_map(|(kind, body)| with_len(&[18, kind], &body)),
+        2 => Just(vec![20]),
+        1 => mix(HEAD_WORDS, 8).prop_map(|bytes| with_len(&[2], &bytes)),
+        1 => mix(BODY_WORDS, 8).prop_map(|bytes| with_len(&[2], &bytes)),
+        1 => any::<u8>().prop_map(|time| vec![9, time]),
+        2 => any::<u8>().prop_map(|len| vec![12, len]),
+        1 => Just(vec![0]),
         1 => Just(vec![15]),
     ];
     let steps = prop::collection::vec(step, 0..24);
     (any::<[u8; 3]>(), steps)
-        .prop_map(|(setting, steps)| [setting.to_vec(), vec![0], steps.concat()].concat())
+        .prop_map(|(setting, steps)| [setting.to_vec(), steps.concat()].concat())
+}
+
+/// A step that takes bytes of this number.
+fn with_len(start: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let bytes = &bytes[..bytes.len().min(255)];
+    [start, &[bytes.len() as u8], bytes].concat()
 }
 
 proptest! {
@@ -246,6 +281,11 @@ proptest! {
 
     #[test]
     fn conversations(bytes in conversation_bytes()) {
+        oracles::connection(&bytes);
+    }
+
+    #[test]
+    fn requests(bytes in requests_bytes()) {
         oracles::connection(&bytes);
     }
 
