@@ -6,6 +6,8 @@ pub mod coded;
 pub mod conversation;
 #[path = "../../tests/properties/oracles.rs"]
 pub mod oracles;
+#[path = "../../tests/properties/proxied.rs"]
+pub mod proxied;
 #[path = "../../tests/properties/script.rs"]
 pub mod script;
 #[path = "../../tests/properties/stage.rs"]

@@ -8,6 +8,8 @@ mod conversation;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod oracles;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod proxied;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod script;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod stage;
@@ -145,6 +147,59 @@ const INI_WORDS: &[&[u8]] = &[
     b"\r\n",
 ];
 
+const PROXY_WORDS: &[&[u8]] = &[
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"1.2.3.4",
+    b"255.255.255.255",
+    b"01.2.3.4",
+    b"::1",
+    b"2001:db8::7:8",
+    b"::ffff:1.2.3.4",
+    b"fe80::1%1",
+    b" ",
+    b" ",
+    b" ",
+    b"1",
+    b"65535",
+    b"65536",
+    b"+1",
+    b"01",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n",
+    b"a long word that is no part of any header, and is there to make it long",
+];
+
+/// A line of version 1 that is nearly right.
+fn proxy_line() -> impl Strategy<Value = Vec<u8>> {
+    let word = || prop::sample::select(PROXY_WORDS).prop_map(<[u8]>::to_vec);
+    let v4 = || prop_oneof![9 => Just(b"10.0.0.1".to_vec()), 1 => word()];
+    let port = || prop_oneof![9 => Just(b"80".to_vec()), 1 => word()];
+    let end = prop_oneof![9 => Just(b"\r\nGET".to_vec()), 1 => word()];
+    (v4(), v4(), port(), port(), end).prop_map(|(source, destination, port, other, end)| {
+        let fields = [b"PROXY TCP4".to_vec(), source, destination, port, other].join(&b' ');
+        [fields, end].concat()
+    })
+}
+
+/// A header of version 2 with a command, a family and a length that may fit what follows.
+fn proxy_binary() -> impl Strategy<Value = Vec<u8>> {
+    let command = prop_oneof![9 => 0x20..0x22_u8, 1 => any::<u8>()];
+    let families = vec![0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32];
+    let family = prop_oneof![9 => prop::sample::select(families), 1 => any::<u8>()];
+    let len = prop_oneof![3 => Just(None), 1 => any::<u16>().prop_map(Some)];
+    let short = prop::sample::select(vec![0, 11, 12, 13, 35, 36, 37, 215, 216, 217, 4096, 4097]);
+    (command, family, len, short, any::<u8>()).prop_map(|(command, family, len, rest, byte)| {
+        let len = len.unwrap_or(rest as u16).to_be_bytes();
+        let start = [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family], &len].concat();
+        [start, vec![byte; rest + 3]].concat()
+    })
+}
+
 /// Steps of a conversation that go on after the upgrade; see `script::steps`.
 fn conversation_bytes() -> impl Strategy<Value = Vec<u8>> {
     let offer = any::<u8>().prop_map(|offer| vec![16, offer]);
@@ -280,6 +335,22 @@ proptest! {
     }
 
     #[test]
+    fn proxy_words(bytes in mix(PROXY_WORDS, 16)) {
+        proxied::proxy_header(&bytes);
+        proxied::proxy_header(&[b"PROXY ", bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn proxy_lines(bytes in proxy_line()) {
+        proxied::proxy_header(&bytes);
+    }
+
+    #[test]
+    fn proxy_binaries(bytes in proxy_binary()) {
+        proxied::proxy_header(&bytes);
+    }
+
+    #[test]
     fn conversations(bytes in conversation_bytes()) {
         oracles::connection(&bytes);
     }
@@ -298,7 +369,7 @@ proptest! {
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 10] = [
+const ORACLES: [(&str, Oracle); 11] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -309,6 +380,7 @@ const ORACLES: [(&str, Oracle); 10] = [
     ("connection", oracles::connection),
     ("deflate", coded::deflate),
     ("body", coded::body),
+    ("proxy_header", proxied::proxy_header),
 ];
 
 #[test]

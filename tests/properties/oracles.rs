@@ -24,7 +24,7 @@ use super::script::Script;
 const MAX_CUTS: usize = 600;
 
 /// Every place to cut `len` bytes, or an even choice of them if there are too many.
-fn cuts(len: usize) -> impl Iterator<Item = usize> {
+pub fn cuts(len: usize) -> impl Iterator<Item = usize> {
     (0..=len).step_by(len / MAX_CUTS + 1)
 }
 
