@@ -125,7 +125,7 @@ impl Assembler {
             let start = self.bytes.len();
             let inflater = &mut inflating.inflater;
             let result = inflater.inflate(&mut rest, self.max_bytes, &mut self.bytes);
-            // What came out before a fault is judged first, as if it had come in a piece of its own.
+            // What came out before a fault is judged first, as if it had come alone.
             check(self.kind, &mut self.utf8, &self.bytes[start..])?;
             if !result? {
                 return Ok(());

@@ -233,7 +233,7 @@ fn conversation_step() -> impl Strategy<Value = Vec<u8>> {
         1 => any::<u8>().prop_map(|time| vec![9, time]),
         2 => (any::<u8>(), any_bytes(40)).prop_map(|(kind, bytes)| with_len(&[10, kind], &bytes)),
         2 => any::<u8>().prop_map(|len| vec![12, len]),
-        2 => (any::<u8>(), mix(JSON_WORDS, 30)).prop_map(|(flags, text)| with_len(&[21, flags], &text)),
+        2 => (any::<u8>(), mix(JSON_WORDS, 30)).prop_map(|(kind, text)| with_len(&[21, kind], &text)),
         1 => any_bytes(8).prop_map(|bytes| [&[14, 3, 232, bytes.len() as u8], &bytes[..]].concat()),
         1 => Just(vec![15]),
     ]
