@@ -29,6 +29,7 @@ install_packages() {
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)
     PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
+    command -v caddy >/dev/null || missing+=(caddy)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
     [ "$(id -u)" = 0 ] || apt_get=(sudo -n "${apt_get[@]}")

@@ -58,27 +58,47 @@ pub enum Command {
 #[derive(Debug, Default)]
 pub struct Outbox {
     own: Option<Vec<u8>>,
+    /// The message that is being handled, if its buffer may follow `own`: address and length.
+    lent: Option<(usize, usize)>,
+    is_followed: bool,
     frames: Vec<u8>,
     commands: Vec<Command>,
     broadcast_count: usize,
 }
 
 impl Outbox {
-    /// Takes the end of the output queue of the connection that is about to be handled.
-    pub fn lend(&mut self, own: Option<Vec<u8>>) {
+    /// Takes the end of the output queue of the connection that is about to be handled, and the
+    /// message that is, if its buffer can become part of that queue.
+    pub fn lend(&mut self, own: Option<Vec<u8>>, message: Option<&[u8]>) {
+        self.lent = message.filter(|_| own.is_some()).map(place);
         self.own = own;
     }
 
     /// Gives it back, with what was added.
     pub fn give_back(&mut self) -> Option<Vec<u8>> {
+        self.lent = None;
         self.own.take()
     }
 
-    /// Sends a message to the connection that is being handled.
+    /// Whether what was given back ends with the header of a frame whose payload is the message that
+    /// was lent. Says so once.
+    pub fn is_followed(&mut self) -> bool {
+        std::mem::take(&mut self.is_followed)
+    }
+
+    /// Sends a message to the connection that is being handled. A long one that is the message that
+    /// it has sent goes back in its own buffer.
     pub fn reply(&mut self, current: ConnId, kind: MessageKind, payload: &[u8]) {
         match &mut self.own {
-            Some(own) => frame::encode(kind.opcode(), payload, own),
-            None => self.send(current, kind, payload),
+            Some(own) if !self.is_followed => {
+                if self.lent == Some(place(payload)) {
+                    self.is_followed = true;
+                    frame::encode_header(true, kind.opcode(), payload.len(), own);
+                } else {
+                    frame::encode(kind.opcode(), payload, own);
+                }
+            }
+            _ => self.send(current, kind, payload),
         }
     }
 
@@ -151,5 +171,61 @@ impl Outbox {
         let start = self.frames.len();
         frame::encode(kind.opcode(), payload, &mut self.frames);
         start..self.frames.len()
+    }
+}
+
+/// Where bytes lie. As long as they live, nothing else lies there.
+fn place(bytes: &[u8]) -> (usize, usize) {
+    (bytes.as_ptr().addr(), bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ConnId = ConnId {
+        slot: 1,
+        generation: 1,
+    };
+
+    #[test]
+    fn a_lent_message_that_goes_back_is_not_copied_and_nothing_overtakes_it() {
+        let mut outbox = Outbox::default();
+        let message = vec![b'x'; 70_000];
+        outbox.lend(Some(b"before".to_vec()), Some(&message));
+        outbox.reply(ID, MessageKind::Text, b"first");
+        outbox.reply(ID, MessageKind::Text, &message);
+        outbox.reply(ID, MessageKind::Text, &message);
+        outbox.reply(ID, MessageKind::Text, b"last");
+
+        let own = outbox.give_back().expect("it was lent");
+        assert_eq!(own[..13], *b"before\x81\x05first");
+        assert_eq!(own[13..], [0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
+        assert!(outbox.is_followed() && !outbox.is_followed());
+        let (commands, frames) = outbox.take();
+        let frame_lens = commands.iter().map(|command| match command {
+            Command::Send { to: ID, frame } => frame.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(frame_lens.collect::<Vec<_>>(), [70_010, 6]);
+        assert!(frames.ends_with(b"\x81\x04last"));
+    }
+
+    #[test]
+    fn what_is_not_the_whole_message_or_cannot_follow_is_copied() {
+        let mut outbox = Outbox::default();
+        let message = vec![b'x'; 200];
+        for (own, lent) in [
+            (Some(Vec::new()), None),
+            (Some(Vec::new()), Some(message.get(1..).expect("a part"))),
+            (None, Some(&*message)),
+        ] {
+            let is_own = own.is_some();
+            outbox.lend(own, lent);
+            outbox.reply(ID, MessageKind::Binary, &message);
+            let own = outbox.give_back();
+            assert_eq!(own.map(|own| own.len()), is_own.then_some(204));
+            assert!(!outbox.is_followed());
+        }
     }
 }

@@ -10,6 +10,8 @@
 //! converted, so none is out of range. Nothing here recurses; memory is taken only for picked
 //! fields with escapes and for at most [`MAX_DEPTH`] bytes of nesting.
 
+mod flat;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -72,10 +74,10 @@ impl<'a> Packet<'a> {
     /// Validates the whole text and picks the fields out of it. Nothing is copied unless a field
     /// holds escapes.
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
-        check_depth(text.as_bytes())?;
-        let fields = Fields::pick(text)?;
-        check_surrogates(text.as_bytes())?;
-
+        let fields = match flat::pick(text) {
+            Some(fields) => fields,
+            None => Fields::pick(text)?,
+        };
         let verb = Verb::from_raw(fields.opcode);
         let message = match verb {
             Verb::Uuid => string(fields.message).unwrap_or_default(),
@@ -126,7 +128,7 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 /// The picked values as written in the text; `""` stands for a missing one.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Fields<'a> {
     opcode: &'a str,
     uuid: &'a str,
@@ -135,8 +137,15 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Checks the grammar of the whole text. JSON that is no object has no fields.
+    /// Checks the whole text. JSON that is no object has no fields.
     fn pick(text: &'a str) -> Result<Self, Malformed> {
+        check_depth(text.as_bytes())?;
+        let fields = Self::check_grammar(text)?;
+        check_surrogates(text.as_bytes())?;
+        Ok(fields)
+    }
+
+    fn check_grammar(text: &'a str) -> Result<Self, Malformed> {
         let mut json = serde_json::Deserializer::from_str(text);
         let first = text
             .trim_start_matches([' ', '\t', '\n', '\r'])
@@ -410,6 +419,75 @@ mod tests {
         ];
         for (text, verb) in cases {
             assert_eq!(parse(text).verb, verb, "{text}");
+        }
+    }
+
+    #[test]
+    fn flat_packets_are_read_without_the_parser_and_others_with_it() {
+        for (text, is_flat) in [
+            ("{}", true),
+            (" { } ", true),
+            (r#"{"opcode":"echo"}"#, true),
+            (
+                "\t{\r\n\"opcode\" : \"uuid\" , \"message\":\"\u{fc}\", \"a\":17}\n",
+                true,
+            ),
+            (r#"{"a":true,"b":false,"c":null,"d":0,"e":10}"#, true),
+            (r#"{"message":"\"\\\/\b\f\n\r\t\u00fC\uD7ff\uE000"}"#, true),
+            // Valid, but not flat.
+            (r#"{"message":"\uD83D\uDE00"}"#, false),
+            (r#"{"\u006fpcode":"echo"}"#, false),
+            (r#"{"a":-1,"b":1.5}"#, false),
+            (r#"{"a":[]}"#, false),
+            ("[]", false),
+            ("null", false),
+            // Invalid.
+            ("", false),
+            ("{", false),
+            ("{}}", false),
+            ("{,}", false),
+            (r#"{"a"}"#, false),
+            (r#"{"a":}"#, false),
+            (r#"{"a":1,}"#, false),
+            (r#"{"a":1 2}"#, false),
+            (r#"{"a":01}"#, false),
+            (r#"{"a":tru}"#, false),
+            (r#"{"a":"b}"#, false),
+            ("{\"a\":\"b\u{1}\"}", false),
+            (r#"{"a":"\x"}"#, false),
+            (r#"{"a":"\u12g4"}"#, false),
+            (r#"{"a":"\u123"}"#, false),
+            (r#"{"a":"\"#, false),
+            (r#"{"message":"\uDC00"}"#, false),
+            (r#"{"message":"\ud800"}"#, false),
+        ] {
+            let flat = flat::pick(text);
+            assert_eq!(flat.is_some(), is_flat, "{text}");
+            assert!(flat.is_none() || flat == Fields::pick(text).ok(), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Wherever a long string ends, is wrong or has an escape.
+        #[test]
+        fn a_flat_packet_reads_as_the_parser_reads_it(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("{"), Just("}"), Just("\""), Just(":"), Just(","), Just(" "),
+                    Just("\"opcode\":\"echo\""), Just("\"message\":"), Just("\"ident\":12"),
+                    Just("\\"), Just("\\u00e4"), Just("\\ud800"), Just("\u{1f}"), Just("\u{7f}"),
+                    Just("\u{e4}\u{20ac}"), Just("0"), Just("true"), Just("x"),
+                    Just("plain text, as long as a block and a bit"),
+                ],
+                0..12,
+            ),
+            is_object in any::<bool>(),
+        ) {
+            let text: String = parts.concat();
+            let text = if is_object { format!("{{\"uuid\":\"{text}\"}}") } else { text };
+            if let Some(fields) = flat::pick(&text) {
+                prop_assert_eq!(Ok(fields), Fields::pick(&text));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ pub enum Command {
         /// JSON, or a text.
         message: String,
     },
-    /// Prints each packet that arrives as a line.
+    /// Prints each packet that arrives as a line, after its own uuid on standard error.
     Listen,
     /// Sends a message to itself and says how long that took.
     Echo {
@@ -54,11 +54,17 @@ pub fn run(
             }
             client.close()
         }
-        Command::Listen => loop {
-            if let Some(message) = client.receive(None)? {
-                print(&message, out)?;
+        Command::Listen => {
+            if !client.uuid().is_empty() {
+                // Not among the packets; a closed standard error is no reason not to listen.
+                let _ = writeln!(io::stderr(), "listening as {}", client.uuid());
             }
-        },
+            loop {
+                if let Some(message) = client.receive(None)? {
+                    print(&message, out)?;
+                }
+            }
+        }
         Command::Echo { message } => {
             let text = match settings.dialogue {
                 Dialogue::Packets => format!(r#"{{"opcode":"echo","message":{}}}"#, json(message)),

@@ -31,7 +31,7 @@ use self::stream::Stream;
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
-use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+use crate::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits};
 
 /// How a client connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,12 +286,9 @@ impl Client {
             self.begun = Some(assembler);
             return Ok(None);
         }
-        let (kind, bytes) = assembler.finish()?;
-        Ok(Some(match kind {
-            MessageKind::Binary => Message::Binary(bytes),
-            MessageKind::Text => {
-                Message::Text(String::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8)?)
-            }
+        Ok(Some(match assembler.finish()? {
+            Gathered::Text(text) => Message::Text(text),
+            Gathered::Binary(bytes) => Message::Binary(bytes),
         }))
     }
 

@@ -26,6 +26,15 @@ impl Message<'_> {
         }
     }
 
+    /// The buffer it was gathered in, if it was: all of its payload and nothing else.
+    pub fn buffer(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(Cow::Owned(text)) => Some(text.as_bytes()),
+            Self::Binary(Cow::Owned(bytes)) => Some(bytes),
+            Self::Text(Cow::Borrowed(_)) | Self::Binary(Cow::Borrowed(_)) => None,
+        }
+    }
+
     /// The buffer it was gathered in, if it was, to be used again.
     pub fn into_buffer(self) -> Option<Vec<u8>> {
         match self {

@@ -217,6 +217,17 @@ impl Output {
         self.push(Segment::Owned { bytes, sent: 0 });
     }
 
+    /// The same with bytes in a buffer that may be larger than they are; small ones join those
+    /// before them all the same.
+    pub fn push_buffer(&mut self, bytes: Vec<u8>, pool: &mut BufferPool) {
+        if bytes.len() > SETTLE_BYTES {
+            self.push_segment(fitted(bytes, pool));
+        } else {
+            self.append(pool, |out| out.extend_from_slice(&bytes));
+            pool.give(bytes);
+        }
+    }
+
     /// Appends a range of bytes that several connections send; adjacent ranges become one.
     pub fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, range: Range<usize>) {
         self.byte_count += range.len();

@@ -13,7 +13,7 @@ use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
 use crate::protocol::http::{MAX_HEAD_BYTES, find_head};
-use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+use crate::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits};
 use crate::protocol::{mask, utf8};
 
 impl Connection {
@@ -386,13 +386,8 @@ fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Event<'a>, Vio
 }
 
 fn gathered_message(message: Assembler) -> Result<Event<'static>, Violation> {
-    let (kind, bytes) = message.finish()?;
-    let message = match kind {
-        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
-        MessageKind::Text => {
-            let text = String::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8)?;
-            Message::Text(Cow::Owned(text))
-        }
-    };
-    Ok(Event::Message(message))
+    Ok(Event::Message(match message.finish()? {
+        Gathered::Text(text) => Message::Text(Cow::Owned(text)),
+        Gathered::Binary(bytes) => Message::Binary(Cow::Owned(bytes)),
+    }))
 }

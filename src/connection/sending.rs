@@ -83,6 +83,11 @@ impl Connection {
         self.output.put_tail(tail, pool);
     }
 
+    /// Appends the payload whose header stands at the end of what was returned, without a copy.
+    pub fn follow_output(&mut self, payload: Vec<u8>, pool: &mut BufferPool) {
+        self.output.push_buffer(payload, pool);
+    }
+
     /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.
     pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: Instant) -> usize {
         let is_due = self.pace.as_ref().is_none_or(|pace| pace.is_due(now));

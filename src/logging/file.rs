@@ -18,7 +18,9 @@ use super::complain;
 pub(super) struct LogFile {
     path: PathBuf,
     file: File,
-    /// Of the file's length, what counts towards `max_bytes`.
+    /// Whole lines on their way to the file.
+    waiting: Vec<u8>,
+    /// Of the file's length with these, what counts towards `max_bytes`.
     byte_count: u64,
     /// 0: never rotated.
     max_bytes: u64,
@@ -35,6 +37,7 @@ impl LogFile {
             path: path.to_owned(),
             byte_count: file.metadata()?.len(),
             file,
+            waiting: Vec::new(),
             max_bytes,
             keep,
             is_failing: false,
@@ -43,6 +46,7 @@ impl LogFile {
 
     /// Opens the path again; keeps the file that is open if that fails.
     pub(super) fn reopen(&mut self) {
+        self.flush();
         match Self::open(&self.path, self.max_bytes, self.keep) {
             Ok(reopened) => *self = reopened,
             Err(error) => {
@@ -54,18 +58,30 @@ impl LogFile {
         }
     }
 
-    /// Appends one line, behind a rotation if it would make the file longer than `max_bytes`.
-    ///
-    /// The first of several failures is told on standard error; every line is tried, as disks get
-    /// room again.
+    /// Appends one line, behind a rotation if it would make the file longer than `max_bytes`. It
+    /// stands in the file once [`flush`](Self::flush) has been called.
     pub(super) fn write(&mut self, line: &[u8]) {
         let line_len = u64::try_from(line.len()).unwrap_or(u64::MAX);
         let is_full = self.byte_count.saturating_add(line_len) > self.max_bytes;
         if self.max_bytes > 0 && self.byte_count > 0 && is_full {
+            self.flush();
             self.rotate();
         }
         self.byte_count = self.byte_count.saturating_add(line_len);
-        let written = self.file.write_all(line);
+        self.waiting.extend_from_slice(line);
+        if self.waiting.len() >= BYTES_PER_WRITE {
+            self.flush();
+        }
+    }
+
+    /// Writes what waits. The first of several failures is told on standard error; every write is
+    /// tried, as disks get room again.
+    pub(super) fn flush(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let written = self.file.write_all(&self.waiting);
+        self.waiting.clear();
         if let Err(error) = &written
             && !self.is_failing
         {
@@ -103,3 +119,6 @@ impl LogFile {
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
+
+/// Most bytes that wait, but for the line that passes it.
+const BYTES_PER_WRITE: usize = 16 << 10;

@@ -19,14 +19,16 @@
 mod file;
 mod thread;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use env_logger::Target;
-use jiff::Zoned;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use log::Level;
 
 use crate::config::LogConfig;
@@ -78,7 +80,7 @@ impl Logger {
     ) -> io::Result<(Self, env_logger::Logger)> {
         let file = config.file.as_deref().and_then(|path| open(path, config));
         let wants_console = config.console || config.file.is_some() && file.is_none();
-        let console = wants_console.then_some(Output::Console(stdout));
+        let console = wants_console.then(|| Output::Console(BufWriter::new(stdout)));
         let outputs = [file.map(Output::File), console].into_iter().flatten();
         let workers = outputs.map(Worker::start).collect::<io::Result<Vec<_>>>()?;
         let mut builder = env_logger::Builder::new();
@@ -113,14 +115,23 @@ struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if is_unsafe(c) {
-                write!(f, "{}", c.escape_default())?
-            } else {
-                f.write_char(c)?
-            }
+        Escaping(f).write_str(self.0)
+    }
+}
+
+/// Escapes what is written through it.
+struct Escaping<'a, W>(&'a mut W);
+
+impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, unsafe_char)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+            let (plain, behind) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            write!(self.0, "{}", unsafe_char.escape_default())?;
+            rest = behind.get(unsafe_char.len_utf8()..).unwrap_or_default();
         }
-        Ok(())
+        self.0.write_str(rest)
     }
 }
 
@@ -143,16 +154,33 @@ fn open(path: &Path, config: &LogConfig) -> Option<LogFile> {
 
 /// A line as it is written, with its LF.
 fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
-    let prefix = match level {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        Level::Info | Level::Debug | Level::Trace => "",
-    };
-    // PHP's date('r'): unlike RFC 2822 printers, it always has two digits for the day.
-    let now = Zoned::now()
-        .strftime("%a, %d %b %Y %H:%M:%S %z")
-        .to_string();
-    format!("{now}; {prefix}{}\n", escape(&text.to_string()))
+    let mut line = date();
+    line.push_str(match level {
+        Level::Error => "; error: ",
+        Level::Warn => "; warning: ",
+        Level::Info | Level::Debug | Level::Trace => "; ",
+    });
+    // A text whose `Display` fails ends there.
+    let _ = write!(Escaping(&mut line), "{text}");
+    line.push('\n');
+    line
+}
+
+/// PHP's date('r'): unlike RFC 2822 printers, it always has two digits for the day. Written anew
+/// once in a second.
+fn date() -> String {
+    thread_local! {
+        static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    LAST.with_borrow_mut(|(second, text)| {
+        let now = Timestamp::now();
+        if now.as_second() != *second {
+            *second = now.as_second();
+            let local = now.to_zoned(TimeZone::system());
+            *text = local.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
+        }
+        text.clone()
+    })
 }
 
 /// Tells what keeps the log from being written. Standard error may be closed: not our trouble.

@@ -1,7 +1,7 @@
 //! The thread that writes the lines to one output, and its ends of the channel. Each output has a
 //! thread of its own, so that a terminal on hold does not keep lines from the file.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -26,7 +26,7 @@ pub(super) struct Lines(pub(super) Vec<Worker>);
 /// Where lines go.
 pub(super) enum Output {
     /// Standard output.
-    Console(Box<dyn Write + Send>),
+    Console(BufWriter<Box<dyn Write + Send>>),
     File(LogFile),
 }
 
@@ -98,33 +98,51 @@ impl Write for Lines {
 }
 
 fn work(mut output: Output, orders: &Receiver<Order>, shared: &Shared) {
-    for order in orders {
-        if shared.reopen.swap(false, Ordering::AcqRel) {
-            output.reopen();
+    while let Ok(first) = orders.recv() {
+        let mut next = Some(first);
+        while let Some(order) = next {
+            follow(&order, &mut output, shared);
+            next = orders.try_recv().ok();
         }
-        let dropped = shared.dropped_lines.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let text = format_args!("{dropped} log lines lost, writing them took too long");
-            output.write(line_of(Level::Warn, &text).as_bytes());
-        }
-        match order {
-            Order::Line(line) => output.write(&line),
-            Order::WakeUp => {}
-            Order::Flush(done) => {
-                let _ = done.try_send(());
-            }
+        output.flush();
+        // Whoever logs meanwhile has nobody to wake, and the lines leave together.
+        thread::sleep(GATHERING);
+    }
+}
+
+fn follow(order: &Order, output: &mut Output, shared: &Shared) {
+    if shared.reopen.swap(false, Ordering::AcqRel) {
+        output.reopen();
+    }
+    let dropped = shared.dropped_lines.swap(0, Ordering::Relaxed);
+    if dropped > 0 {
+        let text = format_args!("{dropped} log lines lost, writing them took too long");
+        output.write(line_of(Level::Warn, &text).as_bytes());
+    }
+    match order {
+        Order::Line(line) => output.write(line),
+        Order::WakeUp => {}
+        Order::Flush(done) => {
+            output.flush();
+            let _ = done.try_send(());
         }
     }
 }
 
 impl Output {
-    /// A console that is gone (its reader has ended) is no reason for complaint.
     fn write(&mut self, line: &[u8]) {
         match self {
-            Self::Console(console) => {
-                let _ = console.write_all(line).and_then(|()| console.flush());
-            }
+            // A console that is gone (its reader has ended) is no reason for complaint.
+            Self::Console(console) => drop(console.write_all(line)),
             Self::File(file) => file.write(line),
+        }
+    }
+
+    /// Hands over what was written.
+    fn flush(&mut self) {
+        match self {
+            Self::Console(console) => drop(console.flush()),
+            Self::File(file) => file.flush(),
         }
     }
 
@@ -139,3 +157,6 @@ impl Output {
 /// Room for a burst, per output: half a MiB with usual lines.
 const MAX_WAITING_LINES: usize = 4_096;
 const FLUSH_STEP: Duration = Duration::from_millis(5);
+
+/// For how long lines are gathered behind those that were just written.
+const GATHERING: Duration = Duration::from_millis(5);

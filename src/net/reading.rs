@@ -391,11 +391,11 @@ impl Core {
                 let Some(entry) = self.table.get_mut(id) else {
                     return;
                 };
-                self.outbox
-                    .lend(entry.connection.lend_output(&mut self.pool));
+                let own = entry.connection.lend_output(&mut self.pool);
+                self.outbox.lend(own, message.buffer());
                 self.app.handle_message(id, &message, &mut self.outbox);
                 self.take_back_output(id);
-                self.pool.give(message.into_buffer().unwrap_or_default());
+                self.put_away(id, message.into_buffer().unwrap_or_default());
                 if self.outbox.closes() {
                     self.deliver();
                 }
@@ -417,6 +417,16 @@ impl Core {
             && let Some(entry) = self.table.get_mut(id)
         {
             entry.connection.return_output(own, &mut self.pool);
+        }
+    }
+
+    /// Lets a message's buffer follow the header that its connection has got for it, or keeps it
+    /// for the next message.
+    fn put_away(&mut self, id: ConnId, buffer: Vec<u8>) {
+        let is_followed = self.outbox.is_followed();
+        match self.table.get_mut(id) {
+            Some(entry) if is_followed => entry.connection.follow_output(buffer, &mut self.pool),
+            _ => self.pool.give(buffer),
         }
     }
 
@@ -521,8 +531,8 @@ impl Core {
             }
             Err((error, _)) => info!("#{} turned away: {error}", id.slot),
         }
-        self.outbox
-            .lend(entry.connection.lend_output(&mut self.pool));
+        let own = entry.connection.lend_output(&mut self.pool);
+        self.outbox.lend(own, None);
         self.app.handle_open(id, arrival, peer, &mut self.outbox);
         self.take_back_output(id);
         self.deliver();

@@ -25,6 +25,15 @@ impl MessageKind {
     }
 }
 
+/// A whole message, in the buffer it was gathered in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gathered {
+    /// UTF-8 text.
+    Text(String),
+    /// Any bytes.
+    Binary(Vec<u8>),
+}
+
 /// Limits of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageLimits {
@@ -40,6 +49,9 @@ pub struct MessageLimits {
 #[derive(Debug)]
 pub struct Assembler {
     kind: MessageKind,
+    /// Text that was not compressed, checked on its way here.
+    text: String,
+    /// Everything else.
     bytes: Vec<u8>,
     utf8: Validator,
     fragment_count: u32,
@@ -65,9 +77,14 @@ impl Assembler {
     /// The same, gathered in a buffer that was used before.
     pub fn with_buffer(kind: MessageKind, mut buffer: Vec<u8>) -> Self {
         buffer.clear();
+        let (text, bytes) = match kind {
+            MessageKind::Text => (String::from_utf8(buffer).unwrap_or_default(), Vec::new()),
+            MessageKind::Binary => (String::new(), buffer),
+        };
         Self {
             kind,
-            bytes: buffer,
+            text,
+            bytes,
             utf8: Validator::default(),
             fragment_count: 0,
             max_bytes: usize::MAX,
@@ -78,11 +95,12 @@ impl Assembler {
     /// A compressed message, gathered as what it says.
     pub fn with_inflater(kind: MessageKind, buffer: Vec<u8>, inflater: Box<Inflater>) -> Self {
         Self {
+            kind,
             inflating: Some(Inflating {
                 inflater,
                 wire_bytes: 0,
             }),
-            ..Self::with_buffer(kind, buffer)
+            ..Self::with_buffer(MessageKind::Binary, buffer)
         }
     }
 
@@ -99,7 +117,7 @@ impl Assembler {
         }
         let arrived = match &self.inflating {
             Some(inflating) => inflating.wire_bytes,
-            None => self.bytes.len(),
+            None => self.len(),
         };
         let room = limits.max_bytes.saturating_sub(arrived);
         if header.payload_len > room as u64 {
@@ -115,10 +133,7 @@ impl Assembler {
     /// limit, and is checked, step by step.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
         let Some(inflating) = &mut self.inflating else {
-            check(self.kind, &mut self.utf8, piece)?;
-            self.make_room(piece.len());
-            self.bytes.extend_from_slice(piece);
-            return Ok(());
+            return self.push_plain(piece);
         };
         let mut rest = piece;
         loop {
@@ -129,6 +144,22 @@ impl Assembler {
             check(self.kind, &mut self.utf8, &self.bytes[start..])?;
             if !result? {
                 return Ok(());
+            }
+        }
+    }
+
+    fn push_plain(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        let room = self.wanted_room(piece.len());
+        match self.kind {
+            MessageKind::Binary => {
+                self.bytes.reserve_exact(room);
+                self.bytes.extend_from_slice(piece);
+                Ok(())
+            }
+            MessageKind::Text => {
+                self.text.reserve_exact(room);
+                let pushed = self.utf8.feed_into(piece, &mut self.text);
+                pushed.map_err(|_| Violation::InvalidUtf8)
             }
         }
     }
@@ -152,44 +183,62 @@ impl Assembler {
     /// For a message that has to wait for its next bytes: a buffer that was used before may be large
     /// whatever has arrived.
     pub fn settle(&mut self) -> Option<Vec<u8>> {
-        let is_roomy = self.bytes.capacity() / ROOMY > self.bytes.len().max(SETTLE_BYTES);
-        is_roomy.then(|| {
-            let own = self.bytes.clone();
-            std::mem::replace(&mut self.bytes, own)
+        if self.capacity() / ROOMY <= self.len().max(SETTLE_BYTES) {
+            return None;
+        }
+        let (text, bytes) = (self.text.clone(), self.bytes.clone());
+        let old_text = std::mem::replace(&mut self.text, text).into_bytes();
+        let old_bytes = std::mem::replace(&mut self.bytes, bytes);
+        Some(match self.kind {
+            MessageKind::Text if self.inflating.is_none() => old_text,
+            _ => old_bytes,
         })
     }
 
     /// Ends the message.
-    pub fn finish(mut self) -> Result<(MessageKind, Vec<u8>), Violation> {
+    pub fn finish(mut self) -> Result<Gathered, Violation> {
         self.end_inflating()?;
         self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
-        Ok((self.kind, self.bytes))
+        Ok(match self.kind {
+            MessageKind::Binary => Gathered::Binary(self.bytes),
+            MessageKind::Text if self.bytes.is_empty() => Gathered::Text(self.text),
+            MessageKind::Text => {
+                let text = String::from_utf8(self.bytes);
+                Gathered::Text(text.map_err(|_| Violation::InvalidUtf8)?)
+            }
+        })
     }
 
-    /// Stops the buffer from doubling beyond the longest message there can be.
-    fn make_room(&mut self, added: usize) {
-        let needed = self.bytes.len().saturating_add(added);
-        let doubled = self.bytes.capacity().saturating_mul(2);
-        if needed > self.bytes.capacity() && doubled > self.max_bytes {
-            let room = self.max_bytes.max(needed) - self.bytes.len();
-            self.bytes.reserve_exact(room);
+    /// Bytes to reserve for `added` more, so that the buffer does not double beyond the longest
+    /// message there can be; 0 if it may.
+    fn wanted_room(&self, added: usize) -> usize {
+        let needed = self.len().saturating_add(added);
+        let doubled = self.capacity().saturating_mul(2);
+        if needed > self.capacity() && doubled > self.max_bytes {
+            self.max_bytes.max(needed) - self.len()
+        } else {
+            0
         }
+    }
+
+    fn capacity(&self) -> usize {
+        self.text.capacity() + self.bytes.capacity()
     }
 
     /// Bytes of payload gathered so far.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.text.len() + self.bytes.len() + self.utf8.partial_len()
     }
 
     /// Whether no payload has arrived yet.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
         let inflater = self.inflating.as_ref().map_or(0, |_| Inflater::HELD_BYTES);
-        self.bytes.capacity() + inflater
+        self.capacity() + inflater
     }
 }
 
@@ -267,7 +316,7 @@ mod tests {
         let mut assembler = Assembler::new(MessageKind::Text);
         assembler.push(b"\xe2\x82").unwrap();
         assembler.push(b"\xac").unwrap();
-        assert_eq!(assembler.finish(), Ok((MessageKind::Text, "€".into())));
+        assert_eq!(assembler.finish(), Ok(Gathered::Text("€".into())));
 
         let mut cut = Assembler::new(MessageKind::Text);
         cut.push(b"\xe2\x82").unwrap();
@@ -279,10 +328,7 @@ mod tests {
 
         let mut binary = Assembler::new(MessageKind::Binary);
         binary.push(b"\xff\xe2").unwrap();
-        assert_eq!(
-            binary.finish(),
-            Ok((MessageKind::Binary, b"\xff\xe2".to_vec()))
-        );
+        assert_eq!(binary.finish(), Ok(Gathered::Binary(b"\xff\xe2".to_vec())));
     }
 
     #[test]
@@ -302,10 +348,7 @@ mod tests {
                 "{arrived} in {capacity}"
             );
             assert!(assembler.held_bytes() <= 32 * arrived.max(1024));
-            assert_eq!(
-                assembler.finish(),
-                Ok((MessageKind::Binary, vec![7; arrived]))
-            );
+            assert_eq!(assembler.finish(), Ok(Gathered::Binary(vec![7; arrived])));
         }
     }
 
@@ -320,7 +363,10 @@ mod tests {
         assembler.begin_fragment(&frame(payload.len() as u64), limits)?;
         assembler.push(payload)?;
         assert!(assembler.held_bytes() > Inflater::HELD_BYTES);
-        assembler.finish().map(|(_, bytes)| bytes)
+        assembler.finish().map(|gathered| match gathered {
+            Gathered::Text(text) => text.into_bytes(),
+            Gathered::Binary(bytes) => bytes,
+        })
     }
 
     fn deflated(message: &[u8]) -> Vec<u8> {
@@ -422,7 +468,7 @@ mod tests {
                 assembler.push(piece).unwrap();
             }
             inflater = assembler.end_inflating().unwrap().unwrap();
-            assert_eq!(assembler.finish(), Ok((MessageKind::Binary, vec![7; 100])));
+            assert_eq!(assembler.finish(), Ok(Gathered::Binary(vec![7; 100])));
         }
     }
 }

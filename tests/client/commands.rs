@@ -49,6 +49,22 @@ fn what_is_sent_is_printed_by_those_who_listen() {
 }
 
 #[test]
+fn who_listens_says_the_uuid_to_send_to() {
+    let server = Server::start("");
+    let mut listen = Command::new(binary());
+    listen.args(["listen", "--url", &address(&server, "/web")]);
+    let listener = Run::start(listen);
+    let line = listener.wait_for_stderr("listening as ");
+    let uuid = line.trim_start_matches("listening as ");
+    let php = address(&server, "/php");
+    let sent = output(&["send", "--uuid", uuid, "hello", "--url", &php]);
+    expect(&sent, 0, "", "");
+    listener.wait_for_log(&format!(
+        r#"{{"opcode":"feedback","uuid":"{uuid}","message":"hello"}}"#
+    ));
+}
+
+#[test]
 fn echo_comes_back_with_its_time() {
     let server = Server::start("");
     let echoed = output(&["echo", "hi", "--url", &address(&server, "/web")]);

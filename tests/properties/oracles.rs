@@ -14,7 +14,7 @@ use websock::protocol::error::{Rejection, Violation};
 use websock::protocol::frame::{self, Header, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, MAX_HEAD_BYTES, Request};
-use websock::protocol::message::{Assembler, MessageKind, MessageLimits};
+use websock::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits};
 use websock::protocol::{mask, utf8};
 
 pub use super::conversation::connection;
@@ -385,7 +385,10 @@ pub fn assembler(bytes: &[u8]) {
     }
     let is_whole = kind == MessageKind::Binary || std::str::from_utf8(&expected).is_ok();
     let expected = if is_whole {
-        Ok((kind, expected))
+        Ok(match kind {
+            MessageKind::Text => Gathered::Text(String::from_utf8(expected).expect("checked")),
+            MessageKind::Binary => Gathered::Binary(expected),
+        })
     } else {
         Err(Violation::InvalidUtf8)
     };

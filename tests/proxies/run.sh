@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# nginx, Apache and HAProxy in front of the server, with the blocks that --print-proxy prints.
+# nginx, Apache, HAProxy and Caddy in front of the server, with the blocks that --print-proxy prints.
 #   run.sh [--all]      --all: connections stay idle for 120 s, with pings every 30 s; else 3 pings
 # WEBSOCK_BIN=FILE takes another build of the server.
 # Last line: N passed, N failed. Exit: 0 if none failed, else 1.
@@ -25,7 +25,7 @@ trap 'end_proxies; stop || true; rm -rf "$work"; echo "$broken"' EXIT
 
 interval=1 pings=3
 if [ "${1:-}" = --all ]; then interval=30 pings=4; fi
-for tool in nginx apache2 haproxy python3; do
+for tool in nginx apache2 haproxy caddy python3; do
     command -v "$tool" >/dev/null || { echo "proxies: $tool is needed" >&2; exit 1; }
 done
 bin=${WEBSOCK_BIN:-}
@@ -121,6 +121,17 @@ haproxy_in_front() {
     judge "$1"
 }
 
+caddy_in_front() {
+    begin "$1" "$2" || return
+    {
+        printf '%s\n' '{' 'admin off' 'auto_https off' '}' "http://:$port {" "bind 127.0.0.1"
+        "$bin" -i "$ini" --print-proxy caddy
+        echo '}'
+    } >"$dir/conf"
+    front env HOME="$dir" caddy run --adapter caddyfile --config "$dir/conf"
+    judge "$1"
+}
+
 # beside FUNCTION NAME LISTENER: runs it beside the others; if it cannot be set up, it has failed.
 variants=()
 beside() {
@@ -141,6 +152,8 @@ beside haproxy_in_front haproxy "$tcp web"
 beside haproxy_in_front haproxy-unix "SOCKET mode=666 web"
 beside haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
 beside haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
+beside caddy_in_front caddy "$tcp web"
+beside caddy_in_front caddy-unix "SOCKET mode=666 web"
 wait "${variants[@]}"
 # One file for each, so that no line is torn by another's.
 cat "$work"/*/report | tee "$work/report"
