@@ -6,3 +6,11 @@ pub mod coded;
 pub mod conversation;
 #[path = "../../tests/properties/oracles.rs"]
 pub mod oracles;
+#[path = "../../tests/properties/proxied.rs"]
+pub mod proxied;
+#[path = "../../tests/properties/script.rs"]
+pub mod script;
+#[path = "../../tests/properties/stage.rs"]
+pub mod stage;
+#[path = "../../tests/properties/stream.rs"]
+pub mod stream;

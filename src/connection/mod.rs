@@ -221,13 +221,17 @@ impl Connection {
         Ok(None)
     }
 
-    /// Answers a plain HTTP request with the response that `write` writes.
+    /// Answers a plain HTTP request with the response that `write` writes; does nothing if the
+    /// connection has ended since.
     pub fn respond(
         &mut self,
         after: AfterResponse,
         write: impl FnOnce(&mut Vec<u8>),
         turn: &mut Turn<'_>,
     ) {
+        if !matches!(self.state, State::Deciding { .. } | State::Answering) {
+            return;
+        }
         self.output.append(turn.pool, write);
         self.state = match after {
             AfterResponse::KeepAlive => State::Resting {

@@ -9,7 +9,7 @@ mod endpoint;
 mod forwarded;
 mod listener;
 mod notice;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod reading;
 mod requests;
 mod server;

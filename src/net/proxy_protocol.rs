@@ -9,15 +9,15 @@ use std::net::SocketAddr;
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
-/// A header on its way.
+/// A header on its way. Holds no more of it than 107 bytes of version 1, 4112 of version 2.
 #[derive(Debug, Default)]
-pub(super) struct HeaderReader {
+pub struct HeaderReader {
     bytes: Vec<u8>,
 }
 
 /// Whom the proxy forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forwarded {
+pub enum Forwarded {
     /// A client of this address.
     For(SocketAddr),
     /// It does not tell, or connects for itself.
@@ -29,7 +29,7 @@ impl HeaderReader {
     ///
     /// # Errors
     /// `WouldBlock`: the rest has not come. `InvalidData`: what came is no header.
-    pub(super) fn read(&mut self, socket: &mut impl Read) -> io::Result<Forwarded> {
+    pub fn read(&mut self, socket: &mut impl Read) -> io::Result<Forwarded> {
         loop {
             let (start, wanted) = (self.bytes.len(), wanted(&self.bytes)?);
             if wanted == 0 {
@@ -51,7 +51,11 @@ impl HeaderReader {
 /// How many bytes of the header are certainly missing; 0: it is whole.
 fn wanted(bytes: &[u8]) -> io::Result<usize> {
     let is_v1 = V1_START.starts_with(&bytes[..bytes.len().min(V1_START.len())]);
-    let is_v2 = V2_START.starts_with(&bytes[..bytes.len().min(V2_START.len())]);
+    let is_v2 = V2_START.starts_with(&bytes[..bytes.len().min(V2_START.len())])
+        && matches!(
+            bytes.get(V2_START.len()),
+            None | Some(&(V2_LOCAL | V2_PROXY))
+        );
     match bytes.len() {
         _ if !is_v1 && !is_v2 => Err(malformed("no PROXY header")),
         len if len < V1_LEAST => Ok(V1_LEAST - len),
@@ -75,15 +79,25 @@ fn parse(bytes: &[u8]) -> io::Result<Forwarded> {
         ..ParseConfig::default()
     };
     match ProxyHeader::parse(bytes, config) {
-        Ok((header, len)) if len == bytes.len() => match header.proxied_address() {
-            None => Ok(Forwarded::Untold),
-            Some(address) if address.protocol == Protocol::Stream => {
-                Ok(Forwarded::For(address.source))
+        Ok((header, len)) if len == bytes.len() && has_plain_ports(bytes) => {
+            match header.proxied_address() {
+                None => Ok(Forwarded::Untold),
+                Some(address) if address.protocol == Protocol::Stream => {
+                    Ok(Forwarded::For(address.source))
+                }
+                Some(_) => Err(malformed("PROXY header for another protocol than TCP")),
             }
-            Some(_) => Err(malformed("PROXY header for another protocol than TCP")),
-        },
+        }
         Ok(_) | Err(_) => Err(malformed("malformed PROXY header")),
     }
+}
+
+/// Whether the ports of a line of version 1 are written as §2.1 says: the library lets `+80` and
+/// `080` pass, which others may read otherwise.
+fn has_plain_ports(header: &[u8]) -> bool {
+    let is_plain = |port: &[u8]| port == b"0" || matches!(port.first(), Some(b'1'..=b'9'));
+    let mut ports = header.trim_ascii_end().rsplit(|byte| *byte == b' ').take(2);
+    !header.starts_with(b"PROXY TCP") || ports.all(is_plain)
 }
 
 fn malformed(reason: &'static str) -> io::Error {
@@ -92,6 +106,10 @@ fn malformed(reason: &'static str) -> io::Error {
 
 const V1_START: &[u8] = b"PROXY ";
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// Version 2 and its two commands (§2.2).
+const V2_LOCAL: u8 = 0x20;
+const V2_PROXY: u8 = 0x21;
 
 /// Length of `PROXY UNKNOWN\r\n`; a header of version 2 is longer.
 const V1_LEAST: usize = 15;
@@ -190,10 +208,15 @@ mod tests {
             b"PROXX",
             b"\x16\x03\x01",
             b"\r\n\r\n\0\r\nQUIT\r",
+            b"\r\n\r\n\0\r\nQUIT\n\x11",
+            b"\r\n\r\n\0\r\nQUIT\n\x22",
             b"PROXY TCP4 a b 1 2\r\n",
             b"PROXY TCP4 1.1.1.1 ::1 1 2\r\n",
             b"PROXY TCP4 1.1.1.1 1.1.1.1 1 65536\r\n",
             b"PROXY TCP5 1.1.1.1 1.1.1.1 1 1\r\n",
+            b"PROXY TCP4 1.1.1.1 1.1.1.1 +1 1\r\n",
+            b"PROXY TCP4 1.1.1.1 1.1.1.1 1 01\r\n",
+            b"PROXY TCP6 ::1 ::1 00 1\r\n",
             b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\n",
             &[&b"PROXY UNKNOWN "[..], &[b'a'; 200]].concat(),
             &v2(0x11, 0x11, &V4),

@@ -139,9 +139,10 @@ impl Assembler {
         loop {
             let start = self.bytes.len();
             let inflater = &mut inflating.inflater;
-            let goes_on = inflater.inflate(&mut rest, self.max_bytes, &mut self.bytes)?;
+            let result = inflater.inflate(&mut rest, self.max_bytes, &mut self.bytes);
+            // What came out before a fault is judged first, as if it had come alone.
             check(self.kind, &mut self.utf8, &self.bytes[start..])?;
-            if !goes_on {
+            if !result? {
                 return Ok(());
             }
         }
@@ -171,8 +172,9 @@ impl Assembler {
         };
         let start = self.bytes.len();
         let inflater = &mut inflating.inflater;
-        inflater.end_message(self.max_bytes, &mut self.bytes)?;
+        let result = inflater.end_message(self.max_bytes, &mut self.bytes);
         check(self.kind, &mut self.utf8, &self.bytes[start..])?;
+        result?;
         Ok(Some(inflating.inflater))
     }
 
@@ -425,6 +427,28 @@ mod tests {
         let cut = deflated("aaaaaaaaaaaaaaaaaaaaaa€".as_bytes().split_last().unwrap().1);
         let result = inflate(MessageKind::Text, &cut, limits);
         assert_eq!(result, Err(Violation::InvalidUtf8));
+    }
+
+    #[test]
+    fn of_two_faults_in_a_compressed_text_the_first_is_told_however_it_is_cut() {
+        let limits = MessageLimits {
+            max_bytes: 30,
+            ..LIMITS
+        };
+        let too_long = deflated(&[b"a\xff".as_slice(), &[b'b'; 50]].concat());
+        // A stored block, and a block of a type that does not exist.
+        let corrupt = b"\x00\x02\x00\xfd\xffa\xff\x07".to_vec();
+        for payload in [too_long, corrupt] {
+            for cut in 1..=payload.len() {
+                let inflater = Box::new(Inflater::new(Context::Dropped));
+                let mut assembler =
+                    Assembler::with_inflater(MessageKind::Text, Vec::new(), inflater);
+                let (left, right) = payload.split_at(cut);
+                assembler.begin_fragment(&frame(9), limits).unwrap();
+                let result = assembler.push(left).and_then(|()| assembler.push(right));
+                assert_eq!(result, Err(Violation::InvalidUtf8), "{cut}");
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,33 @@ fn five_hundred_half_requests_are_ended_with_408_while_others_go_on() {
 }
 
 #[test]
+fn those_beyond_max_pending_get_503_until_a_handshake_has_ended() {
+    let scene = Scene::start("maxPending=20\nhandshakeTimeout=60");
+    let server = &scene.server;
+    let request = Request::to("/web").bytes();
+    let (start, rest) = request.split_at(30);
+    let mut pending: Vec<Conn> = (0..20).map(|_| connect(server)).collect();
+    pending.iter_mut().for_each(|conn| conn.send_bytes(start));
+    let is_refused = || {
+        let mut newcomer = connect(server);
+        newcomer.wait_for_answer().starts_with(b"HTTP/1.1 503 ")
+    };
+    let refused = (0..30).filter(|_| is_refused()).count();
+    assert!(refused >= 20, "{refused} of 30 got 503");
+    server.wait_for_log("maxPending reached");
+    // Who is in goes on, and makes room.
+    let mut first = pending.swap_remove(0);
+    first.send_bytes(rest);
+    assert_eq!(first.read_response().status(), 101);
+    first.expect_ready();
+    let mut newcomer = connect(server);
+    newcomer.send_bytes(&request);
+    assert_eq!(newcomer.read_response().status(), 101);
+    drop((pending, first, newcomer));
+    scene.end();
+}
+
+#[test]
 fn a_byte_at_a_time_does_not_prolong_a_handshake() {
     let scene = Scene::start("handshakeTimeout=1");
     let mut conn = connect(&scene.server);

@@ -5,7 +5,7 @@ use websock::protocol::deflate::{Deflater, Inflater};
 use websock::protocol::error::{Rejection, Violation};
 use websock::protocol::extension::Context;
 
-use super::oracles::Script;
+use super::script::Script;
 
 /// Longest message, in bytes.
 const LIMIT: usize = 5000;

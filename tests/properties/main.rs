@@ -7,6 +7,14 @@ mod coded;
 mod conversation;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod oracles;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod proxied;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod script;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod stage;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod stream;
 
 use std::path::Path;
 
@@ -139,8 +147,69 @@ const INI_WORDS: &[&[u8]] = &[
     b"\r\n",
 ];
 
-/// Steps of a conversation that go on after the upgrade; see `conversation::next_step`.
+const PROXY_WORDS: &[&[u8]] = &[
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"1.2.3.4",
+    b"255.255.255.255",
+    b"01.2.3.4",
+    b"::1",
+    b"2001:db8::7:8",
+    b"::ffff:1.2.3.4",
+    b"fe80::1%1",
+    b" ",
+    b" ",
+    b" ",
+    b"1",
+    b"65535",
+    b"65536",
+    b"+1",
+    b"01",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n",
+    b"a long word that is no part of any header, and is there to make it long",
+];
+
+/// A line of version 1 that is nearly right.
+fn proxy_line() -> impl Strategy<Value = Vec<u8>> {
+    let word = || prop::sample::select(PROXY_WORDS).prop_map(<[u8]>::to_vec);
+    let v4 = || prop_oneof![9 => Just(b"10.0.0.1".to_vec()), 1 => word()];
+    let port = || prop_oneof![9 => Just(b"80".to_vec()), 1 => word()];
+    let end = prop_oneof![9 => Just(b"\r\nGET".to_vec()), 1 => word()];
+    (v4(), v4(), port(), port(), end).prop_map(|(source, destination, port, other, end)| {
+        let fields = [b"PROXY TCP4".to_vec(), source, destination, port, other].join(&b' ');
+        [fields, end].concat()
+    })
+}
+
+/// A header of version 2 with a command, a family and a length that may fit what follows.
+fn proxy_binary() -> impl Strategy<Value = Vec<u8>> {
+    let command = prop_oneof![9 => 0x20..0x22_u8, 1 => any::<u8>()];
+    let families = vec![0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32];
+    let family = prop_oneof![9 => prop::sample::select(families), 1 => any::<u8>()];
+    let len = prop_oneof![3 => Just(None), 1 => any::<u16>().prop_map(Some)];
+    let short = prop::sample::select(vec![0, 11, 12, 13, 35, 36, 37, 215, 216, 217, 4096, 4097]);
+    (command, family, len, short, any::<u8>()).prop_map(|(command, family, len, rest, byte)| {
+        let len = len.unwrap_or(rest as u16).to_be_bytes();
+        let start = [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family], &len].concat();
+        [start, vec![byte; rest + 3]].concat()
+    })
+}
+
+/// Steps of a conversation that go on after the upgrade; see `script::steps`.
 fn conversation_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let offer = any::<u8>().prop_map(|offer| vec![16, offer]);
+    let head = prop_oneof![Just(vec![0]), offer];
+    let steps = prop::collection::vec(conversation_step(), 0..24);
+    (any::<[u8; 3]>(), head, steps)
+        .prop_map(|(setting, head, steps)| [setting.to_vec(), head, steps.concat()].concat())
+}
+
+fn conversation_step() -> impl Strategy<Value = Vec<u8>> {
     let first_byte = prop::sample::select(vec![
         0x81, 0x01, 0x00, 0x80, 0x82, 0x02, 0x89, 0x8A, 0x88, 0xC1,
     ]);
@@ -158,18 +227,39 @@ fn conversation_bytes() -> impl Strategy<Value = Vec<u8>> {
             };
             [&[4, first, len], &key[..], &payload].concat()
         });
-    let step = prop_oneof![
+    prop_oneof![
         6 => frame,
         1 => any_bytes(20).prop_map(|bytes| [&[2, bytes.len() as u8], &bytes[..]].concat()),
         1 => any::<u8>().prop_map(|time| vec![9, time]),
-        2 => any_bytes(40).prop_map(|bytes| [&[10, bytes.len() as u8 % 4, bytes.len() as u8], &bytes[..]].concat()),
+        2 => (any::<u8>(), any_bytes(40)).prop_map(|(kind, bytes)| with_len(&[10, kind], &bytes)),
         2 => any::<u8>().prop_map(|len| vec![12, len]),
+        2 => (any::<u8>(), mix(JSON_WORDS, 30)).prop_map(|(kind, text)| with_len(&[21, kind], &text)),
         1 => any_bytes(8).prop_map(|bytes| [&[14, 3, 232, bytes.len() as u8], &bytes[..]].concat()),
+        1 => Just(vec![15]),
+    ]
+}
+
+/// Requests one behind the other, some cut or wrong, and an upgrade now and then.
+fn requests_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let step = prop_oneof![
+        8 => (any::<u8>(), any_bytes(30)).prop_map(|(kind, body)| with_len(&[18, kind], &body)),
+        2 => Just(vec![20]),
+        1 => mix(HEAD_WORDS, 8).prop_map(|bytes| with_len(&[2], &bytes)),
+        1 => mix(BODY_WORDS, 8).prop_map(|bytes| with_len(&[2], &bytes)),
+        1 => any::<u8>().prop_map(|time| vec![9, time]),
+        2 => any::<u8>().prop_map(|len| vec![12, len]),
+        1 => Just(vec![0]),
         1 => Just(vec![15]),
     ];
     let steps = prop::collection::vec(step, 0..24);
     (any::<[u8; 3]>(), steps)
-        .prop_map(|(setting, steps)| [setting.to_vec(), vec![0], steps.concat()].concat())
+        .prop_map(|(setting, steps)| [setting.to_vec(), steps.concat()].concat())
+}
+
+/// A step that takes bytes of this number.
+fn with_len(start: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let bytes = &bytes[..bytes.len().min(255)];
+    [start, &[bytes.len() as u8], bytes].concat()
 }
 
 proptest! {
@@ -245,7 +335,28 @@ proptest! {
     }
 
     #[test]
+    fn proxy_words(bytes in mix(PROXY_WORDS, 16)) {
+        proxied::proxy_header(&bytes);
+        proxied::proxy_header(&[b"PROXY ", bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn proxy_lines(bytes in proxy_line()) {
+        proxied::proxy_header(&bytes);
+    }
+
+    #[test]
+    fn proxy_binaries(bytes in proxy_binary()) {
+        proxied::proxy_header(&bytes);
+    }
+
+    #[test]
     fn conversations(bytes in conversation_bytes()) {
+        oracles::connection(&bytes);
+    }
+
+    #[test]
+    fn requests(bytes in requests_bytes()) {
         oracles::connection(&bytes);
     }
 
@@ -258,7 +369,7 @@ proptest! {
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 10] = [
+const ORACLES: [(&str, Oracle); 11] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -269,6 +380,7 @@ const ORACLES: [(&str, Oracle); 10] = [
     ("connection", oracles::connection),
     ("deflate", coded::deflate),
     ("body", coded::body),
+    ("proxy_header", proxied::proxy_header),
 ];
 
 #[test]

@@ -18,40 +18,14 @@ use websock::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits
 use websock::protocol::{mask, utf8};
 
 pub use super::conversation::connection;
+use super::script::Script;
 
 /// Most cut points that are tried for one input.
 const MAX_CUTS: usize = 600;
 
 /// Every place to cut `len` bytes, or an even choice of them if there are too many.
-fn cuts(len: usize) -> impl Iterator<Item = usize> {
+pub fn cuts(len: usize) -> impl Iterator<Item = usize> {
     (0..=len).step_by(len / MAX_CUTS + 1)
-}
-
-/// Takes pieces off the front of the input, for oracles that want more than one value.
-pub struct Script<'a>(pub &'a [u8]);
-
-impl<'a> Script<'a> {
-    /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The next byte, 0 behind the end.
-    pub fn byte(&mut self) -> u8 {
-        self.bytes(1).first().copied().unwrap_or_default()
-    }
-
-    /// The next bytes, fewer at the end.
-    pub fn bytes(&mut self, len: usize) -> &'a [u8] {
-        let (front, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        front
-    }
-
-    /// A masking key.
-    pub fn key(&mut self) -> [u8; 4] {
-        std::array::from_fn(|_| self.byte())
-    }
 }
 
 // ---- request heads
@@ -172,7 +146,7 @@ fn complete_answer(rejection: Rejection) {
 }
 
 /// Length of the HTTP response at the front, its body included, if it is complete.
-pub fn answer_len(bytes: &[u8]) -> Option<usize> {
+fn answer_len(bytes: &[u8]) -> Option<usize> {
     let head_len = http::head_len(bytes, 0)?;
     let head = std::str::from_utf8(&bytes[..head_len]).expect("our heads are ASCII");
     let body_len = head

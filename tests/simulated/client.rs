@@ -92,6 +92,8 @@ fn header(first: u8, mask: u8, len: u64) -> Vec<u8> {
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
     pub(crate) payload: Vec<u8>,
+    /// RSV1 (RFC 7692 §6).
+    pub(crate) is_compressed: bool,
     /// Header and payload, in bytes.
     pub(crate) wire_len: usize,
 }
@@ -159,7 +161,8 @@ impl Reader {
             return check_refusal(&self.said.head);
         }
         let mut start = 0;
-        while let Some(frame) = read_frame(&self.unread[start..]) {
+        let rsv1 = u8::from(self.is_compression_agreed()) << 6;
+        while let Some(frame) = read_frame(&self.unread[start..], rsv1) {
             assert!(!self.is_closed(), "{frame:?} follows a close frame");
             start += frame.wire_len;
             self.said.frames.push(frame);
@@ -185,6 +188,11 @@ impl Reader {
         let proof = format!("\r\nSec-WebSocket-Accept: {ACCEPT}\r\n");
         assert!(self.said.status() != 101 || self.said.head.contains(&proof));
         true
+    }
+
+    fn is_compression_agreed(&self) -> bool {
+        let extension = "\r\nSec-WebSocket-Extensions: permessage-deflate";
+        self.said.head.contains(extension)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -216,12 +224,14 @@ fn check_refusal(response: &str) {
 }
 
 #[track_caller]
-fn read_frame(bytes: &[u8]) -> Option<Frame> {
+fn read_frame(bytes: &[u8], rsv1: u8) -> Option<Frame> {
     let [first, second, ..] = *bytes else {
         return None;
     };
     assert_eq!(second & 0x80, 0, "a server's frame is masked");
-    assert_eq!(first & 0xF0, 0x80, "reserved bits or no FIN: {first:#x}");
+    let flags = first & 0xF0 & !rsv1;
+    assert_eq!(flags, 0x80, "reserved bits or no FIN: {first:#x}");
+    let is_compressed = first & 0x40 != 0;
     let (len, start) = match second {
         126 => {
             let len = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
@@ -238,12 +248,15 @@ fn read_frame(bytes: &[u8]) -> Option<Frame> {
     let opcode = first & 0x0F;
     match opcode {
         TEXT | BINARY => {}
-        CLOSE | PING | PONG => assert!(len <= 125, "a control frame of {len} bytes"),
+        CLOSE | PING | PONG => {
+            assert!(len <= 125, "a control frame of {len} bytes");
+            assert!(!is_compressed, "a compressed control frame");
+        }
         _ => panic!("opcode {opcode:#x} from a server"),
     }
     let wire_len = start + len;
     let payload = bytes.get(start..wire_len)?.to_vec();
-    if opcode == TEXT {
+    if opcode == TEXT && !is_compressed {
         assert!(std::str::from_utf8(&payload).is_ok(), "text is not UTF-8");
     }
     if opcode == CLOSE {
@@ -252,6 +265,7 @@ fn read_frame(bytes: &[u8]) -> Option<Frame> {
     Some(Frame {
         opcode,
         payload,
+        is_compressed,
         wire_len,
     })
 }
@@ -271,8 +285,8 @@ fn check_close(payload: &[u8]) {
 fn frames_read_back_as_they_were_made() {
     for len in [0, 1, 125, 126, 127, 65_535, 65_536] {
         let wire = server_frame(BINARY, &vec![7; len]);
-        let frame = read_frame(&wire).unwrap();
+        let frame = read_frame(&wire, 0).unwrap();
         assert_eq!((frame.payload.len(), frame.wire_len), (len, wire.len()));
-        assert!(read_frame(&wire[..wire.len() - 1]).is_none());
+        assert!(read_frame(&wire[..wire.len() - 1], 0).is_none());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use websock::connection::SendError;
+use websock::connection::{Limits, SendError};
+use websock::http::Response;
 use websock::protocol::close::CloseCode;
 
 use crate::client::{self, CLOSE, PING, TEXT, frame};
-use crate::host::{Host, Seen};
+use crate::host::{Host, Seen, Service};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -206,5 +207,18 @@ fn an_aborted_connection_has_nothing_left() {
     assert_eq!((host.due_in(), host.write(100)), (None, 0));
     host.feed(&client::text("x"));
     assert_eq!(host.seen, []);
+    host.expect_idle();
+}
+
+#[test]
+fn a_response_that_comes_after_the_end_does_not_revive_the_connection() {
+    let mut host = Host::new(Limits::default());
+    host.service = Service::Requests;
+    host.feed(b"POST /push HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+    assert!(host.body.is_some());
+    // The server stops while the push is under way.
+    host.eof();
+    host.respond(&Response::empty(204));
+    assert!(host.connection.is_finished());
     host.expect_idle();
 }

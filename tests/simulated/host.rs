@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 
 use websock::connection::output::BufferPool;
 use websock::connection::{
-    Connection, Event, Framing, Keepalive, Limits, Message, Outgoing, SendError, Turn,
+    AfterResponse, Connection, Event, Expectation, Framing, Keepalive, Limits, Message, Outgoing,
+    SendError, Turn,
 };
+use websock::http::{BodyPart, Response};
+use websock::protocol::body::BodyLength;
 use websock::protocol::close::CloseCode;
 use websock::protocol::error::{Rejection, Violation};
+use websock::protocol::extension::Compression;
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::Request;
 
@@ -47,6 +51,8 @@ impl From<Event<'_>> for Seen {
 pub(crate) enum Service {
     Listen,
     Echo,
+    /// There are none: requests have bodies, and are answered by [`Host::respond`].
+    Requests,
 }
 
 /// One connection with its share of a server: the clock, the limits, the spare buffers.
@@ -60,6 +66,12 @@ pub(crate) struct Host {
     /// How a good request is answered.
     pub(crate) framing: Framing,
     pub(crate) keepalive: Keepalive,
+    pub(crate) compression: Compression,
+    /// What becomes of the connection behind the response, and the body that waits for it.
+    after: AfterResponse,
+    pub(crate) body: Option<Vec<u8>>,
+    /// What is behind that body.
+    unread: Vec<u8>,
     /// What has come of the input, first to last.
     pub(crate) seen: Vec<Seen>,
     /// Everything that has left, and the length and time of each write.
@@ -85,6 +97,10 @@ impl Host {
             service: Service::Echo,
             framing: Framing::Stream,
             keepalive: Keepalive::Pings,
+            compression: Compression::default(),
+            after: AfterResponse::Close,
+            body: None,
+            unread: Vec::new(),
             seen: Vec::new(),
             wire: Vec::new(),
             writes: Vec::new(),
@@ -132,6 +148,10 @@ impl Host {
             let seen = Seen::from(event);
             self.act(&seen);
             self.seen.push(seen);
+            if self.body.is_some() {
+                self.unread = input.to_vec();
+                return;
+            }
         }
         panic!("more events than bytes");
     }
@@ -143,10 +163,11 @@ impl Host {
 
     fn act(&mut self, seen: &Seen) {
         match seen {
-            Seen::Head(head) => match Request::parse(head).and_then(|r| Upgrade::check(&r)) {
-                Ok(upgrade) => self.accept(&upgrade),
-                Err(rejection) => self.reject(rejection),
-            },
+            Seen::Head(head) => {
+                let decided = Request::parse(head).and_then(|request| self.decide(&request));
+                decided.unwrap_or_else(|rejection| self.reject(rejection));
+            }
+            Seen::Body(body) => self.body = Some(body.clone()),
             Seen::Text(text) if self.service == Service::Echo => {
                 self.send(client::TEXT, text.as_bytes()).unwrap();
             }
@@ -155,6 +176,43 @@ impl Host {
             }
             _ => {}
         }
+    }
+
+    fn decide(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        if self.service == Service::Requests {
+            return self.await_body(request);
+        }
+        let upgrade = Upgrade::check(request)?.negotiate(request, &self.compression);
+        self.accept(&upgrade);
+        Ok(())
+    }
+
+    fn await_body(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        let length = BodyLength::of(request)?;
+        self.after = match request.has_token("Connection", "close") {
+            true => AfterResponse::Close,
+            false => AfterResponse::KeepAlive,
+        };
+        let expectation = match request.header("Expect") {
+            Some(_) => Expectation::Continue,
+            None => Expectation::None,
+        };
+        self.body =
+            self.call(|connection, turn| connection.expect_body(length, expectation, turn))?;
+        Ok(())
+    }
+
+    /// Answers the request whose body has come, and takes in what is behind it.
+    pub(crate) fn respond(&mut self, response: &Response) {
+        assert!(self.body.take().is_some(), "nobody has asked");
+        let after = self.after;
+        let close = (after == AfterResponse::Close).then_some("close");
+        self.call(|connection, turn| {
+            let write = |out: &mut Vec<u8>| response.write(BodyPart::Sent, close, out);
+            connection.respond(after, write, turn);
+        });
+        let unread = std::mem::take(&mut self.unread);
+        self.feed(&unread);
     }
 
     fn accept(&mut self, upgrade: &Upgrade) {
@@ -184,7 +242,10 @@ impl Host {
     }
 
     pub(crate) fn send_frame(&mut self, outgoing: &Outgoing<'_>) -> Result<(), SendError> {
-        self.call(|connection, turn| connection.send(outgoing, turn))
+        self.call(|connection, turn| match outgoing {
+            Outgoing::Copied(_) => connection.send_deflated(outgoing, turn),
+            Outgoing::Shared(..) => connection.send(outgoing, turn),
+        })
     }
 
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {

@@ -4,20 +4,24 @@
 //! One step of a simulation is one turn of the loop: what has arrived is received, what is due is
 //! handled, everybody is flushed. Then the far ends act.
 
+mod codec;
 mod link;
+mod pair;
 mod peer;
+mod pusher;
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use websock::connection::{Framing, Keepalive, Limits, Outgoing, SendError};
+use websock::connection::{Limits, Outgoing};
 use websock::protocol::close::CloseCode;
-use websock::protocol::error::Violation;
+use websock::protocol::deflate::Deflater;
+use websock::protocol::extension::{Compression, Context};
 
-use self::link::Link;
-use self::peer::{Habit, Peer};
+use self::pair::Pair;
+use self::pusher::Pusher;
 use crate::client::{TEXT, server_frame};
-use crate::host::{Host, Seen, Service};
 use crate::random::Random;
 
 const LIMITS: Limits = Limits {
@@ -27,7 +31,7 @@ const LIMITS: Limits = Limits {
     max_control_frames_per_second: 200,
     max_messages_per_second: 0,
     handshake_timeout: Duration::from_secs(3),
-    keep_alive_timeout: Duration::from_secs(60),
+    keep_alive_timeout: Duration::from_secs(4),
     ping_interval: Duration::from_secs(4),
     pong_timeout: Duration::from_secs(3),
     close_timeout: Duration::from_secs(2),
@@ -38,44 +42,14 @@ const LIMITS: Limits = Limits {
 /// Longest normal step; a packet takes as long at most.
 const MOST_MILLIS: usize = 120;
 
-/// What a connection may hold, as in the attack suite.
-const MOST_BYTES: usize = LIMITS.max_message_bytes + 2 * LIMITS.max_queue_bytes + 20_000;
-
 const STEPS: usize = 250;
-
-/// Both ends of one connection, and what lies between.
-struct Pair {
-    host: Host,
-    peer: Peer,
-    up: Link,
-    down: Link,
-    /// Data frames that the server has queued, in order.
-    queued: Vec<String>,
-    /// Handled events.
-    handled: usize,
-    /// Messages at the far end that have been compared.
-    checked: usize,
-    end: Option<End>,
-    /// The server may have lost it for good reason: the clock has jumped.
-    is_jolted: bool,
-    born: Instant,
-    /// When it left the open state, or was born if it never opened.
-    last_open: Instant,
-}
-
-/// How a connection went, as the server sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// Dropped after all had been said and sent.
-    Orderly,
-    /// The link was reset.
-    Reset,
-}
 
 struct Network {
     random: Random,
     now: Instant,
     pairs: Vec<Pair>,
+    pushers: Vec<Pusher>,
+    compression: Compression,
     jumps: bool,
     broadcast_count: usize,
 }
@@ -86,13 +60,24 @@ impl Network {
         let jumps = random.chance(40);
         let now = Instant::now();
         let count = random.between(12, 40);
+        let compression = Compression {
+            is_on: random.chance(70),
+            threshold_bytes: random.pick(&[0, 50, 200]),
+            keeps_context: random.chance(50),
+            level: random.pick(&[1, 2, 6]),
+        };
         let pairs = (0..count)
-            .map(|at| Pair::new(at, now, &mut random))
+            .map(|at| Pair::new(at, now, compression, &mut random))
+            .collect();
+        let pushers = (0..random.below(6))
+            .map(|at| Pusher::new(at, now, &mut random))
             .collect();
         Self {
             random,
             now,
             pairs,
+            pushers,
+            compression,
             jumps,
             broadcast_count: 0,
         }
@@ -107,7 +92,8 @@ impl Network {
             pair.host.close(CloseCode::GOING_AWAY, "shutdown");
         }
         for _ in 0..STEPS {
-            if self.pairs.iter().all(Pair::is_over) {
+            let are_done = self.pushers.iter().all(Pusher::is_over);
+            if are_done && self.pairs.iter().all(Pair::is_over) {
                 break;
             }
             self.step();
@@ -115,17 +101,28 @@ impl Network {
         self.now += LIMITS.handshake_timeout + LIMITS.close_timeout;
         for _ in 0..4 {
             self.now += LIMITS.close_timeout;
-            self.pairs
-                .iter_mut()
-                .for_each(|pair| pair.turn(self.now, &mut self.random));
+            self.turns();
         }
         let held: usize = self
             .pairs
             .iter()
             .map(|p| p.host.connection.held_bytes())
+            .chain(self.pushers.iter().map(Pusher::held_bytes))
             .sum();
         assert_eq!(held, 0, "memory is still held");
         self.pairs.iter().for_each(Pair::check_end);
+        self.pushers.iter().for_each(Pusher::check_end);
+        pusher::check_deliveries(&self.pushers, &self.pairs);
+    }
+
+    /// The first half of a turn of the loop.
+    fn turns(&mut self) {
+        for pair in &mut self.pairs {
+            pair.turn(self.now, &mut self.random);
+        }
+        for pusher in &mut self.pushers {
+            pusher.turn(self.now, &mut self.pairs, &mut self.random);
+        }
     }
 
     fn step(&mut self) {
@@ -133,11 +130,10 @@ impl Network {
         if self.jumps && self.random.chance(2) {
             millis = self.random.between(1000, 20_000);
             self.pairs.iter_mut().for_each(|pair| pair.is_jolted = true);
+            self.pushers.iter_mut().for_each(Pusher::jolt);
         }
         self.now += Duration::from_millis(millis as u64);
-        for pair in &mut self.pairs {
-            pair.turn(self.now, &mut self.random);
-        }
+        self.turns();
         if self.random.chance(15) {
             self.broadcast();
         }
@@ -146,9 +142,13 @@ impl Network {
             pair.far_end(self.now, &mut self.random);
             pair.check();
         }
+        for pusher in &mut self.pushers {
+            pusher.far_end(self.now, &mut self.random, self.pairs.len());
+        }
     }
 
-    /// Up to three frames, encoded once, to all that are open.
+    /// Up to three frames, encoded once, and compressed once for each size of window, to all that
+    /// are open.
     fn broadcast(&mut self) {
         let count = self.random.between(1, 3);
         let texts: Vec<String> = (0..count)
@@ -167,220 +167,59 @@ impl Network {
             .map(|t| server_frame(TEXT, t.as_bytes()))
             .collect();
         let shared = Rc::new(frames.concat());
+        let mut forms: Vec<Form> = Vec::new();
         for pair in &mut self.pairs {
+            let bits = pair.host.connection.window_bits();
+            if let Some(bits) = bits.filter(|bits| forms.iter().all(|form| form.bits != *bits)) {
+                forms.push(Form::new(bits, &self.compression, &frames));
+            }
+            let form = forms.iter().find(|form| Some(form.bits) == bits);
             let mut start = 0;
-            for (text, frame) in texts.iter().zip(&frames) {
+            for (at, (text, frame)) in texts.iter().zip(&frames).enumerate() {
                 let range = start..start + frame.len();
                 start = range.end;
-                pair.queue(&Outgoing::Shared(&shared, range), text);
+                let outgoing = form
+                    .and_then(|form| form.frame(at))
+                    .unwrap_or(Outgoing::Shared(&shared, range));
+                // Who is cut for it is noted there.
+                let _ = pair.queue(&outgoing, text);
             }
         }
     }
 }
 
-impl Pair {
-    fn new(at: usize, now: Instant, random: &mut Random) -> Self {
-        let mut host = Host::new(LIMITS);
-        host.now = now;
-        host.connection = host.call(|_, turn| websock::connection::Connection::new(turn));
-        host.service = Service::Listen;
-        let framing = [Framing::Padded, Framing::Spaced, Framing::Records];
-        (host.framing, host.keepalive) = if random.chance(75) {
-            (Framing::Stream, Keepalive::Pings)
-        } else {
-            (random.pick(&framing), Keepalive::None)
-        };
-        let answers_late = host.keepalive == Keepalive::None;
+/// Frames that were compressed for one size of window.
+struct Form {
+    bits: u8,
+    bytes: Rc<Vec<u8>>,
+    /// Empty for those that got no shorter.
+    ranges: Vec<Range<usize>>,
+}
+
+impl Form {
+    fn new(bits: u8, compression: &Compression, frames: &[Vec<u8>]) -> Self {
+        let mut deflater = Deflater::new(bits, compression.level, Context::Dropped);
+        let mut bytes = Vec::new();
+        let mut ranges = Vec::new();
+        for frame in frames {
+            let start = bytes.len();
+            if frame.len() > compression.threshold_bytes {
+                deflater.deflate_frame(frame, &mut bytes);
+            }
+            ranges.push(start..bytes.len());
+        }
         Self {
-            host,
-            peer: Peer::new(at, answers_late, random),
-            up: Link::default(),
-            down: Link::default(),
-            queued: Vec::new(),
-            handled: 0,
-            checked: 0,
-            end: None,
-            is_jolted: false,
-            born: now,
-            last_open: now,
+            bits,
+            bytes: Rc::new(bytes),
+            ranges,
         }
     }
 
-    /// The first half of a turn: what has arrived, then what is due.
-    fn turn(&mut self, now: Instant, random: &mut Random) {
-        self.host.now = now;
-        if self.end.is_some() {
-            return;
-        }
-        if self.peer.resets(now) {
-            self.host.connection.abort();
-            self.end = Some(End::Reset);
-            return;
-        }
-        // A peer that does not take its output is not read (back-pressure).
-        while !self.host.connection.is_congested(&LIMITS) {
-            let Some(packet) = self.up.arrived(now) else {
-                break;
-            };
-            if packet.is_empty() {
-                self.host.eof();
-            }
-            self.host.feed(&packet);
-            self.handle_events();
-        }
-        self.host.expire();
-        self.handle_events();
-        self.flush(random);
-    }
-
-    /// Echoes what is new.
-    fn handle_events(&mut self) {
-        let fresh: Vec<Seen> = self.host.seen[self.handled..].to_vec();
-        self.handled = self.host.seen.len();
-        for seen in fresh {
-            match seen {
-                Seen::Text(text) => {
-                    let frame = server_frame(TEXT, text.as_bytes());
-                    self.queue(&Outgoing::Copied(&frame), &text);
-                    self.peer.accepted.push(text);
-                }
-                Seen::Failed(violation) => {
-                    let is_stall = violation == Violation::MessageStalled;
-                    let is_expected = self.is_jolted && is_stall || self.peer.may_break(violation);
-                    assert!(is_expected, "{violation:?} by {:?}", self.peer);
-                }
-                Seen::Lost => self.expect_loss(),
-                Seen::Head(_)
-                | Seen::Body(_)
-                | Seen::Refused(_)
-                | Seen::Closed(_)
-                | Seen::Binary(_) => {}
-            }
-        }
-    }
-
-    fn queue(&mut self, outgoing: &Outgoing<'_>, text: &str) {
-        let waiting = self.host.connection.output_len();
-        match self.host.send_frame(outgoing) {
-            Ok(()) => self.queued.push(text.to_owned()),
-            Err(SendError::NotOpen) => assert!(!self.host.connection.is_open()),
-            Err(SendError::QueueFull) => {
-                let room = text.len() + 10 + MOST_PIECE_COST;
-                assert!(
-                    waiting + room > LIMITS.max_queue_bytes / 2,
-                    "{waiting} wait"
-                );
-                self.peer.is_cut = true;
-                self.host
-                    .close(CloseCode::POLICY_VIOLATION, "output over maxQueue");
-            }
-        }
-    }
-
-    fn expect_loss(&self) {
-        let is_expected = self.is_jolted || self.peer.may_be_lost() || self.peer.is_cut;
-        assert!(is_expected, "{:?} was lost", self.peer);
-    }
-
-    /// Writes as much as the network takes now.
-    fn flush(&mut self, random: &mut Random) {
-        if self.end.is_some() {
-            return;
-        }
-        let start = self.host.wire.len();
-        let mut room = self.down.room(self.peer.reads());
-        while room > 0 {
-            let written = self.host.write(room);
-            room -= written;
-            if written == 0 {
-                break;
-            }
-        }
-        if self.host.connection.output_len() > 0 {
-            self.host
-                .call(|connection, turn| connection.settle_output(turn.pool));
-        }
-        let bytes = self.host.wire[start..].to_vec();
-        self.down.send(&bytes, self.host.now, random);
-        let connection = &self.host.connection;
-        if connection.is_said() || connection.is_finished() {
-            self.down.end(self.host.now, random);
-        }
-        if connection.is_finished() {
-            self.end = Some(End::Orderly);
-        }
-    }
-
-    fn far_end(&mut self, now: Instant, random: &mut Random) {
-        if self.end == Some(End::Reset) {
-            return;
-        }
-        while self.peer.reads() {
-            let Some(packet) = self.down.arrived(now) else {
-                break;
-            };
-            self.peer.hear(&packet);
-        }
-        self.peer.act(now, &mut self.up, random);
-    }
-
-    /// Whether both ends know all that they will.
-    fn is_over(&self) -> bool {
-        let hears = self.end == Some(End::Orderly) && self.peer.reads();
-        self.end.is_some() && !(hears && self.down.is_busy())
-    }
-
-    // ---- what must hold
-
-    fn check(&mut self) {
-        let connection = &self.host.connection;
-        let held = connection.held_bytes();
-        assert!(held <= MOST_BYTES, "{held} bytes held by {:?}", self.peer);
-        let now = self.host.now;
-        if self.end.is_some() {
-            return assert_eq!(held, 0);
-        }
-        let due = connection.next_deadline(&LIMITS);
-        assert!(due.is_none_or(|due| due > now), "outlives its deadline");
-        if connection.is_open() {
-            self.last_open = now;
-        }
-        let step = Duration::from_millis(MOST_MILLIS as u64);
-        if connection.is_pending() {
-            assert!(now < self.born + LIMITS.handshake_timeout + step || self.is_jolted);
-        } else if !connection.is_open() {
-            // Closing, then Draining or Closed: each with its own time.
-            let most = LIMITS.handshake_timeout + LIMITS.close_timeout * 3 + step * 3;
-            assert!(
-                now < self.last_open + most || self.is_jolted,
-                "{:?}",
-                self.peer
-            );
-        }
-        let texts = &self.peer.texts;
-        for at in std::mem::replace(&mut self.checked, texts.len())..texts.len() {
-            assert_eq!(texts.get(at), self.queued.get(at), "not what was queued");
-        }
-    }
-
-    fn check_end(&self) {
-        assert!(self.end.is_some(), "{:?} is still there", self.peer);
-        let peer = &self.peer;
-        let said = &peer.texts;
-        assert!(self.queued.starts_with(said));
-        let is_whole = peer.habit == Habit::Honest && !self.is_jolted && !peer.is_cut;
-        if is_whole {
-            assert_eq!(*said, self.queued, "{peer:?} has not got everything");
-            let echoes: Vec<&String> = said.iter().filter(|t| t.starts_with("echo ")).collect();
-            assert_eq!(echoes, peer.accepted.iter().collect::<Vec<_>>());
-            assert_eq!(peer.sent, peer.accepted, "a message got lost on its way in");
-            peer.check_whole();
-        }
+    fn frame(&self, at: usize) -> Option<Outgoing<'_>> {
+        let range = self.ranges[at].clone();
+        (!range.is_empty()).then_some(Outgoing::Shared(&self.bytes, range))
     }
 }
-
-/// What a waiting piece may count beyond its bytes, padding included.
-const MOST_PIECE_COST: usize = 8192 + 64;
 
 fn run(seed: u64) {
     let result = std::panic::catch_unwind(|| Network::new(seed).run());
@@ -412,8 +251,9 @@ fn a_seed_repeats_its_network() {
     let trace = |seed| {
         let mut network = Network::new(seed);
         network.run();
-        let wires = network.pairs.iter().map(|pair| pair.host.wire.clone());
-        wires.collect::<Vec<_>>()
+        let pushers = network.pushers.iter().map(Pusher::wire);
+        let pairs = network.pairs.iter().map(|pair| pair.host.wire.clone());
+        pairs.chain(pushers).collect::<Vec<_>>()
     };
     assert_eq!(trace(7), trace(7));
     assert_ne!(trace(7), trace(8));

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use websock::protocol::error::Violation;
 
+use super::codec::{Codec, OFFERS};
 use super::link::Link;
 use crate::client::{self, CLOSE, CONTINUATION, PING, PONG, Reader, TEXT, fragment, frame};
 use crate::random::Random;
@@ -34,6 +35,9 @@ pub(super) struct Peer {
     name: usize,
     /// Pongs are not its job.
     is_script: bool,
+    /// The parameters with which it offers permessage-deflate.
+    offer: Option<&'static str>,
+    codec: Option<Codec>,
     reader: Reader,
     /// The text messages that have arrived, without padding.
     pub(super) texts: Vec<String>,
@@ -83,6 +87,9 @@ impl Peer {
             habit,
             name,
             is_script,
+            // Scripts do not, as what is padded is not compressed.
+            offer: (!is_script && random.chance(60)).then(|| random.pick(&OFFERS)),
+            codec: None,
             reader: Reader::default(),
             texts: Vec::new(),
             answered: 0,
@@ -152,9 +159,15 @@ impl Peer {
     pub(super) fn hear(&mut self, packet: &[u8]) {
         let known = self.reader.said.frames.len();
         self.reader.read(packet);
+        if self.codec.is_none() && self.reader.said.status() == 101 {
+            self.codec = Codec::of(&self.reader.said.head);
+        }
         for frame in &self.reader.said.frames[known..] {
             if frame.opcode == TEXT {
-                let text = String::from_utf8_lossy(&frame.payload);
+                let text = match &mut self.codec {
+                    Some(codec) if frame.is_compressed => codec.inflate(&frame.payload),
+                    _ => String::from_utf8(frame.payload.clone()).unwrap(),
+                };
                 self.texts.push(text.trim_end().to_owned());
             }
         }
@@ -191,13 +204,14 @@ impl Peer {
     }
 
     fn open(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+        let extension = |offer| format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n");
+        let head = client::request(&self.offer.map_or_else(String::new, extension));
         if self.habit == Habit::Drip {
-            let head = client::request("");
             let at = self.patience % head.len();
             self.patience += 1;
             return up.send(&head[at..=at], now, random);
         }
-        up.send(&client::request(""), now, random);
+        up.send(&head, now, random);
         self.is_opened = true;
     }
 
@@ -232,10 +246,15 @@ impl Peer {
             self.sent.len(),
             "ä".repeat(len)
         );
+        let codec = self.codec.as_mut().filter(|_| random.chance(80));
+        let (first, payload) = match codec {
+            Some(codec) => (0x40 | TEXT, codec.deflate(&text)),
+            None => (TEXT, text.clone().into_bytes()),
+        };
         let most = random.pick(&[1, 1, 2, 5]);
-        let parts = random.split(text.as_bytes(), most);
+        let parts = random.split(&payload, most);
         for (at, part) in parts.iter().enumerate() {
-            let opcode = if at == 0 { TEXT } else { CONTINUATION };
+            let opcode = if at == 0 { first } else { CONTINUATION };
             up.send(&fragment(at + 1 == parts.len(), opcode, part), now, random);
             if random.chance(20) {
                 let len = random.below(126);
@@ -255,8 +274,10 @@ impl Peer {
             }
             Habit::HalfClose => up.end(now, random),
             Habit::Stall => {
+                let rsv1 = u8::from(self.codec.is_some()) << 6;
                 let input = [
-                    fragment(false, client::BINARY, b"unfinished"),
+                    // Stored blocks may begin like this.
+                    fragment(false, rsv1 | client::BINARY, b"\x00\xff\xff\x00\x00finish"),
                     client::promise(0x80, 30_000),
                     vec![b'x'; 20],
                 ]
