@@ -1,43 +1,26 @@
 //! A web client of the generator: as little as the measurements need.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use mio::net::TcpStream;
 use websock::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
+use crate::server::Server;
+use crate::wire::Wire;
+
 /// An open connection to `/web`.
 pub(crate) struct Client {
-    socket: TcpStream,
+    wire: Wire,
     input: Vec<u8>,
     ping_count: usize,
 }
 
 impl Client {
     /// Connects, upgrades and waits for `ready`.
-    pub(crate) fn open(address: SocketAddr) -> Self {
-        let mut socket = std::net::TcpStream::connect(address).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        socket.write_all(REQUEST).unwrap();
-        let mut input = Vec::new();
-        while !input.ends_with(b"\"}") {
-            let mut chunk = [0; 512];
-            let len = socket.read(&mut chunk).unwrap();
-            assert_ne!(
-                len,
-                0,
-                "closed before ready: {}",
-                String::from_utf8_lossy(&input)
-            );
-            input.extend_from_slice(&chunk[..len]);
-        }
-        socket.set_nonblocking(true).unwrap();
+    pub(crate) fn open(server: &Server) -> Self {
+        let is_ready = |answer: &[u8]| answer.ends_with(b"\"}");
         Self {
-            socket: TcpStream::from_std(socket),
+            wire: Wire::open(server.address(), server.security(), REQUEST, is_ready),
             input: Vec::new(),
             ping_count: 0,
         }
@@ -45,7 +28,7 @@ impl Client {
 
     /// For the poll.
     pub(crate) fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+        self.wire.socket()
     }
 
     /// Pings answered so far.
@@ -79,7 +62,7 @@ impl Client {
     fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut bytes = Vec::new();
         frame::encode_masked(opcode, [1, 2, 3, 4], payload, &mut bytes);
-        self.socket.write_all(&bytes).unwrap();
+        self.wire.write_all(&bytes).unwrap();
     }
 
     fn next_frame(&mut self) -> Option<(Opcode, Vec<u8>)> {
@@ -94,7 +77,7 @@ impl Client {
                 }
             }
             let mut chunk = [0; 512];
-            match self.socket.read(&mut chunk) {
+            match self.wire.read(&mut chunk) {
                 Ok(0) => panic!("the server has closed"),
                 Ok(len) => self.input.extend_from_slice(&chunk[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,

@@ -2,18 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use websock::protocol::frame::{self, Opcode};
 
 use crate::server::Server;
+use crate::wire::Wire;
 
 /// One connection of the load.
 pub(crate) struct Flow {
-    socket: TcpStream,
+    wire: Wire,
     /// What is sent for each exchange; empty: it only receives.
     request: Vec<u8>,
     /// Bytes that an exchange brings back.
@@ -25,17 +24,10 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Connects; `opening` is sent and `opening_len` bytes are read before the load begins.
-    pub(crate) fn open(address: SocketAddr, opening: &[u8], opening_len: usize) -> Self {
-        let mut socket = std::net::TcpStream::connect(address).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        socket.write_all(opening).unwrap();
-        socket.read_exact(&mut vec![0; opening_len]).unwrap();
-        socket.set_nonblocking(true).unwrap();
+    pub(crate) fn open(server: &Server, opening: &[u8], opening_len: usize) -> Self {
+        let is_read = |answer: &[u8]| answer.len() >= opening_len;
         Self {
-            socket: TcpStream::from_std(socket),
+            wire: Wire::open(server.address(), server.security(), opening, is_read),
             request: Vec::new(),
             response_len: 0,
             received: 0,
@@ -57,8 +49,8 @@ impl Flow {
     pub(crate) fn close(mut self) {
         let mut bytes = Vec::new();
         frame::encode_masked(Opcode::Close, [0; 4], &[3, 232], &mut bytes);
-        self.socket.write_all(&bytes).unwrap();
-        while !matches!(self.socket.read(&mut [0; 64]), Ok(0)) {
+        self.wire.write_all(&bytes).unwrap();
+        while !matches!(self.wire.read(&mut [0; 64]), Ok(0)) {
             std::thread::yield_now();
         }
     }
@@ -74,8 +66,12 @@ impl Flow {
     }
 
     fn write(&mut self) {
+        match self.wire.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            flushed => flushed.unwrap(),
+        }
         while !self.unsent.is_empty() {
-            match self.socket.write(&self.unsent) {
+            match self.wire.write(&self.unsent) {
                 Ok(len) => drop(self.unsent.drain(..len)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => panic!("{error}"),
@@ -86,11 +82,11 @@ impl Flow {
     /// Reads all there is; the exchanges that this completes.
     fn read(&mut self, buffer: &mut [u8]) -> usize {
         loop {
-            match self.socket.read(buffer) {
+            match self.wire.read(buffer) {
                 Ok(0) => panic!("the server has closed"),
                 Ok(len) => {
                     self.received += len;
-                    if len < buffer.len() {
+                    if len < buffer.len() && self.wire.reads_all() {
                         break;
                     }
                 }
@@ -136,7 +132,7 @@ pub(crate) fn drive(
     for (index, flow) in flows.iter_mut().enumerate() {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry()
-            .register(&mut flow.socket, Token(index), interest)
+            .register(flow.wire.socket(), Token(index), interest)
             .unwrap();
     }
     match pace {

@@ -9,7 +9,8 @@
 //! (PSS of the process, kernel memory not included) and its CPU time. All others are named by what
 //! they do, connections, messages under way and bytes; a ROW chooses those that begin with it. They
 //! print the server's CPU time per operation, operations per second, and the generator's latencies.
-//! `echo-tcp` rows are a bare TCP echo, the floor. With `--json` a line of JSON for each row, which
+//! `echo-tcp` rows are a bare TCP echo, the floor; `-tls` rows speak TLS 1.3 to an ECDSA P-256
+//! certificate, `connect-tls` with a full handshake each. With `--json` a line of JSON for each row, which
 //! `--compare` takes from a file and holds the new figures against.
 //!
 //! The server runs on the first core (by `taskset`), the generator on the second.
@@ -20,12 +21,14 @@ mod client;
 mod load;
 mod rows;
 mod server;
+mod wire;
 
 use std::time::{Duration, Instant};
 
 use client::Client;
 use mio::{Events, Interest, Poll, Token};
 use server::Server;
+use wire::Security;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,12 +49,15 @@ fn main() {
     let is_chosen = |name: &str| {
         chosen.is_empty() || chosen.iter().any(|begin| name.starts_with(begin.as_str()))
     };
-    if is_chosen("idle") {
-        idle(if is_test { 50 } else { clients }, is_json);
+    for (name, security) in [("idle", Security::Plain), ("idle-tls", Security::Tls)] {
+        if is_chosen(name) {
+            idle(name, security, if is_test { 50 } else { clients }, is_json);
+        }
     }
     for row in rows::rows().iter().filter(|row| is_chosen(&row.name)) {
         report(&row.name, &(row.run)(time), is_json, known.as_deref());
     }
+    wire::clean_up();
 }
 
 /// What stands behind an option.
@@ -107,13 +113,13 @@ fn report(name: &str, outcome: &load::Outcome, is_json: bool, known: Option<&str
 }
 
 /// Opens `count` clients and keeps them through two rounds of pings.
-fn idle(count: usize, is_json: bool) {
-    let server = Server::start_program("pingInterval=5\npongTimeout=4\n");
+fn idle(name: &str, security: Security, count: usize, is_json: bool) {
+    let server = Server::start_program(security, "pingInterval=5\npongTimeout=4\n");
     let memory_before = server.pss_bytes();
     let mut poll = Poll::new().unwrap();
     let mut clients: Vec<Client> = (0..count)
         .map(|index| {
-            let mut client = Client::open(server.address());
+            let mut client = Client::open(&server);
             poll.registry()
                 .register(client.socket(), Token(index), Interest::READABLE)
                 .unwrap();
@@ -144,13 +150,13 @@ fn idle(count: usize, is_json: bool) {
     let cpu_share = 100.0 * cpu.as_secs_f64() / elapsed.as_secs_f64();
     if is_json {
         println!(
-            r#"{{"row":"idle","clients":{count},"pss_per_client":{per_client:.0},"pings":{},"seconds":{:.1},"cpu_seconds":{:.3}}}"#,
+            r#"{{"row":"{name}","clients":{count},"pss_per_client":{per_client:.0},"pings":{},"seconds":{:.1},"cpu_seconds":{:.3}}}"#,
             2 * count,
             elapsed.as_secs_f64(),
             cpu.as_secs_f64()
         );
     } else {
-        println!("idle: {count} web clients, all served after two rounds of pings");
+        println!("{name}: {count} web clients, all served after two rounds of pings");
         println!("  memory: {per_client:.0} bytes of PSS per client, {memory_before} bytes before");
         println!(
             "  CPU: {:.2} s in {:.1} s ({cpu_share:.1} % of a core), {:.1} us per ping and pong",

@@ -1,12 +1,12 @@
 //! The rows: what is sent, over how many connections, and what comes back.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use websock::protocol::frame::{self, Opcode};
 
 use crate::load::{Flow, Outcome, Pace, drive};
 use crate::server::{Kind, Server};
+use crate::wire::Security;
 
 /// One measurement.
 pub(crate) struct Row {
@@ -26,9 +26,18 @@ pub(crate) fn rows() -> Vec<Row> {
         for kind in [Kind::Tcp, Kind::Raw, Kind::Websock] {
             let name = format!("echo-{}-{connections}x{depth}-{len}", kind.name());
             rows.push(row(name, move |time| {
-                echo(kind, connections, depth, len, time)
+                echo(&Server::start(kind), kind, connections, depth, len, time)
             }));
         }
+    }
+    for (connections, len) in [(64, 64), (16, 16 << 10)] {
+        rows.push(row(
+            format!("echo-tls-{connections}x1-{len}"),
+            move |time| {
+                let server = Server::start_program(Security::Tls, QUIET);
+                echo(&server, Kind::Websock, connections, 1, len, time)
+            },
+        ));
     }
     for depth in [1, 16] {
         rows.push(row(format!("broadcast-1000x{depth}-128"), move |time| {
@@ -47,7 +56,13 @@ pub(crate) fn rows() -> Vec<Row> {
         }));
         rows.push(row(name("push"), move |time| push(scripts, 1000, time)));
     }
-    rows.push(row("connect".to_owned(), connect));
+    for (name, security) in [
+        ("connect", Security::Plain),
+        ("connect-tls", Security::Tls),
+        ("connect-tls-resumed", Security::TlsResumed),
+    ] {
+        rows.push(row(name.to_owned(), move |time| connect(security, time)));
+    }
     rows
 }
 
@@ -58,51 +73,55 @@ fn row(name: String, run: impl Fn(Duration) -> Outcome + 'static) -> Row {
     }
 }
 
-fn echo(kind: Kind, connections: usize, depth: usize, len: usize, time: Duration) -> Outcome {
-    let server = Server::start(kind);
+fn echo(
+    server: &Server,
+    kind: Kind,
+    connections: usize,
+    depth: usize,
+    len: usize,
+    time: Duration,
+) -> Outcome {
     let flow = || match kind {
         Kind::Tcp => {
             let request = vec![b'x'; frame::frame_len(len) + 4];
             let response_len = request.len();
-            Flow::open(server.address(), &[], 0).exchanging(request, response_len)
+            Flow::open(server, &[], 0).exchanging(request, response_len)
         }
         Kind::Raw => {
-            let flow = Flow::open(server.address(), &opening(""), HEAD_LEN);
+            let flow = Flow::open(server, &opening(""), HEAD_LEN);
             flow.exchanging(masked(&vec![b'x'; len]), frame::frame_len(len))
         }
         Kind::Websock => {
             let packet = packet("echo", "", len);
             let response_len = NEXT_LEN + frame::frame_len(packet.len());
-            page(server.address(), "").exchanging(masked(packet.as_bytes()), response_len)
+            page(server, "").exchanging(masked(packet.as_bytes()), response_len)
         }
     };
     let mut flows: Vec<Flow> = (0..connections).map(|_| flow()).collect();
-    drive(&mut flows, Pace::Each(depth), time, &server)
+    drive(&mut flows, Pace::Each(depth), time, server)
 }
 
 fn broadcast(receivers: usize, depth: usize, time: Duration) -> Outcome {
     let server = Server::start(Kind::Websock);
     let packet = packet("broadcast", "", 128);
-    let mut flows =
-        vec![page(server.address(), "").exchanging(masked(packet.as_bytes()), NEXT_LEN)];
-    flows.extend((0..receivers).map(|_| {
-        page(server.address(), "").exchanging(Vec::new(), frame::frame_len(packet.len()))
-    }));
+    let mut flows = vec![page(&server, "").exchanging(masked(packet.as_bytes()), NEXT_LEN)];
+    flows.extend(
+        (0..receivers)
+            .map(|_| page(&server, "").exchanging(Vec::new(), frame::frame_len(packet.len()))),
+    );
     drive(&mut flows, Pace::First(depth), time, &server)
 }
 
 /// Each script sends to a page of its own; the exchange is over with the script's `next`.
 fn feedback(scripts: usize, clients: usize, time: Duration) -> Outcome {
     let server = Server::start(Kind::Websock);
-    let _others: Vec<Flow> = (scripts..clients)
-        .map(|_| page(server.address(), ""))
-        .collect();
+    let _others: Vec<Flow> = (scripts..clients).map(|_| page(&server, "")).collect();
     let mut flows = Vec::new();
     for number in 0..scripts {
         let packet = packet("feedback", &format!("page{number}"), 64);
-        let script = script(server.address());
+        let script = script(&server);
         flows.push(script.exchanging(masked(packet.as_bytes()), NEXT_LEN));
-        let page = page(server.address(), &format!("Ident: page{number}\r\n"));
+        let page = page(&server, &format!("Ident: page{number}\r\n"));
         flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
     }
     expect_half(drive(&mut flows, Pace::Each(1), time, &server))
@@ -111,9 +130,7 @@ fn feedback(scripts: usize, clients: usize, time: Duration) -> Outcome {
 /// The same over HTTP with connections that are kept: an exchange is over with its response.
 fn push(scripts: usize, clients: usize, time: Duration) -> Outcome {
     let server = Server::start(Kind::Websock);
-    let _others: Vec<Flow> = (scripts..clients)
-        .map(|_| page(server.address(), ""))
-        .collect();
+    let _others: Vec<Flow> = (scripts..clients).map(|_| page(&server, "")).collect();
     let mut flows = Vec::new();
     for number in 0..scripts {
         let packet = packet("feedback", &format!("page{number}"), 64);
@@ -122,9 +139,9 @@ fn push(scripts: usize, clients: usize, time: Duration) -> Outcome {
              Content-Length: {}\r\n\r\n{packet}",
             packet.len()
         );
-        let flow = Flow::open(server.address(), &[], 0);
+        let flow = Flow::open(&server, &[], 0);
         flows.push(flow.exchanging(request.into_bytes(), PUSHED.len()));
-        let page = page(server.address(), &format!("Ident: page{number}\r\n"));
+        let page = page(&server, &format!("Ident: page{number}\r\n"));
         flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
     }
     expect_half(drive(&mut flows, Pace::Each(1), time, &server))
@@ -144,13 +161,13 @@ fn expect_half(outcome: Outcome) -> Outcome {
 }
 
 /// Connect, upgrade, `ready`, close frame, end; one after the other.
-fn connect(time: Duration) -> Outcome {
-    let server = Server::start(Kind::Websock);
+fn connect(security: Security, time: Duration) -> Outcome {
+    let server = Server::start_program(security, QUIET);
     let (began, cpu_before) = (Instant::now(), server.cpu_time());
     let mut latencies = Vec::new();
     while began.elapsed() < time {
         let start = Instant::now();
-        let flow = page(server.address(), "");
+        let flow = page(&server, "");
         latencies.push(start.elapsed());
         flow.close();
     }
@@ -164,13 +181,13 @@ fn connect(time: Duration) -> Outcome {
 }
 
 /// A page's connection, `ready` read.
-fn page(address: SocketAddr, headers: &str) -> Flow {
-    Flow::open(address, &opening(headers), HEAD_LEN + READY_LEN)
+fn page(server: &Server, headers: &str) -> Flow {
+    Flow::open(server, &opening(headers), HEAD_LEN + READY_LEN)
 }
 
 /// A script's, which buffers properly.
-fn script(address: SocketAddr) -> Flow {
-    page(address, "Client-Type: php\r\nX-Websock-Frames: stream\r\n")
+fn script(server: &Server) -> Flow {
+    page(server, "Client-Type: php\r\nX-Websock-Frames: stream\r\n")
 }
 
 fn opening(headers: &str) -> Vec<u8> {
@@ -198,6 +215,9 @@ fn masked(payload: &[u8]) -> Vec<u8> {
     frame::encode_masked(Opcode::Text, [1, 2, 3, 4], payload, &mut bytes);
     bytes
 }
+
+/// What the program is started with, but for its address.
+const QUIET: &str = "loglevel=warn\n";
 
 /// Length of the 101, of the frames of `ready` and `next`.
 const HEAD_LEN: usize = 129;

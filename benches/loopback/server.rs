@@ -11,7 +11,9 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
-use websock::net::{Endpoint, Security, Settings};
+use websock::net::{Endpoint, Settings};
+
+use crate::wire::{self, Security};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +41,14 @@ impl Kind {
 pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
+    security: Security,
 }
 
 impl Server {
     /// Starts one of this kind on a free port.
     pub(crate) fn start(kind: Kind) -> Self {
         match kind {
-            Kind::Websock => Self::start_program("loglevel=warn\n"),
+            Kind::Websock => Self::start_program(Security::Plain, "loglevel=warn\n"),
             Kind::Raw | Kind::Tcp => {
                 let mut command = pinned(std::env::current_exe().unwrap());
                 command.arg("--serve").arg(kind.name());
@@ -55,10 +58,15 @@ impl Server {
     }
 
     /// Starts the program with these lines added to its ini file, on a free port.
-    pub(crate) fn start_program(ini_lines: &str) -> Self {
+    pub(crate) fn start_program(security: Security, ini_lines: &str) -> Self {
         let port = free_port();
         let path = std::env::temp_dir().join(format!("websock-bench-{}.ini", std::process::id()));
-        let ini = format!("adress=ws://127.0.0.1:{port}\nconsole=true\n{ini_lines}");
+        let (scheme, identity) = match security {
+            Security::Plain => ("ws", String::new()),
+            Security::Tls | Security::TlsResumed => ("wss", wire::ini_lines()),
+        };
+        let ini =
+            format!("adress={scheme}://127.0.0.1:{port}\nconsole=true\n{identity}{ini_lines}");
         fs::write(&path, ini).unwrap();
         let mut command = pinned(env!("CARGO_BIN_EXE_websock").into());
         command.arg("-i").arg(&path);
@@ -71,7 +79,11 @@ impl Server {
             std::thread::yield_now();
         }
         fs::remove_file(path).unwrap();
-        Self { process, address }
+        Self {
+            process,
+            address,
+            security,
+        }
     }
 
     /// Starts a server that prints its address.
@@ -82,12 +94,21 @@ impl Server {
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().parse().expect("it says where it listens");
-        Self { process, address }
+        Self {
+            process,
+            address,
+            security: Security::Plain,
+        }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How it is spoken to.
+    pub(crate) fn security(&self) -> Security {
+        self.security
     }
 
     /// Memory of the process, shared pages divided among those who share them.
@@ -167,7 +188,7 @@ impl Resource for Echo {
 }
 
 fn serve_raw() {
-    let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
+    let endpoint = Endpoint::tcp("127.0.0.1", 0, websock::net::Security::Plain);
     let mut server = websock::net::Server::bind(Settings::default(), &[endpoint]).unwrap();
     server.add_resource(None, Box::new(Echo));
     println!("{}", server.addresses()[0]);
