@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Runs every suite. Needs Rust; what else is missing is installed from Debian's packages.
-#   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13,
-#                       120 s idle behind each proxy)
+#   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13)
 # Last line: N passed, N failed, counting suites. Exit: 0 if none failed, else 1; usage 2.
 # Tools that no package holds go to $WEBSOCK_TEST_CACHE, by default ~/.cache/websock-tests.
 set -euo pipefail
@@ -12,7 +11,7 @@ all=()
 case "$#${1:-}" in
     0) ;;
     1--all) all=(--all) ;;
-    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 # Installs the packages whose commands are missing.
@@ -76,7 +75,7 @@ suite 'PHP library' tests/clients-php/run.sh
 suite 'JavaScript client' tests/clients-js/run.sh
 suite 'push API' tests/push/run.sh
 suite 'browser' tests/browser/run.sh
-suite 'proxies' tests/proxies/run.sh "${all[@]}"
+suite 'proxies' tests/proxies/run.sh --all
 suite 'TLS peers' tests/tls-peers/run.sh
 suite 'conformance' tests/conformance/run.sh "${all[@]}"
 
