@@ -30,12 +30,14 @@ fn those_beyond_max_pending_get_503_until_a_handshake_has_ended() {
     let (start, rest) = request.split_at(30);
     let mut pending: Vec<Conn> = (0..20).map(|_| connect(server)).collect();
     pending.iter_mut().for_each(|conn| conn.send_bytes(start));
-    let is_refused = || {
+    let mut missed = 0;
+    for _ in 0..30 {
         let mut newcomer = connect(server);
-        newcomer.wait_for_answer().starts_with(b"HTTP/1.1 503 ")
-    };
-    let refused = (0..30).filter(|_| is_refused()).count();
-    assert!(refused >= 20, "{refused} of 30 got 503");
+        let answer = newcomer.wait_for_answer();
+        missed += usize::from(!answer.starts_with(b"HTTP/1.1 503 "));
+        // A reset may overtake a few answers.
+        assert!(missed <= 3, "newcomers are not refused");
+    }
     server.wait_for_log("maxPending reached");
     // Who is in goes on, and makes room.
     let mut first = pending.swap_remove(0);

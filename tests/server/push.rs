@@ -305,6 +305,22 @@ fn pipelined_pushes_are_answered_in_order_and_an_upgrade_may_follow() {
     conn.round_trip();
 }
 
+// issue 3, point 6: a push of several turns is one of many requests.
+#[test]
+fn a_request_behind_a_push_of_several_turns_waits_and_is_answered() {
+    let server = Server::start("");
+    let mut conn = connect(&server);
+    let lines = "{}\n".repeat(5000);
+    let long = request("Content-Type: application/x-ndjson\r\n", &lines);
+    let short = request("", "{}");
+    conn.send_bytes(&[long, short.clone(), short].concat());
+    let response = conn.read_response();
+    assert_eq!(response.body.matches("\"error\"").count(), 5000);
+    for _ in 0..2 {
+        assert_eq!(conn.read_response().status(), 400);
+    }
+}
+
 // issue 6, point 1
 #[test]
 fn bodies_may_come_in_drips_in_chunks_and_after_100_continue() {
