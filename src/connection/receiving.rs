@@ -79,12 +79,19 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(super) fn receive_frames<'a>(
         &mut self,
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Option<Event<'a>> {
         while !input.is_empty() {
+            match self.take_whole_message(input, turn) {
+                Some(Ok(message)) if self.is_open() => return Some(Event::Message(message)),
+                Some(Ok(_)) => continue,
+                Some(Err(violation)) => return self.fail(violation, input, turn),
+                None => {}
+            }
             match self.next_frame(input, turn) {
                 Ok(None) => {}
                 Ok(Some(Event::Message(_))) if !self.is_open() => {}
@@ -94,6 +101,34 @@ impl Connection {
         }
         self.settle_message(turn.pool);
         None
+    }
+
+    /// The usual case, in one go: a message in a single frame, not compressed, lies whole at the front
+    /// of `input`. Anything else is left to [`next_frame`](Self::next_frame), which decides the same.
+    #[inline(always)]
+    fn take_whole_message<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        turn: &Turn<'_>,
+    ) -> Option<Result<Message<'a>, Violation>> {
+        if self.inbound.is_some() {
+            return None;
+        }
+        let (header, header_len) = Header::parse(input, Role::Server, Rsv1::Forbidden).ok()??;
+        let is_whole = header.fin && header.payload_len <= (input.len() - header_len) as u64;
+        if !is_whole || !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            return None;
+        }
+        if let Err(violation) = self.count_message(turn) {
+            return Some(Err(violation));
+        }
+        if header.payload_len > turn.limits.max_message_bytes as u64 {
+            return Some(Err(Violation::MessageTooBig));
+        }
+        take(input, header_len);
+        let payload = take(input, header.payload_len as usize);
+        mask::apply(header.masking_key, 0, payload);
+        Some(whole_message(header.opcode, payload))
     }
 
     /// Gives back memory that an unfinished message does not need while it waits.
@@ -114,52 +149,26 @@ impl Connection {
         turn: &mut Turn<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
         let rsv1 = self.rsv1();
-        let Some(inbound) = &mut self.inbound else {
-            return self.next_whole_frame(input, false, turn);
+        let parsed = match &mut self.inbound {
+            Some(inbound) if inbound.frame.is_some() => return self.continue_frame(input, turn),
+            Some(inbound) if inbound.has_kept_header() => inbound.complete_header(input, rsv1)?,
+            Some(_) | None => {
+                let parsed = Header::parse(input, Role::Server, rsv1)?;
+                if parsed.is_none() {
+                    self.inbound_mut(turn.now).keep_header(input);
+                }
+                parsed
+            }
         };
-        if inbound.frame.is_some() {
-            return self.continue_frame(input, turn);
-        }
-        if inbound.has_kept_header() {
-            let Some((header, taken)) = inbound.complete_header(input, rsv1)? else {
-                *input = &mut [];
-                return Ok(None);
-            };
-            take(input, taken);
-            return self.begin_frame(header, input, turn);
-        }
-        let is_message_begun = inbound.message.is_some();
-        self.next_whole_frame(input, is_message_begun, turn)
-    }
-
-    /// The usual case: a header at the front of `input`, with its payload behind it.
-    fn next_whole_frame<'a>(
-        &mut self,
-        input: &mut &'a mut [u8],
-        is_message_begun: bool,
-        turn: &mut Turn<'_>,
-    ) -> Result<Option<Event<'a>>, Violation> {
-        let Some((header, len)) = Header::parse(input, Role::Server, self.rsv1())? else {
-            self.inbound_mut(turn.now).keep_header(input);
+        let Some((header, len)) = parsed else {
             *input = &mut [];
             return Ok(None);
         };
         take(input, len);
-        let is_whole = header.fin && header.payload_len <= input.len() as u64;
-        if !is_whole || is_message_begun || header.opcode.is_control() || header.rsv1 {
-            return self.begin_frame(header, input, turn);
-        }
-        check_order(header.opcode, is_message_begun)?;
-        self.count_message(turn)?;
-        if header.payload_len > turn.limits.max_message_bytes as u64 {
-            return Err(Violation::MessageTooBig);
-        }
-        let payload = take(input, header.payload_len as usize);
-        mask::apply(header.masking_key, 0, payload);
-        whole_message(header.opcode, payload).map(Some)
+        self.begin_frame(header, input, turn)
     }
 
-    /// Judges a frame whose payload is not at hand as a whole, or is not a whole message.
+    /// Judges a frame by its header and what came before it.
     fn begin_frame<'a>(
         &mut self,
         header: Header,
@@ -316,6 +325,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn count_message(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
         let limit = turn.limits.max_messages_per_second;
         let counted = limit == 0 || self.message_rate.count(limit, turn.now);
@@ -374,15 +384,15 @@ fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
     front
 }
 
-fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Event<'a>, Violation> {
-    let message = if opcode == Opcode::Text {
-        Message::Text(Cow::Borrowed(
-            utf8::check(payload).ok_or(Violation::InvalidUtf8)?,
-        ))
-    } else {
-        Message::Binary(Cow::Borrowed(payload))
-    };
-    Ok(Event::Message(message))
+#[inline]
+fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Message<'a>, Violation> {
+    if opcode != Opcode::Text {
+        return Ok(Message::Binary(Cow::Borrowed(payload)));
+    }
+    match utf8::check(payload) {
+        Some(text) => Ok(Message::Text(Cow::Borrowed(text))),
+        None => Err(Violation::InvalidUtf8),
+    }
 }
 
 fn gathered_message(message: Assembler) -> Result<Event<'static>, Violation> {

@@ -90,6 +90,7 @@ impl Header {
     /// Reads the header at the start of `bytes`, with the number of bytes it takes.
     ///
     /// `Ok(None)`: more bytes are needed. A violation is reported with the first byte that shows it.
+    #[inline]
     pub fn parse(bytes: &[u8], role: Role, rsv1: Rsv1) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(None);
@@ -181,6 +182,7 @@ fn encode_start(first: u8, mask: u8, payload_len: usize, out: &mut Vec<u8>) {
     }
 }
 
+#[inline]
 fn check_first(first: u8, rsv1: Rsv1) -> Result<(bool, Opcode), Violation> {
     let opcode = Opcode::from_bits(first & 0x0F).ok_or(Violation::ReservedOpcode)?;
     let may_compress =
@@ -196,6 +198,7 @@ fn check_first(first: u8, rsv1: Rsv1) -> Result<(bool, Opcode), Violation> {
     Ok((fin, opcode))
 }
 
+#[inline]
 fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<(), Violation> {
     match (role, second & MASK != 0) {
         (Role::Server, false) => return Err(Violation::Unmasked),
@@ -209,6 +212,7 @@ fn check_second(second: u8, opcode: Opcode, role: Role) -> Result<(), Violation>
 }
 
 /// The payload length and where the header goes on behind it.
+#[inline]
 fn read_len(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> {
     match short {
         LEN_16 => {
