@@ -5,24 +5,94 @@ use std::io::{ErrorKind, Read, Write};
 use mio::net::TcpStream;
 use websock::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
+use crate::rows;
 use crate::server::Server;
 use crate::wire::Wire;
 
-/// An open connection to `/web`.
+/// A connection to `/web`, or one that pushes.
 pub(crate) struct Client {
     wire: Wire,
     input: Vec<u8>,
     ping_count: usize,
+    way: Way,
+}
+
+/// How a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Frames.
+    WebSocket,
+    /// Requests to `/push`, each with its response.
+    Push,
 }
 
 impl Client {
     /// Connects, upgrades and waits for `ready`.
     pub(crate) fn open(server: &Server) -> Self {
+        Self::open_as(server, "")
+    }
+
+    /// The same with these header lines.
+    pub(crate) fn open_as(server: &Server, headers: &str) -> Self {
         let is_ready = |answer: &[u8]| answer.ends_with(b"\"}");
+        let request = rows::opening(headers);
+        Self::connect(server, Way::WebSocket, &request, is_ready)
+    }
+
+    /// The same as a script that buffers properly.
+    pub(crate) fn open_script(server: &Server) -> Self {
+        Self::open_as(server, rows::SCRIPT_HEADERS)
+    }
+
+    /// Connects to push.
+    pub(crate) fn open_pushing(server: &Server) -> Self {
+        Self::connect(server, Way::Push, &[], |_| true)
+    }
+
+    fn connect(
+        server: &Server,
+        way: Way,
+        request: &[u8],
+        is_ready: impl Fn(&[u8]) -> bool,
+    ) -> Self {
         Self {
-            wire: Wire::open(server.address(), server.security(), REQUEST, is_ready),
+            wire: Wire::open(server.address(), server.security(), request, is_ready),
             input: Vec::new(),
             ping_count: 0,
+            way,
+        }
+    }
+
+    /// Sends a packet its way.
+    pub(crate) fn send_packet(&mut self, packet: &str) {
+        match self.way {
+            Way::WebSocket => self.send(Opcode::Text, packet.as_bytes()),
+            Way::Push => self.wire.write_all(&rows::push_request(packet)).unwrap(),
+        }
+    }
+
+    /// Reads what is there: answers pings, takes the responses to what was pushed, and hands out
+    /// texts.
+    pub(crate) fn receive(&mut self, mut on_text: impl FnMut(&str)) {
+        if self.way == Way::Push {
+            while self.read_more() {}
+            let responses = self.input.len() / rows::PUSHED.len();
+            for response in self
+                .input
+                .drain(..responses * rows::PUSHED.len())
+                .as_slice()
+                .chunks(rows::PUSHED.len())
+            {
+                assert_eq!(response, rows::PUSHED.as_bytes(), "not delivered");
+            }
+            return;
+        }
+        while let Some((opcode, payload)) = self.next_frame() {
+            match opcode {
+                Opcode::Ping => self.send(Opcode::Pong, &payload),
+                Opcode::Text => on_text(std::str::from_utf8(&payload).unwrap()),
+                _ => {}
+            }
         }
     }
 
@@ -76,19 +146,23 @@ impl Client {
                     return Some((header.opcode, payload));
                 }
             }
-            let mut chunk = [0; 512];
-            match self.wire.read(&mut chunk) {
-                Ok(0) => panic!("the server has closed"),
-                Ok(len) => self.input.extend_from_slice(&chunk[..len]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                Err(error) => panic!("{error}"),
+            if !self.read_more() {
+                return None;
             }
         }
     }
-}
 
-const REQUEST: &[u8] = b"GET /web HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Version: 13\r\n\r\n";
+    /// Whether there was something.
+    fn read_more(&mut self) -> bool {
+        let mut chunk = [0; 512];
+        match self.wire.read(&mut chunk) {
+            Ok(0) => panic!("the server has closed"),
+            Ok(len) => self.input.extend_from_slice(&chunk[..len]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) => panic!("{error}"),
+        }
+        true
+    }
+}
 
 const ECHO: &[u8] = br#"{"opcode":"echo","message":"still there"}"#;

@@ -193,8 +193,12 @@ impl Outcome {
 
     /// The latency that so many of 100 exchanges do not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
-        let index =
-            (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
-        self.latencies.get(index).copied().unwrap_or_default()
+        percentile(&self.latencies, percent)
     }
+}
+
+/// What so many of 100 do not exceed, of figures in order.
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench loopback -- [ROW...] [--clients N] [--seconds S] [--json] [--compare FILE]
+//!     [--svg FILE]
 //! ```
 //!
 //! Rows: `idle` opens N web clients (default 10,000), keeps them through two rounds of pings at
@@ -10,20 +11,30 @@
 //! fifth of them, as each costs a handshake before the first ping is due. All others are named by what
 //! they do, connections, messages under way and bytes; a ROW chooses those that begin with it. They
 //! print the server's CPU time per operation, operations per second, and the generator's latencies.
-//! `echo-tcp` rows are a bare TCP echo, the floor; `-tls` rows speak TLS 1.3 to an ECDSA P-256
+//! `echo-tcp` and `feedback-tcp` rows are bare TCP, the floor; `-tls` rows speak TLS 1.3 to an ECDSA P-256
 //! certificate, `connect-tls` with a full handshake each. With `--json` a line of JSON for each row, which
 //! `--compare` takes from a file and holds the new figures against.
+//!
+//! Three more run only where they are named:
+//! `growth` measures echo, broadcast, feedback, push, connect and memory at 1 to 15,000 connections
+//! and draws them into `--svg FILE` (default: benches/growth.svg); `vps` holds the server to one core
+//! and 512 MB, opens as many tabs as descriptors allow, and tells what it does beside them;
+//! `busy-day` keeps 10,000 tabs, 200 scripts and a broadcast each second for ten minutes.
 //!
 //! The server runs on the first core (by `taskset`), the generator on the second.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)] // a measurement that fails has to stop
 
+mod busy_day;
 mod client;
+mod growth;
 mod load;
 mod rows;
 mod server;
+mod vps;
 mod wire;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use client::Client;
@@ -61,7 +72,30 @@ fn main() {
     for row in rows::rows().iter().filter(|row| is_chosen(&row.name)) {
         report(&row.name, &(row.run)(time), is_json, known.as_deref());
     }
+    let is_named = |name: &str| is_test || chosen.iter().any(|row| row == name);
+    let svg = value_of(&arguments, "--svg").map_or_else(|| default_svg(is_test), PathBuf::from);
+    if is_named("growth") {
+        growth::run(time, &svg, is_json, is_test);
+    }
+    if is_named("vps") {
+        vps::run(time, is_json, is_test);
+    }
+    if is_named("busy-day") {
+        let time = Duration::from_secs_f64(
+            value_of(&arguments, "--seconds").map_or(600.0, |s| s.parse().unwrap()),
+        );
+        busy_day::run(busy_day::plan(time, is_test), is_json);
+    }
     wire::clean_up();
+}
+
+/// Where the plot goes; that of a test is of no use to anybody.
+fn default_svg(is_test: bool) -> PathBuf {
+    if is_test {
+        std::env::temp_dir().join(format!("websock-growth-{}.svg", std::process::id()))
+    } else {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/growth.svg")
+    }
 }
 
 /// What stands behind an option.
@@ -76,7 +110,7 @@ fn names(arguments: &[String]) -> Vec<String> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
-            "--clients" | "--seconds" | "--compare" => drop(rest.next()),
+            "--clients" | "--seconds" | "--compare" | "--svg" => drop(rest.next()),
             name if name.starts_with("--") => {}
             name => names.push(name.to_owned()),
         }

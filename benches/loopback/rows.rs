@@ -44,6 +44,7 @@ pub(crate) fn rows() -> Vec<Row> {
             broadcast(1000, depth, time)
         }));
     }
+    rows.push(row("feedback-tcp-8".to_owned(), |time| relay(8, time)));
     for clients in [1000, 10_000] {
         rows.push(row(format!("feedback-8-among-{clients}"), move |time| {
             feedback(8, clients, time)
@@ -61,7 +62,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ("connect-tls", Security::Tls),
         ("connect-tls-resumed", Security::TlsResumed),
     ] {
-        rows.push(row(name.to_owned(), move |time| connect(security, time)));
+        rows.push(row(name.to_owned(), move |time| connect(security, 0, time)));
     }
     rows
 }
@@ -73,7 +74,7 @@ fn row(name: String, run: impl Fn(Duration) -> Outcome + 'static) -> Row {
     }
 }
 
-fn echo(
+pub(crate) fn echo(
     server: &Server,
     kind: Kind,
     connections: usize,
@@ -82,7 +83,7 @@ fn echo(
     time: Duration,
 ) -> Outcome {
     let flow = || match kind {
-        Kind::Tcp => {
+        Kind::Tcp | Kind::Relay => {
             let request = vec![b'x'; frame::frame_len(len) + 4];
             let response_len = request.len();
             Flow::open(server, &[], 0).exchanging(request, response_len)
@@ -101,50 +102,99 @@ fn echo(
     drive(&mut flows, Pace::Each(depth), time, server)
 }
 
-fn broadcast(receivers: usize, depth: usize, time: Duration) -> Outcome {
+pub(crate) fn broadcast(receivers: usize, depth: usize, time: Duration) -> Outcome {
     let server = Server::start(Kind::Websock);
+    let mut pages = pages(&server, receivers);
+    broadcast_to(&server, &mut pages, depth, time)
+}
+
+/// One more page sends to all of `pages`, which stay open.
+pub(crate) fn broadcast_to(
+    server: &Server,
+    pages: &mut Vec<Flow>,
+    depth: usize,
+    time: Duration,
+) -> Outcome {
     let packet = packet("broadcast", "", 128);
-    let mut flows = vec![page(&server, "").exchanging(masked(packet.as_bytes()), NEXT_LEN)];
+    let mut flows = vec![page(server, "").exchanging(masked(packet.as_bytes()), NEXT_LEN)];
+    let frame_len = frame::frame_len(packet.len());
     flows.extend(
-        (0..receivers)
-            .map(|_| page(&server, "").exchanging(Vec::new(), frame::frame_len(packet.len()))),
+        pages
+            .drain(..)
+            .map(|page| page.exchanging(Vec::new(), frame_len)),
     );
-    drive(&mut flows, Pace::First(depth), time, &server)
+    let outcome = drive(&mut flows, Pace::First(depth), time, server);
+    pages.extend(flows.drain(1..));
+    outcome
+}
+
+/// So many pages that do nothing yet.
+pub(crate) fn pages(server: &Server, count: usize) -> Vec<Flow> {
+    (0..count).map(|_| page(server, "")).collect()
 }
 
 /// Each script sends to a page of its own; the exchange is over with the script's `next`.
-fn feedback(scripts: usize, clients: usize, time: Duration) -> Outcome {
+pub(crate) fn feedback(scripts: usize, clients: usize, time: Duration) -> Outcome {
     let server = Server::start(Kind::Websock);
-    let _others: Vec<Flow> = (scripts..clients).map(|_| page(&server, "")).collect();
+    let _others = pages(&server, clients - scripts);
+    feedback_on(&server, scripts, time)
+}
+
+/// The same beside whoever else is there.
+pub(crate) fn feedback_on(server: &Server, scripts: usize, time: Duration) -> Outcome {
     let mut flows = Vec::new();
     for number in 0..scripts {
         let packet = packet("feedback", &format!("page{number}"), 64);
-        let script = script(&server);
+        let script = script(server);
         flows.push(script.exchanging(masked(packet.as_bytes()), NEXT_LEN));
-        let page = page(&server, &format!("Ident: page{number}\r\n"));
+        let page = page(server, &format!("Ident: page{number}\r\n"));
+        flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
+    }
+    expect_half(drive(&mut flows, Pace::Each(1), time, server))
+}
+
+/// The bytes of [`feedback`] over bare TCP.
+fn relay(scripts: usize, time: Duration) -> Outcome {
+    let server = Server::start(Kind::Relay);
+    let mut flows = Vec::new();
+    for number in 0..scripts {
+        let packet = packet("feedback", &format!("page{number}"), 64);
+        let script = Flow::open(&server, &[], 0);
+        flows.push(script.exchanging(masked(packet.as_bytes()), NEXT_LEN));
+        let page = Flow::open(&server, &[], 0);
         flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
     }
     expect_half(drive(&mut flows, Pace::Each(1), time, &server))
 }
 
 /// The same over HTTP with connections that are kept: an exchange is over with its response.
-fn push(scripts: usize, clients: usize, time: Duration) -> Outcome {
+pub(crate) fn push(scripts: usize, clients: usize, time: Duration) -> Outcome {
     let server = Server::start(Kind::Websock);
-    let _others: Vec<Flow> = (scripts..clients).map(|_| page(&server, "")).collect();
+    let _others = pages(&server, clients - scripts);
+    push_on(&server, scripts, time)
+}
+
+/// The same beside whoever else is there.
+pub(crate) fn push_on(server: &Server, scripts: usize, time: Duration) -> Outcome {
     let mut flows = Vec::new();
     for number in 0..scripts {
         let packet = packet("feedback", &format!("page{number}"), 64);
-        let request = format!(
-            "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{packet}",
-            packet.len()
-        );
-        let flow = Flow::open(&server, &[], 0);
-        flows.push(flow.exchanging(request.into_bytes(), PUSHED.len()));
-        let page = page(&server, &format!("Ident: page{number}\r\n"));
+        let flow = Flow::open(server, &[], 0);
+        flows.push(flow.exchanging(push_request(&packet), PUSHED.len()));
+        let page = page(server, &format!("Ident: page{number}\r\n"));
         flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
     }
-    expect_half(drive(&mut flows, Pace::Each(1), time, &server))
+    expect_half(drive(&mut flows, Pace::Each(1), time, server))
+}
+
+/// A packet as a request to `/push`.
+pub(crate) fn push_request(packet: &str) -> Vec<u8> {
+    format!(
+        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{packet}",
+        packet.len()
+    )
+    .into_bytes()
 }
 
 /// Half of the completed exchanges were the receivers' ends of the others.
@@ -160,9 +210,10 @@ fn expect_half(outcome: Outcome) -> Outcome {
     }
 }
 
-/// Connect, upgrade, `ready`, close frame, end; one after the other.
-fn connect(security: Security, time: Duration) -> Outcome {
+/// Connect, upgrade, `ready`, close frame, end; one after the other, `others` being open.
+pub(crate) fn connect(security: Security, others: usize, time: Duration) -> Outcome {
     let server = Server::start_program(security, QUIET);
+    let _others = pages(&server, others);
     let (began, cpu_before) = (Instant::now(), server.cpu_time());
     let mut latencies = Vec::new();
     while began.elapsed() < time {
@@ -187,10 +238,13 @@ fn page(server: &Server, headers: &str) -> Flow {
 
 /// A script's, which buffers properly.
 fn script(server: &Server) -> Flow {
-    page(server, "Client-Type: php\r\nX-Websock-Frames: stream\r\n")
+    page(server, SCRIPT_HEADERS)
 }
 
-fn opening(headers: &str) -> Vec<u8> {
+/// What makes a connection that of a script which buffers properly.
+pub(crate) const SCRIPT_HEADERS: &str = "Client-Type: php\r\nX-Websock-Frames: stream\r\n";
+
+pub(crate) fn opening(headers: &str) -> Vec<u8> {
     format!(
         "GET /web HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
@@ -210,7 +264,7 @@ fn packet(opcode: &str, ident: &str, len: usize) -> String {
     format!(r#"{{"opcode":"{opcode}",{ident}"message":"{text}"}}"#)
 }
 
-fn masked(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::encode_masked(Opcode::Text, [1, 2, 3, 4], payload, &mut bytes);
     bytes
@@ -222,8 +276,8 @@ const QUIET: &str = "loglevel=warn\n";
 /// Length of the 101, of the frames of `ready` and `next`.
 const HEAD_LEN: usize = 129;
 const READY_LEN: usize = 66;
-const NEXT_LEN: usize = 28;
+pub(crate) const NEXT_LEN: usize = 28;
 
 /// The response to a push that has reached one client.
-const PUSHED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+pub(crate) const PUSHED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
     X-Content-Type-Options: nosniff\r\nContent-Length: 16\r\n\r\n{\"delivered\":1}\n";

@@ -13,6 +13,7 @@ use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
 use websock::net::{Endpoint, Settings};
 
+use crate::rows;
 use crate::wire::{self, Security};
 
 /// What is measured.
@@ -24,6 +25,9 @@ pub(crate) enum Kind {
     Raw,
     /// Bytes back as they come: what the kernel costs.
     Tcp,
+    /// The same for feedback: of each two connections, in the order in which they come, what the
+    /// first one sends is answered with a `next` of nothing but length and passed on to the second.
+    Relay,
 }
 
 impl Kind {
@@ -33,6 +37,7 @@ impl Kind {
             Self::Websock => "dialogue",
             Self::Raw => "raw",
             Self::Tcp => "tcp",
+            Self::Relay => "relay",
         }
     }
 }
@@ -49,7 +54,7 @@ impl Server {
     pub(crate) fn start(kind: Kind) -> Self {
         match kind {
             Kind::Websock => Self::start_program(Security::Plain, "loglevel=warn\n"),
-            Kind::Raw | Kind::Tcp => {
+            Kind::Raw | Kind::Tcp | Kind::Relay => {
                 let mut command = pinned(std::env::current_exe().unwrap());
                 command.arg("--serve").arg(kind.name());
                 Self::await_address(command)
@@ -99,6 +104,11 @@ impl Server {
             address,
             security: Security::Plain,
         }
+    }
+
+    /// Of the process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where it listens.
@@ -165,12 +175,12 @@ fn pinned(program: PathBuf) -> Command {
     command
 }
 
-/// Serves as [`Kind::Raw`] or [`Kind::Tcp`] until it is killed.
+/// Serves as any kind but the program until it is killed.
 pub(crate) fn serve(kind: &str) {
-    if kind == Kind::Raw.name() {
-        serve_raw();
-    } else {
-        serve_tcp();
+    match kind {
+        kind if kind == Kind::Raw.name() => serve_raw(),
+        kind if kind == Kind::Relay.name() => serve_tcp(relay_bytes),
+        _ => serve_tcp(echo_bytes),
     }
 }
 
@@ -195,8 +205,12 @@ fn serve_raw() {
     server.run().unwrap();
 }
 
-/// One thread, one buffer, as the server has them, and nothing else.
-fn serve_tcp() {
+/// A connection, and what its socket has not taken.
+type Stream = (mio::net::TcpStream, Vec<u8>);
+
+/// One thread, one buffer, as the server has them, and nothing else but what `handle` does when the
+/// stream of this number has something.
+fn serve_tcp(handle: fn(&mut [Stream], usize, &mut [u8])) {
     let mut poll = Poll::new().unwrap();
     let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     println!("{}", listener.local_addr().unwrap());
@@ -204,7 +218,7 @@ fn serve_tcp() {
         .register(&mut listener, Token(usize::MAX), Interest::READABLE)
         .unwrap();
     let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; 256 << 10]);
-    let mut streams: Vec<(mio::net::TcpStream, Vec<u8>)> = Vec::new();
+    let mut streams: Vec<Stream> = Vec::new();
     loop {
         poll.poll(&mut events, None).unwrap();
         for event in &events {
@@ -219,14 +233,14 @@ fn serve_tcp() {
                     streams.push((stream, Vec::new()));
                 }
             } else {
-                let (stream, unsent) = &mut streams[event.token().0];
-                echo_bytes(stream, unsent, &mut buffer);
+                handle(&mut streams, event.token().0, &mut buffer);
             }
         }
     }
 }
 
-fn echo_bytes(stream: &mut mio::net::TcpStream, unsent: &mut Vec<u8>, buffer: &mut [u8]) {
+fn echo_bytes(streams: &mut [Stream], number: usize, buffer: &mut [u8]) {
+    let (stream, unsent) = &mut streams[number];
     if !unsent.is_empty() {
         match stream.write(unsent) {
             Ok(len) => drop(unsent.drain(..len)),
@@ -244,3 +258,15 @@ fn echo_bytes(stream: &mut mio::net::TcpStream, unsent: &mut Vec<u8>, buffer: &m
         }
     }
 }
+
+fn relay_bytes(streams: &mut [Stream], number: usize, buffer: &mut [u8]) {
+    let Ok(len @ 1..) = streams[number].0.read(buffer) else {
+        return;
+    };
+    // So little at a time is always taken.
+    let _ = streams[number].0.write(&buffer[..rows::NEXT_LEN]);
+    let _ = streams[number ^ 1].0.write(&buffer[..len - MASK_LEN]);
+}
+
+/// What a client's frame has that a server's has not, in bytes.
+const MASK_LEN: usize = 4;
