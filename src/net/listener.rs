@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mio::net::{TcpListener, UnixListener};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::endpoint::{Endpoint, Place, SocketFile, Terms, is_localhost};
 use super::socket::ListenSocket;
@@ -156,14 +156,19 @@ impl Binder<'_> {
 
     fn open(&mut self, address: SocketAddr) -> Result<TcpListener, BindError> {
         let refused = |error| BindError::Refused(address, error);
-        if let Some(socket) = self.inherited.take_tcp(address) {
-            socket.set_nonblocking(true).map_err(refused)?;
-            return Ok(TcpListener::from_std(socket));
+        let socket = match self.inherited.take_tcp(address) {
+            Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+            None => self.listen(address),
         }
-        self.listen(address).map_err(refused)
+        .map_err(refused)?;
+        // Who is accepted has it from here, which saves a call for each.
+        SockRef::from(&socket)
+            .set_tcp_nodelay(true)
+            .map_err(refused)?;
+        Ok(TcpListener::from_std(socket))
     }
 
-    fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+    fn listen(&self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -173,7 +178,7 @@ impl Binder<'_> {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(self.backlog)?;
-        Ok(TcpListener::from_std(socket.into()))
+        Ok(socket.into())
     }
 
     /// `[::]` means IPv6 and IPv4 alike, whatever the system's default is, unless 0.0.0.0 is listed
@@ -199,4 +204,29 @@ impl Binder<'_> {
 
 fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::socket::Socket;
+    use super::{Binder, Inherited};
+
+    #[test]
+    fn who_is_accepted_sends_small_frames_at_once() {
+        let mut binder = Binder {
+            endpoints: &[],
+            inherited: Inherited::default(),
+            backlog: 1,
+        };
+        let listener = binder.open(([127, 0, 0, 1], 0).into()).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // The listener does not block.
+        let accepted = std::iter::repeat_with(|| listener.accept()).find_map(Result::ok);
+        let socket = Socket::Tcp(accepted.unwrap().0);
+        socket.set_nodelay().unwrap();
+        let Socket::Tcp(stream) = socket else {
+            unreachable!("it came by TCP");
+        };
+        assert!(stream.nodelay().unwrap());
+    }
 }

@@ -37,11 +37,11 @@ pub(super) enum ListenSocket {
 }
 
 impl Socket {
-    /// Small frames leave at once.
+    /// Small frames leave at once. On Linux they do so already: the listener has handed it on.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.set_nodelay(true),
-            Self::Unix(_) => Ok(()),
+            Self::Tcp(stream) if !cfg!(target_os = "linux") => stream.set_nodelay(true),
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
         }
     }
 
