@@ -15,6 +15,8 @@ pub(crate) struct Client {
     input: Vec<u8>,
     ping_count: usize,
     way: Way,
+    /// The last read has shown that no more is there.
+    is_drained: bool,
 }
 
 /// How a client speaks.
@@ -60,6 +62,7 @@ impl Client {
             input: Vec::new(),
             ping_count: 0,
             way,
+            is_drained: false,
         }
     }
 
@@ -154,10 +157,16 @@ impl Client {
 
     /// Whether there was something.
     fn read_more(&mut self) -> bool {
-        let mut chunk = [0; 512];
+        if std::mem::take(&mut self.is_drained) {
+            return false;
+        }
+        let mut chunk = [0; 4096];
         match self.wire.read(&mut chunk) {
             Ok(0) => panic!("the server has closed"),
-            Ok(len) => self.input.extend_from_slice(&chunk[..len]),
+            Ok(len) => {
+                self.input.extend_from_slice(&chunk[..len]);
+                self.is_drained = len < chunk.len() && self.wire.reads_all();
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("{error}"),
         }

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 
 use super::deflation::Deflated;
 use super::server::Core;
-use super::table::{Membership, Reading};
+use super::table::{Flushing, Membership, Reading};
 use crate::app::{Audience, Command};
 use crate::connection::{ConnId, Event, Outgoing, SendError, Turn};
 use crate::protocol::close::CloseCode;
@@ -86,6 +86,7 @@ impl Core {
         (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
         deflated: &Deflated,
     ) {
+        self.has_broadcast = true;
         let forms = deflated.forms_of(frame.start);
         let mut slow = Vec::new();
         let turn = &mut Turn {
@@ -106,8 +107,9 @@ impl Core {
             match entry.connection.send(&outgoing, turn) {
                 Ok(()) => {
                     self.tally.queued += 1;
-                    if !std::mem::replace(&mut entry.is_touched, true) {
-                        self.touched.push(entry.id);
+                    if entry.flushing == Flushing::Done {
+                        entry.flushing = Flushing::InTurn;
+                        self.audience.push_back(entry.id);
                     }
                 }
                 Err(SendError::NotOpen) => {}
@@ -147,9 +149,9 @@ impl Core {
     /// Notes that a connection is to be flushed at the end of the turn.
     pub(super) fn touch(&mut self, id: ConnId) {
         if let Some(entry) = self.table.get_mut(id)
-            && !entry.is_touched
+            && entry.flushing != Flushing::Now
         {
-            entry.is_touched = true;
+            entry.flushing = Flushing::Now;
             self.touched.push(id);
         }
     }
@@ -370,14 +372,18 @@ impl Core {
         self.total_bytes() > self.settings.memory_limit_bytes / 16 * 15
     }
 
+    pub(super) fn is_over_memory_limit(&self) -> bool {
+        self.total_bytes() > self.settings.memory_limit_bytes
+    }
+
     /// Ends the connection that holds most if `memoryLimit` is passed; whether it has.
     pub(super) fn relieve_memory(&mut self) -> bool {
-        if self.total_bytes() <= self.settings.memory_limit_bytes {
+        if !self.is_over_memory_limit() {
             return false;
         }
         self.sharing.reclaim(&mut self.pool);
         self.pool.trim();
-        if self.total_bytes() <= self.settings.memory_limit_bytes {
+        if !self.is_over_memory_limit() {
             return false;
         }
         let app = &self.app;

@@ -10,7 +10,7 @@ use super::endpoint::{Security, Terms};
 use super::forwarded::opening_of;
 use super::server::{Accepting, Core};
 use super::socket::{Remote, Socket};
-use super::table::{Entry, Membership, Reading};
+use super::table::{Entry, Flushing, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, NotTls};
 use super::transport::{More, Received, Transport};
 use crate::app::admission::{Door, Peer, Way};
@@ -147,7 +147,7 @@ impl Core {
             is_shut: false,
             is_deaf: false,
             is_pending: true,
-            is_touched: false,
+            flushing: Flushing::Done,
         });
         self.pending_count += 1;
         self.rearm(id.slot as usize);

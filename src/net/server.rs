@@ -15,7 +15,7 @@ use super::notice::Notice;
 use super::requests::Tally;
 use super::sharing::Sharing;
 use super::spare::SpareDescriptor;
-use super::table::Table;
+use super::table::{Flushing, Table};
 use super::wheel::Wheel;
 use crate::app::admission::{Admission, Policy};
 use crate::app::{App, AppSettings, Outbox, Resource};
@@ -123,6 +123,12 @@ pub(super) struct Core {
     pub(super) backlog: VecDeque<ConnId>,
     /// Connections that have something to send at the end of the turn.
     pub(super) touched: Vec<ConnId>,
+    /// Who is to be flushed because of broadcasts alone, and may be put off to the next turn.
+    pub(super) audience: VecDeque<ConnId>,
+    /// Something was broadcast in this turn.
+    pub(super) has_broadcast: bool,
+    /// The turn before has left some of `audience`.
+    has_put_off: bool,
     /// Connections that are no longer open and of which the application has not been told.
     pub(super) ended: Vec<ConnId>,
     /// Slots whose deadline has come.
@@ -323,6 +329,9 @@ impl Core {
             cipher_buffer: vec![0; READ_BUFFER_BYTES],
             backlog: VecDeque::new(),
             touched: Vec::new(),
+            audience: VecDeque::new(),
+            has_broadcast: false,
+            has_put_off: false,
             ended: Vec::new(),
             expired: Vec::new(),
             sharing: Sharing::default(),
@@ -352,7 +361,8 @@ impl Core {
 
     /// How long the loop may sleep; `None`: until something happens.
     fn next_wait(&self) -> Option<Duration> {
-        if !self.backlog.is_empty() || self.accepting == Accepting::Backlog {
+        let has_more = !self.backlog.is_empty() || !self.audience.is_empty();
+        if has_more || self.accepting == Accepting::Backlog {
             return Some(Duration::ZERO);
         }
         let retry = match self.accepting {
@@ -410,20 +420,49 @@ impl Core {
         self.table.release();
     }
 
-    /// Tells the application who has gone and flushes everybody, until both lists stay empty.
+    /// Tells the application who has gone and flushes everybody, until all lists stay empty; a long
+    /// audience goes on in the next turn, so that others have their say before it is through.
     fn settle(&mut self) {
+        // A storm of broadcasts must not queue faster than it leaves: what the last turn put off is
+        // done before more is.
+        let is_storm = self.has_broadcast && self.has_put_off;
+        let mut budget = if is_storm {
+            usize::MAX
+        } else {
+            AUDIENCE_PER_TURN
+        };
         loop {
             if let Some(id) = self.ended.pop() {
                 self.end(id);
                 self.deliver();
             } else if let Some(id) = self.touched.pop() {
-                if let Some(entry) = self.table.get_mut(id) {
-                    entry.is_touched = false;
-                    self.flush(id.slot as usize);
-                }
+                self.flush_if_due(id);
+            } else if let Some(id) = self.next_in_audience(&mut budget) {
+                self.flush_if_due(id);
             } else if !self.relieve_memory() {
-                return;
+                break;
             }
+        }
+        self.has_put_off = !self.audience.is_empty();
+        self.has_broadcast = false;
+    }
+
+    /// Want of memory leaves nobody for the next turn: what has left need not be held.
+    fn next_in_audience(&mut self, budget: &mut usize) -> Option<ConnId> {
+        match budget.checked_sub(1) {
+            Some(left) => *budget = left,
+            None if self.is_over_memory_limit() => {}
+            None => return None,
+        }
+        self.audience.pop_front()
+    }
+
+    fn flush_if_due(&mut self, id: ConnId) {
+        if let Some(entry) = self.table.get_mut(id)
+            && entry.flushing != Flushing::Done
+        {
+            entry.flushing = Flushing::Done;
+            self.flush(id.slot as usize);
         }
     }
 
@@ -533,6 +572,10 @@ impl Core {
 const READ_BUFFER_BYTES: usize = 256 << 10;
 
 const EVENTS_PER_TURN: usize = 1024;
+
+/// Most connections that are flushed in one turn because of broadcasts alone: some milliseconds of
+/// system calls, after which those are heard who have sent something meanwhile.
+const AUDIENCE_PER_TURN: usize = 1024;
 
 /// Most TLS handshakes that are worked on in one turn: each costs up to a millisecond, and those
 /// who are connected must not wait for a storm of them.

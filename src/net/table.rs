@@ -39,8 +39,19 @@ pub(super) struct Entry {
     pub(super) is_deaf: bool,
     /// It counts against `maxPending`: it has not become a client.
     pub(super) is_pending: bool,
-    /// It stands in the list of those to be flushed at the end of the turn.
-    pub(super) is_touched: bool,
+    /// Whether it stands in a list of those to be flushed.
+    pub(super) flushing: Flushing,
+}
+
+/// When a connection is to be flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushing {
+    /// Nothing has been queued since it was.
+    Done,
+    /// Only broadcasts have: in its turn among all who get them.
+    InTurn,
+    /// At the end of this turn of the loop.
+    Now,
 }
 
 /// What the application knows of a connection.

@@ -305,3 +305,27 @@ fn a_thousand_connects_and_disconnects_leave_nothing_behind() {
         conn.round_trip();
     }
 }
+
+// issue 3, point 6
+#[test]
+fn an_audience_that_one_turn_does_not_reach_gets_everything_in_order_and_goodbye_at_the_end() {
+    let server = Server::start("");
+    let mut audience: Vec<Conn> = (0..1500).map(|_| server.web()).collect();
+    let mut sender = server.web();
+    let packet = |number: usize| format!(r#"{{"opcode":"broadcast","number":{number}}}"#);
+    // One alone, which may take several turns, and a storm.
+    sender.send_text(&packet(0));
+    sender.expect_next();
+    for conn in &mut audience {
+        conn.expect_text(&packet(0));
+    }
+    let storm: Vec<u8> = (1..=40).flat_map(|n| frame::text(&packet(n))).collect();
+    sender.send_bytes(&storm);
+    (1..=40).for_each(|_| sender.expect_next());
+    server.signal(Signal::TERM);
+    for conn in &mut audience {
+        (1..=40).for_each(|number| conn.expect_text(&packet(number)));
+        conn.expect_close(1001);
+    }
+    sender.expect_close(1001);
+}
