@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::cipher_suite::{
-    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 as SUITE_12, TLS13_AES_256_GCM_SHA384 as SUITE_13,
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 as SUITE_12, TLS13_AES_128_GCM_SHA256 as SUITE_13,
 };
 use rustls::crypto::cipher::{AeadKey, Iv, MessageEncrypter, OutboundPlainMessage};
 use rustls::version::{TLS12, TLS13};
@@ -42,7 +42,7 @@ impl Opened {
         session.writer().write_all(&request).expect("room");
         session.complete_io(&mut stream).expect("the server reads");
         let (sequence, secrets) = session.dangerous_extract_secrets().expect("keys").tx;
-        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
+        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
             panic!("not the suite that this server likes best");
         };
         Self {

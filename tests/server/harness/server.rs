@@ -47,8 +47,9 @@ impl Server {
         let directory = Directory::new();
         let file = directory.write_ini(ini);
         command.arg("-i").arg(&file).current_dir(&directory.path);
-        let run = Run::start(command);
+        // Before it starts: this writes the certificate again, which the server must not see half.
         let address_count = addresses_in(&directory.ini(ini));
+        let run = Run::start(command);
         let addresses = run.wait_for_addresses(address_count);
         Self {
             run,
