@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
@@ -28,7 +28,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use websock::app::packet::{Packet, Verb};
 use websock::connection::output::BufferPool;
-use websock::connection::{Connection, Event, Framing, Keepalive, Limits, Turn};
+use websock::connection::{Connection, Event, Framing, Keepalive, Limits, Moment, Turn};
 use websock::protocol::frame::{self, MAX_HEADER_BYTES, Opcode};
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, Request};
@@ -236,14 +236,14 @@ struct Decoder {
     connection: Connection,
     pool: BufferPool,
     limits: Limits,
-    now: Instant,
+    now: Moment,
     stream: Stream,
     buffer: Vec<u8>,
 }
 
 impl Decoder {
     fn new(stream: Stream) -> Self {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (limits, now) = (Limits::default(), Moment::START);
         let mut pool = BufferPool::default();
         let turn = &mut Turn {
             now,

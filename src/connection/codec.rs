@@ -90,8 +90,8 @@ impl Codec {
 
 #[cfg(test)]
 mod tests {
+    use super::super::moment::Moment;
     use std::rc::Rc;
-    use std::time::Instant;
 
     use super::super::{
         Connection, Event, Framing, Keepalive, Limits, Message, Outgoing, SendError, Turn,
@@ -123,7 +123,7 @@ mod tests {
         connection: Connection,
         pool: BufferPool,
         limits: Limits,
-        now: Instant,
+        now: Moment,
     }
 
     /// What came of some input.
@@ -146,7 +146,7 @@ mod tests {
             let request = Request::parse(head.as_bytes()).unwrap();
             let upgrade = Upgrade::check(&request).unwrap();
             let upgrade = upgrade.negotiate(&request, compression);
-            let (now, limits) = (Instant::now(), Limits::default());
+            let (now, limits) = (Moment::START, Limits::default());
             let mut pool = BufferPool::default();
             let turn = &mut Turn {
                 now,

@@ -1,10 +1,9 @@
 //! What is due when: handshake, pings, pongs, progress, close.
 
-use std::time::Instant;
-
 use super::event::Event;
 use super::limits::{Limits, Turn};
-use super::state::State;
+use super::moment::Moment;
+use super::state::{Asked, State};
 use super::{Connection, Keepalive};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::frame::Opcode;
@@ -19,7 +18,7 @@ impl Connection {
             return None;
         }
         match self.state {
-            State::Connecting { .. } | State::Deciding { .. } => {
+            State::Connecting { .. } | State::Heading(_) | State::Deciding { .. } => {
                 self.reject(Rejection::Timeout, turn);
                 Some(Event::Refused(Rejection::Timeout))
             }
@@ -37,7 +36,7 @@ impl Connection {
                 };
                 None
             }
-            State::Open { heard, pinged } => self.handle_open_timeout(heard, pinged, turn),
+            State::Open { .. } => self.handle_open_timeout(turn),
             State::Closing { .. } | State::Draining { .. } | State::Closed { .. } => {
                 self.abort();
                 Some(Event::Lost)
@@ -47,16 +46,21 @@ impl Connection {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
+    pub fn next_deadline(&self, limits: &Limits) -> Option<Moment> {
         match self.state {
-            State::Connecting { deadline, .. }
+            State::Connecting { deadline }
             | State::Deciding { deadline }
             | State::Resting { deadline }
             | State::Closing { deadline }
             | State::Draining { deadline }
             | State::Closed { deadline } => Some(deadline),
-            State::Open { heard, pinged } => {
-                let alive = self.keepalive_deadline(heard, pinged, limits);
+            State::Heading(ref heading) => Some(heading.deadline),
+            State::Open {
+                since,
+                asked,
+                keepalive,
+            } => {
+                let alive = keepalive_deadline((since, asked), keepalive, limits);
                 let stalled = self
                     .inbound
                     .as_ref()
@@ -68,26 +72,7 @@ impl Connection {
         }
     }
 
-    fn keepalive_deadline(
-        &self,
-        heard: Instant,
-        pinged: Option<Instant>,
-        limits: &Limits,
-    ) -> Option<Instant> {
-        match (self.keepalive, pinged) {
-            (Keepalive::None, _) => None,
-            (Keepalive::Pings, Some(pinged)) => Some(pinged + limits.pong_timeout),
-            (Keepalive::Pings, None) if limits.ping_interval.is_zero() => None,
-            (Keepalive::Pings, None) => Some(heard + limits.ping_interval),
-        }
-    }
-
-    fn handle_open_timeout(
-        &mut self,
-        heard: Instant,
-        pinged: Option<Instant>,
-        turn: &mut Turn<'_>,
-    ) -> Option<Event<'static>> {
+    fn handle_open_timeout(&mut self, turn: &mut Turn<'_>) -> Option<Event<'static>> {
         let is_congested = self.is_congested(turn.limits);
         if let Some(inbound) = &mut self.inbound
             && inbound.judged + turn.limits.stall_timeout <= turn.now
@@ -99,20 +84,39 @@ impl Connection {
             }
             (inbound.judged, inbound.progress) = (turn.now, 0);
         }
-        let due = self.keepalive_deadline(heard, pinged, turn.limits)?;
+        let State::Open {
+            since,
+            asked,
+            keepalive,
+        } = &mut self.state
+        else {
+            return None;
+        };
+        let due = keepalive_deadline((*since, *asked), *keepalive, turn.limits)?;
         if due > turn.now {
             return None;
         }
-        if pinged.is_some() {
+        if *asked == Asked::Yes {
             self.abort();
             return Some(Event::Lost);
         }
-        self.state = State::Open {
-            heard,
-            pinged: Some(turn.now),
-        };
+        (*since, *asked) = (turn.now, Asked::Yes);
         self.push_control(Opcode::Ping, PING_PAYLOAD, turn.pool);
         None
+    }
+}
+
+/// When a peer that was last heard or asked at `since` is asked, or given up.
+fn keepalive_deadline(
+    (since, asked): (Moment, Asked),
+    keepalive: Keepalive,
+    limits: &Limits,
+) -> Option<Moment> {
+    match (keepalive, asked) {
+        (Keepalive::None, _) => None,
+        (Keepalive::Pings, Asked::Yes) => Some(since + limits.pong_timeout),
+        (Keepalive::Pings, Asked::No) if limits.ping_interval.is_zero() => None,
+        (Keepalive::Pings, Asked::No) => Some(since + limits.ping_interval),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a connection keeps while something of a frame or a message is still to come.
 
-use std::time::Instant;
-
+use super::moment::Moment;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use crate::protocol::mask;
@@ -21,7 +20,7 @@ pub(super) struct Inbound {
     pub(super) control: Vec<u8>,
     /// When progress was last judged, and the bytes that the message has gained since. Control
     /// frames and headers are none: they may go on for ever.
-    pub(super) judged: Instant,
+    pub(super) judged: Moment,
     pub(super) progress: usize,
 }
 
@@ -34,7 +33,7 @@ pub(super) struct PartialFrame {
 }
 
 impl Inbound {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Moment) -> Self {
         Self {
             header: [0; MAX_HEADER_BYTES],
             header_len: 0,

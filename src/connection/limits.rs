@@ -1,7 +1,8 @@
 //! What a connection may use, and what the calls of one turn share.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::moment::Moment;
 use super::output::BufferPool;
 
 /// What one connection may use. Each field has its key in websock.ini.
@@ -58,7 +59,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Turn<'a> {
     /// The time, taken once per turn.
-    pub now: Instant,
+    pub now: Moment,
     /// What a connection may use.
     pub limits: &'a Limits,
     /// Spare buffers.

@@ -14,6 +14,7 @@ mod deadlines;
 mod event;
 mod inbound;
 mod limits;
+mod moment;
 pub mod output;
 mod pace;
 mod rate;
@@ -24,6 +25,7 @@ mod state;
 pub use self::deadlines::PING_PAYLOAD;
 pub use self::event::{Event, Message, Outgoing, SendError};
 pub use self::limits::{Limits, Turn};
+pub use self::moment::Moment;
 pub use self::pace::Framing;
 
 use self::codec::Codec;
@@ -31,7 +33,7 @@ use self::inbound::Inbound;
 use self::output::Output;
 use self::pace::Pace;
 use self::rate::Rate;
-use self::state::{Receiving, State};
+use self::state::{Asked, Heading, Receiving, State};
 use crate::protocol::body::{BodyLength, BodyReader};
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::Rejection;
@@ -86,7 +88,6 @@ pub struct Connection {
     codec: Option<Box<Codec>>,
     /// Frames that have to keep a shape and a distance.
     pace: Option<Box<Pace>>,
-    keepalive: Keepalive,
     control_rate: Rate,
     message_rate: Rate,
 }
@@ -96,15 +97,11 @@ impl Connection {
     pub fn new(turn: &Turn<'_>) -> Self {
         let deadline = turn.now + turn.limits.handshake_timeout;
         Self {
-            state: State::Connecting {
-                head: Vec::new(),
-                deadline,
-            },
+            state: State::Connecting { deadline },
             inbound: None,
             output: Output::default(),
             codec: None,
             pace: None,
-            keepalive: Keepalive::None,
             control_rate: Rate::default(),
             message_rate: Rate::default(),
         }
@@ -123,18 +120,17 @@ impl Connection {
             return None;
         }
         match &mut self.state {
-            State::Connecting { .. } => self.receive_head(input, turn),
+            State::Connecting { .. } | State::Heading(_) => self.receive_head(input, turn),
             State::Resting { .. } => {
                 self.state = State::Connecting {
-                    head: Vec::new(),
                     deadline: turn.now + turn.limits.handshake_timeout,
                 };
                 self.receive_head(input, turn)
             }
             State::Receiving(_) => self.receive_body(input, turn),
             State::Deciding { .. } | State::Answering => None,
-            State::Open { heard, pinged } => {
-                (*heard, *pinged) = (turn.now, None);
+            State::Open { since, asked, .. } => {
+                (*since, *asked) = (turn.now, Asked::No);
                 self.receive_frames(input, turn)
             }
             State::Closing { .. } => self.receive_frames(input, turn),
@@ -173,11 +169,11 @@ impl Connection {
     ) {
         debug_assert!(matches!(self.state, State::Deciding { .. }));
         self.pace = Pace::new(framing);
-        self.keepalive = keepalive;
         self.codec = upgrade.agreed().map(|agreed| Box::new(Codec::new(agreed)));
         self.state = State::Open {
-            heard: turn.now,
-            pinged: None,
+            since: turn.now,
+            asked: Asked::No,
+            keepalive,
         };
         let padded_len = self.pace.as_ref().and_then(|pace| pace.opening_len());
         self.output
@@ -287,6 +283,7 @@ impl Connection {
         matches!(
             self.state,
             State::Connecting { .. }
+                | State::Heading(_)
                 | State::Deciding { .. }
                 | State::Receiving(_)
                 | State::Answering
@@ -301,7 +298,7 @@ impl Connection {
 
     /// Whether nothing has come yet.
     pub fn is_untouched(&self) -> bool {
-        matches!(&self.state, State::Connecting { head, .. } if head.is_empty())
+        matches!(self.state, State::Connecting { .. })
     }
 
     /// Whether the connection was ended without regard to what waits.
@@ -327,7 +324,7 @@ impl Connection {
     /// Bytes of heap memory that this connection alone holds.
     pub fn held_bytes(&self) -> usize {
         let head = match &self.state {
-            State::Connecting { head, .. } => head.capacity(),
+            State::Heading(heading) => size_of::<Heading>() + heading.head.capacity(),
             State::Receiving(receiving) => size_of::<Receiving>() + receiving.body.held_bytes(),
             _ => 0,
         };

@@ -22,6 +22,8 @@ pub struct BufferPool {
     )]
     inflaters: Vec<Box<Inflater>>,
     deflaters: Vec<Deflater>,
+    #[expect(clippy::vec_box, reason = "connections hold them boxed")]
+    queues: Vec<Box<Queue>>,
 }
 
 impl BufferPool {
@@ -41,6 +43,17 @@ impl BufferPool {
         buffer.clear();
         self.spare_bytes += capacity;
         self.spare.push(buffer);
+    }
+
+    fn take_queue(&mut self) -> Box<Queue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    fn give_queue(&mut self, queue: Box<Queue>) {
+        debug_assert!(queue.first.is_none() && queue.rest.capacity() == 0);
+        if self.queues.len() < MAX_SPARE_QUEUES {
+            self.queues.push(queue);
+        }
     }
 
     /// An inflater for one message.
@@ -80,13 +93,23 @@ impl BufferPool {
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
         let deflaters = self.deflaters.iter().map(Deflater::held_bytes);
-        self.spare_bytes + self.inflaters.len() * Inflater::HELD_BYTES + deflaters.sum::<usize>()
+        let queues = self.queues.len() * size_of::<Queue>();
+        let inflaters = self.inflaters.len() * Inflater::HELD_BYTES;
+        self.spare_bytes + inflaters + deflaters.sum::<usize>() + queues
     }
 }
 
 /// A queue of bytes in the order in which they leave.
+///
+/// One pointer while nothing waits, as is the case for most connections most of the time.
 #[derive(Debug, Default)]
 pub struct Output {
+    queue: Option<Box<Queue>>,
+}
+
+/// What waits: at least one piece, unless it is spare.
+#[derive(Debug, Default)]
+struct Queue {
     first: Option<Segment>,
     rest: VecDeque<Segment>,
     byte_count: usize,
@@ -133,35 +156,55 @@ impl Segment {
     }
 }
 
+impl Queue {
+    fn pieces(&self) -> impl Iterator<Item = &Segment> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Segment> {
+        self.rest.back_mut().or(self.first.as_mut())
+    }
+
+    fn push(&mut self, segment: Segment) {
+        self.byte_count += segment.as_slice().len();
+        if self.first.is_none() {
+            self.first = Some(segment);
+        } else {
+            self.rest.push_back(segment);
+        }
+    }
+}
+
 impl Output {
     /// Bytes waiting.
     pub fn len(&self) -> usize {
-        self.byte_count
+        self.queue.as_ref().map_or(0, |queue| queue.byte_count)
     }
 
     /// Bytes waiting, and what the pieces cost that they wait in: thousands of tiny ones are more
     /// than their bytes.
     pub fn weight(&self) -> usize {
-        self.byte_count + self.rest.len() * size_of::<Segment>()
+        let weight = |queue: &Queue| queue.byte_count + queue.rest.len() * size_of::<Segment>();
+        self.queue.as_deref().map_or(0, weight)
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.byte_count == 0
+        self.len() == 0
     }
 
     /// Bytes of memory that this queue alone holds; shared bytes are not among them.
     pub fn held_bytes(&self) -> usize {
+        let Some(queue) = &self.queue else {
+            return 0;
+        };
         let owned = |segment: &Segment| match segment {
             Segment::Owned { bytes, .. } => bytes.capacity(),
             Segment::Shared { .. } => 0,
         };
-        self.first
-            .iter()
-            .chain(&self.rest)
-            .map(owned)
-            .sum::<usize>()
-            + self.rest.capacity() * size_of::<Segment>()
+        queue.pieces().map(owned).sum::<usize>()
+            + queue.rest.capacity() * size_of::<Segment>()
+            + size_of::<Queue>()
     }
 
     /// Bytes of memory that would be free without this queue: those of its own, and its share of
@@ -171,17 +214,20 @@ impl Output {
             Segment::Owned { .. } => 0,
             Segment::Shared { bytes, .. } => bytes.capacity() / Rc::strong_count(bytes),
         };
-        let shares = self.first.iter().chain(&self.rest).map(share);
-        self.held_bytes() + shares.sum::<usize>()
+        let pieces = self.queue.iter().flat_map(|queue| queue.pieces());
+        self.held_bytes() + pieces.map(share).sum::<usize>()
     }
 
     /// Takes the buffer at the end of the queue out, for bytes to be appended to it, until
     /// [`put_tail`](Self::put_tail) gives it back. Nothing else may happen to the queue in between.
     pub fn take_tail(&mut self, pool: &mut BufferPool) -> Vec<u8> {
-        match self.last_mut() {
+        let Some(queue) = &mut self.queue else {
+            return pool.take();
+        };
+        match queue.last_mut() {
             Some(Segment::Owned { bytes, sent }) => {
                 let (tail, sent) = (std::mem::take(bytes), *sent);
-                self.byte_count -= tail.len() - sent;
+                queue.byte_count -= tail.len() - sent;
                 tail
             }
             Some(Segment::Shared { .. }) | None => pool.take(),
@@ -190,17 +236,24 @@ impl Output {
 
     /// See [`take_tail`](Self::take_tail).
     pub fn put_tail(&mut self, tail: Vec<u8>, pool: &mut BufferPool) {
-        if let Some(Segment::Owned { bytes, sent }) = self.last_mut() {
+        let Some(queue) = &mut self.queue else {
+            if tail.is_empty() {
+                pool.give(tail);
+            } else {
+                self.push_segment(tail, pool);
+            }
+            return;
+        };
+        if let Some(Segment::Owned { bytes, sent }) = queue.last_mut() {
             let added = tail.len() - *sent;
             *bytes = tail;
-            self.byte_count += added;
+            queue.byte_count += added;
         } else if tail.is_empty() {
             pool.give(tail);
-        } else if self.first.is_none() {
-            self.push_segment(tail);
         } else {
             // It has to wait its turn; `settle` sees only the first piece.
-            self.push_segment(fitted(tail, pool));
+            let tail = fitted(tail, pool);
+            self.push_segment(tail, pool);
         }
     }
 
@@ -212,16 +265,16 @@ impl Output {
     }
 
     /// Appends bytes that will not be joined with those before them.
-    pub fn push_segment(&mut self, bytes: Vec<u8>) {
-        self.byte_count += bytes.len();
-        self.push(Segment::Owned { bytes, sent: 0 });
+    pub fn push_segment(&mut self, bytes: Vec<u8>, pool: &mut BufferPool) {
+        self.queue_mut(pool).push(Segment::Owned { bytes, sent: 0 });
     }
 
     /// The same with bytes in a buffer that may be larger than they are; small ones join those
     /// before them all the same.
     pub fn push_buffer(&mut self, bytes: Vec<u8>, pool: &mut BufferPool) {
         if bytes.len() > SETTLE_BYTES {
-            self.push_segment(fitted(bytes, pool));
+            let bytes = fitted(bytes, pool);
+            self.push_segment(bytes, pool);
         } else {
             self.append(pool, |out| out.extend_from_slice(&bytes));
             pool.give(bytes);
@@ -229,19 +282,20 @@ impl Output {
     }
 
     /// Appends a range of bytes that several connections send; adjacent ranges become one.
-    pub fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, range: Range<usize>) {
-        self.byte_count += range.len();
+    pub fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, range: Range<usize>, pool: &mut BufferPool) {
+        let queue = self.queue_mut(pool);
         if let Some(Segment::Shared {
             bytes: last,
             range: known,
-        }) = self.last_mut()
+        }) = queue.last_mut()
             && known.end == range.start
             && Rc::ptr_eq(last, bytes)
         {
             known.end = range.end;
+            queue.byte_count += range.len();
             return;
         }
-        self.push(Segment::Shared {
+        queue.push(Segment::Shared {
             bytes: Rc::clone(bytes),
             range,
         });
@@ -249,18 +303,16 @@ impl Output {
 
     /// The bytes at the front that lie in one piece; empty if nothing waits.
     pub fn front(&self) -> &[u8] {
-        self.first
-            .as_ref()
-            .map(Segment::as_slice)
-            .unwrap_or_default()
+        let first = self.queue.as_ref().and_then(|queue| queue.first.as_ref());
+        first.map(Segment::as_slice).unwrap_or_default()
     }
 
     /// Fills `slices` with the pieces at the front, in order; returns how many there are.
     pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let pieces = self.first.iter().chain(&self.rest).map(Segment::as_slice);
+        let pieces = self.queue.iter().flat_map(|queue| queue.pieces());
         let mut count = 0;
         for (slot, piece) in slices.iter_mut().zip(pieces) {
-            *slot = IoSlice::new(piece);
+            *slot = IoSlice::new(piece.as_slice());
             count += 1;
         }
         count
@@ -268,14 +320,19 @@ impl Output {
 
     /// Whether all that waits lies in one piece.
     pub fn is_one_piece(&self) -> bool {
-        self.rest.is_empty()
+        self.queue
+            .as_ref()
+            .is_none_or(|queue| queue.rest.is_empty())
     }
 
     /// Removes bytes that have left, and returns the number of segments that were finished.
     pub fn consume(&mut self, mut byte_count: usize, pool: &mut BufferPool) -> usize {
         let mut finished = 0;
-        self.byte_count -= byte_count.min(self.byte_count);
-        while let Some(segment) = &mut self.first {
+        let Some(queue) = &mut self.queue else {
+            return finished;
+        };
+        queue.byte_count -= byte_count.min(queue.byte_count);
+        while let Some(segment) = &mut queue.first {
             let waiting = segment.as_slice().len();
             if byte_count < waiting {
                 skip(segment, byte_count);
@@ -283,20 +340,26 @@ impl Output {
             }
             byte_count -= waiting;
             finished += 1;
-            if let Some(done) = std::mem::replace(&mut self.first, self.rest.pop_front()) {
+            if let Some(done) = std::mem::replace(&mut queue.first, queue.rest.pop_front()) {
                 done.recycle(pool);
             }
         }
-        self.rest = VecDeque::new();
+        queue.rest = VecDeque::new();
+        if let Some(spare) = self.queue.take() {
+            pool.give_queue(spare);
+        }
         finished
     }
 
     /// Gives memory back that is much larger than what waits in it. For a queue that has to wait.
     pub fn settle(&mut self, pool: &mut BufferPool) {
-        let pieces = self.first.iter_mut().chain(&mut self.rest);
+        let Some(queue) = &mut self.queue else {
+            return;
+        };
+        let pieces = queue.first.iter_mut().chain(&mut queue.rest);
         // What waits behind one of its own has been seen to before.
         pieces.rev().map_while(Segment::own_if_small).for_each(drop);
-        let Some(Segment::Owned { bytes, sent }) = &mut self.first else {
+        let Some(Segment::Owned { bytes, sent }) = &mut queue.first else {
             return;
         };
         let waiting = bytes.len() - *sent;
@@ -309,24 +372,19 @@ impl Output {
 
     /// Drops everything that waits.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.queue = None;
     }
 
-    fn last_mut(&mut self) -> Option<&mut Segment> {
-        self.rest.back_mut().or(self.first.as_mut())
-    }
-
-    fn push(&mut self, segment: Segment) {
-        if self.first.is_none() {
-            self.first = Some(segment);
-        } else {
-            self.rest.push_back(segment);
-        }
+    fn queue_mut(&mut self, pool: &mut BufferPool) -> &mut Queue {
+        self.queue.get_or_insert_with(|| pool.take_queue())
     }
 }
 
 /// Most memory that spare buffers may hold, in bytes: several turns' output of a busy server.
 const MAX_SPARE_BYTES: usize = 4 << 20;
+
+/// Most spare queues: as many as are flushed in one turn because of broadcasts.
+const MAX_SPARE_QUEUES: usize = 1024;
 
 /// Most spare inflaters. One serves all messages that arrive at once; more come from those that do
 /// not.
@@ -385,12 +443,12 @@ mod tests {
             let mut output = Output::default();
             output.append(&mut pool, |out| out.extend_from_slice(b"ab"));
             output.append(&mut pool, |out| out.extend_from_slice(b"cd"));
-            output.push_shared(&shared, 0..3);
-            output.push_shared(&shared, 3..5);
-            output.push_shared(&shared, 7..9);
+            output.push_shared(&shared, 0..3, &mut pool);
+            output.push_shared(&shared, 3..5, &mut pool);
+            output.push_shared(&shared, 7..9, &mut pool);
             output.append(&mut pool, |_| {});
             output.append(&mut pool, |out| out.extend_from_slice(b"ef"));
-            output.push_segment(b"gh".to_vec());
+            output.push_segment(b"gh".to_vec(), &mut pool);
             assert_eq!(output.len(), 15);
             assert_eq!(drain(&mut output, &mut pool, step), b"abcd0123478efgh");
             assert_eq!(output.held_bytes(), 0);
@@ -400,9 +458,10 @@ mod tests {
     #[test]
     fn adjacent_shared_ranges_become_one_piece() {
         let shared = Rc::new(vec![7; 100]);
+        let mut pool = BufferPool::default();
         let mut output = Output::default();
         for start in 0..10 {
-            output.push_shared(&shared, start * 10..start * 10 + 10);
+            output.push_shared(&shared, start * 10..start * 10 + 10, &mut pool);
         }
         assert!(output.is_one_piece());
         assert_eq!(output.front().len(), 100);
@@ -415,7 +474,7 @@ mod tests {
         let mut pool = BufferPool::default();
         let mut output = Output::default();
         output.append(&mut pool, |out| out.push(b'a'));
-        output.push_shared(&shared, 0..3);
+        output.push_shared(&shared, 0..3, &mut pool);
         output.append(&mut pool, |out| out.push(b'b'));
         let mut slices = [IoSlice::new(&[]); 8];
         let count = output.fill_slices(&mut slices);
@@ -442,9 +501,9 @@ mod tests {
         let (large, small) = (Rc::new(vec![1; 100_000]), Rc::new(vec![2; 100]));
         let mut pool = BufferPool::default();
         let mut output = Output::default();
-        output.push_shared(&large, 0..10);
-        output.push_shared(&small, 0..10);
-        output.push_shared(&large, 50..60);
+        output.push_shared(&large, 0..10, &mut pool);
+        output.push_shared(&small, 0..10, &mut pool);
+        output.push_shared(&large, 50..60, &mut pool);
         output.settle(&mut pool);
         assert_eq!(Rc::strong_count(&large), 1);
         assert_eq!(
@@ -456,11 +515,12 @@ mod tests {
     #[test]
     fn a_shared_buffer_weighs_on_its_holders_in_equal_parts() {
         let shared = Rc::new(vec![1; 90_000]);
+        let mut pool = BufferPool::default();
         let mut queues = [Output::default(), Output::default()];
         queues
             .iter_mut()
-            .for_each(|queue| queue.push_shared(&shared, 0..50_000));
-        assert_eq!(queues[0].pinned_bytes(), 30_000);
+            .for_each(|queue| queue.push_shared(&shared, 0..50_000, &mut pool));
+        assert_eq!(queues[0].pinned_bytes() - queues[0].held_bytes(), 30_000);
     }
 
     #[test]
@@ -468,7 +528,7 @@ mod tests {
         let mut pool = BufferPool::default();
         pool.give(Vec::with_capacity(100_000));
         let mut output = Output::default();
-        output.push_shared(&Rc::new(vec![1; 10]), 0..10);
+        output.push_shared(&Rc::new(vec![1; 10]), 0..10, &mut pool);
         output.append(&mut pool, |out| out.push(2));
         assert!(output.held_bytes() < 1000, "{}", output.held_bytes());
         assert_eq!(pool.held_bytes(), 100_000);

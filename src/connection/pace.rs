@@ -4,8 +4,9 @@
 //! fills its step with blanks after the JSON, and the next one comes a moment later.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::moment::Moment;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 /// How frames to one peer are shaped.
@@ -32,7 +33,7 @@ pub enum Framing {
 pub(super) struct Pace {
     framing: Framing,
     is_opening: bool,
-    next_write: Option<Instant>,
+    next_write: Option<Moment>,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
 }
@@ -107,17 +108,17 @@ impl Pace {
     }
 
     /// Whether the next frame may leave at `now`.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(super) fn is_due(&self, now: Moment) -> bool {
         self.next_write.is_none_or(|due| due <= now)
     }
 
     /// When the next frame may leave; `None`: at any time.
-    pub(super) fn next_write(&self) -> Option<Instant> {
+    pub(super) fn next_write(&self) -> Option<Moment> {
         self.next_write
     }
 
     /// A frame has left as a whole.
-    pub(super) fn frame_left(&mut self, now: Instant) {
+    pub(super) fn frame_left(&mut self, now: Moment) {
         let gap = match self.framing {
             Framing::Stream | Framing::Records => return,
             Framing::Padded => LOCAL_GAP,
@@ -248,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_frame_waits_for_the_gap() {
-        let now = Instant::now();
+        let now = Moment::START;
         let mut pace = Pace::new(Framing::Padded).unwrap();
         assert!(pace.is_due(now));
         pace.frame_left(now);

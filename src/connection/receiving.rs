@@ -1,14 +1,14 @@
 //! From bytes to events: the request head, frames, messages, and what control frames bring about.
 
 use std::borrow::Cow;
-use std::time::Instant;
 
 use super::Connection;
 use super::event::{Event, Message};
 use super::inbound::{Inbound, check_order};
 use super::limits::Turn;
+use super::moment::Moment;
 use super::output::BufferPool;
-use super::state::State;
+use super::state::{Heading, State};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
@@ -22,29 +22,30 @@ impl Connection {
         input: &mut &'a mut [u8],
         turn: &mut Turn<'_>,
     ) -> Option<Event<'a>> {
-        let State::Connecting { head, deadline } = &mut self.state else {
-            return None;
+        let (mut head, deadline) = match &mut self.state {
+            State::Connecting { deadline } => (Vec::new(), *deadline),
+            State::Heading(heading) => (std::mem::take(&mut heading.head), heading.deadline),
+            _ => return None,
         };
-        let deadline = *deadline;
         let searched = head.len();
-        let found = if head.is_empty() {
+        let found = if searched == 0 {
             find_head(input, 0)
         } else {
             head.extend_from_slice(&input[..input.len().min(MAX_HEAD_BYTES + 1 - searched)]);
-            find_head(head, searched)
+            find_head(&head, searched)
         };
         match found {
             Ok(Some(len)) => {
-                let in_front = std::mem::take(head);
                 self.state = State::Deciding { deadline };
                 let taken = take(input, len - searched);
-                Some(Event::Head(whole_head(in_front, taken, len)))
+                Some(Event::Head(whole_head(head, taken, len)))
             }
             Ok(None) => {
                 if searched == 0 {
                     head.extend_from_slice(input);
                 }
                 *input = &mut [];
+                self.keep_head(head, deadline);
                 None
             }
             Err(rejection) => {
@@ -52,6 +53,13 @@ impl Connection {
                 self.reject(rejection, turn);
                 Some(Event::Refused(rejection))
             }
+        }
+    }
+
+    fn keep_head(&mut self, head: Vec<u8>, deadline: Moment) {
+        match &mut self.state {
+            State::Heading(heading) => heading.head = head,
+            state => *state = State::Heading(Box::new(Heading { head, deadline })),
         }
     }
 
@@ -351,7 +359,7 @@ impl Connection {
         self.codec = None;
     }
 
-    fn inbound_mut(&mut self, now: Instant) -> &mut Inbound {
+    fn inbound_mut(&mut self, now: Moment) -> &mut Inbound {
         self.inbound
             .get_or_insert_with(|| Box::new(Inbound::new(now)))
     }

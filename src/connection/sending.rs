@@ -1,13 +1,13 @@
 //! What waits to leave: queued, shaped, lent, written and counted.
 
 use std::io::IoSlice;
-use std::time::Instant;
 
 use super::Connection;
 use super::event::{Outgoing, SendError};
 use super::limits::{Limits, Turn};
+use super::moment::Moment;
 use super::output::BufferPool;
-use super::state::State;
+use super::state::{Asked, State};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::frame::{self, Opcode};
 
@@ -64,7 +64,9 @@ impl Connection {
                 self.output
                     .append(turn.pool, |out| out.extend_from_slice(frame));
             }
-            Outgoing::Shared(bytes, range) => self.output.push_shared(bytes, range.clone()),
+            Outgoing::Shared(bytes, range) => {
+                self.output.push_shared(bytes, range.clone(), turn.pool);
+            }
         }
         Ok(())
     }
@@ -89,7 +91,7 @@ impl Connection {
     }
 
     /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.
-    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: Instant) -> usize {
+    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: Moment) -> usize {
         let is_due = self.pace.as_ref().is_none_or(|pace| pace.is_due(now));
         if self.output.is_empty() || !is_due {
             return 0;
@@ -105,14 +107,15 @@ impl Connection {
     ///
     /// While more waits behind them, a peer that takes bytes shows that it lives: it cannot answer
     /// a ping that it has not reached yet.
-    pub fn consume_output(&mut self, byte_count: usize, now: Instant, pool: &mut BufferPool) {
+    pub fn consume_output(&mut self, byte_count: usize, now: Moment, pool: &mut BufferPool) {
         if let State::Open {
-            pinged: Some(pinged),
+            since,
+            asked: Asked::Yes,
             ..
         } = &mut self.state
             && byte_count < self.output.len()
         {
-            *pinged = now;
+            *since = now;
         }
         self.output.consume(byte_count, pool);
         if let Some(pace) = &mut self.pace
@@ -129,7 +132,7 @@ impl Connection {
     }
 
     /// When output that is held back for a moment may leave (contract 6.1, 6.3).
-    pub fn next_write(&self) -> Option<Instant> {
+    pub fn next_write(&self) -> Option<Moment> {
         let pace = self.pace.as_ref().filter(|_| !self.output.is_empty());
         pace.and_then(|pace| pace.next_write())
     }
@@ -187,7 +190,7 @@ impl Connection {
             return;
         }
         match pace.next_frame() {
-            Some(frame) if self.output.is_empty() => self.output.push_segment(frame),
+            Some(frame) if self.output.is_empty() => self.output.push_segment(frame, pool),
             Some(frame) => self
                 .output
                 .append(pool, |out| out.extend_from_slice(&frame)),

@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, IoSlice};
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Instant;
 
 use log::{debug, info, warn};
 use mio::{Interest, Token};
@@ -212,7 +211,7 @@ impl Core {
         loop {
             // Frames that have to keep a distance need the time of each write.
             let is_paced = entry.connection.next_write().is_some();
-            let now = if is_paced { Instant::now() } else { self.now };
+            let now = if is_paced { self.clock.now() } else { self.now };
             let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
             let count = entry.connection.output(&mut slices, now);
             if count == 0 {

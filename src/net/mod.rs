@@ -3,6 +3,7 @@
 //! [`Server`] is the loop. One turn of it: wait; read each ready connection and hand its messages to
 //! the application; deliver what the application has asked for; do what is due; write.
 
+mod clock;
 mod deflation;
 mod delivery;
 mod endpoint;

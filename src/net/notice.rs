@@ -1,17 +1,19 @@
 //! One log line for many events of a kind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::connection::Moment;
 
 /// Counts events and says when the next line about them is due.
 #[derive(Debug, Default)]
 pub(super) struct Notice {
-    next: Option<Instant>,
+    next: Option<Moment>,
     count: u64,
 }
 
 impl Notice {
     /// Counts one event; the number of those not told yet, if they are to be told at `now`.
-    pub(super) fn count(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn count(&mut self, now: Moment) -> Option<u64> {
         self.count += 1;
         if self.next.is_some_and(|next| now < next) {
             return None;
@@ -30,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_once_and_counted() {
-        let (start, mut notice) = (Instant::now(), Notice::default());
+        let (start, mut notice) = (Moment::START, Notice::default());
         assert_eq!(notice.count(start), Some(1));
         for second in 1..10 {
             assert_eq!(notice.count(start + Duration::from_secs(second)), None);

@@ -224,7 +224,7 @@ impl Core {
         else {
             return Response::error(404, "uuid names no page that is connected");
         };
-        match self.jobs.start(&uuid, self.now) {
+        match self.jobs.start(&uuid, self.now.since_start()) {
             Some(()) => {
                 debug!("#{} has a job run", id.slot);
                 Response::empty(204)
@@ -235,7 +235,7 @@ impl Core {
 
     /// Sends the reports of demo jobs that are due.
     pub(super) fn report_jobs(&mut self) {
-        while let Some(packet) = self.jobs.report(self.now) {
+        while let Some(packet) = self.jobs.report(self.now.since_start()) {
             if self.app.push(NOBODY, &packet, &mut self.outbox).is_err() {
                 debug!("a job's page has gone");
             }

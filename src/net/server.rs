@@ -1,14 +1,15 @@
-//! [`Server`]: the loop, and the only caller of `Instant::now`.
+//! [`Server`]: the loop, and the only one to ask the clock.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{error, info, warn};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
+use super::clock::Clock;
 use super::endpoint::Endpoint;
 use super::listener::{self, BindError, Listener};
 use super::notice::Notice;
@@ -20,7 +21,7 @@ use super::wheel::Wheel;
 use crate::app::admission::{Admission, Policy};
 use crate::app::{App, AppSettings, Outbox, Resource};
 use crate::connection::output::BufferPool;
-use crate::connection::{ConnId, Limits, Turn};
+use crate::connection::{ConnId, Limits, Moment, Turn};
 use crate::http::{Demo, Jobs};
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
@@ -90,9 +91,9 @@ pub(super) struct Core {
     pub(super) listeners: Vec<Listener>,
     pub(super) certificates: Option<Certificates>,
     /// When the certificates' files are looked at again.
-    pub(super) certificate_check: Option<Instant>,
+    pub(super) certificate_check: Option<Moment>,
     /// When the days left were last told.
-    pub(super) expiry_told: Option<Instant>,
+    pub(super) expiry_told: Option<Moment>,
     /// TLS handshakes that may still be worked on in this turn.
     pub(super) handshake_budget: usize,
     pub(super) listens_on_any: bool,
@@ -136,9 +137,10 @@ pub(super) struct Core {
     pub(super) sharing: Sharing,
     pub(super) held_bytes: usize,
     pub(super) pending_count: usize,
-    pub(super) now: Instant,
-    pub(super) stopping: Option<Instant>,
-    pub(super) last_ping_line: Option<Instant>,
+    pub(super) clock: Clock,
+    pub(super) now: Moment,
+    pub(super) stopping: Option<Moment>,
+    pub(super) last_ping_line: Option<Moment>,
 }
 
 /// Whether connections wait to be accepted.
@@ -149,7 +151,7 @@ pub(super) enum Accepting {
     /// There are more than a turn's share.
     Backlog,
     /// Descriptors have run out; tried again at this time.
-    BackedOff(Instant),
+    BackedOff(Moment),
 }
 
 impl Server {
@@ -302,8 +304,9 @@ impl Core {
             max_message_bytes: settings.limits.max_message_bytes,
             compression: settings.compression,
         };
-        let now = Instant::now();
+        let now = Moment::START;
         Ok(Self {
+            clock: Clock::start(),
             app: App::new(app_settings, Admission::new(settings.policy.clone())),
             settings,
             registry,
@@ -369,14 +372,14 @@ impl Core {
             Accepting::BackedOff(until) => Some(until),
             Accepting::Waiting | Accepting::Backlog => None,
         };
-        let now = Instant::now();
-        let until = |at: Instant| at.saturating_duration_since(now);
+        let now = self.clock.now();
+        let until = |at: Moment| at - now;
         let waits = [
             self.wheel.next_wait(now),
             retry.map(until),
             self.stopping.map(until),
             self.certificate_check.map(until),
-            self.jobs.next_due().map(until),
+            self.jobs.next_due().map(|due| until(Moment::START + due)),
         ];
         waits.into_iter().flatten().min()
     }
@@ -384,7 +387,7 @@ impl Core {
     /// The time is taken once. The wheel is told first, for its ticks are fine only near the time
     /// that it knows.
     fn begin_turn(&mut self) {
-        self.now = Instant::now();
+        self.now = self.clock.now();
         self.handshake_budget = HANDSHAKES_PER_TURN;
         self.sharing.reclaim(&mut self.pool);
         self.wheel.expire(self.now, &mut self.expired);

@@ -1,14 +1,12 @@
 //! [`ConnId`] → connection. Slots of removed connections come back after the event batch only, so
 //! that no event can reach a successor in the same slot.
 
-use std::time::Instant;
-
 use super::proxy_protocol::HeaderReader;
 use super::requests::Exchange;
 use super::transport::Transport;
 use crate::app::Audience;
 use crate::app::admission::Peer;
-use crate::connection::{ConnId, Connection};
+use crate::connection::{ConnId, Connection, Moment};
 
 /// One connection with all that the loop knows of it.
 pub(super) struct Entry {
@@ -25,7 +23,7 @@ pub(super) struct Entry {
     /// A plain HTTP request that is not answered yet.
     pub(super) exchange: Option<Box<Exchange>>,
     /// The earliest deadline that the wheel holds.
-    pub(super) armed: Option<Instant>,
+    pub(super) armed: Option<Moment>,
     /// Bytes of memory at the last count.
     pub(super) held_bytes: usize,
     /// Whether the application knows of it; which broadcasts it gets.

@@ -21,13 +21,15 @@
 //! is not empty; every bucket that is due at `current` is empty. Never early; late by at most
 //! 8/63 of the delay, counted from the last [`Wheel::expire`], plus two ticks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::connection::Moment;
 
 /// A timer wheel over small slot numbers, at most one deadline per slot.
 ///
-/// Takes 24 bytes for each slot up to the highest ever armed.
+/// Takes 16 bytes for each slot up to the highest ever armed.
 pub struct Wheel {
-    start: Instant,
+    start: Moment,
     /// The tick up to which everything has expired.
     current: u64,
     len: usize,
@@ -40,7 +42,7 @@ pub struct Wheel {
 
 impl Wheel {
     /// An empty wheel whose first tick is `start`.
-    pub fn new(start: Instant) -> Self {
+    pub fn new(start: Moment) -> Self {
         Self {
             start,
             current: 0,
@@ -60,9 +62,9 @@ impl Wheel {
     /// # Panics
     ///
     /// If `slot` does not fit into 32 bits. The table of connections has no such slots.
-    pub fn set(&mut self, slot: usize, deadline: Instant) {
+    pub fn set(&mut self, slot: usize, deadline: Moment) {
         let slot_number = u32::try_from(slot).expect("slots have 32 bits");
-        let deadline = ticks_rounded_up(deadline.saturating_duration_since(self.start));
+        let deadline = ticks_rounded_up(deadline - self.start);
         let bucket = self.bucket_for(deadline);
         let node_count = self.nodes.len().max(slot + 1);
         self.nodes.resize(node_count, Node::IDLE);
@@ -71,7 +73,7 @@ impl Wheel {
             self.link(slot_number, bucket);
             self.len += 1;
         }
-        self.nodes[slot].deadline = deadline;
+        self.nodes[slot].set_deadline(deadline);
     }
 
     /// Disarms `slot`; harmless if it is not armed. O(1).
@@ -91,8 +93,8 @@ impl Wheel {
     ///
     /// In no particular order, and behind what `expired` holds already. The work is bounded by
     /// the number of slots that come up, however far the clock has moved.
-    pub fn expire(&mut self, now: Instant, expired: &mut Vec<usize>) {
-        let now = ticks(now.saturating_duration_since(self.start)).max(self.current);
+    pub fn expire(&mut self, now: Moment, expired: &mut Vec<usize>) {
+        let now = ticks(now - self.start).max(self.current);
         let expired_before = expired.len();
         let mut far = NIL;
         self.empty(OVERDUE, now, expired, &mut far);
@@ -115,7 +117,7 @@ impl Wheel {
 
     /// Time from `now` to the moment at which [`expire`](Self::expire) may have something to do;
     /// `None` if nothing is armed.
-    pub fn next_wait(&self, now: Instant) -> Option<Duration> {
+    pub fn next_wait(&self, now: Moment) -> Option<Duration> {
         if self.is_empty() {
             return None;
         }
@@ -125,7 +127,7 @@ impl Wheel {
         let next = (0..LEVEL_COUNT)
             .filter_map(|level| self.next_in_level(level))
             .min()?;
-        let elapsed = now.saturating_duration_since(self.start);
+        let elapsed = now - self.start;
         Some(Duration::from_millis(next).saturating_sub(elapsed))
     }
 
@@ -184,7 +186,7 @@ impl Wheel {
             let node = &mut self.nodes[index(slot)];
             next = node.next;
             node.bucket = NO_BUCKET;
-            if node.deadline <= now {
+            if node.deadline() <= now {
                 expired.push(index(slot));
             } else {
                 node.next = std::mem::replace(far, slot);
@@ -196,9 +198,9 @@ impl Wheel {
     fn file_again(&mut self, mut far: u32) {
         while far != NIL {
             let slot = far;
-            let Node { next, deadline, .. } = self.nodes[index(slot)];
-            far = next;
-            self.link(slot, self.bucket_for(deadline));
+            let node = self.nodes[index(slot)];
+            far = node.next;
+            self.link(slot, self.bucket_for(node.deadline()));
         }
     }
 
@@ -247,8 +249,9 @@ impl Wheel {
 struct Node {
     prev: u32,
     next: u32,
-    /// In ticks since the wheel's start.
-    deadline: u64,
+    /// In ticks since the wheel's start: 48 bits in two parts.
+    deadline_upper: u32,
+    deadline_lower: u16,
     bucket: u16,
 }
 
@@ -256,9 +259,18 @@ impl Node {
     const IDLE: Self = Self {
         prev: NIL,
         next: NIL,
-        deadline: 0,
+        deadline_upper: 0,
+        deadline_lower: 0,
         bucket: NO_BUCKET,
     };
+
+    fn deadline(self) -> u64 {
+        (u64::from(self.deadline_upper) << 16) | u64::from(self.deadline_lower)
+    }
+
+    fn set_deadline(&mut self, tick: u64) {
+        (self.deadline_upper, self.deadline_lower) = ((tick >> 16) as u32, tick as u16);
+    }
 }
 
 /// Ends a list.
@@ -285,9 +297,6 @@ const LEVEL_SHIFT: usize = 3;
 /// have begun.
 const REACH: u64 = (LEVEL_BUCKETS - 1) << shift(LEVEL_COUNT - 1);
 
-/// Where time ends, some 100 million years from the start: sums with it do not overflow.
-const LAST_TICK: u64 = u64::MAX / 4;
-
 /// Binary logarithm of the ticks in one bucket of a level.
 const fn shift(level: usize) -> usize {
     level * LEVEL_SHIFT
@@ -312,17 +321,13 @@ fn index(slot: u32) -> usize {
     slot as usize
 }
 
-/// Whole ticks of one millisecond.
+/// Whole ticks of one millisecond; [`Moment`]s lie less than 2^45 of them apart.
 fn ticks(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis())
-        .unwrap_or(LAST_TICK)
-        .min(LAST_TICK)
+    duration.as_millis() as u64
 }
 
 fn ticks_rounded_up(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000))
-        .unwrap_or(LAST_TICK)
-        .min(LAST_TICK)
+    ticks(duration) + u64::from(!duration.subsec_nanos().is_multiple_of(1_000_000))
 }
 
 #[cfg(test)]
@@ -336,7 +341,7 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    fn expired(wheel: &mut Wheel, now: Instant) -> Vec<usize> {
+    fn expired(wheel: &mut Wheel, now: Moment) -> Vec<usize> {
         let mut slots = Vec::new();
         wheel.expire(now, &mut slots);
         slots.sort_unstable();
@@ -344,18 +349,18 @@ mod tests {
     }
 
     /// The latest moment at which a deadline comes up, by the module's promise.
-    fn latest(deadline: Instant, last_expire: Instant) -> Instant {
-        deadline + deadline.saturating_duration_since(last_expire) * 8 / 63 + ms(2)
+    fn latest(deadline: Moment, last_expire: Moment) -> Moment {
+        deadline + (deadline - last_expire) * 8 / 63 + ms(2)
     }
 
     #[test]
-    fn a_node_takes_24_bytes() {
-        assert_eq!(size_of::<Node>(), 24);
+    fn a_node_takes_16_bytes() {
+        assert_eq!(size_of::<Node>(), 16);
     }
 
     #[test]
     fn an_empty_wheel_waits_for_nothing() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         assert_eq!(wheel.next_wait(start), None);
         assert!(wheel.is_empty());
@@ -365,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_slot_expires_once_and_not_before_its_deadline() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         wheel.set(3, start + ms(10));
         assert_eq!(wheel.len(), 1);
@@ -383,7 +388,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_tick_are_rounded_up() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         wheel.set(0, start + Duration::from_nanos(1_000_001));
         assert_eq!(
@@ -395,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_later_set_replaces_the_earlier_one() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         for deadline in [5, 5_000, 50_000, 20, 21] {
             wheel.set(1, start + ms(deadline));
@@ -408,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_slot_never_expires_and_its_neighbours_do() {
-        let start = Instant::now();
+        let start = Moment::START;
         for cancelled in 0..3 {
             let mut wheel = Wheel::new(start);
             (0..3).for_each(|slot| wheel.set(slot, start + ms(10)));
@@ -422,7 +427,7 @@ mod tests {
 
     #[test]
     fn what_has_passed_is_due_at_once() {
-        let start = Instant::now() + ms(60_000);
+        let start = Moment::START + ms(60_000);
         let mut wheel = Wheel::new(start);
         wheel.set(0, start - ms(50_000));
         wheel.set(1, start);
@@ -440,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_slot_may_be_set_again_right_after_it_expired() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         wheel.set(0, start);
         for round in 0..1_000 {
@@ -452,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_is_harmless() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         assert_eq!(expired(&mut wheel, start + ms(1_000)), NOBODY);
         wheel.set(0, start + ms(1_010));
@@ -463,7 +468,7 @@ mod tests {
 
     #[test]
     fn each_bucket_of_each_level_comes_up_in_time_from_any_position() {
-        let start = Instant::now();
+        let start = Moment::START;
         for level in 0..LEVEL_COUNT {
             let step = 1 << shift(level);
             for phase in [0, 1, 62, 63, 64, 65] {
@@ -485,7 +490,7 @@ mod tests {
 
     #[test]
     fn deadlines_beyond_the_last_level_are_kept() {
-        let start = Instant::now();
+        let start = Moment::START;
         let day = ms(24 * 60 * 60 * 1_000);
         let mut wheel = Wheel::new(start);
         let deadline = start + day * 400;
@@ -511,12 +516,10 @@ mod tests {
 
     #[test]
     fn the_farthest_deadline_that_can_be_named_does_no_harm() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
-        let far = (0..64).rev().fold(start, |far, bit| {
-            far.checked_add(Duration::from_secs(1 << bit))
-                .unwrap_or(far)
-        });
+        // The last whole tick before the end of time.
+        let far = start + ms(u64::MAX / 1_000_000);
         wheel.set(0, far);
         assert!(wheel.next_wait(start).is_some());
         assert_eq!(expired(&mut wheel, start + ms(1 << 40)), NOBODY);
@@ -529,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_jump_over_hours_expires_all_that_is_due() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         let hour = ms(3_600_000);
         for slot in 0..1_000_usize {
@@ -545,7 +548,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_armed_slots_all_come_up_in_time() {
-        let start = Instant::now();
+        let start = Moment::START;
         let mut wheel = Wheel::new(start);
         let deadline_of =
             |slot: usize| start + Duration::from_micros(slot as u64 * 617 % 60_000_000);
@@ -592,14 +595,14 @@ mod tests {
     /// What the wheel must do, slot by slot: the deadline and the latest moment to come up.
     #[derive(Default)]
     struct Model {
-        armed: std::collections::BTreeMap<usize, (Instant, Instant)>,
+        armed: std::collections::BTreeMap<usize, (Moment, Moment)>,
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn the_wheel_agrees_with_a_scan(steps in prop::collection::vec(step(), 0..80)) {
-            let origin = Instant::now();
+            let origin = Moment::START;
             let mut now = origin + ms(1 << 32);
             let (mut wheel, mut model) = (Wheel::new(now), Model::default());
             for step in steps {

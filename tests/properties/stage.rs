@@ -2,11 +2,11 @@
 
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use websock::connection::output::BufferPool;
 use websock::connection::{
-    AfterResponse, Connection, Event, Expectation, Framing, Outgoing, SendError, Turn,
+    AfterResponse, Connection, Event, Expectation, Framing, Moment, Outgoing, SendError, Turn,
 };
 use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
@@ -33,7 +33,7 @@ pub struct Stage<'a> {
     setting: &'a Setting,
     connection: Connection,
     pool: BufferPool,
-    now: Instant,
+    now: Moment,
     /// Frames that may be waiting to leave.
     frame_count: usize,
     received_bytes: usize,
@@ -61,7 +61,7 @@ impl<'a> Stage<'a> {
     pub fn new(setting: &'a Setting) -> Self {
         let mut pool = BufferPool::default();
         pool.give(Vec::with_capacity(setting.spare_bytes));
-        let now = Instant::now();
+        let now = Moment::START;
         let connection = Connection::new(&Turn {
             now,
             limits: &setting.limits,

@@ -1,12 +1,12 @@
 //! The near end: one connection of the crate, driven as the server's loop drives it.
 
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use websock::connection::output::BufferPool;
 use websock::connection::{
-    AfterResponse, Connection, Event, Expectation, Framing, Keepalive, Limits, Message, Outgoing,
-    SendError, Turn,
+    AfterResponse, Connection, Event, Expectation, Framing, Keepalive, Limits, Message, Moment,
+    Outgoing, SendError, Turn,
 };
 use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
@@ -61,7 +61,7 @@ pub(crate) struct Host {
     pub(crate) connection: Connection,
     pub(crate) limits: Limits,
     pub(crate) pool: BufferPool,
-    pub(crate) now: Instant,
+    pub(crate) now: Moment,
     pub(crate) service: Service,
     /// How a good request is answered.
     pub(crate) framing: Framing,
@@ -76,13 +76,13 @@ pub(crate) struct Host {
     pub(crate) seen: Vec<Seen>,
     /// Everything that has left, and the length and time of each write.
     pub(crate) wire: Vec<u8>,
-    pub(crate) writes: Vec<(usize, Instant)>,
+    pub(crate) writes: Vec<(usize, Moment)>,
 }
 
 impl Host {
     /// A connection that has just been accepted.
     pub(crate) fn new(limits: Limits) -> Self {
-        let now = Instant::now();
+        let now = Moment::START;
         let mut pool = BufferPool::default();
         let connection = Connection::new(&Turn {
             now,
@@ -282,7 +282,7 @@ impl Host {
     /// How long it is until something is due.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let due = self.connection.next_deadline(&self.limits)?;
-        Some(due.saturating_duration_since(self.now))
+        Some(due - self.now)
     }
 
     // ---- output

@@ -12,9 +12,9 @@ mod pusher;
 
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use websock::connection::{Limits, Outgoing};
+use websock::connection::{Limits, Moment, Outgoing};
 use websock::protocol::close::CloseCode;
 use websock::protocol::deflate::Deflater;
 use websock::protocol::extension::{Compression, Context};
@@ -46,7 +46,7 @@ const STEPS: usize = 250;
 
 struct Network {
     random: Random,
-    now: Instant,
+    now: Moment,
     pairs: Vec<Pair>,
     pushers: Vec<Pusher>,
     compression: Compression,
@@ -58,7 +58,7 @@ impl Network {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let jumps = random.chance(40);
-        let now = Instant::now();
+        let now = Moment::START;
         let count = random.between(12, 40);
         let compression = Compression {
             is_on: random.chance(70),

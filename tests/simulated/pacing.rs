@@ -1,8 +1,8 @@
 //! Shapes and gaps for deployed PHP clients (contract §6).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use websock::connection::{Framing, Keepalive, Limits};
+use websock::connection::{Framing, Keepalive, Limits, Moment};
 use websock::protocol::close::CloseCode;
 
 use crate::client::{self, BINARY, CLOSE, PING, PONG, TEXT, read_server};
@@ -29,7 +29,7 @@ fn ready(framing: Framing) -> Host {
 fn writes(host: &mut Host) -> (Vec<usize>, Option<Duration>) {
     host.drain_with_time();
     let lengths = host.writes.iter().map(|(len, _)| *len).collect();
-    let times: Vec<Instant> = host.writes.iter().map(|(_, at)| *at).collect();
+    let times: Vec<Moment> = host.writes.iter().map(|(_, at)| *at).collect();
     let gap = times.windows(2).map(|two| two[1] - two[0]).min();
     (lengths, gap)
 }

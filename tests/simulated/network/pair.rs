@@ -1,8 +1,8 @@
 //! One peer's connection: both ends, what lies between, and what must hold for them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use websock::connection::{Connection, Framing, Keepalive, Outgoing, SendError};
+use websock::connection::{Connection, Framing, Keepalive, Moment, Outgoing, SendError};
 use websock::protocol::close::CloseCode;
 use websock::protocol::error::Violation;
 use websock::protocol::extension::Compression;
@@ -29,9 +29,9 @@ pub(super) struct Pair {
     end: Option<End>,
     /// The server may have lost it for good reason: the clock has jumped.
     pub(super) is_jolted: bool,
-    born: Instant,
+    born: Moment,
     /// When it left the open state, or was born if it never opened.
-    last_open: Instant,
+    last_open: Moment,
 }
 
 /// How a connection went, as the server sees it.
@@ -46,7 +46,7 @@ pub(super) enum End {
 impl Pair {
     pub(super) fn new(
         at: usize,
-        now: Instant,
+        now: Moment,
         compression: Compression,
         random: &mut Random,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Pair {
     }
 
     /// The first half of a turn: what has arrived, then what is due.
-    pub(super) fn turn(&mut self, now: Instant, random: &mut Random) {
+    pub(super) fn turn(&mut self, now: Moment, random: &mut Random) {
         self.host.now = now;
         if self.end.is_some() {
             return;
@@ -168,7 +168,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn far_end(&mut self, now: Instant, random: &mut Random) {
+    pub(super) fn far_end(&mut self, now: Moment, random: &mut Random) {
         if self.end == Some(End::Reset) {
             return;
         }

@@ -1,7 +1,8 @@
 //! A far end with a habit: what it sends when, and what it makes of the answers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use websock::connection::Moment;
 use websock::protocol::error::Violation;
 
 use super::codec::{Codec, OFFERS};
@@ -47,7 +48,7 @@ pub(super) struct Peer {
     has_ended: bool,
     /// Steps until it does what its habit is.
     patience: usize,
-    resets_at: Option<Instant>,
+    resets_at: Option<Moment>,
     messages_left: usize,
     pub(super) sent: Vec<String>,
     /// What the server took.
@@ -110,7 +111,7 @@ impl Peer {
         self.habit != Habit::Deaf
     }
 
-    pub(super) fn resets(&self, now: Instant) -> bool {
+    pub(super) fn resets(&self, now: Moment) -> bool {
         self.resets_at.is_some_and(|at| at <= now)
     }
 
@@ -176,7 +177,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn act(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+    pub(super) fn act(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
         if self.has_ended {
             return up.end(now, random);
         }
@@ -203,7 +204,7 @@ impl Peer {
         }
     }
 
-    fn open(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+    fn open(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
         let extension = |offer| format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n");
         let head = client::request(&self.offer.map_or_else(String::new, extension));
         if self.habit == Habit::Drip {
@@ -216,7 +217,7 @@ impl Peer {
     }
 
     /// Answers pings and the close frame; not inside a frame that was left unfinished.
-    fn answer(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+    fn answer(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
         if self.is_closed && matches!(self.habit, Habit::Stall | Habit::Garbage) {
             return;
         }
@@ -234,7 +235,7 @@ impl Peer {
     }
 
     /// One message, in fragments with pings between them.
-    fn talk(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+    fn talk(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
         if self.messages_left == 0 {
             return;
         }
@@ -266,7 +267,7 @@ impl Peer {
         self.sent.push(text);
     }
 
-    fn misbehave(&mut self, now: Instant, up: &mut Link, random: &mut Random) {
+    fn misbehave(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
         match self.habit {
             Habit::Reset => {
                 let delay = random.below(300) as u64;

@@ -1,0 +1,19 @@
+//! [`Clock`]: the only one to ask the system for the time.
+
+use std::time::Instant;
+
+use crate::connection::Moment;
+
+/// A clock that was at [`Moment::START`] when it was made.
+#[derive(Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::START + self.0.elapsed()
+    }
+}
