@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::http::Request;
 use super::{Conn, PATIENCE, Wire, connect, tls, unique_number};
@@ -234,7 +234,13 @@ impl Run {
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        kill_process(Pid::from_child(&child), signal).expect("the server is there");
+        let pid = Pid::from_child(&child);
+        kill_process(pid, signal).expect("the server is there");
+        if signal == Signal::STOP {
+            // It runs on for a moment, and might see the first of what the test sends next.
+            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(pid), stopped).expect("the server is there");
+        }
         if [Signal::STOP, Signal::CONT].contains(&signal) {
             tls::server_is_stopped(signal == Signal::STOP);
         }
