@@ -20,6 +20,9 @@ pub struct Policy {
     pub max_per_ip: usize,
     /// Addresses from which Client-Type php may connect (`allowedIP`).
     pub allowed_ip: Vec<IpNet>,
+    /// They may also come from the address that they reach: all addresses of this machine are
+    /// listened on, and `allowedIP` does not say otherwise.
+    pub allows_own_ip: bool,
     /// Proxies that tell whom they forward (`trustedProxies`).
     pub trusted_proxies: TrustedProxies,
     /// What scripts have to prove themselves with (`pushToken`).
@@ -35,8 +38,6 @@ pub struct Policy {
 pub struct Peer {
     /// Its address; `None` on a Unix socket.
     pub ip: Option<IpAddr>,
-    /// The address of ours that it reached, where that matters for `allowedIP`.
-    pub local_ip: Option<IpAddr>,
     /// How its address is known.
     pub way: Way,
     /// Whom its listener is for.
@@ -48,7 +49,6 @@ impl Peer {
     pub const fn direct(ip: Option<IpAddr>, door: Door) -> Self {
         Self {
             ip,
-            local_ip: None,
             way: Way::Known,
             door,
         }
@@ -106,18 +106,20 @@ impl Admission {
         }
     }
 
-    /// Judges origin and address, before the upgrade.
+    /// Judges origin and address, before the upgrade. `local_ip`: the address of ours that was
+    /// reached.
     pub fn check_source(
         &self,
         kind: ClientKind,
         origin: Option<&str>,
         peer: Peer,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<(), Rejection> {
         match kind {
             ClientKind::Web if peer.door == Door::Scripts => Err(Rejection::Listener),
             ClientKind::Web if self.allows_origin(origin) => Ok(()),
             ClientKind::Web => Err(Rejection::Origin),
-            ClientKind::Php => self.check_script(peer),
+            ClientKind::Php => self.check_script(peer, local_ip),
         }
     }
 
@@ -171,22 +173,31 @@ impl Admission {
     }
 
     /// Judges where a script comes from.
-    pub(super) fn check_script(&self, peer: Peer) -> Result<(), Rejection> {
+    pub(super) fn check_script(
+        &self,
+        peer: Peer,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<(), Rejection> {
         match (peer.door, peer.way) {
             (Door::Web, _) => Err(Rejection::Listener),
             (_, Way::Untrusted) => Err(Rejection::Proxy),
             (_, Way::Unknown) => Err(Rejection::Untold),
-            (_, Way::Known) if self.allows_scripts_of(peer) => Ok(()),
+            (_, Way::Known) if self.allows_scripts_of(peer, local_ip) => Ok(()),
             (_, Way::Known) => Err(Rejection::Address),
         }
     }
 
     /// A Unix socket is as near as loopback, unless proxies connect to it.
-    fn allows_scripts_of(&self, peer: Peer) -> bool {
+    fn allows_scripts_of(&self, peer: Peer, local_ip: impl FnOnce() -> Option<IpAddr>) -> bool {
         let Some(ip) = peer.ip else {
             return peer.door == Door::Scripts || !self.policy.trusted_proxies.unix;
         };
-        self.policy.allowed_ip.iter().any(|net| net.contains(&ip)) || peer.local_ip == Some(ip)
+        let Policy {
+            allowed_ip,
+            allows_own_ip,
+            ..
+        } = &self.policy;
+        allowed_ip.iter().any(|net| net.contains(&ip)) || (*allows_own_ip && local_ip() == Some(ip))
     }
 
     /// Whose `request` is, which has come from `peer`.

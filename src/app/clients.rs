@@ -5,7 +5,7 @@
 //! uuid of a new client comes from the caller.
 //!
 //! Records lie in a table by [`ConnId::slot`]. The indexes hold slots, not names, so each name is
-//! stored once; a web client without ident takes 64 bytes of table and 6 to 12 of index. Hashing
+//! stored once; a web client without ident takes 40 bytes of table and 6 to 12 of index. Hashing
 //! is std's SipHash with random keys, because peers choose idents and names. Tables grow by
 //! doubling; indexes shrink when clients leave, the records stay at their highest slot.
 
@@ -50,17 +50,7 @@ impl ClientUuid {
     /// UUID (of any version), else a chosen name. Equal texts give equal uuids, different ones
     /// different.
     pub fn from_text(text: &str) -> Self {
-        match Name::from_text(text) {
-            Name::Standard(bits) => Self::Standard(bits),
-            Name::Chosen(name) => Self::Chosen(name.into()),
-        }
-    }
-
-    fn as_name(&self) -> Name<'_> {
-        match self {
-            Self::Standard(bits) => Name::Standard(*bits),
-            Self::Chosen(name) => Name::Chosen(name),
-        }
+        Name::from_text(text).to_uuid()
     }
 }
 
@@ -108,13 +98,16 @@ impl Clients {
         if self.records.len() <= slot {
             self.records.resize_with(slot + 1, || None);
         }
-        self.records[slot] = Some(Record {
-            uuid,
-            ident: (!ident.is_empty()).then(|| ident.into()),
+        let mut record = Record {
+            uuid: Uuid::nil(),
+            names: None,
             sequence: self.opened_count,
             generation: id.generation,
             kind,
-        });
+        };
+        record.set_uuid(uuid);
+        record.set_ident(ident);
+        self.records[slot] = Some(record);
         self.opened_count += 1;
         self.len += 1;
         self.index_uuid(id.slot);
@@ -171,15 +164,15 @@ impl Clients {
         }
         self.unindex_uuid(id.slot);
         if let Some(Some(record)) = self.records.get_mut(index(id.slot)) {
-            record.uuid = ClientUuid::from_text(name);
+            record.set_uuid(ClientUuid::from_text(name));
         }
         self.index_uuid(id.slot);
         Ok(())
     }
 
     /// The client's uuid.
-    pub fn uuid(&self, id: ConnId) -> Option<&ClientUuid> {
-        self.record(id).map(|record| &record.uuid)
+    pub fn uuid(&self, id: ConnId) -> Option<ClientUuid> {
+        self.record(id).map(|record| record.name().to_uuid())
     }
 
     /// The client's ident, `""` if it has none.
@@ -210,9 +203,8 @@ impl Clients {
         if matches!(name, Name::Chosen(name) if name.len() > MAX_NAME_BYTES) {
             return None;
         }
-        let is_named = |&slot: &u32| {
-            at(&self.records, slot).is_some_and(|record| record.uuid.as_name() == name)
-        };
+        let is_named =
+            |&slot: &u32| at(&self.records, slot).is_some_and(|record| record.name() == name);
         let slot = *self.by_uuid.find(self.hashing.hash_one(name), is_named)?;
         at(&self.records, slot).map(|record| record.holder(slot))
     }
@@ -271,7 +263,7 @@ impl Clients {
         let Some(record) = at(records, slot) else {
             return;
         };
-        if record.ident.is_some() {
+        if !record.ident().is_empty() {
             by_ident.insert(
                 &ident_key(hashing, records, record.ident()),
                 record.holder(slot),
@@ -293,7 +285,7 @@ impl Clients {
         let Some(record) = at(records, slot) else {
             return;
         };
-        if record.ident.is_some() {
+        if !record.ident().is_empty() {
             by_ident.remove(
                 &ident_key(hashing, records, record.ident()),
                 record.holder(slot),
@@ -327,16 +319,56 @@ impl std::error::Error for RenameError {}
 
 /// One open client.
 struct Record {
-    uuid: ClientUuid,
-    ident: Option<Box<str>>,
+    /// Nil if it has a chosen name.
+    uuid: Uuid,
+    /// What most clients do not have.
+    names: Option<Box<Names>>,
     sequence: u64,
     generation: u32,
     kind: ClientKind,
 }
 
+/// Names of a client, either of which may be missing.
+#[derive(Default)]
+struct Names {
+    chosen: Option<Box<str>>,
+    ident: Box<str>,
+}
+
 impl Record {
+    /// Its uuid.
+    fn name(&self) -> Name<'_> {
+        let chosen = self.names.as_ref().and_then(|names| names.chosen.as_ref());
+        chosen.map_or(Name::Standard(self.uuid.as_u128()), |name| {
+            Name::Chosen(name)
+        })
+    }
+
+    fn set_uuid(&mut self, uuid: ClientUuid) {
+        let chosen = match uuid {
+            ClientUuid::Standard(bits) => {
+                self.uuid = Uuid::from_u128(bits);
+                None
+            }
+            ClientUuid::Chosen(name) => {
+                self.uuid = Uuid::nil();
+                Some(name)
+            }
+        };
+        if chosen.is_some() || self.names.is_some() {
+            self.names.get_or_insert_default().chosen = chosen;
+        }
+    }
+
+    /// Empty if it has none.
     fn ident(&self) -> &str {
-        self.ident.as_deref().unwrap_or_default()
+        self.names.as_ref().map_or("", |names| &names.ident)
+    }
+
+    fn set_ident(&mut self, ident: &str) {
+        if !ident.is_empty() {
+            self.names.get_or_insert_default().ident = ident.into();
+        }
     }
 
     fn number(&self) -> Option<Decimal<'_>> {
@@ -368,6 +400,13 @@ impl<'a> Name<'a> {
         }
         Uuid::try_parse(text).map_or(Self::Chosen(text), |uuid| Self::Standard(uuid.as_u128()))
     }
+
+    fn to_uuid(self) -> ClientUuid {
+        match self {
+            Self::Standard(bits) => ClientUuid::Standard(bits),
+            Self::Chosen(name) => ClientUuid::Chosen(name.into()),
+        }
+    }
 }
 
 /// The record in a slot, of whatever generation.
@@ -376,7 +415,7 @@ fn at(records: &[Option<Record>], slot: u32) -> Option<&Record> {
 }
 
 fn hash_of_uuid(hashing: &RandomState, records: &[Option<Record>], slot: u32) -> u64 {
-    at(records, slot).map_or(0, |record| hashing.hash_one(record.uuid.as_name()))
+    at(records, slot).map_or(0, |record| hashing.hash_one(record.name()))
 }
 
 fn ident_key<'a>(
@@ -488,7 +527,7 @@ mod tests {
             (Some(ClientKind::Php), Some(ClientKind::Web))
         );
         assert_eq!((clients.ident(id(0)), clients.ident(id(9))), ("script", ""));
-        assert_eq!(clients.uuid(id(1)), Some(&standard(1)));
+        assert_eq!(clients.uuid(id(1)), Some(standard(1)));
     }
 
     #[test]
@@ -590,7 +629,7 @@ mod tests {
         assert_eq!(clients.find("jane doe", &Ident::None), None);
         assert_eq!(clients.find(&uuid_text(0), &Ident::None), None);
         assert_eq!(
-            clients.uuid(id(0)).map(ToString::to_string).as_deref(),
+            clients.uuid(id(0)).map(|uuid| uuid.to_string()).as_deref(),
             Some("Jane Doe")
         );
 

@@ -57,7 +57,8 @@ impl Admission {
     /// Judges address, origin, host and token.
     pub fn check_push(&self, pushing: &Pushing<'_>) -> Result<(), PushRefusal> {
         let Pushing { request, peer, .. } = pushing;
-        self.check_script(*peer).map_err(PushRefusal::Source)?;
+        self.check_script(*peer, || pushing.local_ip)
+            .map_err(PushRefusal::Source)?;
         self.check_page(request)?;
         match &self.policy.push_token {
             Some(token) if is_bearer(request, token) => Ok(()),

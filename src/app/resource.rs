@@ -133,7 +133,7 @@ impl Handle<'_> {
 
     /// The uuid of a client, as text.
     pub fn uuid(&self, id: ConnId) -> Option<String> {
-        self.clients.uuid(id).map(ToString::to_string)
+        self.clients.uuid(id).map(|uuid| uuid.to_string())
     }
 
     /// Writes a line to the server's log. Never log what a message holds (contract 7.8).

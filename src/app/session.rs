@@ -1,7 +1,9 @@
 //! The conversation: who may open what, `ready` on open, `next` after each message, chunks.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use log::info;
 
@@ -38,6 +40,8 @@ pub struct App {
     clients: Clients,
     resources: Vec<Registered>,
     sessions: Vec<Option<Session>>,
+    /// What those have sent who are between `bufferON` and `bufferOFF`.
+    chunks: HashMap<ConnId, Chunks>,
     held_bytes: usize,
 }
 
@@ -52,7 +56,7 @@ struct Registered {
 struct Session {
     resource: ResourceId,
     kind: ClientKind,
-    chunks: Option<Box<Chunks>>,
+    is_buffering: bool,
 }
 
 /// What was sent since `bufferON`.
@@ -127,6 +131,7 @@ impl App {
             clients: Clients::default(),
             resources: Vec::new(),
             sessions: Vec::new(),
+            chunks: HashMap::new(),
             held_bytes: 0,
         }
     }
@@ -142,8 +147,14 @@ impl App {
         });
     }
 
-    /// Judges a request: upgrade, source, numbers, path, in this order.
-    pub fn decide<'a>(&self, request: &Request<'a>, peer: Peer) -> Decision<'a> {
+    /// Judges a request: upgrade, source, numbers, path, in this order. `local_ip`: the address of
+    /// ours that was reached; asked for only where it matters.
+    pub fn decide<'a>(
+        &self,
+        request: &Request<'a>,
+        peer: Peer,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> Decision<'a> {
         let upgrade = match Upgrade::check(request) {
             Ok(upgrade) => upgrade,
             Err(rejection) => return Decision::Refuse(rejection),
@@ -157,7 +168,7 @@ impl App {
             ClientKind::Web
         };
         let origin = request.header("origin");
-        let source = self.admission.check_source(kind, origin, peer);
+        let source = self.admission.check_source(kind, origin, peer, local_ip);
         let token = match kind {
             ClientKind::Php => self.admission.check_token(request),
             ClientKind::Web => Ok(()),
@@ -208,7 +219,7 @@ impl App {
         self.sessions[slot] = Some(Session {
             resource,
             kind: arrival.kind,
-            chunks: None,
+            is_buffering: false,
         });
         self.with_resource(id, outbox, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
@@ -315,7 +326,9 @@ impl App {
         else {
             return;
         };
-        self.held_bytes -= session.chunks.map_or(0, |chunks| chunks.text.capacity());
+        if session.is_buffering {
+            self.take_chunks(id);
+        }
         self.admission.leave(session.kind, peer);
         self.clients.close(id);
     }
@@ -333,10 +346,8 @@ impl App {
 
     /// Bytes of memory that one connection's chunks hold.
     pub fn held_bytes_of(&self, id: ConnId) -> usize {
-        let session = self.sessions.get(id.slot as usize).and_then(Option::as_ref);
-        session
-            .and_then(|s| s.chunks.as_ref())
-            .map_or(0, |chunks| chunks.text.capacity())
+        let chunks = self.chunks.get(&id);
+        chunks.map_or(0, |chunks| chunks.text.capacity())
     }
 
     fn place(
@@ -381,19 +392,21 @@ impl App {
         };
         match text.as_ref() {
             "bufferON" => {
-                self.held_bytes -= session.chunks.take().map_or(0, |c| c.text.capacity());
-                session.chunks = Some(Box::default());
+                session.is_buffering = true;
+                self.take_chunks(id);
+                self.chunks.insert(id, Chunks::default());
                 Buffered::Kept
             }
-            "bufferOFF" => match session.chunks.take() {
-                Some(chunks) if chunks.count > 0 => {
-                    self.held_bytes -= chunks.text.capacity();
-                    Buffered::Joined(chunks.text)
+            "bufferOFF" => {
+                session.is_buffering = false;
+                match self.take_chunks(id) {
+                    Some(chunks) if chunks.count > 0 => Buffered::Joined(chunks.text),
+                    Some(_) | None => Buffered::Kept,
                 }
-                Some(_) | None => Buffered::Kept,
-            },
+            }
+            _ if !session.is_buffering => Buffered::Nothing,
             text => {
-                let Some(chunks) = &mut session.chunks else {
+                let Some(chunks) = self.chunks.get_mut(&id) else {
                     return Buffered::Nothing;
                 };
                 let is_over = chunks.count > self.settings.max_chunks
@@ -408,6 +421,12 @@ impl App {
                 Buffered::Kept
             }
         }
+    }
+
+    fn take_chunks(&mut self, id: ConnId) -> Option<Chunks> {
+        let chunks = self.chunks.remove(&id)?;
+        self.held_bytes -= chunks.text.capacity();
+        Some(chunks)
     }
 
     /// Calls a resource about one of its connections; does nothing if it is not open.

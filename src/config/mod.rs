@@ -89,6 +89,8 @@ impl Config {
                 max_clients: self.admission.max_clients,
                 max_per_ip: self.admission.max_per_ip,
                 allowed_ip: self.admission.allowed_ip.clone().unwrap_or_default(),
+                // The server knows where it listens.
+                allows_own_ip: false,
                 allowed_origins: self.admission.allowed_origins.clone(),
                 push_token: self.admission.push_token.clone(),
                 own_hosts: Vec::new(),

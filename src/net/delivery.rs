@@ -8,6 +8,7 @@ use log::{debug, info, warn};
 use mio::{Interest, Token};
 
 use super::deflation::Deflated;
+use super::requests::Exchange;
 use super::server::Core;
 use super::table::{Flushing, Membership, Reading};
 use crate::app::{Audience, Command};
@@ -355,9 +356,11 @@ impl Core {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };
-        let unread = entry.unread.as_ref().map_or(0, |unread| unread.len());
-        let pushing = entry.exchange.as_ref().map_or(0, |e| e.held_bytes());
-        let held = entry.connection.held_bytes() + entry.transport.held_bytes() + unread + pushing;
+        let pushing = entry.exchange().map_or(0, Exchange::held_bytes);
+        let held = entry.connection.held_bytes()
+            + entry.transport.held_bytes()
+            + entry.unread_len()
+            + pushing;
         self.held_bytes = self.held_bytes - entry.held_bytes + held;
         entry.held_bytes = held;
     }

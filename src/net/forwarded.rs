@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use log::{info, warn};
 
 use super::endpoint::{Opening, Terms};
-use super::proxy_protocol::{Forwarded, HeaderReader};
+use super::proxy_protocol::Forwarded;
 use super::server::Core;
 use super::socket::Remote;
 use crate::app::admission::{Peer, Way};
@@ -42,12 +42,12 @@ impl Core {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };
-        let Some(reader) = &mut entry.opening else {
+        let Some((reader, transport)) = entry.opening() else {
             return;
         };
-        match reader.read(entry.transport.below()) {
+        match reader.read(transport.below()) {
             Ok(forwarded) => {
-                entry.opening = None;
+                entry.end_opening();
                 self.take_forwarded(slot, forwarded);
                 // The kernel does not tell again of what has come with it.
                 self.put_on_backlog(slot);
@@ -81,7 +81,7 @@ impl Core {
     pub(super) fn tell_missing_header(&mut self, id: ConnId, rejection: Rejection) {
         let entry = self.table.get_mut(id);
         if rejection == Rejection::Timeout
-            && let Some(entry) = entry.filter(|entry| entry.opening.is_some())
+            && let Some(entry) = entry.and_then(|entry| entry.opening().is_some().then_some(entry))
         {
             let proxy = shown(entry.peer.ip);
             self.tell_misopened(format_args!("{proxy} sends no PROXY header"));
@@ -118,14 +118,6 @@ impl Core {
                  proxy, set trustedProxies={value}"
             );
         }
-    }
-}
-
-/// What a connection on these terms begins with.
-pub(super) fn opening_of(terms: Terms) -> Option<Box<HeaderReader>> {
-    match terms.opening {
-        Opening::None => None,
-        Opening::ProxyHeader => Some(Box::default()),
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use log::{debug, info, warn};
 use mio::Token;
 
-use super::endpoint::{Security, Terms};
-use super::forwarded::opening_of;
+use super::endpoint::{Opening, Security, Terms};
+use super::proxy_protocol::HeaderReader;
+use super::requests::Exchange;
 use super::server::{Accepting, Core};
 use super::socket::{Remote, Socket};
-use super::table::{Entry, Flushing, Membership, Reading};
+use super::table::{Entry, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, NotTls};
 use super::transport::{More, Received, Transport};
 use crate::app::admission::{Door, Peer, Way};
@@ -122,33 +123,17 @@ impl Core {
             "New client connecting from {address} on socket #{}",
             id.slot
         );
-        let peer = Peer {
-            local_ip: self.listens_on_any.then(|| transport.local_ip()).flatten(),
-            ..Peer::direct(address.ip(), terms.door)
-        };
+        let peer = Peer::direct(address.ip(), terms.door);
         let turn = &Turn {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        self.table.insert(Entry {
-            id,
-            connection: Connection::new(turn),
-            transport,
-            peer,
-            opening: opening_of(terms),
-            unread: None,
-            exchange: None,
-            armed: None,
-            held_bytes: 0,
-            membership: Membership::None,
-            reading: Reading::Waiting,
-            is_blocked: false,
-            is_shut: false,
-            is_deaf: false,
-            is_pending: true,
-            flushing: Flushing::Done,
-        });
+        let mut entry = Entry::new(id, Connection::new(turn), transport, peer);
+        if terms.opening == Opening::ProxyHeader {
+            entry.expect_opening(HeaderReader::default());
+        }
+        self.table.insert(entry);
         self.pending_count += 1;
         self.rearm(id.slot as usize);
     }
@@ -171,7 +156,7 @@ impl Core {
             Reading::Backlog | Reading::Paused => return,
             Reading::Waiting => {}
         }
-        if entry.opening.is_some() {
+        if entry.opening().is_some() {
             return self.read_opening(slot);
         }
         if entry.transport.is_handshaking() {
@@ -232,7 +217,7 @@ impl Core {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        match entry.unread.take() {
+        match entry.take_unread() {
             Some(mut unread) => {
                 self.receive(slot, &mut unread);
                 // The kernel has not been asked since; there may be more.
@@ -344,8 +329,9 @@ impl Core {
 
     /// Whether packets of a request wait for the next turn; nothing behind it is looked at before.
     fn is_pushing(&mut self, slot: usize) -> bool {
-        let exchange = self.table.slot_mut(slot).and_then(|e| e.exchange.as_ref());
-        exchange.is_some_and(|exchange| exchange.is_under_way())
+        let entry = self.table.slot_mut(slot);
+        let exchange = entry.and_then(|entry| entry.exchange());
+        exchange.is_some_and(Exchange::is_under_way)
     }
 
     /// Whether a TLS handshake arrives where a request is expected.
@@ -367,7 +353,7 @@ impl Core {
             return;
         };
         if !input.is_empty() {
-            entry.unread = Some(input.into());
+            entry.set_unread(input.to_vec());
         }
         if entry.reading == Reading::Waiting && (reading == Reading::Paused || !input.is_empty()) {
             entry.reading = reading;
@@ -443,7 +429,11 @@ impl Core {
             return self.serve(id, &request, route);
         }
         let peer = self.locate(id, &request);
-        match self.app.decide(&request, peer) {
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
+        let local_ip = || entry.transport.local_ip();
+        match self.app.decide(&request, peer, local_ip) {
             Decision::Refuse(rejection) => self.reject(id, rejection),
             Decision::Upgrade(upgrade, arrival) => {
                 self.settle_peer(id, peer);

@@ -6,6 +6,7 @@ use log::{debug, info};
 
 use super::reading::DELIVERIES_PER_TURN;
 use super::server::Core;
+use super::table::Entry;
 use crate::app::{PushError, PushRefusal, Pushed, Pushing};
 use crate::connection::{AfterResponse, ConnId, Expectation, Turn};
 use crate::http::batch::{Form, Outcome};
@@ -135,7 +136,7 @@ impl Core {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        entry.exchange = Some(Box::new(exchange));
+        entry.set_exchange(exchange);
         let turn = &mut Turn {
             now: self.now,
             limits: &self.settings.limits,
@@ -150,11 +151,8 @@ impl Core {
 
     /// The body of the request is whole.
     pub(super) fn handle_body(&mut self, id: ConnId, body: Vec<u8>) {
-        let Some(exchange) = self
-            .table
-            .get_mut(id)
-            .and_then(|entry| entry.exchange.take())
-        else {
+        let entry = self.table.get_mut(id);
+        let Some(exchange) = entry.and_then(Entry::take_exchange) else {
             return;
         };
         let after = exchange.after;
@@ -193,7 +191,7 @@ impl Core {
     fn put_off(&mut self, id: ConnId, after: AfterResponse, batch: Box<Batch>) {
         if let Some(entry) = self.table.get_mut(id) {
             let task = Task::Batch(batch);
-            entry.exchange = Some(Box::new(Exchange { after, task }));
+            entry.set_exchange(Exchange { after, task });
         }
         self.put_on_backlog(id.slot as usize);
     }

@@ -96,7 +96,6 @@ pub(super) struct Core {
     pub(super) expiry_told: Option<Moment>,
     /// TLS handshakes that may still be worked on in this turn.
     pub(super) handshake_budget: usize,
-    pub(super) listens_on_any: bool,
     pub(super) spare: SpareDescriptor,
     pub(super) accepting: Accepting,
     /// The lack of descriptors has been logged and none has been had since.
@@ -299,6 +298,7 @@ impl Core {
                 .chain(listened.iter().map(|ip| (*ip).into()))
                 .collect();
         }
+        policy.allows_own_ip = is_default && listened.iter().any(IpAddr::is_unspecified);
         let app_settings = AppSettings {
             max_chunks: settings.max_chunks,
             max_message_bytes: settings.limits.max_message_bytes,
@@ -311,7 +311,6 @@ impl Core {
             settings,
             registry,
             listeners,
-            listens_on_any: is_default && listened.iter().any(IpAddr::is_unspecified),
             certificates: None,
             certificate_check: None,
             expiry_told: None,

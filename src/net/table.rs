@@ -15,13 +15,8 @@ pub(super) struct Entry {
     pub(super) transport: Transport,
     /// Whose it is, as far as the socket or, once it is open, a proxy has told.
     pub(super) peer: Peer,
-    /// The PROXY header that comes before everything else, until it is whole.
-    pub(super) opening: Option<Box<HeaderReader>>,
-    /// Input that was read and not handled yet, because the turn's budget or the output's limit
-    /// was reached.
-    pub(super) unread: Option<Box<[u8]>>,
-    /// A plain HTTP request that is not answered yet.
-    pub(super) exchange: Option<Box<Exchange>>,
+    /// A header, a request or input that waits.
+    aside: Option<Box<Aside>>,
     /// The earliest deadline that the wheel holds.
     pub(super) armed: Option<Moment>,
     /// Bytes of memory at the last count.
@@ -39,6 +34,106 @@ pub(super) struct Entry {
     pub(super) is_pending: bool,
     /// Whether it stands in a list of those to be flushed.
     pub(super) flushing: Flushing,
+}
+
+/// What few connections have, and not for long.
+#[derive(Default)]
+struct Aside {
+    /// The PROXY header that comes before everything else, until it is whole.
+    opening: Option<HeaderReader>,
+    /// Input that was read and not handled yet, because the turn's budget or the output's limit
+    /// was reached.
+    unread: Option<Vec<u8>>,
+    /// A plain HTTP request that is not answered yet.
+    exchange: Option<Exchange>,
+}
+
+impl Entry {
+    /// A connection that has just been accepted.
+    pub(super) fn new(
+        id: ConnId,
+        connection: Connection,
+        transport: Transport,
+        peer: Peer,
+    ) -> Self {
+        Self {
+            id,
+            connection,
+            transport,
+            peer,
+            aside: None,
+            armed: None,
+            held_bytes: 0,
+            membership: Membership::None,
+            reading: Reading::Waiting,
+            is_blocked: false,
+            is_shut: false,
+            is_deaf: false,
+            is_pending: true,
+            flushing: Flushing::Done,
+        }
+    }
+
+    /// The PROXY header that has to come before everything else, until it is whole.
+    pub(super) fn opening(&mut self) -> Option<(&mut HeaderReader, &mut Transport)> {
+        let reader = self.aside.as_mut()?.opening.as_mut()?;
+        Some((reader, &mut self.transport))
+    }
+
+    /// Expects such a header.
+    pub(super) fn expect_opening(&mut self, reader: HeaderReader) {
+        self.aside.get_or_insert_default().opening = Some(reader);
+    }
+
+    /// It is whole.
+    pub(super) fn end_opening(&mut self) {
+        if let Some(aside) = &mut self.aside {
+            aside.opening = None;
+        }
+        self.drop_empty_aside();
+    }
+
+    /// Keeps input that was read and cannot be handled yet.
+    pub(super) fn set_unread(&mut self, unread: Vec<u8>) {
+        self.aside.get_or_insert_default().unread = Some(unread);
+    }
+
+    /// Takes that input.
+    pub(super) fn take_unread(&mut self) -> Option<Vec<u8>> {
+        let unread = self.aside.as_mut()?.unread.take();
+        self.drop_empty_aside();
+        unread
+    }
+
+    /// Bytes of that input.
+    pub(super) fn unread_len(&self) -> usize {
+        let unread = self.aside.as_ref().and_then(|aside| aside.unread.as_ref());
+        unread.map_or(0, |unread| unread.len())
+    }
+
+    /// A plain HTTP request that is not answered yet.
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
+        self.aside.as_ref()?.exchange.as_ref()
+    }
+
+    /// Keeps a plain HTTP request until it can be answered.
+    pub(super) fn set_exchange(&mut self, exchange: Exchange) {
+        self.aside.get_or_insert_default().exchange = Some(exchange);
+    }
+
+    /// Takes it.
+    pub(super) fn take_exchange(&mut self) -> Option<Exchange> {
+        let exchange = self.aside.as_mut()?.exchange.take();
+        self.drop_empty_aside();
+        exchange
+    }
+
+    fn drop_empty_aside(&mut self) {
+        let is_empty = |aside: &mut Box<Aside>| {
+            aside.opening.is_none() && aside.unread.is_none() && aside.exchange.is_none()
+        };
+        self.aside.take_if(is_empty);
+    }
 }
 
 /// When a connection is to be flushed.
@@ -94,11 +189,26 @@ pub(super) enum Reading {
     Paused,
 }
 
+/// A place for a connection.
+enum Slot {
+    /// The next one gets this generation.
+    Vacant(u32),
+    Taken(Entry),
+}
+
+impl Slot {
+    fn entry_mut(&mut self) -> Option<&mut Entry> {
+        match self {
+            Self::Vacant(_) => None,
+            Self::Taken(entry) => Some(entry),
+        }
+    }
+}
+
 /// All connections.
 #[derive(Default)]
 pub(super) struct Table {
-    entries: Vec<Option<Entry>>,
-    generations: Vec<u32>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
     freed: Vec<u32>,
     count: usize,
@@ -112,34 +222,32 @@ impl Table {
 
     /// Number of slots, used or not.
     pub(super) fn slot_count(&self) -> usize {
-        self.entries.len()
+        self.slots.len()
     }
 
     /// The slot that the next [`insert`](Self::insert) takes.
-    pub(super) fn next_id(&mut self) -> ConnId {
-        let slot = self
-            .free
-            .last()
-            .copied()
-            .unwrap_or(self.entries.len() as u32);
-        let generation = self.generations.get(slot as usize).copied().unwrap_or(0);
+    pub(super) fn next_id(&self) -> ConnId {
+        let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        let generation = match self.slots.get(slot as usize) {
+            Some(Slot::Vacant(generation)) => *generation,
+            Some(Slot::Taken(_)) | None => 0,
+        };
         ConnId { slot, generation }
     }
 
     /// Adds the entry whose id [`next_id`](Self::next_id) has told.
     pub(super) fn insert(&mut self, entry: Entry) {
         let slot = entry.id.slot as usize;
-        if self.free.pop().is_none() {
-            self.entries.push(None);
-            self.generations.push(0);
+        match self.free.pop() {
+            Some(_) => self.slots[slot] = Slot::Taken(entry),
+            None => self.slots.push(Slot::Taken(entry)),
         }
-        self.entries[slot] = Some(entry);
         self.count += 1;
     }
 
     /// The connection in a slot.
     pub(super) fn slot_mut(&mut self, slot: usize) -> Option<&mut Entry> {
-        self.entries.get_mut(slot)?.as_mut()
+        self.slots.get_mut(slot)?.entry_mut()
     }
 
     /// The connection of this name.
@@ -150,13 +258,16 @@ impl Table {
 
     /// All connections.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut().flatten()
+        self.slots.iter_mut().filter_map(Slot::entry_mut)
     }
 
     /// Removes a connection; its slot stays empty until [`release`](Self::release).
     pub(super) fn remove(&mut self, slot: usize) -> Option<Entry> {
-        let entry = self.entries.get_mut(slot)?.take()?;
-        self.generations[slot] = self.generations[slot].wrapping_add(1);
+        let place = self.slots.get_mut(slot)?;
+        let generation = place.entry_mut()?.id.generation.wrapping_add(1);
+        let Slot::Taken(entry) = std::mem::replace(place, Slot::Vacant(generation)) else {
+            return None;
+        };
         self.freed.push(slot as u32);
         self.count -= 1;
         Some(entry)
