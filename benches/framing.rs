@@ -288,11 +288,13 @@ impl Decoder {
         };
         let mut message_count = 0;
         while let Some(event) = self.connection.receive(&mut input, turn) {
-            let Event::Message(message) = event else {
+            let Some(message) = event.message() else {
                 panic!("no message: {event:?}")
             };
             take(message.as_bytes());
-            turn.pool.give(message.into_buffer().unwrap_or_default());
+            if let Event::Gathered(gathered) = event {
+                turn.pool.give(gathered.into_bytes());
+            }
             message_count += 1;
         }
         message_count

@@ -108,7 +108,7 @@ impl Handle<'_> {
 
     /// Sends a text message to all other open web clients, as [`broadcast`](Self::broadcast) does.
     pub fn broadcast_text(&mut self, text: &str) {
-        self.broadcast(&Message::Text(Cow::Borrowed(text)));
+        self.broadcast(&Message::Text(text.into()));
     }
 
     /// Sends a text message to the one receiver that has this uuid or ident (contract 3.1).

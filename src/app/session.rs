@@ -1,6 +1,5 @@
 //! The conversation: who may open what, `ready` on open, `next` after each message, chunks.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -289,7 +288,7 @@ impl App {
                     Buffered::Nothing => self.pass(id, &message, outbox),
                     Buffered::Kept => {}
                     Buffered::Joined(text) => {
-                        self.pass(id, &Message::Text(Cow::Owned(text)), outbox);
+                        self.pass(id, &Message::Text(text.as_str().into()), outbox);
                     }
                     Buffered::TooBig => {
                         let reason = "more than maxChunks chunks, or over maxMessageSize";
@@ -390,7 +389,7 @@ impl App {
         let Message::Text(text) = message else {
             return Buffered::Nothing;
         };
-        match text.as_ref() {
+        match text.as_str() {
             "bufferON" => {
                 session.is_buffering = true;
                 self.take_chunks(id);
@@ -487,12 +486,12 @@ fn turn_away(id: ConnId, error: &str, code: CloseCode, outbox: &mut Outbox) {
 }
 
 /// Contract 2.7: binary messages that are UTF-8 count as text.
-fn as_text<'a>(message: &'a Message<'_>) -> Message<'a> {
-    match message {
-        Message::Text(text) => Message::Text(Cow::Borrowed(text)),
+fn as_text<'a>(message: &Message<'a>) -> Message<'a> {
+    match *message {
+        Message::Text(text) => Message::Text(text.as_str().into()),
         Message::Binary(bytes) => match utf8::check(bytes) {
-            Some(text) => Message::Text(Cow::Borrowed(text)),
-            None => Message::Binary(Cow::Borrowed(bytes)),
+            Some(text) => Message::Text(text.into()),
+            None => Message::Binary(bytes),
         },
     }
 }

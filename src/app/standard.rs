@@ -46,6 +46,7 @@ impl Resource for Standard {
         let Message::Text(text) = message else {
             return refuse(client, "not JSON: not UTF-8".into(), handle);
         };
+        let text = text.as_str();
         let packet = match Packet::parse(text) {
             Ok(packet) => packet,
             Err(malformed) => {

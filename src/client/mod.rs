@@ -31,7 +31,7 @@ use self::stream::Stream;
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
-use crate::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
 
 /// How a client connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,9 +286,13 @@ impl Client {
             self.begun = Some(assembler);
             return Ok(None);
         }
-        Ok(Some(match assembler.finish()? {
-            Gathered::Text(text) => Message::Text(text),
-            Gathered::Binary(bytes) => Message::Binary(bytes),
+        let gathered = assembler.finish()?;
+        Ok(Some(match gathered.kind() {
+            MessageKind::Text => {
+                let text = String::from_utf8(gathered.into_bytes());
+                Message::Text(text.map_err(|_| Violation::InvalidUtf8)?)
+            }
+            MessageKind::Binary => Message::Binary(gathered.into_bytes()),
         }))
     }
 

@@ -188,8 +188,10 @@ mod tests {
                 while let Some(event) = self.with(|connection, turn| {
                     let event = connection.receive(&mut input, turn)?;
                     Some(match event {
-                        Event::Message(Message::Text(text)) => Seen::Text(text.into_owned()),
-                        Event::Message(Message::Binary(bytes)) => Seen::Binary(bytes.into_owned()),
+                        Event::Message(_) | Event::Gathered(_) => match event.message()? {
+                            Message::Text(text) => Seen::Text(text.as_str().to_owned()),
+                            Message::Binary(bytes) => Seen::Binary(bytes.to_owned()),
+                        },
                         Event::Closed(_) => Seen::Closed,
                         Event::Failed(violation) => Seen::Failed(violation),
                         Event::Head(_) | Event::Body(_) | Event::Refused(_) | Event::Lost => {

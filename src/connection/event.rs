@@ -1,55 +1,111 @@
 //! What comes out of a connection, and what goes into it to be sent.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
-use crate::protocol::message::MessageKind;
+use crate::protocol::message::{Gathered, MessageKind};
+use crate::protocol::utf8;
 
 /// A complete data message. Its text has been checked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// UTF-8 text.
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     /// Any bytes.
-    Binary(Cow<'a, [u8]>),
+    Binary(&'a [u8]),
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
     /// The payload.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Binary(bytes) => bytes,
         }
     }
 
-    /// The buffer it was gathered in, if it was: all of its payload and nothing else.
-    pub fn buffer(&self) -> Option<&[u8]> {
-        match self {
-            Self::Text(Cow::Owned(text)) => Some(text.as_bytes()),
-            Self::Binary(Cow::Owned(bytes)) => Some(bytes),
-            Self::Text(Cow::Borrowed(_)) | Self::Binary(Cow::Borrowed(_)) => None,
-        }
-    }
-
-    /// The buffer it was gathered in, if it was, to be used again.
-    pub fn into_buffer(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Text(Cow::Owned(text)) => Some(text.into_bytes()),
-            Self::Binary(Cow::Owned(bytes)) => Some(bytes),
-            Self::Text(Cow::Borrowed(_)) | Self::Binary(Cow::Borrowed(_)) => None,
-        }
-    }
-
     /// What it carries.
-    pub fn kind(&self) -> MessageKind {
+    pub fn kind(self) -> MessageKind {
         match self {
             Self::Text(_) => MessageKind::Text,
             Self::Binary(_) => MessageKind::Binary,
         }
+    }
+}
+
+impl<'a> From<&'a Gathered> for Message<'a> {
+    fn from(gathered: &'a Gathered) -> Self {
+        let bytes = gathered.as_bytes();
+        match gathered.kind() {
+            MessageKind::Text => Self::Text(Text(Checked::InPieces(bytes))),
+            MessageKind::Binary => Self::Binary(bytes),
+        }
+    }
+}
+
+/// The text of a message. It has been checked, as a whole or piece by piece.
+///
+/// A text that came in pieces becomes a `&str` in no way but by being checked as a whole, since this
+/// is a program without unsafe code: [`as_str`](Self::as_str) does so each time. Who passes it on
+/// needs only its bytes.
+#[derive(Clone, Copy)]
+pub struct Text<'a>(Checked<'a>);
+
+#[derive(Clone, Copy)]
+enum Checked<'a> {
+    Whole(&'a str),
+    InPieces(&'a [u8]),
+}
+
+impl<'a> Text<'a> {
+    /// The text.
+    pub fn as_str(self) -> &'a str {
+        match self.0 {
+            Checked::Whole(text) => text,
+            Checked::InPieces(bytes) => {
+                let text = utf8::check(bytes);
+                debug_assert!(text.is_some(), "its pieces were checked");
+                text.unwrap_or_default()
+            }
+        }
+    }
+
+    /// Its UTF-8.
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self.0 {
+            Checked::Whole(text) => text.as_bytes(),
+            Checked::InPieces(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Checked::Whole(text))
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
     }
 }
 
@@ -65,14 +121,46 @@ pub enum Event<'a> {
     Body(Vec<u8>),
     /// The request was refused here; the answer is on its way.
     Refused(Rejection),
-    /// A message.
+    /// A message that has arrived in one piece.
     Message(Message<'a>),
+    /// A message that has arrived in several, in a buffer of its own.
+    Gathered(Gathered),
     /// The peer's close frame came, with its code if it gave one. It has been answered.
     Closed(Option<CloseCode>),
     /// The peer broke a rule; the close frame that says so is on its way.
     Failed(Violation),
     /// The peer is gone without a close frame, or did not answer in time (recorded as 1006).
     Lost,
+}
+
+impl Event<'_> {
+    /// The message, if it is one, however it has arrived.
+    pub fn message(&self) -> Option<Message<'_>> {
+        match self {
+            Self::Message(message) => Some(*message),
+            Self::Gathered(gathered) => Some(gathered.into()),
+            Self::Head(_)
+            | Self::Body(_)
+            | Self::Refused(_)
+            | Self::Closed(_)
+            | Self::Failed(_)
+            | Self::Lost => None,
+        }
+    }
+
+    /// Bytes of a message's payload; 0 for everything else.
+    pub fn message_len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.as_bytes().len(),
+            Self::Gathered(gathered) => gathered.as_bytes().len(),
+            Self::Head(_)
+            | Self::Body(_)
+            | Self::Refused(_)
+            | Self::Closed(_)
+            | Self::Failed(_)
+            | Self::Lost => 0,
+        }
+    }
 }
 
 /// A frame to send, encoded without mask: the whole frame, and the length of its header.

@@ -4,7 +4,7 @@ use super::moment::Moment;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use crate::protocol::mask;
-use crate::protocol::message::Assembler;
+use crate::protocol::message::{Assembler, BLOCK_BYTES};
 
 /// The unfinished rest of what has arrived: at most a part of one header, a part of one frame's
 /// payload, and the fragments of one message.
@@ -101,7 +101,6 @@ impl Inbound {
             return Ok(None);
         };
         let header = frame.header;
-        // In blocks that stay in the first cache from one pass to the next: unmasking, UTF-8, copy.
         for block in piece.chunks_mut(BLOCK_BYTES) {
             mask::apply(header.masking_key, (frame.arrived % 4) as usize, block);
             frame.arrived += block.len() as u64;
@@ -114,11 +113,36 @@ impl Inbound {
                 self.progress += block.len();
             }
         }
-        if frame.arrived < frame.header.payload_len {
+        Ok(self.end_frame())
+    }
+
+    /// Room for the next `len` bytes of the frame's payload, where they will stay: see
+    /// [`Assembler::room`].
+    pub(super) fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.message.as_mut()?.room(len)
+    }
+
+    /// As [`push`](Self::push), for the first `len` bytes of that room.
+    pub(super) fn fill_room(&mut self, len: usize) -> Result<Option<Header>, Violation> {
+        let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
             return Ok(None);
-        }
-        self.frame = None;
-        Ok(Some(header))
+        };
+        message.fill_room(len, |block| {
+            mask::apply(
+                frame.header.masking_key,
+                (frame.arrived % 4) as usize,
+                block,
+            );
+            frame.arrived += block.len() as u64;
+        })?;
+        self.progress += len;
+        Ok(self.end_frame())
+    }
+
+    /// The header of the frame, once its payload is complete.
+    fn end_frame(&mut self) -> Option<Header> {
+        let is_complete = |frame: &mut PartialFrame| frame.arrived >= frame.header.payload_len;
+        self.frame.take_if(is_complete).map(|frame| frame.header)
     }
 
     /// Bytes of payload that the unfinished frame still lacks.
@@ -127,9 +151,6 @@ impl Inbound {
             .map_or(0, |frame| frame.header.payload_len - frame.arrived)
     }
 }
-
-/// See [`Inbound::push`].
-const BLOCK_BYTES: usize = 16 << 10;
 
 /// Whether the frame may follow what came before it (RFC 6455 §5.4).
 pub(super) fn check_order(opcode: Opcode, is_message_begun: bool) -> Result<(), Violation> {

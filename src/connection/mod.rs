@@ -23,7 +23,7 @@ mod sending;
 mod state;
 
 pub use self::deadlines::PING_PAYLOAD;
-pub use self::event::{Event, Message, Outgoing, SendError};
+pub use self::event::{Event, Message, Outgoing, SendError, Text};
 pub use self::limits::{Limits, Turn};
 pub use self::moment::Moment;
 pub use self::pace::Framing;

@@ -29,18 +29,24 @@ pub struct BufferPool {
 impl BufferPool {
     /// An empty buffer.
     pub fn take(&mut self) -> Vec<u8> {
+        let mut buffer = self.take_as_left();
+        buffer.clear();
+        buffer
+    }
+
+    /// A buffer with whatever it was left with, for who writes over it.
+    pub fn take_as_left(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();
         self.spare_bytes -= buffer.capacity();
         buffer
     }
 
     /// Takes a buffer back; what would hold too much memory is freed instead.
-    pub fn give(&mut self, mut buffer: Vec<u8>) {
+    pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
         if capacity == 0 || self.spare_bytes + capacity > MAX_SPARE_BYTES {
             return;
         }
-        buffer.clear();
         self.spare_bytes += capacity;
         self.spare.push(buffer);
     }

@@ -8,12 +8,12 @@ use super::inbound::{Inbound, check_order};
 use super::limits::Turn;
 use super::moment::Moment;
 use super::output::BufferPool;
-use super::state::{Heading, State};
+use super::state::{Asked, Heading, State};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
 use crate::protocol::http::{MAX_HEAD_BYTES, find_head};
-use crate::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
 use crate::protocol::{mask, utf8};
 
 impl Connection {
@@ -102,7 +102,7 @@ impl Connection {
             }
             match self.next_frame(input, turn) {
                 Ok(None) => {}
-                Ok(Some(Event::Message(_))) if !self.is_open() => {}
+                Ok(Some(Event::Gathered(_))) if !self.is_open() => {}
                 Ok(Some(event)) => return Some(event),
                 Err(violation) => return self.fail(violation, input, turn),
             }
@@ -137,6 +137,45 @@ impl Connection {
         let payload = take(input, header.payload_len as usize);
         mask::apply(header.masking_key, 0, payload);
         Some(whole_message(header.opcode, payload))
+    }
+
+    /// Room for payload that is still to come, where it will stay: bytes that arrive next may be put at
+    /// its front, and counted by [`receive_room`](Self::receive_room), which has to follow, instead of
+    /// being given to [`receive`](Self::receive), which copies them.
+    ///
+    /// The room has at most `most` bytes, no more than the frame lacks, and no more than have been
+    /// gathered already, so that memory follows what arrives. `None` if that makes fewer than `least`,
+    /// or if what arrives next is no payload of an uncompressed message.
+    pub fn room(&mut self, least: usize, most: usize) -> Option<&mut [u8]> {
+        let inbound = self.inbound.as_mut()?;
+        let is_data = inbound
+            .frame
+            .is_some_and(|frame| !frame.header.opcode.is_control());
+        let gathered = inbound.message.as_ref()?.len();
+        let len = inbound.missing().min(most.min(gathered) as u64) as usize;
+        if !is_data || len < least.max(1) || !matches!(self.state, State::Open { .. }) {
+            return None;
+        }
+        inbound.room(len)
+    }
+
+    /// Takes in the first `len` bytes of that room; none if nothing has come.
+    pub fn receive_room(&mut self, len: usize, turn: &mut Turn<'_>) -> Option<Event<'static>> {
+        if let State::Open { since, asked, .. } = &mut self.state
+            && len > 0
+        {
+            (*since, *asked) = (turn.now, Asked::No);
+        }
+        let filled = match &mut self.inbound {
+            Some(inbound) => inbound.fill_room(len),
+            None => Ok(None),
+        };
+        let ended = filled.and_then(|ended| match ended {
+            Some(header) => self.end_frame(header, turn),
+            None => Ok(None),
+        });
+        self.settle_message(turn.pool);
+        ended.unwrap_or_else(|violation| self.fail(violation, &mut Default::default(), turn))
     }
 
     /// Gives back memory that an unfinished message does not need while it waits.
@@ -218,7 +257,7 @@ impl Connection {
             }
             // Once our close frame is out nobody reads messages: their bytes are let pass.
             _ if header.rsv1 => Assembler::with_buffer(MessageKind::Binary, pool.take()),
-            _ => Assembler::with_buffer(kind, pool.take()),
+            _ => Assembler::with_buffer(kind, pool.take_as_left()),
         }
     }
 
@@ -230,7 +269,7 @@ impl Connection {
         if let (Some(inflater), Some(codec)) = (message.end_inflating()?, &mut self.codec) {
             codec.give_inflater(inflater, pool);
         }
-        gathered_message(message)
+        message.finish().map(Event::Gathered)
     }
 
     /// Takes payload of the frame that has begun; acts on it once it is complete.
@@ -243,7 +282,17 @@ impl Connection {
             return Ok(None);
         };
         let len = inbound.missing().min(input.len() as u64) as usize;
-        let Some(header) = inbound.push(take(input, len))? else {
+        let ended = inbound.push(take(input, len))?;
+        ended.map_or(Ok(None), |header| self.end_frame(header, turn))
+    }
+
+    /// Acts on a frame whose payload is complete.
+    fn end_frame(
+        &mut self,
+        header: Header,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Event<'static>>, Violation> {
+        let Some(inbound) = &mut self.inbound else {
             return Ok(None);
         };
         let event = if header.opcode.is_control() {
@@ -395,17 +444,10 @@ fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
 #[inline]
 fn whole_message<'a>(opcode: Opcode, payload: &'a [u8]) -> Result<Message<'a>, Violation> {
     if opcode != Opcode::Text {
-        return Ok(Message::Binary(Cow::Borrowed(payload)));
+        return Ok(Message::Binary(payload));
     }
     match utf8::check(payload) {
-        Some(text) => Ok(Message::Text(Cow::Borrowed(text))),
+        Some(text) => Ok(Message::Text(text.into())),
         None => Err(Violation::InvalidUtf8),
     }
-}
-
-fn gathered_message(message: Assembler) -> Result<Event<'static>, Violation> {
-    Ok(Event::Message(match message.finish()? {
-        Gathered::Text(text) => Message::Text(Cow::Owned(text)),
-        Gathered::Binary(bytes) => Message::Binary(Cow::Owned(bytes)),
-    }))
 }

@@ -299,7 +299,13 @@ impl Core {
                 }
                 self.ended.push(id);
             }
-            Some(Event::Head(_) | Event::Body(_) | Event::Message(_) | Event::Closed(_)) => {}
+            Some(
+                Event::Head(_)
+                | Event::Body(_)
+                | Event::Message(_)
+                | Event::Gathered(_)
+                | Event::Closed(_),
+            ) => {}
             None if entry.connection.output_len() > output_len => self.log_ping(),
             None => {}
         }

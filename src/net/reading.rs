@@ -17,7 +17,7 @@ use super::transport::{More, Received, Transport};
 use crate::app::admission::{Door, Peer, Way};
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
-use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Turn};
+use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Message, Turn};
 use crate::http::{self, Route};
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
@@ -165,20 +165,62 @@ impl Core {
                 None => return self.put_on_backlog(slot),
             }
         }
-        match entry.transport.read(buffer, &mut self.cipher_buffer) {
+        let read = entry.transport.read(buffer, &mut self.cipher_buffer);
+        match &read {
+            Err(_)
+            | Ok(Received {
+                len: 0,
+                more: More::Ended,
+            }) => {}
+            // Also where nothing could be decrypted yet: what is kept of it counts.
+            Ok(Received { len, .. }) => self.receive(slot, &mut buffer[..*len]),
+        }
+        self.go_on(slot, read, is_last);
+    }
+
+    /// Where there was more than a read takes, the rest of a long message is read to where it is
+    /// gathered, which saves a copy. Whether it was.
+    fn read_into_message(&mut self, slot: usize) -> bool {
+        let Some(entry) = self.table.slot_mut(slot) else {
+            return false;
+        };
+        let most = self.buffer.len();
+        let Some(room) = entry.connection.room(LEAST_ROOM_BYTES, most) else {
+            return false;
+        };
+        let read = entry.transport.read(room, &mut self.cipher_buffer);
+        let len = read.as_ref().map_or(0, |received| received.len);
+        let turn = &mut Turn {
+            now: self.now,
+            limits: &self.settings.limits,
+            pool: &mut self.pool,
+        };
+        let (id, event) = (entry.id, entry.connection.receive_room(len, turn));
+        if let Some(event) = event {
+            self.handle_connection_event(id, event);
+            if self.is_output_near_limit(slot) {
+                self.set_aside(slot, &[], Reading::Paused);
+            }
+        }
+        self.finish_receiving(slot);
+        self.go_on(slot, read, true);
+        true
+    }
+
+    /// What comes after a read.
+    fn go_on(&mut self, slot: usize, read: io::Result<Received>, is_last: bool) {
+        let is_deaf = |entry: &mut Entry| entry.is_deaf;
+        let is_deaf = self.table.slot_mut(slot).is_some_and(is_deaf);
+        match read {
             Ok(Received {
                 len: 0,
                 more: More::Ended,
             }) => self.handle_eof(slot),
-            Ok(Received { len, more }) => {
-                self.receive(slot, &mut buffer[..len]);
-                // Once a read has drained the socket the kernel tells of what comes later; only
-                // the end, of which it has told already, must still be read.
-                if more != More::No || is_last {
-                    self.put_on_backlog(slot);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !entry.is_deaf => {}
+            // Once a read has drained the socket the kernel tells of what comes later; only the
+            // end, of which it has told already, must still be read.
+            Ok(Received { more, .. }) if more != More::No || is_last => self.put_on_backlog(slot),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !is_deaf => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.put_on_backlog(slot),
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<NotTls>()) => {
                 self.refuse_plain(slot);
@@ -223,6 +265,7 @@ impl Core {
                 // The kernel has not been asked since; there may be more.
                 self.put_on_backlog(slot);
             }
+            None if self.read_into_message(slot) => {}
             None => self.read(slot, true),
         }
     }
@@ -287,9 +330,7 @@ impl Core {
             let Some(event) = entry.connection.receive(&mut input, turn) else {
                 break;
             };
-            if let Event::Message(message) = &event {
-                byte_budget = byte_budget.saturating_sub(message.as_bytes().len());
-            }
+            byte_budget = byte_budget.saturating_sub(event.message_len());
             self.handle_connection_event(id, event);
             message_budget -= 1;
             let is_spent = message_budget == 0
@@ -315,6 +356,11 @@ impl Core {
                 break;
             }
         }
+        self.finish_receiving(slot);
+    }
+
+    /// Delivers what has come of input, and sends what waits for the peer itself.
+    fn finish_receiving(&mut self, slot: usize) {
         self.deliver();
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
@@ -374,17 +420,13 @@ impl Core {
     fn handle_connection_event(&mut self, id: ConnId, event: Event<'_>) {
         match event {
             Event::Message(message) => {
-                let Some(entry) = self.table.get_mut(id) else {
-                    return;
-                };
-                let own = entry.connection.lend_output(&mut self.pool);
-                self.outbox.lend(own, message.buffer());
-                self.app.handle_message(id, &message, &mut self.outbox);
-                self.take_back_output(id);
-                self.put_away(id, message.into_buffer().unwrap_or_default());
-                if self.outbox.closes() {
-                    self.deliver();
-                }
+                self.handle_message(id, &message, None);
+                self.close_at_once();
+            }
+            Event::Gathered(gathered) => {
+                self.handle_message(id, &(&gathered).into(), Some(gathered.as_bytes()));
+                self.put_away(id, gathered.into_bytes());
+                self.close_at_once();
             }
             Event::Head(head) => self.decide(id, &head),
             Event::Body(body) => self.handle_body(id, body),
@@ -395,6 +437,24 @@ impl Core {
             }
             Event::Closed(code) => debug!("#{} closes: {code:?}", id.slot),
             Event::Lost => debug!("#{} is lost", id.slot),
+        }
+    }
+
+    /// `buffer`: the message, if its buffer may go back as a part of the answer.
+    fn handle_message(&mut self, id: ConnId, message: &Message<'_>, buffer: Option<&[u8]>) {
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
+        let own = entry.connection.lend_output(&mut self.pool);
+        self.outbox.lend(own, buffer);
+        self.app.handle_message(id, message, &mut self.outbox);
+        self.take_back_output(id);
+    }
+
+    /// Nothing that follows is heard by an application that has closed.
+    fn close_at_once(&mut self) {
+        if self.outbox.closes() {
+            self.deliver();
         }
     }
 
@@ -533,6 +593,10 @@ impl Core {
 fn wants_shape(arrival: &Arrival<'_>, php_padding: bool) -> bool {
     arrival.kind == ClientKind::Php && php_padding && !arrival.reads_stream
 }
+
+/// Least room in a long message's own buffer that is read into: more than an encrypted stream may
+/// keep back, and worth the call.
+const LEAST_ROOM_BYTES: usize = 96 << 10;
 
 /// Most connections that one listener accepts in one turn.
 const ACCEPTS_PER_TURN: usize = 256;

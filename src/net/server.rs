@@ -571,7 +571,7 @@ impl Core {
 
 /// Size of the receive buffer: what a busy connection may bring in one turn, and small enough to
 /// stay in the second-level cache while its frames are unmasked and handled.
-const READ_BUFFER_BYTES: usize = 256 << 10;
+const READ_BUFFER_BYTES: usize = 128 << 10;
 
 const EVENTS_PER_TURN: usize = 1024;
 

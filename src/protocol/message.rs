@@ -25,13 +25,28 @@ impl MessageKind {
     }
 }
 
-/// A whole message, in the buffer it was gathered in.
+/// A whole message, in the buffer it was gathered in. A text has been checked, piece by piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gathered {
-    /// UTF-8 text.
-    Text(String),
-    /// Any bytes.
-    Binary(Vec<u8>),
+pub struct Gathered {
+    kind: MessageKind,
+    bytes: Vec<u8>,
+}
+
+impl Gathered {
+    /// What it carries.
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The payload, in its buffer.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
 }
 
 /// Limits of one message.
@@ -49,10 +64,10 @@ pub struct MessageLimits {
 #[derive(Debug)]
 pub struct Assembler {
     kind: MessageKind,
-    /// Text that was not compressed, checked on its way here.
-    text: String,
-    /// Everything else.
+    /// What has arrived, `len` bytes of it; behind them what an earlier message has left.
     bytes: Vec<u8>,
+    len: usize,
+    /// Of a text, how far it has been checked.
     utf8: Validator,
     fragment_count: u32,
     /// What the buffer may grow to: the limit that the last header was judged by.
@@ -74,17 +89,13 @@ impl Assembler {
         Self::with_buffer(kind, Vec::new())
     }
 
-    /// The same, gathered in a buffer that was used before.
-    pub fn with_buffer(kind: MessageKind, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        let (text, bytes) = match kind {
-            MessageKind::Text => (String::from_utf8(buffer).unwrap_or_default(), Vec::new()),
-            MessageKind::Binary => (String::new(), buffer),
-        };
+    /// The same, gathered in a buffer that was used before. What is in it is written over: bytes that
+    /// are there already need not be cleared to be [`room`](Self::room).
+    pub fn with_buffer(kind: MessageKind, buffer: Vec<u8>) -> Self {
         Self {
             kind,
-            text,
-            bytes,
+            bytes: buffer,
+            len: 0,
             utf8: Validator::default(),
             fragment_count: 0,
             max_bytes: usize::MAX,
@@ -95,12 +106,11 @@ impl Assembler {
     /// A compressed message, gathered as what it says.
     pub fn with_inflater(kind: MessageKind, buffer: Vec<u8>, inflater: Box<Inflater>) -> Self {
         Self {
-            kind,
             inflating: Some(Inflating {
                 inflater,
                 wire_bytes: 0,
             }),
-            ..Self::with_buffer(MessageKind::Binary, buffer)
+            ..Self::with_buffer(kind, buffer)
         }
     }
 
@@ -133,13 +143,17 @@ impl Assembler {
     /// limit, and is checked, step by step.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
         let Some(inflating) = &mut self.inflating else {
-            return self.push_plain(piece);
+            check(self.kind, &mut self.utf8, piece)?;
+            self.append(piece);
+            return Ok(());
         };
         let mut rest = piece;
+        self.bytes.truncate(self.len);
         loop {
-            let start = self.bytes.len();
+            let start = self.len;
             let inflater = &mut inflating.inflater;
             let result = inflater.inflate(&mut rest, self.max_bytes, &mut self.bytes);
+            self.len = self.bytes.len();
             // What came out before a fault is judged first, as if it had come alone.
             check(self.kind, &mut self.utf8, &self.bytes[start..])?;
             if !result? {
@@ -148,20 +162,36 @@ impl Assembler {
         }
     }
 
-    fn push_plain(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        let room = self.wanted_room(piece.len());
-        match self.kind {
-            MessageKind::Binary => {
-                self.bytes.reserve_exact(room);
-                self.bytes.extend_from_slice(piece);
-                Ok(())
-            }
-            MessageKind::Text => {
-                self.text.reserve_exact(room);
-                let pushed = self.utf8.feed_into(piece, &mut self.text);
-                pushed.map_err(|_| Violation::InvalidUtf8)
-            }
+    /// Room for the next `len` bytes of payload behind what has arrived, so that they need not be
+    /// copied there; its bytes may be any. `None` if what arrives is not what is kept.
+    pub fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.inflating.is_some() {
+            return None;
         }
+        let end = self.len + len;
+        if end > self.bytes.len() {
+            self.reserve(len);
+            self.bytes.resize(end, 0);
+        }
+        self.bytes.get_mut(self.len..end)
+    }
+
+    /// Takes in the first `len` bytes of that room, as [`push`](Self::push) does, after `unmask` has
+    /// seen them, in order.
+    pub fn fill_room(
+        &mut self,
+        len: usize,
+        mut unmask: impl FnMut(&mut [u8]),
+    ) -> Result<(), Violation> {
+        let start = self.len;
+        self.len = self.bytes.len().min(start + len);
+        let filled = self.bytes.get_mut(start..self.len).unwrap_or_default();
+        // In blocks that are still in the first cache when they are checked.
+        for block in filled.chunks_mut(BLOCK_BYTES) {
+            unmask(block);
+            check(self.kind, &mut self.utf8, block)?;
+        }
+        Ok(())
     }
 
     /// Ends a compressed message and gives its inflater back; `None` if it is not compressed.
@@ -170,9 +200,11 @@ impl Assembler {
         let Some(mut inflating) = self.inflating.take() else {
             return Ok(None);
         };
-        let start = self.bytes.len();
+        let start = self.len;
+        self.bytes.truncate(start);
         let inflater = &mut inflating.inflater;
         let result = inflater.end_message(self.max_bytes, &mut self.bytes);
+        self.len = self.bytes.len();
         check(self.kind, &mut self.utf8, &self.bytes[start..])?;
         result?;
         Ok(Some(inflating.inflater))
@@ -183,51 +215,51 @@ impl Assembler {
     /// For a message that has to wait for its next bytes: a buffer that was used before may be large
     /// whatever has arrived.
     pub fn settle(&mut self) -> Option<Vec<u8>> {
-        if self.capacity() / ROOMY <= self.len().max(SETTLE_BYTES) {
+        if self.bytes.capacity() / ROOMY <= self.len().max(SETTLE_BYTES) {
             return None;
         }
-        let (text, bytes) = (self.text.clone(), self.bytes.clone());
-        let old_text = std::mem::replace(&mut self.text, text).into_bytes();
-        let old_bytes = std::mem::replace(&mut self.bytes, bytes);
-        Some(match self.kind {
-            MessageKind::Text if self.inflating.is_none() => old_text,
-            _ => old_bytes,
-        })
+        let bytes = self.bytes.get(..self.len).unwrap_or_default().to_vec();
+        Some(std::mem::replace(&mut self.bytes, bytes))
     }
 
     /// Ends the message.
     pub fn finish(mut self) -> Result<Gathered, Violation> {
         self.end_inflating()?;
         self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
-        Ok(match self.kind {
-            MessageKind::Binary => Gathered::Binary(self.bytes),
-            MessageKind::Text if self.bytes.is_empty() => Gathered::Text(self.text),
-            MessageKind::Text => {
-                let text = String::from_utf8(self.bytes);
-                Gathered::Text(text.map_err(|_| Violation::InvalidUtf8)?)
-            }
+        self.bytes.truncate(self.len);
+        Ok(Gathered {
+            kind: self.kind,
+            bytes: self.bytes,
         })
     }
 
-    /// Bytes to reserve for `added` more, so that the buffer does not double beyond the longest
-    /// message there can be; 0 if it may.
-    fn wanted_room(&self, added: usize) -> usize {
-        let needed = self.len().saturating_add(added);
-        let doubled = self.capacity().saturating_mul(2);
-        if needed > self.capacity() && doubled > self.max_bytes {
-            self.max_bytes.max(needed) - self.len()
-        } else {
-            0
+    fn append(&mut self, piece: &[u8]) {
+        let end = self.len + piece.len();
+        match self.bytes.get_mut(self.len..end) {
+            Some(room) => room.copy_from_slice(piece),
+            None => {
+                self.bytes.truncate(self.len);
+                self.reserve(piece.len());
+                self.bytes.extend_from_slice(piece);
+            }
         }
+        self.len = end;
     }
 
-    fn capacity(&self) -> usize {
-        self.text.capacity() + self.bytes.capacity()
+    /// Sees to it that the buffer does not double beyond the longest message there can be, when
+    /// `added` bytes come to those that have arrived.
+    fn reserve(&mut self, added: usize) {
+        let needed = self.len.saturating_add(added);
+        let doubled = self.bytes.capacity().saturating_mul(2);
+        if needed > self.bytes.capacity() && doubled > self.max_bytes {
+            let room = self.max_bytes.max(needed) - self.bytes.len();
+            self.bytes.reserve_exact(room);
+        }
     }
 
     /// Bytes of payload gathered so far.
     pub fn len(&self) -> usize {
-        self.text.len() + self.bytes.len() + self.utf8.partial_len()
+        self.len
     }
 
     /// Whether no payload has arrived yet.
@@ -238,7 +270,7 @@ impl Assembler {
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
         let inflater = self.inflating.as_ref().map_or(0, |_| Inflater::HELD_BYTES);
-        self.capacity() + inflater
+        self.bytes.capacity() + inflater
     }
 }
 
@@ -249,6 +281,10 @@ fn check(kind: MessageKind, utf8: &mut Validator, piece: &[u8]) -> Result<(), Vi
         MessageKind::Binary => Ok(()),
     }
 }
+
+/// Long messages are unmasked, checked and kept in pieces of this size, which stay in the first cache
+/// from one pass to the next.
+pub const BLOCK_BYTES: usize = 16 << 10;
 
 /// How many times larger than its message a buffer may be. Large messages come in several reads, and
 /// the first of them shall not cost them the buffer that they will fill: with 8 instead, 1 MiB in
@@ -316,7 +352,9 @@ mod tests {
         let mut assembler = Assembler::new(MessageKind::Text);
         assembler.push(b"\xe2\x82").unwrap();
         assembler.push(b"\xac").unwrap();
-        assert_eq!(assembler.finish(), Ok(Gathered::Text("€".into())));
+        let gathered = assembler.finish().unwrap();
+        assert_eq!(gathered.kind(), MessageKind::Text);
+        assert_eq!(gathered.as_bytes(), "€".as_bytes());
 
         let mut cut = Assembler::new(MessageKind::Text);
         cut.push(b"\xe2\x82").unwrap();
@@ -328,7 +366,9 @@ mod tests {
 
         let mut binary = Assembler::new(MessageKind::Binary);
         binary.push(b"\xff\xe2").unwrap();
-        assert_eq!(binary.finish(), Ok(Gathered::Binary(b"\xff\xe2".to_vec())));
+        let gathered = binary.finish().unwrap();
+        assert_eq!(gathered.kind(), MessageKind::Binary);
+        assert_eq!(gathered.into_bytes(), b"\xff\xe2");
     }
 
     #[test]
@@ -348,7 +388,7 @@ mod tests {
                 "{arrived} in {capacity}"
             );
             assert!(assembler.held_bytes() <= 32 * arrived.max(1024));
-            assert_eq!(assembler.finish(), Ok(Gathered::Binary(vec![7; arrived])));
+            assert_eq!(assembler.finish().unwrap().into_bytes(), vec![7; arrived]);
         }
     }
 
@@ -363,10 +403,7 @@ mod tests {
         assembler.begin_fragment(&frame(payload.len() as u64), limits)?;
         assembler.push(payload)?;
         assert!(assembler.held_bytes() > Inflater::HELD_BYTES);
-        assembler.finish().map(|gathered| match gathered {
-            Gathered::Text(text) => text.into_bytes(),
-            Gathered::Binary(bytes) => bytes,
-        })
+        assembler.finish().map(Gathered::into_bytes)
     }
 
     fn deflated(message: &[u8]) -> Vec<u8> {
@@ -468,7 +505,7 @@ mod tests {
                 assembler.push(piece).unwrap();
             }
             inflater = assembler.end_inflating().unwrap().unwrap();
-            assert_eq!(assembler.finish(), Ok(Gathered::Binary(vec![7; 100])));
+            assert_eq!(assembler.finish().unwrap().into_bytes(), vec![7; 100]);
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Validator {
 impl Validator {
     /// Checks the next piece of the text.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
-        let (_, rest) = self.finish_character(piece)?;
+        let rest = self.finish_character(piece)?;
         let Err(error) = simdutf8::compat::from_utf8(rest) else {
             return Ok(());
         };
@@ -32,29 +32,6 @@ impl Validator {
         }
         self.keep(&rest[error.valid_up_to()..]);
         Ok(())
-    }
-
-    /// The same; what is checked is appended to `out`, but for a character that is not whole yet.
-    pub fn feed_into(&mut self, piece: &[u8], out: &mut String) -> Result<(), InvalidUtf8> {
-        let (finished, rest) = self.finish_character(piece)?;
-        out.extend(finished);
-        let error = match simdutf8::compat::from_utf8(rest) {
-            Ok(text) => {
-                out.push_str(text);
-                return Ok(());
-            }
-            Err(error) if error.error_len().is_none() => error,
-            Err(_) => return Err(InvalidUtf8),
-        };
-        let (whole, partial) = rest.split_at(error.valid_up_to());
-        out.push_str(check(whole).ok_or(InvalidUtf8)?);
-        self.keep(partial);
-        Ok(())
-    }
-
-    /// Bytes of a character that is not whole yet.
-    pub fn partial_len(&self) -> usize {
-        usize::from(self.partial_len)
     }
 
     /// Ends the text, which must not end inside a character.
@@ -66,12 +43,8 @@ impl Validator {
         }
     }
 
-    /// Takes bytes of `piece` until the unfinished character is whole; returns that character and
-    /// what is left.
-    fn finish_character<'a>(
-        &mut self,
-        piece: &'a [u8],
-    ) -> Result<(Option<char>, &'a [u8]), InvalidUtf8> {
+    /// Takes bytes of `piece` until the unfinished character is whole; returns what is left.
+    fn finish_character<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
         let mut rest = piece;
         while self.partial_len > 0 {
             let Some((&byte, behind)) = rest.split_first() else {
@@ -81,15 +54,15 @@ impl Validator {
             let len = usize::from(self.partial_len);
             self.partial[len] = byte;
             match std::str::from_utf8(&self.partial[..=len]) {
-                Ok(character) => {
+                Ok(_) => {
                     self.partial_len = 0;
-                    return Ok((character.chars().next(), rest));
+                    return Ok(rest);
                 }
                 Err(error) if error.error_len().is_none() => self.partial_len += 1,
                 Err(_) => return Err(InvalidUtf8),
             }
         }
-        Ok((None, rest))
+        Ok(rest)
     }
 
     /// Keeps the bytes of an unfinished character: at most 3, as the decoder has found.

@@ -1,11 +1,11 @@
 //! The oracle for a whole connection: bytes and clock steps in, events and output out.
 
 use super::script::{Script, Setting, Step, steps};
-use super::stage::{Outcome, Stage};
+use super::stage::{Arrival, Outcome, Stage};
 use super::stream::legal_output;
 
-/// One script, played three times: with all bytes between two other steps in one piece, in two
-/// pieces, and byte by byte. The events and the output have to be the same, the output a legal
+/// One script, played four times: with all bytes between two other steps in one piece, in two
+/// pieces, in two of which payload comes where it stays, and byte by byte. The events and the output have to be the same, the output a legal
 /// server's, memory within what the limits and the bytes on hand allow, and every deadline in the
 /// future once it has been served.
 pub fn connection(bytes: &[u8]) {
@@ -13,19 +13,28 @@ pub fn connection(bytes: &[u8]) {
     let setting = Setting::of(&mut script);
     let cut = script.byte();
     let steps = steps(&mut script);
-    let whole = play(&setting, &steps, |bytes| vec![bytes]);
+    let whole = play(&setting, &steps, Arrival::Lent, |bytes| vec![bytes]);
     legal_output(&setting, &whole.heard);
-    let halves = play(&setting, &steps, |bytes| {
-        let (left, right) = bytes.split_at(bytes.len() * usize::from(cut) / 256);
-        vec![left, right]
+    for (arrival, name) in [(Arrival::Lent, "lent"), (Arrival::InPlace, "in place")] {
+        let halves = play(&setting, &steps, arrival, |bytes| {
+            let (left, right) = bytes.split_at(bytes.len() * usize::from(cut) / 256);
+            vec![left, right]
+        });
+        assert_eq!(halves, whole, "cut at {cut}/256, {name}");
+    }
+    let bytewise = play(&setting, &steps, Arrival::InPlace, |bytes| {
+        bytes.chunks(1).collect()
     });
-    assert_eq!(halves, whole, "cut at {cut}/256");
-    let bytewise = play(&setting, &steps, |bytes| bytes.chunks(1).collect());
     assert_eq!(bytewise, whole, "byte by byte");
 }
 
-fn play(setting: &Setting, steps: &[Step], cut: impl Fn(&[u8]) -> Vec<&[u8]>) -> Outcome {
-    let mut stage = Stage::new(setting);
+fn play(
+    setting: &Setting,
+    steps: &[Step],
+    arrival: Arrival,
+    cut: impl Fn(&[u8]) -> Vec<&[u8]>,
+) -> Outcome {
+    let mut stage = Stage::new(setting, arrival);
     for step in steps {
         match step {
             Step::Bytes(bytes) => cut(bytes)

@@ -14,7 +14,7 @@ use websock::protocol::error::{Rejection, Violation};
 use websock::protocol::frame::{self, Header, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, MAX_HEAD_BYTES, Request};
-use websock::protocol::message::{Assembler, Gathered, MessageKind, MessageLimits};
+use websock::protocol::message::{Assembler, MessageKind, MessageLimits};
 use websock::protocol::{mask, utf8};
 
 pub use super::conversation::connection;
@@ -316,7 +316,8 @@ fn most_possible(known: &[u8], width: usize) -> u64 {
 // ---- messages
 
 /// Fragments are taken exactly as far as the limits go; text fails with the first certain piece;
-/// whole pieces and single bytes agree; memory follows what has arrived.
+/// whole pieces, single bytes and pieces that come where they stay, in a used buffer, agree; memory
+/// follows what has arrived.
 pub fn assembler(bytes: &[u8]) {
     let mut script = Script(bytes);
     let kind = if script.byte() % 2 == 0 {
@@ -330,6 +331,7 @@ pub fn assembler(bytes: &[u8]) {
     };
     let mut whole = Assembler::new(kind);
     let mut bytewise = Assembler::new(kind);
+    let mut in_place = Assembler::with_buffer(kind, vec![0xFF; 300]);
     let mut expected = Vec::new();
     let mut fragment_count = 0;
     while !script.is_empty() {
@@ -355,6 +357,7 @@ pub fn assembler(bytes: &[u8]) {
         };
         assert_eq!(whole.begin_fragment(&header, limits), verdict);
         assert_eq!(bytewise.begin_fragment(&header, limits), verdict);
+        assert_eq!(in_place.begin_fragment(&header, limits), verdict);
         if verdict.is_err() {
             return;
         }
@@ -370,9 +373,11 @@ pub fn assembler(bytes: &[u8]) {
             piece.iter().try_for_each(|byte| bytewise.push(&[*byte])),
             verdict
         );
+        assert_eq!(push_in_place(&mut in_place, piece), verdict);
         if verdict.is_err() {
             return;
         }
+        assert_eq!(in_place.len(), expected.len());
         assert_eq!(
             (whole.len(), whole.is_empty()),
             (expected.len(), expected.is_empty())
@@ -385,15 +390,29 @@ pub fn assembler(bytes: &[u8]) {
     }
     let is_whole = kind == MessageKind::Binary || std::str::from_utf8(&expected).is_ok();
     let expected = if is_whole {
-        Ok(match kind {
-            MessageKind::Text => Gathered::Text(String::from_utf8(expected).expect("checked")),
-            MessageKind::Binary => Gathered::Binary(expected),
-        })
+        Ok((kind, expected))
     } else {
         Err(Violation::InvalidUtf8)
     };
-    assert_eq!(whole.finish(), expected);
-    assert_eq!(bytewise.finish(), expected);
+    for assembler in [whole, bytewise, in_place] {
+        let gathered = assembler.finish();
+        let gathered = gathered.map(|gathered| (gathered.kind(), gathered.into_bytes()));
+        assert_eq!(gathered, expected);
+    }
+}
+
+/// Each byte less one, as if masked, into room that is larger.
+fn push_in_place(assembler: &mut Assembler, piece: &[u8]) -> Result<(), Violation> {
+    let room = assembler.room(piece.len() + 3).expect("not compressed");
+    assert_eq!(room.len(), piece.len() + 3);
+    for (place, byte) in room.iter_mut().zip(piece) {
+        *place = byte.wrapping_sub(1);
+    }
+    assembler.fill_room(piece.len(), |block| {
+        block
+            .iter_mut()
+            .for_each(|byte| *byte = byte.wrapping_add(1))
+    })
 }
 
 /// Whether no bytes behind these can make them text.

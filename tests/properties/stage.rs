@@ -31,6 +31,7 @@ pub struct Outcome {
 /// One connection with its share of a server.
 pub struct Stage<'a> {
     setting: &'a Setting,
+    arrival: Arrival,
     connection: Connection,
     pool: BufferPool,
     now: Moment,
@@ -49,6 +50,15 @@ pub struct Stage<'a> {
     pub outcome: Outcome,
 }
 
+/// How the peer's bytes come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// To be copied.
+    Lent,
+    /// Payload of long messages where it stays.
+    InPlace,
+}
+
 /// How a request will be answered.
 #[derive(Clone, Copy)]
 struct Exchange {
@@ -58,9 +68,9 @@ struct Exchange {
 
 impl<'a> Stage<'a> {
     /// A connection that has just been accepted.
-    pub fn new(setting: &'a Setting) -> Self {
+    pub fn new(setting: &'a Setting, arrival: Arrival) -> Self {
         let mut pool = BufferPool::default();
-        pool.give(Vec::with_capacity(setting.spare_bytes));
+        pool.give(vec![0xFF; setting.spare_bytes]);
         let now = Moment::START;
         let connection = Connection::new(&Turn {
             now,
@@ -69,6 +79,7 @@ impl<'a> Stage<'a> {
         });
         Self {
             setting,
+            arrival,
             connection,
             pool,
             now,
@@ -112,6 +123,7 @@ impl<'a> Stage<'a> {
         let mut bytes = std::mem::take(&mut self.unread);
         let mut input = bytes.as_mut_slice();
         while !self.is_held() {
+            self.fill_room(&mut input);
             let before = input.len();
             let event = self.call(|connection, turn| connection.receive(&mut input, turn));
             assert!(input.len() <= before);
@@ -128,6 +140,21 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Bytes of a message's payload go to where they stay, if there is room for them.
+    fn fill_room(&mut self, input: &mut &mut [u8]) {
+        while self.arrival == Arrival::InPlace
+            && !input.is_empty()
+            && let Some(room) = self.connection.room(1, 1000)
+        {
+            let len = room.len().min(input.len());
+            let (piece, rest) = std::mem::take(input).split_at_mut(len);
+            room[..len].copy_from_slice(piece);
+            *input = rest;
+            let event = self.call(|connection, turn| connection.receive_room(len, turn));
+            event.into_iter().for_each(|event| self.handle(event));
+        }
+    }
+
     /// Whether a request is still to be answered, or so much waits that no other is to be read.
     fn is_held(&self) -> bool {
         let limits = &self.setting.limits;
@@ -139,14 +166,17 @@ impl<'a> Stage<'a> {
         self.frame_count += 1;
         self.outcome.events.push(match &event {
             Event::Head(head) => format!("Head({})", head.escape_ascii()),
-            _ => format!("{event:?}"),
+            _ => match event.message() {
+                Some(message) => format!("{message:?}"),
+                None => format!("{event:?}"),
+            },
         });
         match event {
             Event::Head(head) => self.decide(&head),
             Event::Body(body) => self.handle_body(body),
             Event::Refused(rejection) => self.expect_refusal(rejection),
             Event::Lost => self.outcome.heard.was_aborted |= self.connection.is_gone(),
-            Event::Message(_) | Event::Closed(_) | Event::Failed(_) => {}
+            Event::Message(_) | Event::Gathered(_) | Event::Closed(_) | Event::Failed(_) => {}
         }
     }
 

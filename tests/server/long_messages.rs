@@ -50,6 +50,49 @@ fn fragments_are_joined_wherever_they_are_cut() {
     }
 }
 
+// contract 2.10
+// contract 4.1
+#[test]
+fn messages_of_megabytes_come_back_whole_and_what_is_behind_them_is_heard() {
+    let server = Server::start("");
+    let mut conn = server.web();
+    // Characters of all lengths, so that reads and blocks end inside them.
+    let packet = format!(r#"{{"opcode":"echo","pad":"{}"}}"#, "aé€𐍈".repeat(300_000));
+    let bytes = packet.as_bytes();
+    let (begin, end) = bytes.split_at(1_234_567);
+    let whole = masked(FIN | TEXT, bytes);
+    let fragments = [masked(TEXT, begin), masked(FIN | CONTINUATION, end)].concat();
+    let binary = masked(FIN | BINARY, bytes);
+    for frames in [whole, fragments, binary] {
+        conn.send_bytes(&[frames, frame::text(ECHO)].concat());
+        for expected in [&packet, ECHO] {
+            conn.expect_next();
+            conn.expect_text(expected);
+        }
+    }
+    conn.close();
+}
+
+// contract 5.4
+#[test]
+fn a_broken_character_deep_in_a_long_text_is_refused_before_its_end() {
+    let server = Server::start("");
+    for broken_at in [1, 200_000, 2_000_000, 2_999_999] {
+        let mut payload = vec![b'p'; 3_000_000];
+        payload[broken_at] = 0xFF;
+        let frame = masked(FIN | TEXT, &payload);
+        let mut conn = server.web();
+        let header_len = frame.len() - payload.len();
+        // The last byte is never sent, unless it is the broken one.
+        let end = frame.len() - usize::from(broken_at < payload.len() - 1);
+        // What is behind the broken character may not be taken any more.
+        let _ = conn.try_send_bytes(&frame[..header_len + broken_at + 1]);
+        let _ = conn.try_send_bytes(&frame[header_len + broken_at + 1..end]);
+        conn.expect_close(1007);
+    }
+    server.web().round_trip();
+}
+
 // contract 4.1
 #[test]
 fn control_frames_may_stand_between_fragments() {

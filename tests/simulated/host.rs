@@ -33,12 +33,16 @@ pub(crate) enum Seen {
 
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
+        match event.message() {
+            Some(Message::Text(text)) => return Self::Text(text.as_str().to_owned()),
+            Some(Message::Binary(bytes)) => return Self::Binary(bytes.to_owned()),
+            None => {}
+        }
         match event {
             Event::Head(head) => Self::Head(head.into_owned()),
             Event::Body(body) => Self::Body(body),
             Event::Refused(rejection) => Self::Refused(rejection),
-            Event::Message(Message::Text(text)) => Self::Text(text.into_owned()),
-            Event::Message(Message::Binary(bytes)) => Self::Binary(bytes.into_owned()),
+            Event::Message(_) | Event::Gathered(_) => unreachable!("a message"),
             Event::Closed(code) => Self::Closed(code.map(CloseCode::as_u16)),
             Event::Failed(violation) => Self::Failed(violation),
             Event::Lost => Self::Lost,
