@@ -40,8 +40,9 @@ const SIZES: [usize; 8] = [64, 125, 126, 1024, 16 << 10, 65_535, 65_536, 1 << 20
 /// Sizes where no header's form matters.
 const ROUND_SIZES: [usize; 4] = [64, 1024, 16 << 10, 1 << 20];
 
-/// What the server reads at once.
-const READ_BUFFER_BYTES: usize = 256 << 10;
+/// What the server reads at once, and the least that it reads to where a long message stays.
+const READ_BUFFER_BYTES: usize = 128 << 10;
+const LEAST_ROOM_BYTES: usize = 96 << 10;
 
 const FRAGMENT_BYTES: usize = 4 << 10;
 
@@ -273,11 +274,29 @@ impl Decoder {
     fn read_round(&mut self, mut take: impl FnMut(&[u8])) {
         let mut missing = self.stream.message_count;
         while missing > 0 {
+            missing -= self.read_into_message(&mut take);
             let mut buffer = std::mem::take(&mut self.buffer);
             let len = self.stream.read(&mut buffer).expect("memory can be read");
             missing -= self.receive_all(&mut buffer[..len], &mut take);
             self.buffer = buffer;
         }
+    }
+
+    /// As long as a long message has room for what comes next; the number of messages that end so.
+    fn read_into_message(&mut self, mut take: impl FnMut(&[u8])) -> usize {
+        let mut message_count = 0;
+        while let Some(room) = self.connection.room(LEAST_ROOM_BYTES, READ_BUFFER_BYTES) {
+            let len = self.stream.read(room).expect("memory can be read");
+            let turn = &mut Turn {
+                now: self.now,
+                limits: &self.limits,
+                pool: &mut self.pool,
+            };
+            if let Some(event) = self.connection.receive_room(len, turn) {
+                message_count += take_message(event, &mut self.pool, &mut take);
+            }
+        }
+        message_count
     }
 
     fn receive_all(&mut self, mut input: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
@@ -288,17 +307,22 @@ impl Decoder {
         };
         let mut message_count = 0;
         while let Some(event) = self.connection.receive(&mut input, turn) {
-            let Some(message) = event.message() else {
-                panic!("no message: {event:?}")
-            };
-            take(message.as_bytes());
-            if let Event::Gathered(gathered) = event {
-                turn.pool.give(gathered.into_bytes());
-            }
-            message_count += 1;
+            message_count += take_message(event, turn.pool, &mut take);
         }
         message_count
     }
+}
+
+/// The event has to be a message; one.
+fn take_message(event: Event<'_>, pool: &mut BufferPool, take: &mut impl FnMut(&[u8])) -> usize {
+    let Some(message) = event.message() else {
+        panic!("no message: {event:?}")
+    };
+    take(message.as_bytes());
+    if let Event::Gathered(gathered) = event {
+        pool.give(gathered.into_bytes());
+    }
+    1
 }
 
 /// The same messages again and again; what is written is dropped.

@@ -107,7 +107,6 @@ impl Connection {
                 Err(violation) => return self.fail(violation, input, turn),
             }
         }
-        self.settle_message(turn.pool);
         None
     }
 
@@ -174,19 +173,17 @@ impl Connection {
             Some(header) => self.end_frame(header, turn),
             None => Ok(None),
         });
-        self.settle_message(turn.pool);
         ended.unwrap_or_else(|violation| self.fail(violation, &mut Default::default(), turn))
     }
 
-    /// Gives back memory that an unfinished message does not need while it waits.
-    fn settle_message(&mut self, pool: &mut BufferPool) {
-        let message = self
-            .inbound
-            .as_mut()
-            .and_then(|inbound| inbound.message.as_mut());
-        if let Some(buffer) = message.and_then(Assembler::settle) {
-            pool.give(buffer);
-        }
+    /// Gives back memory that an unfinished message does not need while it waits for the peer. Whether
+    /// there was any.
+    pub fn settle_input(&mut self, pool: &mut BufferPool) -> bool {
+        let message = self.inbound.as_mut().and_then(|i| i.message.as_mut());
+        let buffer = message.and_then(Assembler::settle);
+        let has_settled = buffer.is_some();
+        pool.give(buffer.unwrap_or_default());
+        has_settled
     }
 
     /// One step: completes a header, or a frame, or takes in what there is.

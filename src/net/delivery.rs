@@ -358,7 +358,7 @@ impl Core {
 
     // ---- memory
 
-    fn count_memory(&mut self, slot: usize) {
+    pub(super) fn count_memory(&mut self, slot: usize) {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };

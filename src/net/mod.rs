@@ -11,6 +11,7 @@ mod forwarded;
 mod listener;
 mod notice;
 pub mod proxy_protocol;
+mod read_buffer;
 mod reading;
 mod requests;
 mod server;

@@ -219,13 +219,24 @@ impl Core {
             // Once a read has drained the socket the kernel tells of what comes later; only the
             // end, of which it has told already, must still be read.
             Ok(Received { more, .. }) if more != More::No || is_last => self.put_on_backlog(slot),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !is_deaf => {}
+            Ok(_) => self.settle_input(slot),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !is_deaf => {
+                self.settle_input(slot);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.put_on_backlog(slot),
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<NotTls>()) => {
                 self.refuse_plain(slot);
             }
             Err(error) => self.lose(slot, &error),
+        }
+    }
+
+    /// Nothing more has come: an unfinished message keeps no more memory than it needs.
+    fn settle_input(&mut self, slot: usize) {
+        if let Some(entry) = self.table.slot_mut(slot)
+            && entry.connection.settle_input(&mut self.pool)
+        {
+            self.count_memory(slot);
         }
     }
 

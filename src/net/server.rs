@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::endpoint::Endpoint;
 use super::listener::{self, BindError, Listener};
 use super::notice::Notice;
+use super::read_buffer::ReadBuffer;
 use super::requests::Tally;
 use super::sharing::Sharing;
 use super::spare::SpareDescriptor;
@@ -116,9 +117,9 @@ pub(super) struct Core {
     pub(super) wheel: Wheel,
     pub(super) pool: BufferPool,
     /// The loop's single receive buffer.
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffer: ReadBuffer,
     /// Where what is encrypted is read into, to be decrypted into the former.
-    pub(super) cipher_buffer: Vec<u8>,
+    pub(super) cipher_buffer: ReadBuffer,
     /// Connections that have more to read than their share of a turn.
     pub(super) backlog: VecDeque<ConnId>,
     /// Connections that have something to send at the end of the turn.
@@ -327,8 +328,8 @@ impl Core {
             table: Table::default(),
             wheel: Wheel::new(now),
             pool: BufferPool::default(),
-            buffer: vec![0; READ_BUFFER_BYTES],
-            cipher_buffer: vec![0; READ_BUFFER_BYTES],
+            buffer: ReadBuffer::new(READ_BUFFER_BYTES),
+            cipher_buffer: ReadBuffer::new(READ_BUFFER_BYTES),
             backlog: VecDeque::new(),
             touched: Vec::new(),
             audience: VecDeque::new(),

@@ -391,6 +391,7 @@ impl<'a> Stage<'a> {
     /// what has arrived, and inflaters and a deflater may be held.
     pub fn check(&mut self) {
         self.connection.settle_output(&mut self.pool);
+        self.connection.settle_input(&mut self.pool);
         let limits = &self.setting.limits;
         let waiting = self.connection.output_len();
         let most_waiting = limits.max_queue_bytes + LONGEST_SENT + self.padding();
