@@ -35,7 +35,7 @@ my @paths = (
     [$pure, qr/^std::thread\b/, 'no threads'],
     [$pure, qr/^std::(os|fs|env|process)\b/, 'no files, no environment'],
     [[@$pure, 'options', 'logging'], qr/^std::net::(Tcp|Udp|ToSocketAddrs)/, 'only net touches sockets'],
-    [[qw(app)], qr/^crate::connection::(?!(ConnId|Message)\b)/, 'of connection only its values'],
+    [[qw(app)], qr/^crate::connection::(?!(BySlot|ConnId|Message)\b)/, 'of connection only its values'],
     [[qw(app)], qr/^crate::protocol::frame::(Decoder|Header|encode_header)\b/, 'no frames in resources'],
     [[qw(ops)], qr/^mio::(?!(Interest|Registry|Token)\b)/, 'signals are events, sockets are not for ops'],
     [[qw(ops config)], qr/^crate::protocol::(frame|mask|message|utf8|handshake|http)\b/, 'no protocol decisions'],

@@ -6,8 +6,8 @@
 //!
 //! Records lie in a table by [`ConnId::slot`]. The indexes hold slots, not names, so each name is
 //! stored once; a web client without ident takes 40 bytes of table and 6 to 12 of index. Hashing
-//! is std's SipHash with random keys, because peers choose idents and names. Tables grow by
-//! doubling; indexes shrink when clients leave, the records stay at their highest slot.
+//! is std's SipHash with random keys, because peers choose idents and names. Indexes grow by
+//! doubling and shrink when clients leave; records come and go in chunks.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::decimal::Decimal;
 use super::holders::{Holder, Index, Key, shrink};
 use super::packet::Ident;
-use crate::connection::ConnId;
+use crate::connection::{BySlot, ConnId};
 
 /// Longest chosen name, in bytes (contract 2.9).
 pub const MAX_NAME_BYTES: usize = 64;
@@ -68,8 +68,7 @@ impl fmt::Display for ClientUuid {
 #[derive(Default)]
 pub struct Clients {
     /// By slot.
-    records: Vec<Option<Record>>,
-    len: usize,
+    records: BySlot<Record>,
     /// Clients ever opened: the next one's place in the order of opening.
     opened_count: u64,
     /// Web clients by uuid.
@@ -89,14 +88,11 @@ impl Clients {
     /// it already, either of the two may be found by it.
     pub fn open(&mut self, id: ConnId, kind: ClientKind, uuid: ClientUuid, ident: &str) {
         let slot = index(id.slot);
-        if let Some(Some(Record { generation, .. })) = self.records.get(slot) {
+        if let Some(Record { generation, .. }) = self.records.get(slot) {
             self.close(ConnId {
                 slot: id.slot,
                 generation: *generation,
             });
-        }
-        if self.records.len() <= slot {
-            self.records.resize_with(slot + 1, || None);
         }
         let mut record = Record {
             uuid: Uuid::nil(),
@@ -107,9 +103,8 @@ impl Clients {
         };
         record.set_uuid(uuid);
         record.set_ident(ident);
-        self.records[slot] = Some(record);
+        self.records.insert(slot, record);
         self.opened_count += 1;
-        self.len += 1;
         self.index_uuid(id.slot);
         self.index_ident(id.slot);
     }
@@ -121,8 +116,7 @@ impl Clients {
         }
         self.unindex_uuid(id.slot);
         self.unindex_ident(id.slot);
-        self.records[index(id.slot)] = None;
-        self.len -= 1;
+        self.records.remove(index(id.slot));
     }
 
     /// The one receiver of a feedback (contract 3.1 to 3.4), or `None`.
@@ -163,7 +157,7 @@ impl Clients {
             Some(_) | None => {}
         }
         self.unindex_uuid(id.slot);
-        if let Some(Some(record)) = self.records.get_mut(index(id.slot)) {
+        if let Some(record) = self.records.get_mut(index(id.slot)) {
             record.set_uuid(ClientUuid::from_text(name));
         }
         self.index_uuid(id.slot);
@@ -187,7 +181,7 @@ impl Clients {
 
     /// Number of clients.
     pub fn len(&self) -> usize {
-        self.len
+        self.records.len()
     }
 
     /// Whether nobody is there.
@@ -410,17 +404,17 @@ impl<'a> Name<'a> {
 }
 
 /// The record in a slot, of whatever generation.
-fn at(records: &[Option<Record>], slot: u32) -> Option<&Record> {
-    records.get(index(slot))?.as_ref()
+fn at(records: &BySlot<Record>, slot: u32) -> Option<&Record> {
+    records.get(index(slot))
 }
 
-fn hash_of_uuid(hashing: &RandomState, records: &[Option<Record>], slot: u32) -> u64 {
+fn hash_of_uuid(hashing: &RandomState, records: &BySlot<Record>, slot: u32) -> u64 {
     at(records, slot).map_or(0, |record| hashing.hash_one(record.name()))
 }
 
 fn ident_key<'a>(
     hashing: &'a RandomState,
-    records: &'a [Option<Record>],
+    records: &'a BySlot<Record>,
     ident: &'a str,
 ) -> Key<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
     let ident_of = |slot| at(records, slot).map_or("", Record::ident);
@@ -433,7 +427,7 @@ fn ident_key<'a>(
 
 fn number_key<'a>(
     hashing: &'a RandomState,
-    records: &'a [Option<Record>],
+    records: &'a BySlot<Record>,
     number: Decimal<'a>,
 ) -> Key<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
     let number_of = |slot| at(records, slot).and_then(Record::number);

@@ -12,7 +12,7 @@ use super::outbox::{Audience, Outbox, ResourceId};
 use super::packet::{Ident, Malformed, Packet, Verb};
 use super::push::{PushRefusal, Pushing};
 use super::resource::{Client, Dialogue, Handle, Resource};
-use crate::connection::{ConnId, Message};
+use crate::connection::{BySlot, ConnId, Message};
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::extension::Compression;
@@ -38,7 +38,7 @@ pub struct App {
     admission: Admission,
     clients: Clients,
     resources: Vec<Registered>,
-    sessions: Vec<Option<Session>>,
+    sessions: BySlot<Session>,
     /// What those have sent who are between `bufferON` and `bufferOFF`.
     chunks: HashMap<ConnId, Chunks>,
     held_bytes: usize,
@@ -129,7 +129,7 @@ impl App {
             admission,
             clients: Clients::default(),
             resources: Vec::new(),
-            sessions: Vec::new(),
+            sessions: BySlot::default(),
             chunks: HashMap::new(),
             held_bytes: 0,
         }
@@ -211,15 +211,12 @@ impl App {
         let ready = ready_packet(&uuid);
         self.clients.open(id, arrival.kind, uuid, arrival.ident);
         self.admission.enter(arrival.kind, peer);
-        let slot = id.slot as usize;
-        if self.sessions.len() <= slot {
-            self.sessions.resize_with(slot + 1, || None);
-        }
-        self.sessions[slot] = Some(Session {
+        let session = Session {
             resource,
             kind: arrival.kind,
             is_buffering: false,
-        });
+        };
+        self.sessions.insert(id.slot as usize, session);
         self.with_resource(id, outbox, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
                 info!("Telling Client to start on  #{}", id.slot);
@@ -318,11 +315,7 @@ impl App {
         self.with_resource(id, outbox, |resource, client, handle| {
             resource.on_close(client, handle);
         });
-        let Some(session) = self
-            .sessions
-            .get_mut(id.slot as usize)
-            .and_then(Option::take)
-        else {
+        let Some(session) = self.sessions.remove(id.slot as usize) else {
             return;
         };
         if session.is_buffering {
@@ -377,13 +370,13 @@ impl App {
     }
 
     fn dialogue(&self, id: ConnId) -> Option<Dialogue> {
-        let session = self.sessions.get(id.slot as usize)?.as_ref()?;
+        let session = self.sessions.get(id.slot as usize)?;
         Some(self.resources.get(usize::from(session.resource))?.dialogue)
     }
 
     /// Contract 4.2, 4.3.
     fn buffer(&mut self, id: ConnId, message: &Message<'_>) -> Buffered {
-        let Some(Some(session)) = self.sessions.get_mut(id.slot as usize) else {
+        let Some(session) = self.sessions.get_mut(id.slot as usize) else {
             return Buffered::Kept;
         };
         let Message::Text(text) = message else {
@@ -435,7 +428,7 @@ impl App {
         outbox: &mut Outbox,
         call: impl FnOnce(&mut dyn Resource, Client<'static>, &mut Handle<'_>),
     ) {
-        let Some(Some(session)) = self.sessions.get(id.slot as usize) else {
+        let Some(session) = self.sessions.get(id.slot as usize) else {
             return;
         };
         let Some(registered) = self.resources.get_mut(usize::from(session.resource)) else {

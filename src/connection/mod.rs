@@ -9,6 +9,7 @@
 //!
 //! An idle open connection owns no heap memory, but for what was agreed about compression.
 
+mod by_slot;
 mod codec;
 mod deadlines;
 mod event;
@@ -22,6 +23,7 @@ mod receiving;
 mod sending;
 mod state;
 
+pub use self::by_slot::{BySlot, CHUNK_SLOTS};
 pub use self::deadlines::PING_PAYLOAD;
 pub use self::event::{Event, Message, Outgoing, SendError, Text};
 pub use self::limits::{Limits, Turn};
@@ -44,7 +46,8 @@ use crate::protocol::handshake::Upgrade;
 pub struct ConnId {
     /// Index in the server's table.
     pub slot: u32,
-    /// Counts the connections that this slot has held.
+    /// Counts the connections of the server, so that no two that a slot holds one after the other
+    /// have the same.
     pub generation: u32,
 }
 

@@ -350,7 +350,7 @@ impl Core {
         };
         entry.transport.say_goodbye();
         info!("Connection closed to socket #{slot}");
-        self.wheel.cancel(slot);
+        self.wheel.forget(slot);
         self.held_bytes -= entry.held_bytes;
         self.pending_count -= usize::from(entry.is_pending);
         self.deliver();

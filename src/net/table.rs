@@ -1,12 +1,15 @@
 //! [`ConnId`] → connection. Slots of removed connections come back after the event batch only, so
 //! that no event can reach a successor in the same slot.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::proxy_protocol::HeaderReader;
 use super::requests::Exchange;
 use super::transport::Transport;
 use crate::app::Audience;
 use crate::app::admission::Peer;
-use crate::connection::{ConnId, Connection, Moment};
+use crate::connection::{BySlot, CHUNK_SLOTS, ConnId, Connection, Moment};
 
 /// One connection with all that the loop knows of it.
 pub(super) struct Entry {
@@ -189,68 +192,59 @@ pub(super) enum Reading {
     Paused,
 }
 
-/// A place for a connection.
-enum Slot {
-    /// The next one gets this generation.
-    Vacant(u32),
-    Taken(Entry),
-}
-
-impl Slot {
-    fn entry_mut(&mut self) -> Option<&mut Entry> {
-        match self {
-            Self::Vacant(_) => None,
-            Self::Taken(entry) => Some(entry),
-        }
-    }
-}
-
 /// All connections.
 #[derive(Default)]
 pub(super) struct Table {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    entries: BySlot<Entry>,
+    /// Slots below `end` that are free, the lowest first: connections gather at the front, so that
+    /// what is behind them can be freed.
+    free: BinaryHeap<Reverse<u32>>,
+    /// Slots whose connections have been removed in this turn.
     freed: Vec<u32>,
-    count: usize,
+    /// No slot from here on is taken, free or freed.
+    end: u32,
+    /// Connections there have ever been.
+    opened_count: u32,
 }
 
 impl Table {
     /// Number of connections.
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.entries.len()
     }
 
-    /// Number of slots, used or not.
+    /// One more than the highest slot that may be taken.
     pub(super) fn slot_count(&self) -> usize {
-        self.slots.len()
+        self.entries.end()
     }
 
-    /// The slot that the next [`insert`](Self::insert) takes.
+    /// The name of the next connection that is [inserted](Self::insert).
     pub(super) fn next_id(&self) -> ConnId {
-        let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
-        let generation = match self.slots.get(slot as usize) {
-            Some(Slot::Vacant(generation)) => *generation,
-            Some(Slot::Taken(_)) | None => 0,
-        };
-        ConnId { slot, generation }
+        let free = self.free.peek().map(|Reverse(slot)| *slot);
+        ConnId {
+            slot: free.unwrap_or(self.end),
+            generation: self.opened_count,
+        }
     }
 
     /// Adds the entry whose id [`next_id`](Self::next_id) has told.
     pub(super) fn insert(&mut self, entry: Entry) {
-        let slot = entry.id.slot as usize;
-        match self.free.pop() {
-            Some(_) => self.slots[slot] = Slot::Taken(entry),
-            None => self.slots.push(Slot::Taken(entry)),
+        let slot = entry.id.slot;
+        if self.free.pop().is_none() {
+            self.end = slot + 1;
         }
-        self.count += 1;
+        self.opened_count = self.opened_count.wrapping_add(1);
+        self.entries.insert(slot as usize, entry);
     }
 
     /// The connection in a slot.
+    #[inline]
     pub(super) fn slot_mut(&mut self, slot: usize) -> Option<&mut Entry> {
-        self.slots.get_mut(slot)?.entry_mut()
+        self.entries.get_mut(slot)
     }
 
     /// The connection of this name.
+    #[inline]
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
         self.slot_mut(id.slot as usize)
             .filter(|entry| entry.id == id)
@@ -258,23 +252,91 @@ impl Table {
 
     /// All connections.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.slots.iter_mut().filter_map(Slot::entry_mut)
+        self.entries.iter_mut()
     }
 
     /// Removes a connection; its slot stays empty until [`release`](Self::release).
     pub(super) fn remove(&mut self, slot: usize) -> Option<Entry> {
-        let place = self.slots.get_mut(slot)?;
-        let generation = place.entry_mut()?.id.generation.wrapping_add(1);
-        let Slot::Taken(entry) = std::mem::replace(place, Slot::Vacant(generation)) else {
-            return None;
-        };
-        self.freed.push(slot as u32);
-        self.count -= 1;
+        let entry = self.entries.remove(slot)?;
+        self.freed.push(entry.id.slot);
         Some(entry)
     }
 
     /// Makes the slots of removed connections usable again: after the event batch.
     pub(super) fn release(&mut self) {
-        self.free.append(&mut self.freed);
+        if self.freed.is_empty() {
+            return;
+        }
+        self.free.extend(self.freed.drain(..).map(Reverse));
+        let end = self.entries.end();
+        if self.end as usize - end >= CHUNK_SLOTS {
+            self.end = end as u32;
+            self.free.retain(|Reverse(slot)| (*slot as usize) < end);
+            self.free.shrink_to(CHUNK_SLOTS);
+            self.freed.shrink_to(CHUNK_SLOTS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::socket::Socket;
+    use super::*;
+    use crate::app::admission::Door;
+    use crate::connection::output::BufferPool;
+    use crate::connection::{Limits, Turn};
+    use mio::net::UnixStream;
+
+    fn open(table: &mut Table) -> ConnId {
+        let id = table.next_id();
+        let (stream, _) = UnixStream::pair().expect("two descriptors");
+        let transport = Transport::new(Socket::Unix(stream), None).expect("a socket");
+        let turn = &Turn {
+            now: Moment::START,
+            limits: &Limits::default(),
+            pool: &mut BufferPool::default(),
+        };
+        let peer = Peer::direct(None, Door::All);
+        table.insert(Entry::new(id, Connection::new(turn), transport, peer));
+        id
+    }
+
+    #[test]
+    fn the_lowest_free_slot_is_next_once_the_turn_is_over() {
+        let mut table = Table::default();
+        let ids: Vec<ConnId> = (0..5).map(|_| open(&mut table)).collect();
+        for slot in [3, 1] {
+            assert!(table.remove(slot).is_some() && table.remove(slot).is_none());
+        }
+        assert_eq!(open(&mut table).slot, 5);
+        table.release();
+        assert_eq!([open(&mut table).slot, open(&mut table).slot], [1, 3]);
+        assert_eq!((table.next_id().slot, table.len()), (6, 6));
+        assert!(table.get_mut(ids[3]).is_none(), "another has its slot");
+        assert!(table.get_mut(ids[4]).is_some());
+    }
+
+    #[test]
+    fn a_crowd_that_has_gone_leaves_no_slots_behind_and_no_name_comes_twice() {
+        let mut table = Table::default();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..2 {
+            let ids: Vec<ConnId> = (0..3 * CHUNK_SLOTS).map(|_| open(&mut table)).collect();
+            assert!(ids.iter().all(|id| seen.insert(*id)));
+            assert_eq!(table.slot_count(), 3 * CHUNK_SLOTS);
+            for id in &ids[2..] {
+                table.remove(id.slot as usize);
+                table.release();
+            }
+            assert_eq!(table.len(), 2);
+            assert!(table.slot_count() <= CHUNK_SLOTS);
+            assert!(table.free.len() <= CHUNK_SLOTS);
+            assert_eq!(table.next_id().slot, 2);
+            for id in &ids[..2] {
+                table.remove(id.slot as usize);
+            }
+            table.release();
+        }
+        assert!(table.entries.is_empty());
     }
 }

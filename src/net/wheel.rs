@@ -21,19 +21,20 @@
 //! is not empty; every bucket that is due at `current` is empty. Never early; late by at most
 //! 8/63 of the delay, counted from the last [`Wheel::expire`], plus two ticks.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use crate::connection::Moment;
+use crate::connection::{BySlot, Moment};
 
 /// A timer wheel over small slot numbers, at most one deadline per slot.
 ///
-/// Takes 16 bytes for each slot up to the highest ever armed.
+/// Takes 16 bytes for each slot that was armed, until it is [forgotten](Self::forget).
 pub struct Wheel {
     start: Moment,
     /// The tick up to which everything has expired.
     current: u64,
     len: usize,
-    nodes: Vec<Node>,
+    nodes: BySlot<Node>,
     /// The first slot in each bucket, [`OVERDUE`] being the last.
     heads: [u32; BUCKET_COUNT + 1],
     /// For each level one bit per bucket.
@@ -47,7 +48,7 @@ impl Wheel {
             start,
             current: 0,
             len: 0,
-            nodes: Vec::new(),
+            nodes: BySlot::default(),
             heads: [NIL; BUCKET_COUNT + 1],
             occupied: [0; LEVEL_COUNT],
         }
@@ -66,8 +67,9 @@ impl Wheel {
         let slot_number = u32::try_from(slot).expect("slots have 32 bits");
         let deadline = ticks_rounded_up(deadline - self.start);
         let bucket = self.bucket_for(deadline);
-        let node_count = self.nodes.len().max(slot + 1);
-        self.nodes.resize(node_count, Node::IDLE);
+        if self.nodes.get(slot).is_none() {
+            self.nodes.insert(slot, Node::IDLE);
+        }
         if self.nodes[slot].bucket != bucket {
             self.cancel(slot);
             self.link(slot_number, bucket);
@@ -86,6 +88,12 @@ impl Wheel {
             self.unlink(slot);
             self.len -= 1;
         }
+    }
+
+    /// Disarms `slot` and frees what is kept for it. O(1).
+    pub fn forget(&mut self, slot: usize) {
+        self.cancel(slot);
+        self.nodes.remove(slot);
     }
 
     /// Moves every slot whose deadline has passed at `now` to `expired` and disarms it. Never
@@ -121,7 +129,7 @@ impl Wheel {
         if self.is_empty() {
             return None;
         }
-        if self.heads[usize::from(OVERDUE)] != NIL {
+        if self.heads[OVERDUE.number()] != NIL {
             return Some(Duration::ZERO);
         }
         let next = (0..LEVEL_COUNT)
@@ -142,7 +150,7 @@ impl Wheel {
     }
 
     /// The bucket of the finest level that reaches `deadline`.
-    fn bucket_for(&self, deadline: u64) -> u16 {
+    fn bucket_for(&self, deadline: u64) -> Bucket {
         if deadline <= self.current {
             return OVERDUE;
         }
@@ -178,8 +186,8 @@ impl Wheel {
     }
 
     /// Empties a bucket: what is due goes to `expired`, the rest onto the list `far`.
-    fn empty(&mut self, bucket: u16, now: u64, expired: &mut Vec<usize>, far: &mut u32) {
-        let mut next = std::mem::replace(&mut self.heads[usize::from(bucket)], NIL);
+    fn empty(&mut self, bucket: Bucket, now: u64, expired: &mut Vec<usize>, far: &mut u32) {
+        let mut next = std::mem::replace(&mut self.heads[bucket.number()], NIL);
         self.set_occupied(bucket, false);
         while next != NIL {
             let slot = next;
@@ -204,8 +212,8 @@ impl Wheel {
         }
     }
 
-    fn link(&mut self, slot: u32, bucket: u16) {
-        let next = std::mem::replace(&mut self.heads[usize::from(bucket)], slot);
+    fn link(&mut self, slot: u32, bucket: Bucket) {
+        let next = std::mem::replace(&mut self.heads[bucket.number()], slot);
         if next != NIL {
             self.nodes[index(next)].prev = slot;
         }
@@ -224,23 +232,37 @@ impl Wheel {
         if prev != NIL {
             self.nodes[index(prev)].next = next;
         } else {
-            self.heads[usize::from(bucket)] = next;
+            self.heads[bucket.number()] = next;
             self.set_occupied(bucket, next != NIL);
         }
         self.nodes[slot].bucket = NO_BUCKET;
     }
 
-    fn set_occupied(&mut self, bucket: u16, is_occupied: bool) {
-        let level = usize::from(bucket) / LEVEL_BUCKETS as usize;
+    fn set_occupied(&mut self, bucket: Bucket, is_occupied: bool) {
+        let level = bucket.number() / LEVEL_BUCKETS as usize;
         // The list of overdue slots belongs to no level.
         if let Some(bits) = self.occupied.get_mut(level) {
-            let bit = 1 << (u64::from(bucket) % LEVEL_BUCKETS);
+            let bit = 1 << (bucket.number() as u64 % LEVEL_BUCKETS);
             *bits = if is_occupied {
                 *bits | bit
             } else {
                 *bits & !bit
             };
         }
+    }
+}
+
+/// Which bucket: its number and one more, so that a missing node takes no room of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Bucket(NonZeroU16);
+
+impl Bucket {
+    const fn new(number: u16) -> Self {
+        Self(NonZeroU16::MIN.saturating_add(number))
+    }
+
+    fn number(self) -> usize {
+        usize::from(self.0.get() - 1)
     }
 }
 
@@ -252,7 +274,7 @@ struct Node {
     /// In ticks since the wheel's start: 48 bits in two parts.
     deadline_upper: u32,
     deadline_lower: u16,
-    bucket: u16,
+    bucket: Bucket,
 }
 
 impl Node {
@@ -277,7 +299,7 @@ impl Node {
 const NIL: u32 = u32::MAX;
 
 /// Bucket of a slot that is not armed.
-const NO_BUCKET: u16 = u16::MAX;
+const NO_BUCKET: Bucket = Bucket(NonZeroU16::MAX);
 
 /// As many as a `u64` has bits.
 const LEVEL_BUCKETS: u64 = 64;
@@ -288,7 +310,7 @@ const LEVEL_COUNT: usize = 8;
 const BUCKET_COUNT: usize = LEVEL_COUNT * LEVEL_BUCKETS as usize;
 
 /// The list of slots whose deadlines had passed when they were set.
-const OVERDUE: u16 = BUCKET_COUNT as u16;
+const OVERDUE: Bucket = Bucket::new(BUCKET_COUNT as u16);
 
 /// Each level is 2^3 times as coarse as the one before.
 const LEVEL_SHIFT: usize = 3;
@@ -307,8 +329,8 @@ fn rounded_up(tick: u64, level: usize) -> u64 {
     tick.div_ceil(1 << shift(level))
 }
 
-fn bucket(level: usize, position: u64) -> u16 {
-    (level as u64 * LEVEL_BUCKETS + position) as u16
+fn bucket(level: usize, position: u64) -> Bucket {
+    Bucket::new((level as u64 * LEVEL_BUCKETS + position) as u16)
 }
 
 /// The bit that stands for a position of a level.
@@ -351,6 +373,19 @@ mod tests {
     /// The latest moment at which a deadline comes up, by the module's promise.
     fn latest(deadline: Moment, last_expire: Moment) -> Moment {
         deadline + (deadline - last_expire) * 8 / 63 + ms(2)
+    }
+
+    #[test]
+    fn a_slot_takes_16_bytes_while_it_is_armed_and_none_when_it_is_forgotten() {
+        assert_eq!(size_of::<Option<Node>>(), 16);
+        let mut wheel = Wheel::new(Moment::START);
+        let due = Moment::START + Duration::from_secs(1);
+        (0..5000).for_each(|slot| wheel.set(slot, due));
+        (0..5000).for_each(|slot| wheel.forget(slot));
+        assert_eq!((wheel.nodes.len(), wheel.len), (0, 0));
+        let mut expired = Vec::new();
+        wheel.expire(due + Duration::from_secs(9), &mut expired);
+        assert!(expired.is_empty());
     }
 
     #[test]
