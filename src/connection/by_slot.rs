@@ -5,11 +5,13 @@ use std::ops::{Index, IndexMut};
 /// Values by the slot of the connection they are for.
 ///
 /// They lie in chunks of [`CHUNK_SLOTS`], so that growing moves none of them and leaves no holes
-/// behind. A chunk is freed with its last value, but for the first one: what a crowd has taken goes
+/// behind. A chunk is freed with its last value, but for a spare one: what a crowd has taken goes
 /// with it, while those who come and go one by one allocate nothing.
 #[derive(Debug)]
 pub struct BySlot<T> {
     chunks: Vec<Chunk<T>>,
+    /// Of a chunk that has been emptied.
+    spare: Vec<Option<T>>,
     len: usize,
 }
 
@@ -62,6 +64,7 @@ impl<T> BySlot<T> {
         }
         let chunk = &mut self.chunks[index];
         if chunk.values.capacity() == 0 {
+            chunk.values = std::mem::take(&mut self.spare);
             // What is not reached is not resident: the system gives pages as they are touched.
             chunk.values.reserve_exact(CHUNK_SLOTS);
         }
@@ -81,11 +84,10 @@ impl<T> BySlot<T> {
         let value = chunk.values.get_mut(slot % CHUNK_SLOTS)?.take()?;
         chunk.len -= 1;
         self.len -= 1;
-        if chunk.len == 0 && index > 0 {
-            chunk.values = Vec::new();
-            while self.chunks.len() > 1 && self.chunks.last().is_some_and(|last| last.len == 0) {
-                self.chunks.pop();
-            }
+        if chunk.len == 0 {
+            self.spare = std::mem::take(&mut chunk.values);
+            self.spare.clear();
+            while self.chunks.pop_if(|last| last.len == 0).is_some() {}
         }
         Some(value)
     }
@@ -124,6 +126,7 @@ impl<T> Default for BySlot<T> {
     fn default() -> Self {
         Self {
             chunks: Vec::new(),
+            spare: Vec::new(),
             len: 0,
         }
     }
@@ -164,12 +167,13 @@ mod tests {
                 prop_assert!(values.iter_mut().eq(expected.values_mut()));
                 let highest = expected.keys().next_back();
                 prop_assert!(highest.is_none_or(|slot| *slot < values.end()));
+                let is_freed = |chunk: &Chunk<_>| chunk.len > 0 || chunk.values.capacity() == 0;
+                prop_assert!(values.chunks.iter().all(is_freed));
             }
             for slot in expected.into_keys() {
                 values.remove(slot);
             }
-            prop_assert!(values.is_empty() && values.chunks.len() <= 1);
-            prop_assert!(values.end() <= CHUNK_SLOTS);
+            prop_assert!(values.is_empty() && values.chunks.is_empty());
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Owns the order of things on one connection: head, upgrade, frames, messages, close handshake,
 //! deadlines, and the queue of what leaves. Knows nothing of sockets, of other connections, of JSON.
-//! There are four kinds of calls: arrivals ([`Connection::receive`], [`Connection::handle_timeout`],
-//! [`Connection::handle_eof`]), commands ([`Connection::accept`], [`Connection::reject`],
+//! There are four kinds of calls: arrivals ([`Connection::receive`], [`Connection::receive_room`],
+//! [`Connection::handle_timeout`], [`Connection::handle_eof`]), commands ([`Connection::accept`], [`Connection::reject`],
 //! [`Connection::send`], [`Connection::close`]), things to do ([`Connection::output`],
-//! [`Connection::consume_output`]) and questions.
+//! [`Connection::consume_output`], [`Connection::settle_input`]) and questions.
 //!
 //! An idle open connection owns no heap memory, but for what was agreed about compression.
 
@@ -20,6 +20,7 @@ pub mod output;
 mod pace;
 mod rate;
 mod receiving;
+mod room;
 mod sending;
 mod state;
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::protocol::deflate::{Deflater, Inflater};
 use crate::protocol::extension::Context;
 
-/// Empty buffers that are lent to connections while something waits in them, so that an idle
+/// Buffers that are lent to connections while something waits in them, so that an idle
 /// connection owns none and a busy server allocates none. The same for inflaters and deflaters
 /// that remember nothing from one message to the next.
 #[derive(Debug, Default)]

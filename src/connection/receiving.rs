@@ -8,7 +8,7 @@ use super::inbound::{Inbound, check_order};
 use super::limits::Turn;
 use super::moment::Moment;
 use super::output::BufferPool;
-use super::state::{Asked, Heading, State};
+use super::state::{Heading, State};
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
@@ -138,54 +138,6 @@ impl Connection {
         Some(whole_message(header.opcode, payload))
     }
 
-    /// Room for payload that is still to come, where it will stay: bytes that arrive next may be put at
-    /// its front, and counted by [`receive_room`](Self::receive_room), which has to follow, instead of
-    /// being given to [`receive`](Self::receive), which copies them.
-    ///
-    /// The room has at most `most` bytes, no more than the frame lacks, and no more than have been
-    /// gathered already, so that memory follows what arrives. `None` if that makes fewer than `least`,
-    /// or if what arrives next is no payload of an uncompressed message.
-    pub fn room(&mut self, least: usize, most: usize) -> Option<&mut [u8]> {
-        let inbound = self.inbound.as_mut()?;
-        let is_data = inbound
-            .frame
-            .is_some_and(|frame| !frame.header.opcode.is_control());
-        let gathered = inbound.message.as_ref()?.len();
-        let len = inbound.missing().min(most.min(gathered) as u64) as usize;
-        if !is_data || len < least.max(1) || !matches!(self.state, State::Open { .. }) {
-            return None;
-        }
-        inbound.room(len)
-    }
-
-    /// Takes in the first `len` bytes of that room; none if nothing has come.
-    pub fn receive_room(&mut self, len: usize, turn: &mut Turn<'_>) -> Option<Event<'static>> {
-        if let State::Open { since, asked, .. } = &mut self.state
-            && len > 0
-        {
-            (*since, *asked) = (turn.now, Asked::No);
-        }
-        let filled = match &mut self.inbound {
-            Some(inbound) => inbound.fill_room(len),
-            None => Ok(None),
-        };
-        let ended = filled.and_then(|ended| match ended {
-            Some(header) => self.end_frame(header, turn),
-            None => Ok(None),
-        });
-        ended.unwrap_or_else(|violation| self.fail(violation, &mut Default::default(), turn))
-    }
-
-    /// Gives back memory that an unfinished message does not need while it waits for the peer. Whether
-    /// there was any.
-    pub fn settle_input(&mut self, pool: &mut BufferPool) -> bool {
-        let message = self.inbound.as_mut().and_then(|i| i.message.as_mut());
-        let buffer = message.and_then(Assembler::settle);
-        let has_settled = buffer.is_some();
-        pool.give(buffer.unwrap_or_default());
-        has_settled
-    }
-
     /// One step: completes a header, or a frame, or takes in what there is.
     fn next_frame<'a>(
         &mut self,
@@ -284,7 +236,7 @@ impl Connection {
     }
 
     /// Acts on a frame whose payload is complete.
-    fn end_frame(
+    pub(super) fn end_frame(
         &mut self,
         header: Header,
         turn: &mut Turn<'_>,
@@ -344,7 +296,7 @@ impl Connection {
     }
 
     /// RFC 6455 §7.1.7: says what was wrong and stops listening.
-    fn fail<'a>(
+    pub(super) fn fail<'a>(
         &mut self,
         violation: Violation,
         input: &mut &'a mut [u8],

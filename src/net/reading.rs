@@ -12,7 +12,7 @@ use super::requests::Exchange;
 use super::server::{Accepting, Core};
 use super::socket::{Remote, Socket};
 use super::table::{Entry, Membership, Reading};
-use super::tls::{HANDSHAKE_RECORD, NotTls};
+use super::tls::{HANDSHAKE_RECORD, MAX_INCOMING, NotTls};
 use super::transport::{More, Received, Transport};
 use crate::app::admission::{Door, Peer, Way};
 use crate::app::clients::ClientKind;
@@ -175,7 +175,7 @@ impl Core {
             // Also where nothing could be decrypted yet: what is kept of it counts.
             Ok(Received { len, .. }) => self.receive(slot, &mut buffer[..*len]),
         }
-        self.go_on(slot, read, is_last);
+        self.after_read(slot, read, is_last);
     }
 
     /// Where there was more than a read takes, the rest of a long message is read to where it is
@@ -198,17 +198,20 @@ impl Core {
         let (id, event) = (entry.id, entry.connection.receive_room(len, turn));
         if let Some(event) = event {
             self.handle_connection_event(id, event);
+            // So that what it sends itself is seen in its queue.
+            self.deliver();
             if self.is_output_near_limit(slot) {
                 self.set_aside(slot, &[], Reading::Paused);
             }
         }
         self.finish_receiving(slot);
-        self.go_on(slot, read, true);
+        self.after_read(slot, read, true);
         true
     }
 
-    /// What comes after a read.
-    fn go_on(&mut self, slot: usize, read: io::Result<Received>, is_last: bool) {
+    /// Whether more is to be read, and what becomes of the connection if not. `is_last`: see
+    /// [`read`](Self::read).
+    fn after_read(&mut self, slot: usize, read: io::Result<Received>, is_last: bool) {
         let is_deaf = |entry: &mut Entry| entry.is_deaf;
         let is_deaf = self.table.slot_mut(slot).is_some_and(is_deaf);
         match read {
@@ -218,8 +221,13 @@ impl Core {
             }) => self.handle_eof(slot),
             // Once a read has drained the socket the kernel tells of what comes later; only the
             // end, of which it has told already, must still be read.
-            Ok(Received { more, .. }) if more != More::No || is_last => self.put_on_backlog(slot),
-            Ok(_) => self.settle_input(slot),
+            Ok(Received { more: More::No, .. }) => {
+                self.settle_input(slot);
+                if is_last {
+                    self.put_on_backlog(slot);
+                }
+            }
+            Ok(_) => self.put_on_backlog(slot),
             Err(error) if error.kind() == ErrorKind::WouldBlock && !is_deaf => {
                 self.settle_input(slot);
             }
@@ -276,8 +284,11 @@ impl Core {
                 // The kernel has not been asked since; there may be more.
                 self.put_on_backlog(slot);
             }
-            None if self.read_into_message(slot) => {}
-            None => self.read(slot, true),
+            None => {
+                if !self.read_into_message(slot) {
+                    self.read(slot, true);
+                }
+            }
         }
     }
 
@@ -432,12 +443,12 @@ impl Core {
         match event {
             Event::Message(message) => {
                 self.handle_message(id, &message, None);
-                self.close_at_once();
+                self.deliver_close();
             }
             Event::Gathered(gathered) => {
                 self.handle_message(id, &(&gathered).into(), Some(gathered.as_bytes()));
                 self.put_away(id, gathered.into_bytes());
-                self.close_at_once();
+                self.deliver_close();
             }
             Event::Head(head) => self.decide(id, &head),
             Event::Body(body) => self.handle_body(id, body),
@@ -462,8 +473,8 @@ impl Core {
         self.take_back_output(id);
     }
 
-    /// Nothing that follows is heard by an application that has closed.
-    fn close_at_once(&mut self) {
+    /// An application that has closed hears nothing that follows.
+    fn deliver_close(&mut self) {
         if self.outbox.closes() {
             self.deliver();
         }
@@ -608,6 +619,7 @@ fn wants_shape(arrival: &Arrival<'_>, php_padding: bool) -> bool {
 /// Least room in a long message's own buffer that is read into: more than an encrypted stream may
 /// keep back, and worth the call.
 const LEAST_ROOM_BYTES: usize = 96 << 10;
+const _: () = assert!(LEAST_ROOM_BYTES > MAX_INCOMING);
 
 /// Most connections that one listener accepts in one turn.
 const ACCEPTS_PER_TURN: usize = 256;

@@ -196,15 +196,7 @@ pub(super) enum Reading {
 #[derive(Default)]
 pub(super) struct Table {
     entries: BySlot<Entry>,
-    /// Slots below `end` that are free, the lowest first: connections gather at the front, so that
-    /// what is behind them can be freed.
-    free: BinaryHeap<Reverse<u32>>,
-    /// Slots whose connections have been removed in this turn.
-    freed: Vec<u32>,
-    /// No slot from here on is taken, free or freed.
-    end: u32,
-    /// Connections there have ever been.
-    opened_count: u32,
+    names: Names,
 }
 
 impl Table {
@@ -220,21 +212,14 @@ impl Table {
 
     /// The name of the next connection that is [inserted](Self::insert).
     pub(super) fn next_id(&self) -> ConnId {
-        let free = self.free.peek().map(|Reverse(slot)| *slot);
-        ConnId {
-            slot: free.unwrap_or(self.end),
-            generation: self.opened_count,
-        }
+        self.names.next()
     }
 
     /// Adds the entry whose id [`next_id`](Self::next_id) has told.
     pub(super) fn insert(&mut self, entry: Entry) {
-        let slot = entry.id.slot;
-        if self.free.pop().is_none() {
-            self.end = slot + 1;
-        }
-        self.opened_count = self.opened_count.wrapping_add(1);
-        self.entries.insert(slot as usize, entry);
+        self.names.take(entry.id);
+        let before = self.entries.insert(entry.id.slot as usize, entry);
+        debug_assert!(before.is_none(), "a slot was given twice");
     }
 
     /// The connection in a slot.
@@ -258,17 +243,57 @@ impl Table {
     /// Removes a connection; its slot stays empty until [`release`](Self::release).
     pub(super) fn remove(&mut self, slot: usize) -> Option<Entry> {
         let entry = self.entries.remove(slot)?;
-        self.freed.push(entry.id.slot);
+        self.names.give_back(entry.id);
         Some(entry)
     }
 
     /// Makes the slots of removed connections usable again: after the event batch.
     pub(super) fn release(&mut self) {
+        self.names.release(self.entries.end());
+    }
+}
+
+/// Which names are next. The lowest free slot comes first: connections gather at the front, so that
+/// what lies behind them can be freed.
+#[derive(Default)]
+struct Names {
+    /// Slots below `end` that are free.
+    free: BinaryHeap<Reverse<u32>>,
+    /// Slots whose connections have been removed in this turn.
+    freed: Vec<u32>,
+    /// No slot from here on is taken, free or freed.
+    end: u32,
+    /// Connections there have ever been, modulo 2^32.
+    opened_count: u32,
+}
+
+impl Names {
+    fn next(&self) -> ConnId {
+        let free = self.free.peek().map(|Reverse(slot)| *slot);
+        ConnId {
+            slot: free.unwrap_or(self.end),
+            generation: self.opened_count,
+        }
+    }
+
+    /// The next one is taken.
+    fn take(&mut self, next: ConnId) {
+        if self.free.pop().is_none() {
+            self.end = next.slot + 1;
+        }
+        self.opened_count = self.opened_count.wrapping_add(1);
+    }
+
+    fn give_back(&mut self, id: ConnId) {
+        self.freed.push(id.slot);
+    }
+
+    /// What was given back is free. `end`: one more than the highest slot that is taken, or more.
+    fn release(&mut self, end: usize) {
         if self.freed.is_empty() {
             return;
         }
         self.free.extend(self.freed.drain(..).map(Reverse));
-        let end = self.entries.end();
         if self.end as usize - end >= CHUNK_SLOTS {
             self.end = end as u32;
             self.free.retain(|Reverse(slot)| (*slot as usize) < end);
@@ -280,63 +305,63 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::socket::Socket;
     use super::*;
-    use crate::app::admission::Door;
-    use crate::connection::output::BufferPool;
-    use crate::connection::{Limits, Turn};
-    use mio::net::UnixStream;
+    use std::collections::HashSet;
 
-    fn open(table: &mut Table) -> ConnId {
-        let id = table.next_id();
-        let (stream, _) = UnixStream::pair().expect("two descriptors");
-        let transport = Transport::new(Socket::Unix(stream), None).expect("a socket");
-        let turn = &Turn {
-            now: Moment::START,
-            limits: &Limits::default(),
-            pool: &mut BufferPool::default(),
-        };
-        let peer = Peer::direct(None, Door::All);
-        table.insert(Entry::new(id, Connection::new(turn), transport, peer));
-        id
+    /// As the table does, with nothing behind the names.
+    #[derive(Default)]
+    struct Taken {
+        names: Names,
+        ids: BySlot<ConnId>,
+    }
+
+    impl Taken {
+        fn open(&mut self) -> ConnId {
+            let id = self.names.next();
+            self.names.take(id);
+            assert_eq!(self.ids.insert(id.slot as usize, id), None, "given twice");
+            id
+        }
+
+        fn close(&mut self, slot: usize) {
+            let id = self.ids.remove(slot).expect("it is open");
+            self.names.give_back(id);
+        }
+
+        fn end_turn(&mut self) {
+            self.names.release(self.ids.end());
+        }
     }
 
     #[test]
     fn the_lowest_free_slot_is_next_once_the_turn_is_over() {
-        let mut table = Table::default();
-        let ids: Vec<ConnId> = (0..5).map(|_| open(&mut table)).collect();
-        for slot in [3, 1] {
-            assert!(table.remove(slot).is_some() && table.remove(slot).is_none());
-        }
-        assert_eq!(open(&mut table).slot, 5);
-        table.release();
-        assert_eq!([open(&mut table).slot, open(&mut table).slot], [1, 3]);
-        assert_eq!((table.next_id().slot, table.len()), (6, 6));
-        assert!(table.get_mut(ids[3]).is_none(), "another has its slot");
-        assert!(table.get_mut(ids[4]).is_some());
+        let mut taken = Taken::default();
+        (0..5).for_each(|slot| assert_eq!(taken.open().slot, slot));
+        taken.close(3);
+        taken.close(1);
+        assert_eq!(taken.open().slot, 5);
+        taken.end_turn();
+        let slots = [taken.open(), taken.open(), taken.open()].map(|id| id.slot);
+        assert_eq!(slots, [1, 3, 6]);
     }
 
     #[test]
     fn a_crowd_that_has_gone_leaves_no_slots_behind_and_no_name_comes_twice() {
-        let mut table = Table::default();
-        let mut seen = std::collections::HashSet::new();
-        for _ in 0..2 {
-            let ids: Vec<ConnId> = (0..3 * CHUNK_SLOTS).map(|_| open(&mut table)).collect();
-            assert!(ids.iter().all(|id| seen.insert(*id)));
-            assert_eq!(table.slot_count(), 3 * CHUNK_SLOTS);
-            for id in &ids[2..] {
-                table.remove(id.slot as usize);
-                table.release();
+        let mut taken = Taken::default();
+        let mut seen = HashSet::new();
+        for _ in 0..3 {
+            for _ in taken.ids.len()..3 * CHUNK_SLOTS {
+                assert!(seen.insert(taken.open()));
             }
-            assert_eq!(table.len(), 2);
-            assert!(table.slot_count() <= CHUNK_SLOTS);
-            assert!(table.free.len() <= CHUNK_SLOTS);
-            assert_eq!(table.next_id().slot, 2);
-            for id in &ids[..2] {
-                table.remove(id.slot as usize);
+            for slot in 2..3 * CHUNK_SLOTS {
+                taken.close(slot);
+                taken.end_turn();
             }
-            table.release();
+            assert!(taken.names.free.len() <= 2 * CHUNK_SLOTS);
+            assert_eq!((taken.names.next().slot, taken.ids.len()), (2, 2));
         }
-        assert!(table.entries.is_empty());
+        (0..2).for_each(|slot| taken.close(slot));
+        taken.end_turn();
+        assert_eq!((taken.names.next().slot, taken.ids.end()), (0, 0));
     }
 }

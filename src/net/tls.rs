@@ -76,8 +76,8 @@ impl TlsStream {
         self.incoming.capacity() + self.outgoing.capacity()
     }
 
-    /// Reads once from the socket and decrypts into `plain`; `cipher` is room for what is read, of
-    /// the same length.
+    /// Reads once from the socket and decrypts into `plain`, which has to be longer than
+    /// [`MAX_INCOMING`]; `cipher` is room for what is read, at least as long.
     pub(super) fn read(&mut self, plain: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
         if self.has_ended {
             return Ok(Received {
@@ -325,4 +325,4 @@ const RECORD_OVERHEAD: usize = 64;
 const BYTES_PER_WRITE: usize = 8 * MAX_RECORD;
 
 /// Most bytes of unfinished records or handshake messages: rustls accepts messages of 64 KiB.
-const MAX_INCOMING: usize = 80 << 10;
+pub(super) const MAX_INCOMING: usize = 80 << 10;

@@ -61,7 +61,7 @@ impl Transport {
         }
     }
 
-    /// Reads once. `spare` is room of the same length as `buffer`, for what must be decrypted.
+    /// Reads once. `spare` is room for what must be decrypted, at least as long as `buffer`.
     pub(super) fn read(&mut self, buffer: &mut [u8], spare: &mut [u8]) -> io::Result<Received> {
         match self {
             Self::Plain(stream) => stream.read(buffer).map(|len| Received {

@@ -4,10 +4,10 @@ use super::script::{Script, Setting, Step, steps};
 use super::stage::{Arrival, Outcome, Stage};
 use super::stream::legal_output;
 
-/// One script, played four times: with all bytes between two other steps in one piece, in two
-/// pieces, in two of which payload comes where it stays, and byte by byte. The events and the output have to be the same, the output a legal
-/// server's, memory within what the limits and the bytes on hand allow, and every deadline in the
-/// future once it has been served.
+/// One script, played five times: with all bytes between two other steps in one piece, and in two
+/// pieces and byte by byte, each to be copied and where it stays. The events and the output have to
+/// be the same, the output a legal server's, memory within what the limits and the bytes on hand
+/// allow, and every deadline in the future once it has been served.
 pub fn connection(bytes: &[u8]) {
     let mut script = Script(bytes);
     let setting = Setting::of(&mut script);
@@ -22,10 +22,10 @@ pub fn connection(bytes: &[u8]) {
         });
         assert_eq!(halves, whole, "cut at {cut}/256, {name}");
     }
-    let bytewise = play(&setting, &steps, Arrival::InPlace, |bytes| {
-        bytes.chunks(1).collect()
-    });
-    assert_eq!(bytewise, whole, "byte by byte");
+    for (arrival, name) in [(Arrival::Lent, "lent"), (Arrival::InPlace, "in place")] {
+        let bytewise = play(&setting, &steps, arrival, |bytes| bytes.chunks(1).collect());
+        assert_eq!(bytewise, whole, "byte by byte, {name}");
+    }
 }
 
 fn play(

@@ -73,6 +73,32 @@ fn messages_of_megabytes_come_back_whole_and_what_is_behind_them_is_heard() {
     conn.close();
 }
 
+// contract 4.4
+#[test]
+fn a_message_that_has_only_begun_keeps_no_buffer_that_a_longer_one_has_left() {
+    let server = Server::start("memoryLimit=8M\nmaxMessageSize=2M");
+    let mut honest = server.web();
+    let long = echo_of(1_000_000);
+    // Forty buffers of a megabyte would be over memoryLimit, which cuts who holds most.
+    let mut begun: Vec<Conn> = (0..40)
+        .map(|_| {
+            honest.send_text(&long);
+            honest.expect_next();
+            honest.expect_text(&long);
+            let mut conn = server.web();
+            conn.send_bytes(&masked(TEXT, b"{"));
+            conn.send_ping(b"begun");
+            conn.expect_pong(b"begun");
+            conn
+        })
+        .collect();
+    for conn in &mut begun {
+        conn.send_bytes(&masked(FIN | CONTINUATION, b"}"));
+        conn.expect_next();
+        conn.round_trip();
+    }
+}
+
 // contract 5.4
 #[test]
 fn a_broken_character_deep_in_a_long_text_is_refused_before_its_end() {
