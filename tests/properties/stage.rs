@@ -146,6 +146,8 @@ impl<'a> Stage<'a> {
             && !input.is_empty()
             && let Some(room) = self.connection.room(1, 1000)
         {
+            // Memory follows what has come, not what a header announces.
+            assert!(room.len() <= 1000.min(self.received_bytes));
             let len = room.len().min(input.len());
             let (piece, rest) = std::mem::take(input).split_at_mut(len);
             room[..len].copy_from_slice(piece);
