@@ -161,3 +161,41 @@ fn a_message_of_many_fragments_is_one_message() {
     host.feed(&fragment(true, CONTINUATION, b""));
     assert_eq!(host.seen, [Seen::Text("x".repeat(10_001))]);
 }
+
+/// Bytes of room that there are.
+fn room(host: &mut Host, least_bytes: usize, most_bytes: usize) -> Option<usize> {
+    host.connection
+        .room(least_bytes, most_bytes)
+        .map(|room| room.len())
+}
+
+#[test]
+fn room_is_what_is_missing_at_most_what_has_come_and_for_payload_only() {
+    let mut host = Host::open();
+    assert_eq!(room(&mut host, 1, 1000), None);
+    let payload = vec![7; 1000];
+    let bytes = frame(BINARY, &payload);
+    let (begin, rest) = bytes.split_at(bytes.len() - 700);
+    host.feed(&begin[..5]);
+    assert_eq!(room(&mut host, 0, 1000), None, "in the header");
+    host.feed(&begin[5..]);
+    assert_eq!(room(&mut host, 300, 1000), Some(300));
+    assert_eq!(room(&mut host, 301, 1000), None);
+    assert_eq!(room(&mut host, 1, 200), Some(200));
+
+    let (first, second) = rest.split_at(299);
+    for (piece, room_len) in [(first, 300), (second, 401)] {
+        let room = host.connection.room(1, 1000).expect("payload is missing");
+        assert_eq!(room.len(), room_len);
+        room[..piece.len()].copy_from_slice(piece);
+        let event = host.call(|connection, turn| connection.receive_room(piece.len(), turn));
+        host.seen.extend(event.map(Seen::from));
+    }
+    assert_eq!(host.seen, [Seen::Binary(payload)]);
+    assert_eq!(room(&mut host, 0, 1000), None);
+
+    host.feed(&fragment(false, TEXT, b"begun"));
+    assert_eq!(room(&mut host, 1, 1000), None, "no frame");
+    host.feed(&frame(PING, b"a ping that is cut")[..10]);
+    assert_eq!(room(&mut host, 1, 1000), None, "no data");
+}
