@@ -9,7 +9,7 @@ use warnings;
 # layer => [the crate's modules, the external crates] that it may use. What main.rs and lib.rs use is
 # free. `core`, `alloc` and `std` are free too but for the rules below.
 my %allowed = (
-    protocol   => [[qw(protocol)], [qw(base64 httparse memchr sha1 simdutf8 zlib_rs)]],
+    protocol   => [[qw(protocol)], [qw(base64 httparse memchr multiversion sha1 simdutf8 zlib_rs)]],
     connection => [[qw(protocol connection)], []],
     app        => [[qw(protocol connection app)], [qw(hashbrown ipnet log memchr rfc7239 serde serde_json subtle uuid)]],
     http       => [[qw(protocol app http)], [qw(log memchr serde serde_json)]],

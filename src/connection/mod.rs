@@ -7,6 +7,8 @@
 //! [`Connection::send`], [`Connection::close`]), things to do ([`Connection::output`],
 //! [`Connection::consume_output`], [`Connection::settle_input`]) and questions.
 //!
+//! [`BySlot`] is for those who keep something for each connection.
+//!
 //! An idle open connection owns no heap memory, but for what was agreed about compression.
 
 mod by_slot;

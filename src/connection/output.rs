@@ -44,7 +44,9 @@ impl BufferPool {
     /// Takes a buffer back; what would hold too much memory is freed instead.
     pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        if capacity == 0 || self.spare_bytes + capacity > MAX_SPARE_BYTES {
+        let is_full =
+            self.spare.len() >= MAX_SPARE_BUFFERS || self.spare_bytes + capacity > MAX_SPARE_BYTES;
+        if capacity == 0 || is_full {
             return;
         }
         self.spare_bytes += capacity;
@@ -388,6 +390,10 @@ impl Output {
 
 /// Most memory that spare buffers may hold, in bytes: several turns' output of a busy server.
 const MAX_SPARE_BYTES: usize = 4 << 20;
+
+/// Most spare buffers: thousands of tiny ones, as pings to all leave behind, are no gain over the
+/// allocator.
+const MAX_SPARE_BUFFERS: usize = 1024;
 
 /// Most spare queues: as many as are flushed in one turn because of broadcasts.
 const MAX_SPARE_QUEUES: usize = 1024;
