@@ -50,7 +50,8 @@ pub(crate) fn run(time: Duration, svg: &Path, is_json: bool, is_test: bool) {
         .iter()
         .map(|&(name, measure)| line(name, "us", &counts, is_json, |n| measure(n, time)))
         .collect();
-    // Fewer show what the first connection costs: code and buffers that are touched for the first time.
+    // Fewer show what the first connection costs: code and buffers that are touched for the first
+    // time.
     let least = if is_test { 1 } else { 1_000 };
     let many: Vec<usize> = counts.into_iter().filter(|&n| n >= least).collect();
     let memory = line(

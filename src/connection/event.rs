@@ -49,9 +49,9 @@ impl<'a> From<&'a Gathered> for Message<'a> {
 
 /// The text of a message. It has been checked, as a whole or piece by piece.
 ///
-/// A text that came in pieces becomes a `&str` in no way but by being checked as a whole, since this
-/// is a program without unsafe code: [`as_str`](Self::as_str) does so each time. Who passes it on
-/// needs only its bytes.
+/// A text that came in pieces becomes a `&str` in no way but by being checked as a whole, since
+/// this is a program without unsafe code: [`as_str`](Self::as_str) does so each time. Who passes it
+/// on needs only its bytes.
 #[derive(Clone, Copy)]
 pub struct Text<'a>(Checked<'a>);
 

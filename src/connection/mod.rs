@@ -3,9 +3,10 @@
 //! Owns the order of things on one connection: head, upgrade, frames, messages, close handshake,
 //! deadlines, and the queue of what leaves. Knows nothing of sockets, of other connections, of JSON.
 //! There are four kinds of calls: arrivals ([`Connection::receive`], [`Connection::receive_room`],
-//! [`Connection::handle_timeout`], [`Connection::handle_eof`]), commands ([`Connection::accept`], [`Connection::reject`],
-//! [`Connection::send`], [`Connection::close`]), things to do ([`Connection::output`],
-//! [`Connection::consume_output`], [`Connection::settle_input`]) and questions.
+//! [`Connection::handle_timeout`], [`Connection::handle_eof`]), commands ([`Connection::accept`],
+//! [`Connection::reject`], [`Connection::send`], [`Connection::close`]), things to do
+//! ([`Connection::output`], [`Connection::consume_output`], [`Connection::settle_input`]) and
+//! questions.
 //!
 //! [`BySlot`] is for those who keep something for each connection.
 //!

@@ -9,13 +9,13 @@ use super::state::{Asked, State};
 use crate::protocol::message::Assembler;
 
 impl Connection {
-    /// Room for payload that is still to come, where it will stay: bytes that arrive next may be put
-    /// at its front, and told by [`receive_room`](Self::receive_room), which has to follow, instead
-    /// of being given to [`receive`](Self::receive). What is in it is of no meaning.
+    /// Room for payload that is still to come, where it will stay: bytes that arrive next may be
+    /// put at its front, and told by [`receive_room`](Self::receive_room), which has to follow,
+    /// instead of being given to [`receive`](Self::receive). What is in it is of no meaning.
     ///
-    /// It has at most `most_bytes`, no more than the frame lacks, and no more than have been gathered
-    /// already, so that memory follows what arrives. `None` if that makes fewer than `least_bytes`, or
-    /// if what arrives next is no payload of an uncompressed message.
+    /// It has at most `most_bytes`, no more than the frame lacks, and no more than have been
+    /// gathered already, so that memory follows what arrives. `None` if that makes fewer than
+    /// `least_bytes`, or if what arrives next is no payload of an uncompressed message.
     pub fn room(&mut self, least_bytes: usize, most_bytes: usize) -> Option<&mut [u8]> {
         if !self.is_open() {
             return None;
@@ -54,8 +54,8 @@ impl Connection {
         event.unwrap_or_else(|violation| self.fail(violation, &mut Default::default(), turn))
     }
 
-    /// Gives back memory that an unfinished message does not need while it waits for the peer: to be
-    /// called when nothing more has come. Whether there was any.
+    /// Gives back memory that an unfinished message does not need while it waits for the peer: to
+    /// be called when nothing more has come. Whether there was any.
     pub fn settle_input(&mut self, pool: &mut BufferPool) -> bool {
         let message = self.inbound.as_mut().and_then(|i| i.message.as_mut());
         let buffer = message.and_then(Assembler::settle);

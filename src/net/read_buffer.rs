@@ -4,10 +4,10 @@ use std::ops::{Deref, DerefMut};
 
 /// A buffer of a fixed size, at a place where the kernel's copies are fast.
 ///
-/// The kernel copies by `rep movsb`, which some processors (Zen 3 and 4) do up to forty times slower
-/// where the destination lies 1 to 31 bytes behind the source, modulo the size of a page. What is
-/// sent in large pieces lies at the beginning of pages or a little behind it; so does what an
-/// allocator hands out. This buffer begins in the middle of a page.
+/// The kernel copies by `rep movsb`, which some processors (Zen 3 and 4) do up to forty times
+/// slower where the destination lies 1 to 31 bytes behind the source, modulo the size of a page.
+/// What is sent in large pieces lies at the beginning of pages or a little behind it; so does what
+/// an allocator hands out. This buffer begins in the middle of a page.
 #[derive(Default)]
 pub(super) struct ReadBuffer {
     bytes: Vec<u8>,

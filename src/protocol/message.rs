@@ -91,8 +91,8 @@ impl Assembler {
         Self::with_buffer(kind, Vec::new())
     }
 
-    /// The same, gathered in a buffer that was used before. What is in it is written over: bytes that
-    /// are there already need not be cleared to be [`room`](Self::room).
+    /// The same, gathered in a buffer that was used before. What is in it is written over: bytes
+    /// that are there already need not be cleared to be [`room`](Self::room).
     pub fn with_buffer(kind: MessageKind, buffer: Vec<u8>) -> Self {
         Self {
             kind,
@@ -180,8 +180,8 @@ impl Assembler {
         self.bytes.get_mut(self.len..end)
     }
 
-    /// Takes in the first `len` bytes of that room, as [`push`](Self::push) does, after `unmask` has
-    /// seen them, in order.
+    /// Takes in the first `len` bytes of that room, as [`push`](Self::push) does, after `unmask`
+    /// has seen them, in order.
     pub fn fill_room(
         &mut self,
         len: usize,
@@ -287,12 +287,12 @@ fn check(kind: MessageKind, utf8: &mut Validator, piece: &[u8]) -> Result<(), Vi
     }
 }
 
-/// Long messages are unmasked, checked and kept in pieces of this size, which stay in the first cache
-/// from one pass to the next.
+/// Long messages are unmasked, checked and kept in pieces of this size, which stay in the first
+/// cache from one pass to the next.
 pub const BLOCK_BYTES: usize = 16 << 10;
 
-/// How many times larger than its message a buffer may be while the message waits: the first bytes of
-/// a large one shall not cost it the buffer that it will fill.
+/// How many times larger than its message a buffer may be while the message waits: the first bytes
+/// of a large one shall not cost it the buffer that it will fill.
 const ROOMY: usize = 32;
 
 /// Buffers up to [`ROOMY`] times this size are left as they are.
