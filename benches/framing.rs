@@ -28,7 +28,9 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use websock::app::packet::{Packet, Verb};
 use websock::connection::output::BufferPool;
-use websock::connection::{Connection, Event, Framing, Keepalive, Limits, Moment, Turn};
+use websock::connection::{
+    Connection, Event, Keepalive, Limits, MonotonicTime, PhpFraming, TurnContext,
+};
 use websock::protocol::frame::{self, MAX_HEADER_BYTES, Opcode};
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, Request};
@@ -237,16 +239,16 @@ struct Decoder {
     connection: Connection,
     pool: BufferPool,
     limits: Limits,
-    now: Moment,
+    now: MonotonicTime,
     stream: Stream,
     buffer: Vec<u8>,
 }
 
 impl Decoder {
     fn new(stream: Stream) -> Self {
-        let (limits, now) = (Limits::default(), Moment::START);
+        let (limits, now) = (Limits::default(), MonotonicTime::START);
         let mut pool = BufferPool::default();
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now,
             limits: &limits,
             pool: &mut pool,
@@ -259,7 +261,7 @@ impl Decoder {
         };
         let upgrade = Request::parse(&head).and_then(|request| Upgrade::check(&request));
         let upgrade = upgrade.expect("a good request");
-        connection.accept(&upgrade, Framing::Stream, Keepalive::Pings, turn);
+        connection.accept(&upgrade, PhpFraming::Stream, Keepalive::Pings, turn);
         Self {
             connection,
             pool,
@@ -285,14 +287,17 @@ impl Decoder {
     /// As long as a long message has room for what comes next; the number of messages that end so.
     fn read_into_message(&mut self, mut take: impl FnMut(&[u8])) -> usize {
         let mut message_count = 0;
-        while let Some(room) = self.connection.room(LEAST_ROOM_BYTES, READ_BUFFER_BYTES) {
+        while let Some(room) = self
+            .connection
+            .payload_buffer(LEAST_ROOM_BYTES, READ_BUFFER_BYTES)
+        {
             let len = self.stream.read(room).expect("memory can be read");
-            let turn = &mut Turn {
+            let turn = &mut TurnContext {
                 now: self.now,
                 limits: &self.limits,
                 pool: &mut self.pool,
             };
-            if let Some(event) = self.connection.receive_room(len, turn) {
+            if let Some(event) = self.connection.receive_payload(len, turn) {
                 message_count += take_message(event, &mut self.pool, &mut take);
             }
         }
@@ -300,7 +305,7 @@ impl Decoder {
     }
 
     fn receive_all(&mut self, mut input: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.limits,
             pool: &mut self.pool,
@@ -319,7 +324,7 @@ fn take_message(event: Event<'_>, pool: &mut BufferPool, take: &mut impl FnMut(&
         panic!("no message: {event:?}")
     };
     take(message.as_bytes());
-    if let Event::Gathered(gathered) = event {
+    if let Event::AssembledMessage(gathered) = event {
         pool.give(gathered.into_bytes());
     }
     1

@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use websock::app::clients::{ClientKind, ClientUuid, Clients};
 use websock::app::packet::Ident;
-use websock::connection::{ConnId, Moment};
+use websock::connection::{ConnId, MonotonicTime};
 use websock::net::wheel::Wheel;
 
 const COUNTS: [u32; 3] = [1_000, 10_000, 100_000];
@@ -100,7 +100,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(10);
 
 /// A wheel on which `count` pings are due at times spread over the next interval.
-fn armed(count: u32, start: Moment) -> Wheel {
+fn armed(count: u32, start: MonotonicTime) -> Wheel {
     let mut wheel = Wheel::new(start);
     for slot in 0..count {
         let share = PING_INTERVAL.mul_f64(f64::from(slot) / f64::from(count));
@@ -110,7 +110,7 @@ fn armed(count: u32, start: Moment) -> Wheel {
 }
 
 /// Lets an interval pass; the pings that came up.
-fn pass(wheel: &mut Wheel, start: Moment, expired: &mut Vec<usize>) -> usize {
+fn pass(wheel: &mut Wheel, start: MonotonicTime, expired: &mut Vec<usize>) -> usize {
     let mut sent = 0;
     let steps = PING_INTERVAL.as_millis() / STEP.as_millis();
     for step in 1..=steps as u32 {
@@ -127,7 +127,7 @@ fn pass(wheel: &mut Wheel, start: Moment, expired: &mut Vec<usize>) -> usize {
 fn wheel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wheel");
     for count in COUNTS {
-        let (start, mut expired) = (Moment::START, Vec::new());
+        let (start, mut expired) = (MonotonicTime::START, Vec::new());
         // A deadline may come up late by an eighth of its delay, none early or twice.
         let sent = pass(&mut armed(count, start), start, &mut expired);
         assert!(

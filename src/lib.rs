@@ -12,6 +12,7 @@
 pub struct Readme;
 
 pub mod app;
+pub mod base;
 pub mod client;
 pub mod config;
 pub mod connection;

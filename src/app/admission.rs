@@ -124,7 +124,7 @@ impl Admission {
     }
 
     /// Judges numbers, after the upgrade.
-    pub fn check_room(&self, kind: ClientKind, peer: Peer) -> Result<(), Crowded> {
+    pub fn check_capacity(&self, kind: ClientKind, peer: Peer) -> Result<(), Crowded> {
         if self.open_count >= self.policy.max_clients {
             return Err(Crowded::Everywhere);
         }

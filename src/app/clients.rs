@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::decimal::Decimal;
 use super::holders::{Holder, Index, Key, shrink};
 use super::packet::Ident;
-use crate::connection::{BySlot, ConnId};
+use crate::connection::{ConnId, SlotMap};
 
 /// Longest chosen name, in bytes (contract 2.9).
 pub const MAX_NAME_BYTES: usize = 64;
@@ -68,7 +68,7 @@ impl fmt::Display for ClientUuid {
 #[derive(Default)]
 pub struct Clients {
     /// By slot.
-    records: BySlot<Record>,
+    records: SlotMap<Record>,
     /// Clients ever opened: the next one's place in the order of opening.
     opened_count: u64,
     /// Web clients by uuid.
@@ -404,17 +404,17 @@ impl<'a> Name<'a> {
 }
 
 /// The record in a slot, of whatever generation.
-fn at(records: &BySlot<Record>, slot: u32) -> Option<&Record> {
+fn at(records: &SlotMap<Record>, slot: u32) -> Option<&Record> {
     records.get(index(slot))
 }
 
-fn hash_of_uuid(hashing: &RandomState, records: &BySlot<Record>, slot: u32) -> u64 {
+fn hash_of_uuid(hashing: &RandomState, records: &SlotMap<Record>, slot: u32) -> u64 {
     at(records, slot).map_or(0, |record| hashing.hash_one(record.name()))
 }
 
 fn ident_key<'a>(
     hashing: &'a RandomState,
-    records: &'a BySlot<Record>,
+    records: &'a SlotMap<Record>,
     ident: &'a str,
 ) -> Key<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
     let ident_of = |slot| at(records, slot).map_or("", Record::ident);
@@ -427,7 +427,7 @@ fn ident_key<'a>(
 
 fn number_key<'a>(
     hashing: &'a RandomState,
-    records: &'a BySlot<Record>,
+    records: &'a SlotMap<Record>,
     number: Decimal<'a>,
 ) -> Key<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
     let number_of = |slot| at(records, slot).and_then(Record::number);

@@ -12,7 +12,7 @@ use super::outbox::{Audience, Outbox, ResourceId};
 use super::packet::{Ident, Malformed, Packet, Verb};
 use super::push::{PushRefusal, Pushing};
 use super::resource::{Client, Dialogue, Handle, Resource};
-use crate::connection::{BySlot, ConnId, Message};
+use crate::connection::{ConnId, Message, SlotMap};
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::extension::Compression;
@@ -38,7 +38,7 @@ pub struct App {
     admission: Admission,
     clients: Clients,
     resources: Vec<Registered>,
-    sessions: BySlot<Session>,
+    sessions: SlotMap<Session>,
     /// What those have sent who are between `bufferON` and `bufferOFF`.
     chunks: HashMap<ConnId, Chunks>,
     held_bytes: usize,
@@ -129,7 +129,7 @@ impl App {
             admission,
             clients: Clients::default(),
             resources: Vec::new(),
-            sessions: BySlot::default(),
+            sessions: SlotMap::default(),
             chunks: HashMap::new(),
             held_bytes: 0,
         }
@@ -348,7 +348,7 @@ impl App {
         path: &str,
         peer: Peer,
     ) -> Result<ResourceId, (String, CloseCode)> {
-        match self.admission.check_room(kind, peer) {
+        match self.admission.check_capacity(kind, peer) {
             Ok(()) => {}
             Err(Crowded::Everywhere) => {
                 return Err(("Too many connections".into(), CloseCode::TRY_AGAIN_LATER));

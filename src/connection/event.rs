@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
-use crate::protocol::message::{Gathered, MessageKind};
+use crate::protocol::message::{AssembledMessage, MessageKind};
 use crate::protocol::utf8;
 
 /// A complete data message. Its text has been checked.
@@ -37,8 +37,8 @@ impl<'a> Message<'a> {
     }
 }
 
-impl<'a> From<&'a Gathered> for Message<'a> {
-    fn from(gathered: &'a Gathered) -> Self {
+impl<'a> From<&'a AssembledMessage> for Message<'a> {
+    fn from(gathered: &'a AssembledMessage) -> Self {
         let bytes = gathered.as_bytes();
         match gathered.kind() {
             MessageKind::Text => Self::Text(Text(Checked::InPieces(bytes))),
@@ -124,7 +124,7 @@ pub enum Event<'a> {
     /// A message that has arrived in one piece.
     Message(Message<'a>),
     /// A message that has arrived in several, in a buffer of its own.
-    Gathered(Gathered),
+    AssembledMessage(AssembledMessage),
     /// The peer's close frame came, with its code if it gave one. It has been answered.
     Closed(Option<CloseCode>),
     /// The peer broke a rule; the close frame that says so is on its way.
@@ -138,7 +138,7 @@ impl Event<'_> {
     pub fn message(&self) -> Option<Message<'_>> {
         match self {
             Self::Message(message) => Some(*message),
-            Self::Gathered(gathered) => Some(gathered.into()),
+            Self::AssembledMessage(gathered) => Some(gathered.into()),
             Self::Head(_)
             | Self::Body(_)
             | Self::Refused(_)
@@ -152,7 +152,7 @@ impl Event<'_> {
     pub fn message_len(&self) -> usize {
         match self {
             Self::Message(message) => message.as_bytes().len(),
-            Self::Gathered(gathered) => gathered.as_bytes().len(),
+            Self::AssembledMessage(gathered) => gathered.as_bytes().len(),
             Self::Head(_)
             | Self::Body(_)
             | Self::Refused(_)

@@ -1,6 +1,6 @@
 //! What a connection keeps while something of a frame or a message is still to come.
 
-use super::moment::Moment;
+use crate::base::time::MonotonicTime;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use crate::protocol::mask;
@@ -20,7 +20,7 @@ pub(super) struct Inbound {
     pub(super) control: Vec<u8>,
     /// When progress was last judged, and the bytes that the message has gained since. Control
     /// frames and headers are none: they may go on for ever.
-    pub(super) judged: Moment,
+    pub(super) judged: MonotonicTime,
     pub(super) progress: usize,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct PartialFrame {
 }
 
 impl Inbound {
-    pub(super) fn new(now: Moment) -> Self {
+    pub(super) fn new(now: MonotonicTime) -> Self {
         Self {
             header: [0; MAX_HEADER_BYTES],
             header_len: 0,
@@ -118,16 +118,16 @@ impl Inbound {
 
     /// Room for the next `len` bytes of the frame's payload, where they will stay: see
     /// [`Assembler::room`].
-    pub(super) fn room(&mut self, len: usize) -> Option<&mut [u8]> {
-        self.message.as_mut()?.room(len)
+    pub(super) fn payload_buffer(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.message.as_mut()?.payload_buffer(len)
     }
 
     /// As [`push`](Self::push), for the first `len` bytes of that room.
-    pub(super) fn fill_room(&mut self, len: usize) -> Result<Option<Header>, Violation> {
+    pub(super) fn fill_payload_buffer(&mut self, len: usize) -> Result<Option<Header>, Violation> {
         let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
             return Ok(None);
         };
-        message.fill_room(len, |block| {
+        message.fill_payload_buffer(len, |block| {
             mask::apply(
                 frame.header.masking_key,
                 (frame.arrived % 4) as usize,

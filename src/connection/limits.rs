@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::moment::Moment;
 use super::output::BufferPool;
+use crate::base::time::MonotonicTime;
 
 /// What one connection may use. Each field has its key in websock.ini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Default for Limits {
 
 /// What every call of one turn of the loop may use.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct TurnContext<'a> {
     /// The time, taken once per turn.
-    pub now: Moment,
+    pub now: MonotonicTime,
     /// What a connection may use.
     pub limits: &'a Limits,
     /// Spare buffers.

@@ -2,44 +2,42 @@
 //!
 //! Owns the order of things on one connection: head, upgrade, frames, messages, close handshake,
 //! deadlines, and the queue of what leaves. Knows nothing of sockets, of other connections, of JSON.
-//! There are four kinds of calls: arrivals ([`Connection::receive`], [`Connection::receive_room`],
+//! There are four kinds of calls: arrivals ([`Connection::receive`], [`Connection::receive_payload`],
 //! [`Connection::handle_timeout`], [`Connection::handle_eof`]), commands ([`Connection::accept`],
 //! [`Connection::reject`], [`Connection::send`], [`Connection::close`]), things to do
-//! ([`Connection::output`], [`Connection::consume_output`], [`Connection::settle_input`]) and
+//! ([`Connection::output`], [`Connection::consume_output`], [`Connection::shrink_input`]) and
 //! questions.
 //!
-//! [`BySlot`] is for those who keep something for each connection.
+//! [`SlotMap`] is for those who keep something for each connection.
 //!
 //! An idle open connection owns no heap memory, but for what was agreed about compression.
 
-mod by_slot;
-mod codec;
+mod compression;
 mod deadlines;
 mod event;
 mod inbound;
 mod limits;
-mod moment;
 pub mod output;
-mod pace;
+mod payload_buffer;
+mod php_framing;
 mod rate;
 mod receiving;
-mod room;
 mod sending;
 mod state;
 
-pub use self::by_slot::{BySlot, CHUNK_SLOTS};
 pub use self::deadlines::PING_PAYLOAD;
 pub use self::event::{Event, Message, Outgoing, SendError, Text};
-pub use self::limits::{Limits, Turn};
-pub use self::moment::Moment;
-pub use self::pace::Framing;
+pub use self::limits::{Limits, TurnContext};
+pub use self::php_framing::PhpFraming;
+pub use crate::base::slot_map::{CHUNK_SLOTS, SlotMap};
+pub use crate::base::time::MonotonicTime;
 
-use self::codec::Codec;
+use self::compression::Compression;
 use self::inbound::Inbound;
 use self::output::Output;
-use self::pace::Pace;
+use self::php_framing::PhpFramer;
 use self::rate::Rate;
-use self::state::{Asked, Heading, Receiving, State};
+use self::state::{Asked, ReadingBody, ReadingHead, State};
 use crate::protocol::body::{BodyLength, BodyReader};
 use crate::protocol::close::CloseCode;
 use crate::protocol::error::Rejection;
@@ -92,23 +90,23 @@ pub struct Connection {
     inbound: Option<Box<Inbound>>,
     output: Output,
     /// Compression, if it was agreed on.
-    codec: Option<Box<Codec>>,
+    compression: Option<Box<Compression>>,
     /// Frames that have to keep a shape and a distance.
-    pace: Option<Box<Pace>>,
+    php_framer: Option<Box<PhpFramer>>,
     control_rate: Rate,
     message_rate: Rate,
 }
 
 impl Connection {
-    /// A connection that was accepted at `turn.now`.
-    pub fn new(turn: &Turn<'_>) -> Self {
-        let deadline = turn.now + turn.limits.handshake_timeout;
+    /// A connection that was accepted at `context.now`.
+    pub fn new(context: &TurnContext<'_>) -> Self {
+        let deadline = context.now + context.limits.handshake_timeout;
         Self {
             state: State::Connecting { deadline },
             inbound: None,
             output: Output::default(),
-            codec: None,
-            pace: None,
+            compression: None,
+            php_framer: None,
             control_rate: Rate::default(),
             message_rate: Rate::default(),
         }
@@ -121,27 +119,27 @@ impl Connection {
     pub fn receive<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Option<Event<'a>> {
         if input.is_empty() {
             return None;
         }
         match &mut self.state {
-            State::Connecting { .. } | State::Heading(_) => self.receive_head(input, turn),
-            State::Resting { .. } => {
+            State::Connecting { .. } | State::ReadingHead(_) => self.receive_head(input, context),
+            State::KeepAlive { .. } => {
                 self.state = State::Connecting {
-                    deadline: turn.now + turn.limits.handshake_timeout,
+                    deadline: context.now + context.limits.handshake_timeout,
                 };
-                self.receive_head(input, turn)
+                self.receive_head(input, context)
             }
-            State::Receiving(_) => self.receive_body(input, turn),
-            State::Deciding { .. } | State::Answering => None,
+            State::ReadingBody(_) => self.receive_body(input, context),
+            State::AwaitingDecision { .. } | State::AwaitingResponse => None,
             State::Open { since, asked, .. } => {
-                (*since, *asked) = (turn.now, Asked::No);
-                self.receive_frames(input, turn)
+                (*since, *asked) = (context.now, Asked::No);
+                self.receive_frames(input, context)
             }
-            State::Closing { .. } => self.receive_frames(input, turn),
-            State::Draining { .. } | State::Closed { .. } | State::Gone => {
+            State::Closing { .. } => self.receive_frames(input, context),
+            State::Draining { .. } | State::Closed { .. } | State::Aborted => {
                 *input = &mut [];
                 None
             }
@@ -149,13 +147,13 @@ impl Connection {
     }
 
     /// The peer will send nothing more. What waits for it is still sent.
-    pub fn handle_eof(&mut self, turn: &mut Turn<'_>) -> Option<Event<'static>> {
+    pub fn handle_eof(&mut self, context: &mut TurnContext<'_>) -> Option<Event<'static>> {
         let was_open = self.is_open();
         match self.state {
-            State::Closed { .. } | State::Gone => {}
+            State::Closed { .. } | State::Aborted => {}
             _ => {
                 self.state = State::Closed {
-                    deadline: turn.now + turn.limits.close_timeout,
+                    deadline: context.now + context.limits.close_timeout,
                 }
             }
         }
@@ -170,29 +168,34 @@ impl Connection {
     pub fn accept(
         &mut self,
         upgrade: &Upgrade,
-        framing: Framing,
+        framing: PhpFraming,
         keepalive: Keepalive,
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) {
-        debug_assert!(matches!(self.state, State::Deciding { .. }));
-        self.pace = Pace::new(framing);
-        self.codec = upgrade.agreed().map(|agreed| Box::new(Codec::new(agreed)));
+        debug_assert!(matches!(self.state, State::AwaitingDecision { .. }));
+        self.php_framer = PhpFramer::new(framing);
+        self.compression = upgrade
+            .agreed()
+            .map(|agreed| Box::new(Compression::new(agreed)));
         self.state = State::Open {
-            since: turn.now,
+            since: context.now,
             asked: Asked::No,
             keepalive,
         };
-        let padded_len = self.pace.as_ref().and_then(|pace| pace.opening_len());
+        let padded_len = self
+            .php_framer
+            .as_ref()
+            .and_then(|php_framer| php_framer.opening_len());
         self.output
-            .append(turn.pool, |out| upgrade.write_response(padded_len, out));
+            .append(context.pool, |out| upgrade.write_response(padded_len, out));
     }
 
     /// Answers a head with an HTTP response and ends the connection.
-    pub fn reject(&mut self, rejection: Rejection, turn: &mut Turn<'_>) {
+    pub fn reject(&mut self, rejection: Rejection, context: &mut TurnContext<'_>) {
         self.output
-            .append(turn.pool, |out| rejection.write_response(out));
+            .append(context.pool, |out| rejection.write_response(out));
         self.state = State::Draining {
-            deadline: turn.now + turn.limits.close_timeout,
+            deadline: context.now + context.limits.close_timeout,
         };
     }
 
@@ -204,21 +207,21 @@ impl Connection {
         &mut self,
         length: BodyLength,
         expectation: Expectation,
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<Option<Vec<u8>>, Rejection> {
-        debug_assert!(matches!(self.state, State::Deciding { .. }));
-        let mut body = BodyReader::new(length, turn.limits.max_message_bytes)?;
+        debug_assert!(matches!(self.state, State::AwaitingDecision { .. }));
+        let mut body = BodyReader::new(length, context.limits.max_message_bytes)?;
         if let (_, Some(body)) = body.push(&[])? {
-            self.state = State::Answering;
+            self.state = State::AwaitingResponse;
             return Ok(Some(body));
         }
         if expectation == Expectation::Continue {
             self.output
-                .append(turn.pool, |out| out.extend_from_slice(CONTINUE));
+                .append(context.pool, |out| out.extend_from_slice(CONTINUE));
         }
-        self.state = State::Receiving(Box::new(Receiving {
+        self.state = State::ReadingBody(Box::new(ReadingBody {
             body,
-            judged: turn.now,
+            judged: context.now,
             progress: 0,
         }));
         Ok(None)
@@ -230,36 +233,39 @@ impl Connection {
         &mut self,
         after: AfterResponse,
         write: impl FnOnce(&mut Vec<u8>),
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) {
-        if !matches!(self.state, State::Deciding { .. } | State::Answering) {
+        if !matches!(
+            self.state,
+            State::AwaitingDecision { .. } | State::AwaitingResponse
+        ) {
             return;
         }
-        self.output.append(turn.pool, write);
+        self.output.append(context.pool, write);
         self.state = match after {
-            AfterResponse::KeepAlive => State::Resting {
-                deadline: turn.now + turn.limits.keep_alive_timeout,
+            AfterResponse::KeepAlive => State::KeepAlive {
+                deadline: context.now + context.limits.keep_alive_timeout,
             },
             AfterResponse::Close => State::Draining {
-                deadline: turn.now + turn.limits.close_timeout,
+                deadline: context.now + context.limits.close_timeout,
             },
         };
     }
 
     /// Begins the close handshake (RFC 6455 §7.1.2); does nothing unless the connection is open.
-    pub fn close(&mut self, code: CloseCode, reason: &str, turn: &mut Turn<'_>) {
+    pub fn close(&mut self, code: CloseCode, reason: &str, context: &mut TurnContext<'_>) {
         if !self.is_open() {
             return;
         }
-        self.push_close(Some((code, reason)), turn.pool);
+        self.push_close(Some((code, reason)), context.pool);
         self.state = State::Closing {
-            deadline: turn.now + turn.limits.close_timeout,
+            deadline: context.now + context.limits.close_timeout,
         };
     }
 
     /// Ends the connection at once; what waits is dropped.
     pub fn abort(&mut self) {
-        self.state = State::Gone;
+        self.state = State::Aborted;
         self.forget_input();
         self.drop_output();
     }
@@ -267,8 +273,8 @@ impl Connection {
     /// Drops what waits to leave.
     pub fn drop_output(&mut self) {
         self.output.clear();
-        if let Some(pace) = &mut self.pace {
-            pace.clear();
+        if let Some(php_framer) = &mut self.php_framer {
+            php_framer.clear();
         }
     }
 
@@ -277,7 +283,9 @@ impl Connection {
     /// Base-2 logarithm of the window that messages to this peer may be compressed with; `None`:
     /// they must not be compressed.
     pub fn window_bits(&self) -> Option<u8> {
-        self.codec.as_ref().map(|codec| codec.window_bits())
+        self.compression
+            .as_ref()
+            .map(|compression| compression.window_bits())
     }
 
     /// Whether messages flow.
@@ -290,16 +298,16 @@ impl Connection {
         matches!(
             self.state,
             State::Connecting { .. }
-                | State::Heading(_)
-                | State::Deciding { .. }
-                | State::Receiving(_)
-                | State::Answering
-                | State::Resting { .. }
+                | State::ReadingHead(_)
+                | State::AwaitingDecision { .. }
+                | State::ReadingBody(_)
+                | State::AwaitingResponse
+                | State::KeepAlive { .. }
         )
     }
 
     /// Whether the sending side is to be shut down, all having been said and sent.
-    pub fn is_said(&self) -> bool {
+    pub fn is_drained(&self) -> bool {
         matches!(self.state, State::Draining { .. }) && self.output.is_empty()
     }
 
@@ -309,15 +317,15 @@ impl Connection {
     }
 
     /// Whether the connection was ended without regard to what waits.
-    pub fn is_gone(&self) -> bool {
-        matches!(self.state, State::Gone)
+    pub fn is_aborted(&self) -> bool {
+        matches!(self.state, State::Aborted)
     }
 
     /// Whether the connection is to be dropped.
     pub fn is_finished(&self) -> bool {
         match self.state {
             State::Closed { .. } => self.output.is_empty(),
-            State::Gone => true,
+            State::Aborted => true,
             _ => false,
         }
     }
@@ -331,13 +339,19 @@ impl Connection {
     /// Bytes of heap memory that this connection alone holds.
     pub fn held_bytes(&self) -> usize {
         let head = match &self.state {
-            State::Heading(heading) => size_of::<Heading>() + heading.head.capacity(),
-            State::Receiving(receiving) => size_of::<Receiving>() + receiving.body.held_bytes(),
+            State::ReadingHead(reading) => size_of::<ReadingHead>() + reading.head.capacity(),
+            State::ReadingBody(receiving) => size_of::<ReadingBody>() + receiving.body.held_bytes(),
             _ => 0,
         };
         let inbound = self.inbound.as_ref().map_or(0, |i| i.held_bytes());
-        let codec = self.codec.as_ref().map_or(0, |codec| codec.held_bytes());
-        let pace = self.pace.as_ref().map_or(0, |pace| pace.held_bytes());
-        head + self.output.held_bytes() + inbound + codec + pace
+        let compression = self
+            .compression
+            .as_ref()
+            .map_or(0, |compression| compression.held_bytes());
+        let php_framer = self
+            .php_framer
+            .as_ref()
+            .map_or(0, |php_framer| php_framer.held_bytes());
+        head + self.output.held_bytes() + inbound + compression + php_framer
     }
 }

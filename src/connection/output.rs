@@ -149,7 +149,7 @@ impl Segment {
         let Self::Shared { bytes, range } = self else {
             return None;
         };
-        if range.len() <= SETTLE_BYTES && bytes.capacity() / 16 > range.len() {
+        if range.len() <= SHRINK_BYTES && bytes.capacity() / 16 > range.len() {
             let bytes = bytes.get(range.clone()).unwrap_or_default().to_vec();
             *self = Self::Owned { bytes, sent: 0 };
         }
@@ -259,7 +259,7 @@ impl Output {
         } else if tail.is_empty() {
             pool.give(tail);
         } else {
-            // It has to wait its turn; `settle` sees only the first piece.
+            // It has to wait its turn; `shrink` sees only the first piece.
             let tail = fitted(tail, pool);
             self.push_segment(tail, pool);
         }
@@ -280,7 +280,7 @@ impl Output {
     /// The same with bytes in a buffer that may be larger than they are; small ones join those
     /// before them all the same.
     pub fn push_buffer(&mut self, bytes: Vec<u8>, pool: &mut BufferPool) {
-        if bytes.len() > SETTLE_BYTES {
+        if bytes.len() > SHRINK_BYTES {
             let bytes = fitted(bytes, pool);
             self.push_segment(bytes, pool);
         } else {
@@ -360,7 +360,7 @@ impl Output {
     }
 
     /// Gives memory back that is much larger than what waits in it. For a queue that has to wait.
-    pub fn settle(&mut self, pool: &mut BufferPool) {
+    pub fn shrink(&mut self, pool: &mut BufferPool) {
         let Some(queue) = &mut self.queue else {
             return;
         };
@@ -406,11 +406,11 @@ const MAX_SPARE_INFLATERS: usize = 4;
 const MAX_SPARE_DEFLATERS: usize = 7;
 
 /// Buffers up to twice this size are left as they are when their queue has to wait.
-const SETTLE_BYTES: usize = 2048;
+const SHRINK_BYTES: usize = 2048;
 
 /// Whether a buffer is much larger than the bytes that wait in it.
 fn is_roomy(buffer: &Vec<u8>, waiting: usize) -> bool {
-    buffer.capacity() / 2 > waiting.max(SETTLE_BYTES)
+    buffer.capacity() / 2 > waiting.max(SHRINK_BYTES)
 }
 
 /// The bytes in a buffer that is not much larger than they are.
@@ -502,7 +502,7 @@ mod tests {
         let mut output = Output::default();
         output.append(&mut pool, |out| out.resize(100_000, 1));
         output.consume(99_990, &mut pool);
-        output.settle(&mut pool);
+        output.shrink(&mut pool);
         assert_eq!(output.front(), [1; 10]);
         assert!(output.held_bytes() < 100, "{}", output.held_bytes());
         assert!(pool.held_bytes() >= 100_000);
@@ -516,7 +516,7 @@ mod tests {
         output.push_shared(&large, 0..10, &mut pool);
         output.push_shared(&small, 0..10, &mut pool);
         output.push_shared(&large, 50..60, &mut pool);
-        output.settle(&mut pool);
+        output.shrink(&mut pool);
         assert_eq!(Rc::strong_count(&large), 1);
         assert_eq!(
             drain(&mut output, &mut pool, 7)[5..15],

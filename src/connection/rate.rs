@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::moment::Moment;
+use crate::base::time::MonotonicTime;
 
 /// A token bucket in one value: the time at which it will be full again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rate {
-    full_at: Option<Moment>,
+    full_at: Option<MonotonicTime>,
 }
 
 impl Rate {
     /// Takes one token, of `per_second` that come back each second and as many at once; `false` if
     /// there is none.
-    pub(super) fn count(&mut self, per_second: u32, now: Moment) -> bool {
+    pub(super) fn count(&mut self, per_second: u32, now: MonotonicTime) -> bool {
         let cost = Duration::from_secs(1) / per_second.max(1);
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + cost;
         if full_at > now + Duration::from_secs(1) {
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn a_second_holds_its_number_and_no_more() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         for limit in [1, 2, 10, 1000] {
             let mut rate = Rate::default();
             let at_once = (0..2 * limit).filter(|_| rate.count(limit, start)).count();

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::Connection;
 use super::event::{Event, Message};
 use super::inbound::{Inbound, check_order};
-use super::limits::Turn;
-use super::moment::Moment;
+use super::limits::TurnContext;
 use super::output::BufferPool;
-use super::state::{Heading, State};
+use super::state::{ReadingHead, State};
+use crate::base::time::MonotonicTime;
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
@@ -20,11 +20,11 @@ impl Connection {
     pub(super) fn receive_head<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Option<Event<'a>> {
         let (mut head, deadline) = match &mut self.state {
             State::Connecting { deadline } => (Vec::new(), *deadline),
-            State::Heading(heading) => (std::mem::take(&mut heading.head), heading.deadline),
+            State::ReadingHead(reading) => (std::mem::take(&mut reading.head), reading.deadline),
             _ => return None,
         };
         let searched = head.len();
@@ -36,7 +36,7 @@ impl Connection {
         };
         match found {
             Ok(Some(len)) => {
-                self.state = State::Deciding { deadline };
+                self.state = State::AwaitingDecision { deadline };
                 let taken = take(input, len - searched);
                 Some(Event::Head(whole_head(head, taken, len)))
             }
@@ -50,25 +50,25 @@ impl Connection {
             }
             Err(rejection) => {
                 *input = &mut [];
-                self.reject(rejection, turn);
+                self.reject(rejection, context);
                 Some(Event::Refused(rejection))
             }
         }
     }
 
-    fn keep_head(&mut self, head: Vec<u8>, deadline: Moment) {
+    fn keep_head(&mut self, head: Vec<u8>, deadline: MonotonicTime) {
         match &mut self.state {
-            State::Heading(heading) => heading.head = head,
-            state => *state = State::Heading(Box::new(Heading { head, deadline })),
+            State::ReadingHead(reading) => reading.head = head,
+            state => *state = State::ReadingHead(Box::new(ReadingHead { head, deadline })),
         }
     }
 
     pub(super) fn receive_body<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Option<Event<'a>> {
-        let State::Receiving(receiving) = &mut self.state else {
+        let State::ReadingBody(receiving) = &mut self.state else {
             return None;
         };
         match receiving.body.push(input) {
@@ -76,12 +76,12 @@ impl Connection {
                 receiving.progress += taken;
                 take(input, taken);
                 let body = body?;
-                self.state = State::Answering;
+                self.state = State::AwaitingResponse;
                 Some(Event::Body(body))
             }
             Err(rejection) => {
                 *input = &mut [];
-                self.reject(rejection, turn);
+                self.reject(rejection, context);
                 Some(Event::Refused(rejection))
             }
         }
@@ -91,20 +91,20 @@ impl Connection {
     pub(super) fn receive_frames<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Option<Event<'a>> {
         while !input.is_empty() {
-            match self.take_whole_message(input, turn) {
+            match self.take_whole_message(input, context) {
                 Some(Ok(message)) if self.is_open() => return Some(Event::Message(message)),
                 Some(Ok(_)) => continue,
-                Some(Err(violation)) => return self.fail(violation, input, turn),
+                Some(Err(violation)) => return self.fail(violation, input, context),
                 None => {}
             }
-            match self.next_frame(input, turn) {
+            match self.next_frame(input, context) {
                 Ok(None) => {}
-                Ok(Some(Event::Gathered(_))) if !self.is_open() => {}
+                Ok(Some(Event::AssembledMessage(_))) if !self.is_open() => {}
                 Ok(Some(event)) => return Some(event),
-                Err(violation) => return self.fail(violation, input, turn),
+                Err(violation) => return self.fail(violation, input, context),
             }
         }
         None
@@ -116,7 +116,7 @@ impl Connection {
     fn take_whole_message<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &Turn<'_>,
+        context: &TurnContext<'_>,
     ) -> Option<Result<Message<'a>, Violation>> {
         if self.inbound.is_some() {
             return None;
@@ -126,10 +126,10 @@ impl Connection {
         if !is_whole || !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             return None;
         }
-        if let Err(violation) = self.count_message(turn) {
+        if let Err(violation) = self.count_message(context) {
             return Some(Err(violation));
         }
-        if header.payload_len > turn.limits.max_message_bytes as u64 {
+        if header.payload_len > context.limits.max_message_bytes as u64 {
             return Some(Err(Violation::MessageTooBig));
         }
         take(input, header_len);
@@ -142,16 +142,16 @@ impl Connection {
     fn next_frame<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
         let rsv1 = self.rsv1();
         let parsed = match &mut self.inbound {
-            Some(inbound) if inbound.frame.is_some() => return self.continue_frame(input, turn),
+            Some(inbound) if inbound.frame.is_some() => return self.continue_frame(input, context),
             Some(inbound) if inbound.has_kept_header() => inbound.complete_header(input, rsv1)?,
             Some(_) | None => {
                 let parsed = Header::parse(input, Role::Server, rsv1)?;
                 if parsed.is_none() {
-                    self.inbound_mut(turn.now).keep_header(input);
+                    self.inbound_mut(context.now).keep_header(input);
                 }
                 parsed
             }
@@ -161,7 +161,7 @@ impl Connection {
             return Ok(None);
         };
         take(input, len);
-        self.begin_frame(header, input, turn)
+        self.begin_frame(header, input, context)
     }
 
     /// Judges a frame by its header and what came before it.
@@ -169,27 +169,27 @@ impl Connection {
         &mut self,
         header: Header,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
         let is_message_begun = self.inbound.as_ref().is_some_and(|i| i.message.is_some());
         check_order(header.opcode, is_message_begun)?;
         if header.opcode.is_control() {
-            self.count_control(turn)?;
+            self.count_control(context)?;
         } else {
             if header.opcode != Opcode::Continuation {
-                self.count_message(turn)?;
+                self.count_message(context)?;
             }
             let limits = MessageLimits {
-                max_bytes: turn.limits.max_message_bytes,
-                max_fragments: turn.limits.max_fragments,
+                max_bytes: context.limits.max_message_bytes,
+                max_fragments: context.limits.max_fragments,
             };
-            let begun = self.inbound_mut(turn.now).message.take();
-            let mut message = begun.unwrap_or_else(|| self.begin_message(&header, turn.pool));
+            let begun = self.inbound_mut(context.now).message.take();
+            let mut message = begun.unwrap_or_else(|| self.begin_message(&header, context.pool));
             message.begin_fragment(&header, limits)?;
-            self.inbound_mut(turn.now).message = Some(message);
+            self.inbound_mut(context.now).message = Some(message);
         }
-        self.inbound_mut(turn.now).begin(header);
-        self.continue_frame(input, turn)
+        self.inbound_mut(context.now).begin(header);
+        self.continue_frame(input, context)
     }
 
     /// Where the message of this first header is gathered.
@@ -199,9 +199,9 @@ impl Connection {
             Opcode::Text => MessageKind::Text,
             _ => MessageKind::Binary,
         };
-        match &mut self.codec {
-            Some(codec) if header.rsv1 && is_open => {
-                let inflater = codec.take_inflater(pool);
+        match &mut self.compression {
+            Some(compression) if header.rsv1 && is_open => {
+                let inflater = compression.take_inflater(pool);
                 Assembler::with_inflater(kind, pool.take(), inflater)
             }
             // Once our close frame is out nobody reads messages: their bytes are let pass.
@@ -215,31 +215,33 @@ impl Connection {
         mut message: Assembler,
         pool: &mut BufferPool,
     ) -> Result<Event<'static>, Violation> {
-        if let (Some(inflater), Some(codec)) = (message.end_inflating()?, &mut self.codec) {
-            codec.give_inflater(inflater, pool);
+        if let (Some(inflater), Some(compression)) =
+            (message.end_inflating()?, &mut self.compression)
+        {
+            compression.give_inflater(inflater, pool);
         }
-        message.finish().map(Event::Gathered)
+        message.finish().map(Event::AssembledMessage)
     }
 
     /// Takes payload of the frame that has begun; acts on it once it is complete.
     fn continue_frame<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<Option<Event<'a>>, Violation> {
         let Some(inbound) = &mut self.inbound else {
             return Ok(None);
         };
         let len = inbound.missing().min(input.len() as u64) as usize;
         let ended = inbound.push(take(input, len))?;
-        ended.map_or(Ok(None), |header| self.end_frame(header, turn))
+        ended.map_or(Ok(None), |header| self.end_frame(header, context))
     }
 
     /// Acts on a frame whose payload is complete.
     pub(super) fn end_frame(
         &mut self,
         header: Header,
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<Option<Event<'static>>, Violation> {
         let Some(inbound) = &mut self.inbound else {
             return Ok(None);
@@ -247,12 +249,12 @@ impl Connection {
         let event = if header.opcode.is_control() {
             let payload = std::mem::take(&mut inbound.control);
             self.drop_inbound_if_done();
-            self.handle_control(header.opcode, &payload, turn)?
+            self.handle_control(header.opcode, &payload, context)?
         } else if header.fin {
             let message = inbound.message.take();
             self.drop_inbound_if_done();
             message
-                .map(|message| self.end_message(message, turn.pool))
+                .map(|message| self.end_message(message, context.pool))
                 .transpose()?
         } else {
             None
@@ -264,19 +266,19 @@ impl Connection {
         &mut self,
         opcode: Opcode,
         payload: &[u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<Option<Event<'static>>, Violation> {
         match opcode {
             Opcode::Close => {
                 let parsed = close::parse(payload)?.map(|(code, _)| code);
-                self.handle_close(parsed, turn);
+                self.handle_close(parsed, context);
                 Ok(Some(Event::Closed(parsed)))
             }
             Opcode::Ping if self.is_open() => {
                 // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
                 // does not read gets none while its queue is full.
-                if self.output_weight() <= turn.limits.max_queue_bytes {
-                    self.push_control(Opcode::Pong, payload, turn.pool);
+                if self.output_weight() <= context.limits.max_queue_bytes {
+                    self.push_control(Opcode::Pong, payload, context.pool);
                 }
                 Ok(None)
             }
@@ -285,13 +287,13 @@ impl Connection {
     }
 
     /// RFC 6455 §5.5.1: a close frame is answered by one with the same code, once.
-    fn handle_close(&mut self, code: Option<CloseCode>, turn: &mut Turn<'_>) {
+    fn handle_close(&mut self, code: Option<CloseCode>, context: &mut TurnContext<'_>) {
         if self.is_open() {
-            self.push_close(code.map(|code| (code, "")), turn.pool);
+            self.push_close(code.map(|code| (code, "")), context.pool);
         }
         self.forget_input();
         self.state = State::Closed {
-            deadline: turn.now + turn.limits.close_timeout,
+            deadline: context.now + context.limits.close_timeout,
         };
     }
 
@@ -300,30 +302,30 @@ impl Connection {
         &mut self,
         violation: Violation,
         input: &mut &'a mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Option<Event<'a>> {
         *input = &mut [];
         let was_open = self.is_open();
-        self.break_off(violation, turn);
+        self.break_off(violation, context);
         was_open.then_some(Event::Failed(violation))
     }
 
-    pub(super) fn break_off(&mut self, violation: Violation, turn: &mut Turn<'_>) {
+    pub(super) fn break_off(&mut self, violation: Violation, context: &mut TurnContext<'_>) {
         if self.is_open() {
             self.push_close(
                 Some((violation.close_code(), violation.reason())),
-                turn.pool,
+                context.pool,
             );
         }
         self.forget_input();
         self.state = State::Draining {
-            deadline: turn.now + turn.limits.close_timeout,
+            deadline: context.now + context.limits.close_timeout,
         };
     }
 
-    fn count_control(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
-        let limit = turn.limits.max_control_frames_per_second;
-        let counted = self.control_rate.count(limit, turn.now);
+    fn count_control(&mut self, context: &TurnContext<'_>) -> Result<(), Violation> {
+        let limit = context.limits.max_control_frames_per_second;
+        let counted = self.control_rate.count(limit, context.now);
         if counted {
             Ok(())
         } else {
@@ -332,9 +334,9 @@ impl Connection {
     }
 
     #[inline]
-    fn count_message(&mut self, turn: &Turn<'_>) -> Result<(), Violation> {
-        let limit = turn.limits.max_messages_per_second;
-        let counted = limit == 0 || self.message_rate.count(limit, turn.now);
+    fn count_message(&mut self, context: &TurnContext<'_>) -> Result<(), Violation> {
+        let limit = context.limits.max_messages_per_second;
+        let counted = limit == 0 || self.message_rate.count(limit, context.now);
         if counted {
             Ok(())
         } else {
@@ -344,7 +346,7 @@ impl Connection {
 
     /// RSV1 has a meaning only where compression was agreed on (RFC 7692 §6).
     fn rsv1(&self) -> Rsv1 {
-        if self.codec.is_some() {
+        if self.compression.is_some() {
             Rsv1::MarksCompressed
         } else {
             Rsv1::Forbidden
@@ -354,10 +356,10 @@ impl Connection {
     /// Nothing more is received and no message is sent: frees what only those need.
     pub(super) fn forget_input(&mut self) {
         self.inbound = None;
-        self.codec = None;
+        self.compression = None;
     }
 
-    fn inbound_mut(&mut self, now: Moment) -> &mut Inbound {
+    fn inbound_mut(&mut self, now: MonotonicTime) -> &mut Inbound {
         self.inbound
             .get_or_insert_with(|| Box::new(Inbound::new(now)))
     }

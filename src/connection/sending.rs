@@ -4,23 +4,27 @@ use std::io::IoSlice;
 
 use super::Connection;
 use super::event::{Outgoing, SendError};
-use super::limits::{Limits, Turn};
-use super::moment::Moment;
+use super::limits::{Limits, TurnContext};
 use super::output::BufferPool;
 use super::state::{Asked, State};
+use crate::base::time::MonotonicTime;
 use crate::protocol::close::{self, CloseCode};
 use crate::protocol::frame::{self, Opcode};
 
 impl Connection {
     /// Queues a frame as it is. A compressed one must be for a peer whose
     /// [`window_bits`](Self::window_bits) are no fewer, and must not refer to messages before it.
-    pub fn send(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
-        if let Some(codec) = &mut self.codec
+    pub fn send(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        context: &mut TurnContext<'_>,
+    ) -> Result<(), SendError> {
+        if let Some(compression) = &mut self.compression
             && frame::is_compressed(outgoing.frame())
         {
-            codec.forget_context();
+            compression.forget_context();
         }
-        self.queue(outgoing, turn)
+        self.queue(outgoing, context)
     }
 
     /// Queues a frame for this peer alone: compressed if that was agreed on, if the message is not
@@ -28,44 +32,50 @@ impl Connection {
     pub fn send_deflated(
         &mut self,
         outgoing: &Outgoing<'_>,
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Result<(), SendError> {
         let is_open = self.is_open();
-        let codec = self.codec.as_mut().filter(|_| is_open);
-        let Some(codec) = codec.filter(|codec| codec.is_worthwhile(outgoing.frame())) else {
-            return self.queue(outgoing, turn);
+        let compression = self.compression.as_mut().filter(|_| is_open);
+        let Some(compression) =
+            compression.filter(|compression| compression.is_worthwhile(outgoing.frame()))
+        else {
+            return self.queue(outgoing, context);
         };
-        let mut deflated = turn.pool.take();
-        if !codec.deflate_frame(outgoing.frame(), turn.pool, &mut deflated) {
-            turn.pool.give(deflated);
-            return self.queue(outgoing, turn);
+        let mut deflated = context.pool.take();
+        if !compression.deflate_frame(outgoing.frame(), context.pool, &mut deflated) {
+            context.pool.give(deflated);
+            return self.queue(outgoing, context);
         }
-        let queued = self.queue(&Outgoing::Copied(&deflated), turn);
-        if let (Err(_), Some(codec)) = (queued, &mut self.codec) {
-            codec.forget_context();
+        let queued = self.queue(&Outgoing::Copied(&deflated), context);
+        if let (Err(_), Some(compression)) = (queued, &mut self.compression) {
+            compression.forget_context();
         }
-        turn.pool.give(deflated);
+        context.pool.give(deflated);
         queued
     }
 
-    fn queue(&mut self, outgoing: &Outgoing<'_>, turn: &mut Turn<'_>) -> Result<(), SendError> {
+    fn queue(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        context: &mut TurnContext<'_>,
+    ) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::NotOpen);
         }
-        if self.output_weight() > turn.limits.max_queue_bytes {
+        if self.output_weight() > context.limits.max_queue_bytes {
             return Err(SendError::QueueFull);
         }
-        if self.pace.is_some() {
-            self.push_paced(outgoing.frame().to_vec(), turn.pool);
+        if self.php_framer.is_some() {
+            self.push_shaped(outgoing.frame().to_vec(), context.pool);
             return Ok(());
         }
         match outgoing {
             Outgoing::Copied(frame) => {
                 self.output
-                    .append(turn.pool, |out| out.extend_from_slice(frame));
+                    .append(context.pool, |out| out.extend_from_slice(frame));
             }
             Outgoing::Shared(bytes, range) => {
-                self.output.push_shared(bytes, range.clone(), turn.pool);
+                self.output.push_shared(bytes, range.clone(), context.pool);
             }
         }
         Ok(())
@@ -76,7 +86,7 @@ impl Connection {
     /// compressed, or if it is not open;
     /// [`return_output`](Self::return_output) has to follow before any other call.
     pub fn lend_output(&mut self, pool: &mut BufferPool) -> Option<Vec<u8>> {
-        let lends = self.is_open() && self.pace.is_none() && self.codec.is_none();
+        let lends = self.is_open() && self.php_framer.is_none() && self.compression.is_none();
         lends.then(|| self.output.take_tail(pool))
     }
 
@@ -91,8 +101,11 @@ impl Connection {
     }
 
     /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.
-    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: Moment) -> usize {
-        let is_due = self.pace.as_ref().is_none_or(|pace| pace.is_due(now));
+    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>], now: MonotonicTime) -> usize {
+        let is_due = self
+            .php_framer
+            .as_ref()
+            .is_none_or(|php_framer| php_framer.is_due(now));
         if self.output.is_empty() || !is_due {
             return 0;
         }
@@ -107,7 +120,7 @@ impl Connection {
     ///
     /// While more waits behind them, a peer that takes bytes shows that it lives: it cannot answer
     /// a ping that it has not reached yet.
-    pub fn consume_output(&mut self, byte_count: usize, now: Moment, pool: &mut BufferPool) {
+    pub fn consume_output(&mut self, byte_count: usize, now: MonotonicTime, pool: &mut BufferPool) {
         if let State::Open {
             since,
             asked: Asked::Yes,
@@ -118,34 +131,40 @@ impl Connection {
             *since = now;
         }
         self.output.consume(byte_count, pool);
-        if let Some(pace) = &mut self.pace
+        if let Some(php_framer) = &mut self.php_framer
             && self.output.is_empty()
         {
-            pace.frame_left(now);
+            php_framer.frame_left(now);
             self.shape_next(pool);
         }
     }
 
     /// Gives back memory that is not needed while the peer does not read.
-    pub fn settle_output(&mut self, pool: &mut BufferPool) {
-        self.output.settle(pool);
+    pub fn shrink_output(&mut self, pool: &mut BufferPool) {
+        self.output.shrink(pool);
     }
 
     /// When output that is held back for a moment may leave (contract 6.1, 6.3).
-    pub fn next_write(&self) -> Option<Moment> {
-        let pace = self.pace.as_ref().filter(|_| !self.output.is_empty());
-        pace.and_then(|pace| pace.next_write())
+    pub fn next_write(&self) -> Option<MonotonicTime> {
+        let php_framer = self.php_framer.as_ref().filter(|_| !self.output.is_empty());
+        php_framer.and_then(|php_framer| php_framer.next_write())
     }
 
     /// Bytes that wait to leave.
     pub fn output_len(&self) -> usize {
-        let waiting = self.pace.as_ref().map_or(0, |pace| pace.waiting_bytes());
+        let waiting = self
+            .php_framer
+            .as_ref()
+            .map_or(0, |php_framer| php_framer.waiting_bytes());
         self.output.len() + waiting
     }
 
     /// Bytes that wait to leave, and what it costs to keep them in pieces: what `maxQueue` counts.
     pub(super) fn output_weight(&self) -> usize {
-        let waiting = self.pace.as_ref().map_or(0, |pace| pace.weight());
+        let waiting = self
+            .php_framer
+            .as_ref()
+            .map_or(0, |php_framer| php_framer.weight());
         self.output.weight() + waiting
     }
 
@@ -164,32 +183,32 @@ impl Connection {
     }
 
     pub(super) fn push_control(&mut self, opcode: Opcode, payload: &[u8], pool: &mut BufferPool) {
-        if self.pace.is_some() {
+        if self.php_framer.is_some() {
             let mut bytes = Vec::new();
             frame::encode(opcode, payload, &mut bytes);
-            self.push_paced(bytes, pool);
+            self.push_shaped(bytes, pool);
         } else {
             self.output
                 .append(pool, |out| frame::encode(opcode, payload, out));
         }
     }
 
-    fn push_paced(&mut self, plain_frame: Vec<u8>, pool: &mut BufferPool) {
-        if let Some(pace) = &mut self.pace {
-            pace.push(plain_frame);
+    fn push_shaped(&mut self, plain_frame: Vec<u8>, pool: &mut BufferPool) {
+        if let Some(php_framer) = &mut self.php_framer {
+            php_framer.push(plain_frame);
         }
         self.shape_next(pool);
     }
 
     /// Shapes the next frame unless another is on its way: `output` holds one at a time.
     fn shape_next(&mut self, pool: &mut BufferPool) {
-        let Some(pace) = &mut self.pace else {
+        let Some(php_framer) = &mut self.php_framer else {
             return;
         };
-        if !self.output.is_empty() && !pace.joins_opening() {
+        if !self.output.is_empty() && !php_framer.joins_opening() {
             return;
         }
-        match pace.next_frame() {
+        match php_framer.next_frame() {
             Some(frame) if self.output.is_empty() => self.output.push_segment(frame, pool),
             Some(frame) => self
                 .output

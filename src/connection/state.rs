@@ -1,10 +1,10 @@
 //! Where a connection stands, with what it needs there (RFC 6455 §4, §7).
 
-use super::{Keepalive, Moment};
+use super::{Keepalive, MonotonicTime};
 use crate::protocol::body::BodyReader;
 
 /// ```text
-/// Connecting → Heading → Deciding → Open → Closing → Closed → Gone
+/// Connecting → ReadingHead → Deciding → Open → Closing → Closed → Gone
 ///    ↑           │    └→ Draining ←┴──────────┘
 ///    │           ├→ Receiving → Answering
 ///    └─ Resting ←┴──────────────────┘
@@ -12,33 +12,33 @@ use crate::protocol::body::BodyReader;
 #[derive(Debug)]
 pub(super) enum State {
     /// Nothing has come.
-    Connecting { deadline: Moment },
+    Connecting { deadline: MonotonicTime },
     /// The request head has begun and is not complete.
-    Heading(Box<Heading>),
+    ReadingHead(Box<ReadingHead>),
     /// The head was handed out; `accept` or `reject` has to follow.
-    Deciding { deadline: Moment },
+    AwaitingDecision { deadline: MonotonicTime },
     /// The body of a plain HTTP request is not complete.
-    Receiving(Box<Receiving>),
+    ReadingBody(Box<ReadingBody>),
     /// The body was handed out; `respond` or `reject` has to follow.
-    Answering,
+    AwaitingResponse,
     /// A plain HTTP request was answered and another may follow.
-    Resting { deadline: Moment },
+    KeepAlive { deadline: MonotonicTime },
     /// Messages flow.
     Open {
         /// When the peer was last heard, or was asked for a sign of life.
-        since: Moment,
+        since: MonotonicTime,
         asked: Asked,
         keepalive: Keepalive,
     },
     /// Our close frame is on its way, the peer's has not come.
-    Closing { deadline: Moment },
+    Closing { deadline: MonotonicTime },
     /// All is said: input is thrown away until the peer ends, so that no reset overtakes our
     /// last bytes.
-    Draining { deadline: Moment },
+    Draining { deadline: MonotonicTime },
     /// Both ends are done; what waits is still sent.
-    Closed { deadline: Moment },
+    Closed { deadline: MonotonicTime },
     /// Nothing more happens, not even to what waits.
-    Gone,
+    Aborted,
 }
 
 /// Whether a quiet peer has been asked for a sign of life and has not been heard since.
@@ -50,16 +50,16 @@ pub(super) enum Asked {
 
 /// A head on its way.
 #[derive(Debug)]
-pub(super) struct Heading {
+pub(super) struct ReadingHead {
     pub(super) head: Vec<u8>,
-    pub(super) deadline: Moment,
+    pub(super) deadline: MonotonicTime,
 }
 
 /// A body on its way.
 #[derive(Debug)]
-pub(super) struct Receiving {
+pub(super) struct ReadingBody {
     pub(super) body: BodyReader,
     /// Since when it is watched for progress, and the bytes that have come since.
-    pub(super) judged: Moment,
+    pub(super) judged: MonotonicTime,
     pub(super) progress: usize,
 }

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::connection::Moment;
+use crate::connection::MonotonicTime;
 
-/// A clock that was at [`Moment::START`] when it was made.
+/// A clock that was at [`MonotonicTime::START`] when it was made.
 #[derive(Debug)]
 pub(super) struct Clock(Instant);
 
@@ -13,7 +13,7 @@ impl Clock {
         Self(Instant::now())
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment::START + self.0.elapsed()
+    pub(super) fn now(&self) -> MonotonicTime {
+        MonotonicTime::START + self.0.elapsed()
     }
 }

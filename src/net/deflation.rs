@@ -85,7 +85,7 @@ impl Core {
         if bytes.is_empty() {
             self.pool.give(bytes);
         } else {
-            deflated.frames = Some(self.sharing.wrap(bytes));
+            deflated.frames = Some(self.shared_buffers.wrap(bytes));
         }
         deflated
     }

@@ -12,7 +12,7 @@ use super::requests::Exchange;
 use super::server::Core;
 use super::table::{Flushing, Membership, Reading};
 use crate::app::{Audience, Command};
-use crate::connection::{ConnId, Event, Outgoing, SendError, Turn};
+use crate::connection::{ConnId, Event, Outgoing, SendError, TurnContext};
 use crate::protocol::close::CloseCode;
 
 impl Core {
@@ -24,14 +24,16 @@ impl Core {
         while !self.outbox.is_empty() {
             let (mut commands, frames) = self.outbox.take();
             let deflated = self.deflate_broadcasts(&commands, &frames);
-            let frames = self.sharing.wrap(frames);
+            let frames = self.shared_buffers.wrap(frames);
             commands
                 .drain(..)
                 .for_each(|command| self.carry_out(command, &frames, &deflated));
-            let frames = self.sharing.settle(frames);
+            let frames = self.shared_buffers.reclaim_handle(frames);
             let frames = frames.unwrap_or_else(|| self.pool.take());
             self.outbox.restore(commands, frames);
-            let deflated = deflated.frames.and_then(|f| self.sharing.settle(f));
+            let deflated = deflated
+                .frames
+                .and_then(|f| self.shared_buffers.reclaim_handle(f));
             self.pool.give(deflated.unwrap_or_default());
         }
     }
@@ -59,7 +61,7 @@ impl Core {
         } else {
             Outgoing::Shared(frames, frame)
         };
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -89,7 +91,7 @@ impl Core {
         self.has_broadcast = true;
         let forms = deflated.forms_of(frame.start);
         let mut slow = Vec::new();
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -134,7 +136,7 @@ impl Core {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -165,11 +167,11 @@ impl Core {
         let Some(entry) = self.table.slot_mut(slot) else {
             return;
         };
-        if entry.connection.is_said() && !entry.is_shut {
+        if entry.connection.is_drained() && !entry.is_shut {
             entry.is_shut = true;
             entry.transport.shutdown_write();
         }
-        if entry.connection.is_finished() && (entry.connection.is_gone() || !is_blocked) {
+        if entry.connection.is_finished() && (entry.connection.is_aborted() || !is_blocked) {
             return self.remove(slot);
         }
         if is_blocked != entry.is_blocked {
@@ -187,7 +189,7 @@ impl Core {
             }
         }
         if is_blocked {
-            entry.connection.settle_output(&mut self.pool);
+            entry.connection.shrink_output(&mut self.pool);
         } else if entry.reading == Reading::Paused
             && !entry.connection.is_congested(&self.settings.limits)
         {
@@ -242,7 +244,7 @@ impl Core {
         if let Some(entry) = self.table.slot_mut(slot) {
             let lost = entry.connection.output_len();
             debug!("#{slot} takes nothing more: {lost} bytes dropped");
-            entry.is_deaf = true;
+            entry.write_closed = true;
             entry.connection.drop_output();
         }
         self.put_on_backlog(slot);
@@ -276,7 +278,7 @@ impl Core {
         entry.armed = None;
         let id = entry.id;
         let (output_len, was_open) = (entry.connection.output_len(), entry.connection.is_open());
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -303,7 +305,7 @@ impl Core {
                 Event::Head(_)
                 | Event::Body(_)
                 | Event::Message(_)
-                | Event::Gathered(_)
+                | Event::AssembledMessage(_)
                 | Event::Closed(_),
             ) => {}
             None if entry.connection.output_len() > output_len => self.log_ping(),
@@ -372,7 +374,10 @@ impl Core {
     }
 
     fn total_bytes(&self) -> usize {
-        self.held_bytes + self.sharing.held_bytes() + self.app.held_bytes() + self.pool.held_bytes()
+        self.held_bytes
+            + self.shared_buffers.held_bytes()
+            + self.app.held_bytes()
+            + self.pool.held_bytes()
     }
 
     /// Whether new connections are refused for want of memory.
@@ -389,7 +394,7 @@ impl Core {
         if !self.is_over_memory_limit() {
             return false;
         }
-        self.sharing.reclaim(&mut self.pool);
+        self.shared_buffers.reclaim(&mut self.pool);
         self.pool.trim();
         if !self.is_over_memory_limit() {
             return false;

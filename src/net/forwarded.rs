@@ -95,7 +95,7 @@ impl Core {
     }
 
     /// The connection is from here on that of `peer`, of whom a proxy has told.
-    pub(super) fn settle_peer(&mut self, id: ConnId, peer: Peer) {
+    pub(super) fn store_peer(&mut self, id: ConnId, peer: Peer) {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };

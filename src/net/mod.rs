@@ -15,7 +15,7 @@ mod read_buffer;
 mod reading;
 mod requests;
 mod server;
-mod sharing;
+mod shared_buffers;
 mod socket;
 mod socket_file;
 mod spare;

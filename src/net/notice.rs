@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use crate::connection::Moment;
+use crate::connection::MonotonicTime;
 
 /// Counts events and says when the next line about them is due.
 #[derive(Debug, Default)]
 pub(super) struct Notice {
-    next: Option<Moment>,
+    next: Option<MonotonicTime>,
     count: u64,
 }
 
 impl Notice {
     /// Counts one event; the number of those not told yet, if they are to be told at `now`.
-    pub(super) fn count(&mut self, now: Moment) -> Option<u64> {
+    pub(super) fn count(&mut self, now: MonotonicTime) -> Option<u64> {
         self.count += 1;
         if self.next.is_some_and(|next| now < next) {
             return None;
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_once_and_counted() {
-        let (start, mut notice) = (Moment::START, Notice::default());
+        let (start, mut notice) = (MonotonicTime::START, Notice::default());
         assert_eq!(notice.count(start), Some(1));
         for second in 1..10 {
             assert_eq!(notice.count(start + Duration::from_secs(second)), None);

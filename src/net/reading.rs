@@ -17,7 +17,7 @@ use super::transport::{More, Received, Transport};
 use crate::app::admission::{Door, Peer, Way};
 use crate::app::clients::ClientKind;
 use crate::app::{Arrival, Audience, Decision};
-use crate::connection::{ConnId, Connection, Event, Framing, Keepalive, Message, Turn};
+use crate::connection::{ConnId, Connection, Event, Keepalive, Message, PhpFraming, TurnContext};
 use crate::http::{self, Route};
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
@@ -124,7 +124,7 @@ impl Core {
             id.slot
         );
         let peer = Peer::direct(address.ip(), terms.door);
-        let turn = &Turn {
+        let turn = &TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -185,17 +185,17 @@ impl Core {
             return false;
         };
         let most = self.buffer.len();
-        let Some(room) = entry.connection.room(LEAST_ROOM_BYTES, most) else {
+        let Some(room) = entry.connection.payload_buffer(LEAST_ROOM_BYTES, most) else {
             return false;
         };
         let read = entry.transport.read(room, &mut self.cipher_buffer);
         let len = read.as_ref().map_or(0, |received| received.len);
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        let (id, event) = (entry.id, entry.connection.receive_room(len, turn));
+        let (id, event) = (entry.id, entry.connection.receive_payload(len, turn));
         if let Some(event) = event {
             self.handle_connection_event(id, event);
             // So that what it sends itself is seen in its queue.
@@ -212,8 +212,8 @@ impl Core {
     /// Whether more is to be read, and what becomes of the connection if not. `is_last`: see
     /// [`read`](Self::read).
     fn after_read(&mut self, slot: usize, read: io::Result<Received>, is_last: bool) {
-        let is_deaf = |entry: &mut Entry| entry.is_deaf;
-        let is_deaf = self.table.slot_mut(slot).is_some_and(is_deaf);
+        let write_closed = |entry: &mut Entry| entry.write_closed;
+        let write_closed = self.table.slot_mut(slot).is_some_and(write_closed);
         match read {
             Ok(Received {
                 len: 0,
@@ -222,14 +222,14 @@ impl Core {
             // Once a read has drained the socket the kernel tells of what comes later; only the
             // end, of which it has told already, must still be read.
             Ok(Received { more: More::No, .. }) => {
-                self.settle_input(slot);
+                self.shrink_input(slot);
                 if is_last {
                     self.put_on_backlog(slot);
                 }
             }
             Ok(_) => self.put_on_backlog(slot),
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !is_deaf => {
-                self.settle_input(slot);
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !write_closed => {
+                self.shrink_input(slot);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.put_on_backlog(slot),
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<NotTls>()) => {
@@ -240,9 +240,9 @@ impl Core {
     }
 
     /// Nothing more has come: an unfinished message keeps no more memory than it needs.
-    fn settle_input(&mut self, slot: usize) {
+    fn shrink_input(&mut self, slot: usize) {
         if let Some(entry) = self.table.slot_mut(slot)
-            && entry.connection.settle_input(&mut self.pool)
+            && entry.connection.shrink_input(&mut self.pool)
         {
             self.count_memory(slot);
         }
@@ -307,7 +307,7 @@ impl Core {
             return;
         };
         let id = entry.id;
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -344,7 +344,7 @@ impl Core {
                 return;
             };
             let id = entry.id;
-            let turn = &mut Turn {
+            let turn = &mut TurnContext {
                 now: self.now,
                 limits: &self.settings.limits,
                 pool: &mut self.pool,
@@ -445,7 +445,7 @@ impl Core {
                 self.handle_message(id, &message, None);
                 self.deliver_close();
             }
-            Event::Gathered(gathered) => {
+            Event::AssembledMessage(gathered) => {
                 self.handle_message(id, &(&gathered).into(), Some(gathered.as_bytes()));
                 self.put_away(id, gathered.into_bytes());
                 self.deliver_close();
@@ -518,7 +518,7 @@ impl Core {
         match self.app.decide(&request, peer, local_ip) {
             Decision::Refuse(rejection) => self.reject(id, rejection),
             Decision::Upgrade(upgrade, arrival) => {
-                self.settle_peer(id, peer);
+                self.store_peer(id, peer);
                 self.open(id, &upgrade, &arrival, peer);
             }
         }
@@ -536,7 +536,7 @@ impl Core {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -563,19 +563,19 @@ impl Core {
             return;
         };
         let framing = if !wants_shape(arrival, self.settings.php_padding) {
-            Framing::Stream
+            PhpFraming::Stream
         } else if entry.transport.is_encrypted() {
-            Framing::Records
+            PhpFraming::Records
         } else if peer.ip.is_none_or(|ip| ip.is_loopback()) {
-            Framing::Padded
+            PhpFraming::Padded
         } else {
-            Framing::Spaced
+            PhpFraming::Spaced
         };
         let keepalive = match arrival.kind {
             ClientKind::Web => Keepalive::Pings,
             ClientKind::Php => Keepalive::None,
         };
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,

@@ -8,7 +8,7 @@ use super::reading::DELIVERIES_PER_TURN;
 use super::server::Core;
 use super::table::Entry;
 use crate::app::{PushError, PushRefusal, Pushed, Pushing};
-use crate::connection::{AfterResponse, ConnId, Expectation, Turn};
+use crate::connection::{AfterResponse, ConnId, Expectation, TurnContext};
 use crate::http::batch::{Form, Outcome};
 use crate::http::{Batch, BodyPart, Response, Route};
 use crate::protocol::body::BodyLength;
@@ -137,7 +137,7 @@ impl Core {
             return;
         };
         entry.set_exchange(exchange);
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
@@ -245,7 +245,7 @@ impl Core {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let turn = &mut Turn {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,

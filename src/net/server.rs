@@ -15,14 +15,14 @@ use super::listener::{self, BindError, Listener};
 use super::notice::Notice;
 use super::read_buffer::ReadBuffer;
 use super::requests::Tally;
-use super::sharing::Sharing;
+use super::shared_buffers::SharedBuffers;
 use super::spare::SpareDescriptor;
 use super::table::{Flushing, Table};
 use super::wheel::Wheel;
 use crate::app::admission::{Admission, Policy};
 use crate::app::{App, AppSettings, Outbox, Resource};
 use crate::connection::output::BufferPool;
-use crate::connection::{ConnId, Limits, Moment, Turn};
+use crate::connection::{ConnId, Limits, MonotonicTime, TurnContext};
 use crate::http::{Demo, Jobs};
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
@@ -92,9 +92,9 @@ pub(super) struct Core {
     pub(super) listeners: Vec<Listener>,
     pub(super) certificates: Option<Certificates>,
     /// When the certificates' files are looked at again.
-    pub(super) certificate_check: Option<Moment>,
+    pub(super) certificate_check: Option<MonotonicTime>,
     /// When the days left were last told.
-    pub(super) expiry_told: Option<Moment>,
+    pub(super) expiry_told: Option<MonotonicTime>,
     /// TLS handshakes that may still be worked on in this turn.
     pub(super) handshake_budget: usize,
     pub(super) spare: SpareDescriptor,
@@ -134,13 +134,13 @@ pub(super) struct Core {
     pub(super) ended: Vec<ConnId>,
     /// Slots whose deadline has come.
     pub(super) expired: Vec<usize>,
-    pub(super) sharing: Sharing,
+    pub(super) shared_buffers: SharedBuffers,
     pub(super) held_bytes: usize,
     pub(super) pending_count: usize,
     pub(super) clock: Clock,
-    pub(super) now: Moment,
-    pub(super) stopping: Option<Moment>,
-    pub(super) last_ping_line: Option<Moment>,
+    pub(super) now: MonotonicTime,
+    pub(super) stopping: Option<MonotonicTime>,
+    pub(super) last_ping_line: Option<MonotonicTime>,
 }
 
 /// Whether connections wait to be accepted.
@@ -151,7 +151,7 @@ pub(super) enum Accepting {
     /// There are more than a turn's share.
     Backlog,
     /// Descriptors have run out; tried again at this time.
-    BackedOff(Moment),
+    BackedOff(MonotonicTime),
 }
 
 impl Server {
@@ -305,7 +305,7 @@ impl Core {
             max_message_bytes: settings.limits.max_message_bytes,
             compression: settings.compression,
         };
-        let now = Moment::START;
+        let now = MonotonicTime::START;
         Ok(Self {
             clock: Clock::start(),
             app: App::new(app_settings, Admission::new(settings.policy.clone())),
@@ -337,7 +337,7 @@ impl Core {
             has_put_off: false,
             ended: Vec::new(),
             expired: Vec::new(),
-            sharing: Sharing::default(),
+            shared_buffers: SharedBuffers::default(),
             held_bytes: 0,
             pending_count: 0,
             now,
@@ -373,13 +373,15 @@ impl Core {
             Accepting::Waiting | Accepting::Backlog => None,
         };
         let now = self.clock.now();
-        let until = |at: Moment| at - now;
+        let until = |at: MonotonicTime| at - now;
         let waits = [
             self.wheel.next_wait(now),
             retry.map(until),
             self.stopping.map(until),
             self.certificate_check.map(until),
-            self.jobs.next_due().map(|due| until(Moment::START + due)),
+            self.jobs
+                .next_due()
+                .map(|due| until(MonotonicTime::START + due)),
         ];
         waits.into_iter().flatten().min()
     }
@@ -389,7 +391,7 @@ impl Core {
     fn begin_turn(&mut self) {
         self.now = self.clock.now();
         self.handshake_budget = HANDSHAKES_PER_TURN;
-        self.sharing.reclaim(&mut self.pool);
+        self.shared_buffers.reclaim(&mut self.pool);
         self.wheel.expire(self.now, &mut self.expired);
     }
 
@@ -419,13 +421,13 @@ impl Core {
         self.handle_timeouts();
         self.check_certificates();
         self.report_jobs();
-        self.settle();
+        self.flush_all();
         self.table.release();
     }
 
     /// Tells the application who has gone and flushes everybody, until all lists stay empty; a long
     /// audience goes on in the next turn, so that others have their say before it is through.
-    fn settle(&mut self) {
+    fn flush_all(&mut self) {
         // A storm of broadcasts must not queue faster than it leaves: what the last turn put off is
         // done before more is.
         let is_storm = self.has_broadcast && self.has_put_off;
@@ -509,7 +511,7 @@ impl Core {
             let Some(entry) = self.table.slot_mut(slot) else {
                 continue;
             };
-            let turn = &mut Turn {
+            let turn = &mut TurnContext {
                 now: self.now,
                 limits: &self.settings.limits,
                 pool: &mut self.pool,

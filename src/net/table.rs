@@ -9,7 +9,7 @@ use super::requests::Exchange;
 use super::transport::Transport;
 use crate::app::Audience;
 use crate::app::admission::Peer;
-use crate::connection::{BySlot, CHUNK_SLOTS, ConnId, Connection, Moment};
+use crate::connection::{CHUNK_SLOTS, ConnId, Connection, MonotonicTime, SlotMap};
 
 /// One connection with all that the loop knows of it.
 pub(super) struct Entry {
@@ -21,7 +21,7 @@ pub(super) struct Entry {
     /// A header, a request or input that waits.
     aside: Option<Box<Aside>>,
     /// The earliest deadline that the wheel holds.
-    pub(super) armed: Option<Moment>,
+    pub(super) armed: Option<MonotonicTime>,
     /// Bytes of memory at the last count.
     pub(super) held_bytes: usize,
     /// Whether the application knows of it; which broadcasts it gets.
@@ -32,7 +32,7 @@ pub(super) struct Entry {
     /// The sending side has been shut down.
     pub(super) is_shut: bool,
     /// It takes no more output: it is gone once all it has sent is read.
-    pub(super) is_deaf: bool,
+    pub(super) write_closed: bool,
     /// It counts against `maxPending`: it has not become a client.
     pub(super) is_pending: bool,
     /// Whether it stands in a list of those to be flushed.
@@ -71,7 +71,7 @@ impl Entry {
             reading: Reading::Waiting,
             is_blocked: false,
             is_shut: false,
-            is_deaf: false,
+            write_closed: false,
             is_pending: true,
             flushing: Flushing::Done,
         }
@@ -195,7 +195,7 @@ pub(super) enum Reading {
 /// All connections.
 #[derive(Default)]
 pub(super) struct Table {
-    entries: BySlot<Entry>,
+    entries: SlotMap<Entry>,
     names: Names,
 }
 
@@ -312,7 +312,7 @@ mod tests {
     #[derive(Default)]
     struct Taken {
         names: Names,
-        ids: BySlot<ConnId>,
+        ids: SlotMap<ConnId>,
     }
 
     impl Taken {

@@ -24,17 +24,17 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use crate::connection::{BySlot, Moment};
+use crate::connection::{MonotonicTime, SlotMap};
 
 /// A timer wheel over small slot numbers, at most one deadline per slot.
 ///
 /// Takes 16 bytes for each slot that was armed, until it is [forgotten](Self::forget).
 pub struct Wheel {
-    start: Moment,
+    start: MonotonicTime,
     /// The tick up to which everything has expired.
     current: u64,
     len: usize,
-    nodes: BySlot<Node>,
+    nodes: SlotMap<Node>,
     /// The first slot in each bucket, [`OVERDUE`] being the last.
     heads: [u32; BUCKET_COUNT + 1],
     /// For each level one bit per bucket.
@@ -43,12 +43,12 @@ pub struct Wheel {
 
 impl Wheel {
     /// An empty wheel whose first tick is `start`.
-    pub fn new(start: Moment) -> Self {
+    pub fn new(start: MonotonicTime) -> Self {
         Self {
             start,
             current: 0,
             len: 0,
-            nodes: BySlot::default(),
+            nodes: SlotMap::default(),
             heads: [NIL; BUCKET_COUNT + 1],
             occupied: [0; LEVEL_COUNT],
         }
@@ -63,7 +63,7 @@ impl Wheel {
     /// # Panics
     ///
     /// If `slot` does not fit into 32 bits. The table of connections has no such slots.
-    pub fn set(&mut self, slot: usize, deadline: Moment) {
+    pub fn set(&mut self, slot: usize, deadline: MonotonicTime) {
         let slot_number = u32::try_from(slot).expect("slots have 32 bits");
         let deadline = ticks_rounded_up(deadline - self.start);
         let bucket = self.bucket_for(deadline);
@@ -101,7 +101,7 @@ impl Wheel {
     ///
     /// In no particular order, and behind what `expired` holds already. The work is bounded by
     /// the number of slots that come up, however far the clock has moved.
-    pub fn expire(&mut self, now: Moment, expired: &mut Vec<usize>) {
+    pub fn expire(&mut self, now: MonotonicTime, expired: &mut Vec<usize>) {
         let now = ticks(now - self.start).max(self.current);
         let expired_before = expired.len();
         let mut far = NIL;
@@ -125,7 +125,7 @@ impl Wheel {
 
     /// Time from `now` to the moment at which [`expire`](Self::expire) may have something to do;
     /// `None` if nothing is armed.
-    pub fn next_wait(&self, now: Moment) -> Option<Duration> {
+    pub fn next_wait(&self, now: MonotonicTime) -> Option<Duration> {
         if self.is_empty() {
             return None;
         }
@@ -343,7 +343,7 @@ fn index(slot: u32) -> usize {
     slot as usize
 }
 
-/// Whole ticks of one millisecond; [`Moment`]s lie less than 2^45 of them apart.
+/// Whole ticks of one millisecond; [`MonotonicTime`]s lie less than 2^45 of them apart.
 fn ticks(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
@@ -363,7 +363,7 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    fn expired(wheel: &mut Wheel, now: Moment) -> Vec<usize> {
+    fn expired(wheel: &mut Wheel, now: MonotonicTime) -> Vec<usize> {
         let mut slots = Vec::new();
         wheel.expire(now, &mut slots);
         slots.sort_unstable();
@@ -371,15 +371,15 @@ mod tests {
     }
 
     /// The latest moment at which a deadline comes up, by the module's promise.
-    fn latest(deadline: Moment, last_expire: Moment) -> Moment {
+    fn latest(deadline: MonotonicTime, last_expire: MonotonicTime) -> MonotonicTime {
         deadline + (deadline - last_expire) * 8 / 63 + ms(2)
     }
 
     #[test]
     fn a_slot_takes_16_bytes_while_it_is_armed_and_none_when_it_is_forgotten() {
         assert_eq!(size_of::<Option<Node>>(), 16);
-        let mut wheel = Wheel::new(Moment::START);
-        let due = Moment::START + Duration::from_secs(1);
+        let mut wheel = Wheel::new(MonotonicTime::START);
+        let due = MonotonicTime::START + Duration::from_secs(1);
         (0..5000).for_each(|slot| wheel.set(slot, due));
         (0..5000).for_each(|slot| wheel.forget(slot));
         assert_eq!((wheel.nodes.len(), wheel.len), (0, 0));
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn an_empty_wheel_waits_for_nothing() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         assert_eq!(wheel.next_wait(start), None);
         assert!(wheel.is_empty());
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_slot_expires_once_and_not_before_its_deadline() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         wheel.set(3, start + ms(10));
         assert_eq!(wheel.len(), 1);
@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_tick_are_rounded_up() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         wheel.set(0, start + Duration::from_nanos(1_000_001));
         assert_eq!(
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_later_set_replaces_the_earlier_one() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         for deadline in [5, 5_000, 50_000, 20, 21] {
             wheel.set(1, start + ms(deadline));
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_slot_never_expires_and_its_neighbours_do() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         for cancelled in 0..3 {
             let mut wheel = Wheel::new(start);
             (0..3).for_each(|slot| wheel.set(slot, start + ms(10)));
@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn what_has_passed_is_due_at_once() {
-        let start = Moment::START + ms(60_000);
+        let start = MonotonicTime::START + ms(60_000);
         let mut wheel = Wheel::new(start);
         wheel.set(0, start - ms(50_000));
         wheel.set(1, start);
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_slot_may_be_set_again_right_after_it_expired() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         wheel.set(0, start);
         for round in 0..1_000 {
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_is_harmless() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         assert_eq!(expired(&mut wheel, start + ms(1_000)), NOBODY);
         wheel.set(0, start + ms(1_010));
@@ -503,7 +503,7 @@ mod tests {
 
     #[test]
     fn each_bucket_of_each_level_comes_up_in_time_from_any_position() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         for level in 0..LEVEL_COUNT {
             let step = 1 << shift(level);
             for phase in [0, 1, 62, 63, 64, 65] {
@@ -525,7 +525,7 @@ mod tests {
 
     #[test]
     fn deadlines_beyond_the_last_level_are_kept() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let day = ms(24 * 60 * 60 * 1_000);
         let mut wheel = Wheel::new(start);
         let deadline = start + day * 400;
@@ -551,7 +551,7 @@ mod tests {
 
     #[test]
     fn the_farthest_deadline_that_can_be_named_does_no_harm() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         // The last whole tick before the end of time.
         let far = start + ms(u64::MAX / 1_000_000);
@@ -567,7 +567,7 @@ mod tests {
 
     #[test]
     fn a_jump_over_hours_expires_all_that_is_due() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         let hour = ms(3_600_000);
         for slot in 0..1_000_usize {
@@ -583,7 +583,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_armed_slots_all_come_up_in_time() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let mut wheel = Wheel::new(start);
         let deadline_of =
             |slot: usize| start + Duration::from_micros(slot as u64 * 617 % 60_000_000);
@@ -630,14 +630,14 @@ mod tests {
     /// What the wheel must do, slot by slot: the deadline and the latest moment to come up.
     #[derive(Default)]
     struct Model {
-        armed: std::collections::BTreeMap<usize, (Moment, Moment)>,
+        armed: std::collections::BTreeMap<usize, (MonotonicTime, MonotonicTime)>,
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn the_wheel_agrees_with_a_scan(steps in prop::collection::vec(step(), 0..80)) {
-            let origin = Moment::START;
+            let origin = MonotonicTime::START;
             let mut now = origin + ms(1 << 32);
             let (mut wheel, mut model) = (Wheel::new(now), Model::default());
             for step in steps {

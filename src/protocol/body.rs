@@ -155,7 +155,7 @@ impl BodyReader {
         match self.place {
             Place::Size => match httparse::parse_chunk_size(&self.line) {
                 Ok(Status::Complete((_, 0))) => Ok(Place::Trailers(0)),
-                Ok(Status::Complete((_, size))) if size > self.room() => {
+                Ok(Status::Complete((_, size))) if size > self.payload_buffer() => {
                     Err(Rejection::BodyTooLarge)
                 }
                 Ok(Status::Complete((_, size))) => Ok(Place::Chunk(size)),
@@ -171,7 +171,7 @@ impl BodyReader {
         }
     }
 
-    fn room(&self) -> u64 {
+    fn payload_buffer(&self) -> u64 {
         (self.max_bytes - self.bytes.len()) as u64
     }
 }

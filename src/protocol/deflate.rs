@@ -46,7 +46,7 @@ impl Inflater {
         out: &mut Vec<u8>,
     ) -> Result<bool, Violation> {
         let start = out.len();
-        let room = make_room(out, input.len(), max_bytes);
+        let room = free_capacity(out, input.len(), max_bytes);
         let (in_before, out_before) = (self.stream.total_in(), self.stream.total_out());
         let result = self
             .stream
@@ -239,7 +239,7 @@ impl fmt::Debug for Deflater {
 
 /// Makes room behind what `out` holds: up to one byte beyond the limit, to see that it is passed.
 /// The buffer grows by doubling, but not past that either.
-fn make_room(out: &mut Vec<u8>, input_len: usize, max_bytes: usize) -> usize {
+fn free_capacity(out: &mut Vec<u8>, input_len: usize, max_bytes: usize) -> usize {
     let most = max_bytes.saturating_add(1).saturating_sub(out.len());
     let room = (input_len.saturating_mul(4))
         .clamp(LEAST_ROOM, MOST_ROOM)

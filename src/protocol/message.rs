@@ -27,12 +27,12 @@ impl MessageKind {
 
 /// A whole message, in the buffer it was gathered in. A text has been checked, piece by piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gathered {
+pub struct AssembledMessage {
     kind: MessageKind,
     bytes: Vec<u8>,
 }
 
-impl Gathered {
+impl AssembledMessage {
     /// What it carries.
     pub fn kind(&self) -> MessageKind {
         self.kind
@@ -68,7 +68,7 @@ pub struct Assembler {
     bytes: Vec<u8>,
     len: usize,
     /// How many of the latter have been lent to be written over.
-    room_len: usize,
+    lent_len: usize,
     /// Of a text, how far it has been checked.
     utf8: Validator,
     fragment_count: u32,
@@ -98,7 +98,7 @@ impl Assembler {
             kind,
             bytes: buffer,
             len: 0,
-            room_len: 0,
+            lent_len: 0,
             utf8: Validator::default(),
             fragment_count: 0,
             max_bytes: usize::MAX,
@@ -167,12 +167,12 @@ impl Assembler {
 
     /// Room for the next `len` bytes of payload behind what has arrived, so that they need not be
     /// copied there; its bytes may be any. `None` if what arrives is not what is kept.
-    pub fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+    pub fn payload_buffer(&mut self, len: usize) -> Option<&mut [u8]> {
         if self.inflating.is_some() {
             return None;
         }
         let end = self.len.saturating_add(len);
-        self.room_len = len;
+        self.lent_len = len;
         if end > self.bytes.len() {
             self.reserve(len);
             self.bytes.resize(end, 0);
@@ -182,14 +182,14 @@ impl Assembler {
 
     /// Takes in the first `len` bytes of that room, as [`push`](Self::push) does, after `unmask`
     /// has seen them, in order.
-    pub fn fill_room(
+    pub fn fill_payload_buffer(
         &mut self,
         len: usize,
         mut unmask: impl FnMut(&mut [u8]),
     ) -> Result<(), Violation> {
         let start = self.len;
-        debug_assert!(len <= self.room_len);
-        self.len += len.min(std::mem::take(&mut self.room_len));
+        debug_assert!(len <= self.lent_len);
+        self.len += len.min(std::mem::take(&mut self.lent_len));
         let filled = self.bytes.get_mut(start..self.len).unwrap_or_default();
         // In blocks that are still in the first cache when they are checked.
         for block in filled.chunks_mut(BLOCK_BYTES) {
@@ -219,8 +219,8 @@ impl Assembler {
     ///
     /// For a message that has to wait for its next bytes: a buffer that was used before may be large
     /// whatever has arrived.
-    pub fn settle(&mut self) -> Option<Vec<u8>> {
-        if self.bytes.capacity() / ROOMY <= self.len().max(SETTLE_BYTES) {
+    pub fn shrink(&mut self) -> Option<Vec<u8>> {
+        if self.bytes.capacity() / ROOMY <= self.len().max(SHRINK_BYTES) {
             return None;
         }
         let bytes = self.bytes.get(..self.len).unwrap_or_default().to_vec();
@@ -228,11 +228,11 @@ impl Assembler {
     }
 
     /// Ends the message.
-    pub fn finish(mut self) -> Result<Gathered, Violation> {
+    pub fn finish(mut self) -> Result<AssembledMessage, Violation> {
         self.end_inflating()?;
         self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
         self.bytes.truncate(self.len);
-        Ok(Gathered {
+        Ok(AssembledMessage {
             kind: self.kind,
             bytes: self.bytes,
         })
@@ -296,7 +296,7 @@ pub const BLOCK_BYTES: usize = 16 << 10;
 const ROOMY: usize = 32;
 
 /// Buffers up to [`ROOMY`] times this size are left as they are.
-const SETTLE_BYTES: usize = 1024;
+const SHRINK_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -387,7 +387,7 @@ mod tests {
                 Assembler::with_buffer(MessageKind::Binary, Vec::with_capacity(capacity));
             assembler.push(&vec![7; arrived]).unwrap();
             assert_eq!(
-                assembler.settle().is_some(),
+                assembler.shrink().is_some(),
                 expected,
                 "{arrived} in {capacity}"
             );
@@ -407,7 +407,7 @@ mod tests {
         assembler.begin_fragment(&frame(payload.len() as u64), limits)?;
         assembler.push(payload)?;
         assert!(assembler.held_bytes() > Inflater::HELD_BYTES);
-        assembler.finish().map(Gathered::into_bytes)
+        assembler.finish().map(AssembledMessage::into_bytes)
     }
 
     fn deflated(message: &[u8]) -> Vec<u8> {

@@ -78,7 +78,7 @@ fn a_thousand_announced_giants_take_no_memory() {
         conn.send_bytes(&beginning);
     }
     let mut witness = scene.server.web();
-    witness.settle();
+    witness.wait_until_handled();
     assert!(
         scene.grown_bytes() < 16 << 20,
         "{} bytes",

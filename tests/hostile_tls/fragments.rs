@@ -107,7 +107,7 @@ fn the_server_goes_on_sending_while_a_handshake_message_is_unfinished() {
                 witness.expect_next();
                 opened.expect_bytes(4000);
             }
-            witness.settle();
+            witness.wait_until_handled();
             // Goes with half a message, half a close frame, or in the right order.
             match len % 3 {
                 0 => drop(opened),
@@ -136,7 +136,7 @@ fn data_between_the_parts_of_a_handshake_message_ends_the_session_with_an_alert(
             expect_records("data in between", &read_to_end(&mut opened.stream));
         }
     }
-    witness.settle();
+    witness.wait_until_handled();
     witness.close();
     scene.end();
 }

@@ -100,7 +100,7 @@ fn a_changed_bit_in_a_record_ends_the_session_and_nothing_of_it_is_handled() {
             bytes[position] ^= 1;
             opened.send(&bytes);
             expect_records("a changed bit", &read_to_end(&mut opened.stream));
-            witness.settle();
+            witness.wait_until_handled();
         }
     }
     witness.close();
@@ -148,7 +148,7 @@ fn half_records_that_stay_half_take_no_more_than_they_are() {
         opened.send(&bytes[..bytes.len() - 1]);
         attackers.push(opened);
     }
-    scene.server.web().settle();
+    scene.server.web().wait_until_handled();
     // 300 of 16 KiB, and of a session's own memory.
     let grown = scene.grown_bytes();
     assert!(grown < 16 << 20, "{grown} bytes");
@@ -215,7 +215,7 @@ fn sessions_that_break_off_leave_nothing() {
         }
     }
     // Not one of the cut broadcasts was taken for a whole one.
-    witness.settle();
+    witness.wait_until_handled();
     witness.close();
     scene.end();
 }
@@ -249,7 +249,7 @@ fn what_follows_close_notify_is_not_handled() {
         opened.send(&[notify, before].concat());
         expect_records("data behind the end", &read_to_end(&mut opened.stream));
     }
-    witness.settle();
+    witness.wait_until_handled();
     witness.close();
     scene.end();
 }

@@ -403,12 +403,14 @@ pub fn assembler(bytes: &[u8]) {
 
 /// Each byte less one, as if masked, into room that is larger.
 fn push_in_place(assembler: &mut Assembler, piece: &[u8]) -> Result<(), Violation> {
-    let room = assembler.room(piece.len() + 3).expect("not compressed");
+    let room = assembler
+        .payload_buffer(piece.len() + 3)
+        .expect("not compressed");
     assert_eq!(room.len(), piece.len() + 3);
     for (place, byte) in room.iter_mut().zip(piece) {
         *place = byte.wrapping_sub(1);
     }
-    assembler.fill_room(piece.len(), |block| {
+    assembler.fill_payload_buffer(piece.len(), |block| {
         block
             .iter_mut()
             .for_each(|byte| *byte = byte.wrapping_add(1))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use websock::connection::{Framing, Keepalive, Limits};
+use websock::connection::{Keepalive, Limits, PhpFraming};
 use websock::protocol::close::CloseCode;
 use websock::protocol::deflate::Deflater;
 use websock::protocol::extension::{Compression, Context};
@@ -40,7 +40,7 @@ pub struct Setting {
     /// Small ones, or those of the shipped ini.
     pub limits: Limits,
     /// What frames to the peer look like.
-    pub framing: Framing,
+    pub framing: PhpFraming,
     /// Whether it is pinged.
     pub keepalive: Keepalive,
     /// A buffer that another connection has left behind.
@@ -71,10 +71,10 @@ impl Setting {
                 Limits::default()
             },
             framing: match first >> 1 & 3 {
-                0 => Framing::Padded,
-                1 => Framing::Spaced,
-                2 => Framing::Records,
-                _ => Framing::Stream,
+                0 => PhpFraming::Padded,
+                1 => PhpFraming::Spaced,
+                2 => PhpFraming::Records,
+                _ => PhpFraming::Stream,
             },
             keepalive: if first & 8 == 0 {
                 Keepalive::Pings

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use websock::connection::output::BufferPool;
 use websock::connection::{
-    AfterResponse, Connection, Event, Expectation, Framing, Moment, Outgoing, SendError, Turn,
+    AfterResponse, Connection, Event, Expectation, MonotonicTime, Outgoing, PhpFraming, SendError,
+    TurnContext,
 };
 use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
@@ -34,7 +35,7 @@ pub struct Stage<'a> {
     arrival: Arrival,
     connection: Connection,
     pool: BufferPool,
-    now: Moment,
+    now: MonotonicTime,
     /// Frames that may be waiting to leave.
     frame_count: usize,
     received_bytes: usize,
@@ -71,8 +72,8 @@ impl<'a> Stage<'a> {
     pub fn new(setting: &'a Setting, arrival: Arrival) -> Self {
         let mut pool = BufferPool::default();
         pool.give(vec![0xFF; setting.spare_bytes]);
-        let now = Moment::START;
-        let connection = Connection::new(&Turn {
+        let now = MonotonicTime::START;
+        let connection = Connection::new(&TurnContext {
             now,
             limits: &setting.limits,
             pool: &mut pool,
@@ -93,8 +94,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Turn<'_>) -> T) -> T {
-        let turn = &mut Turn {
+    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut TurnContext<'_>) -> T) -> T {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.setting.limits,
             pool: &mut self.pool,
@@ -144,7 +145,7 @@ impl<'a> Stage<'a> {
     fn fill_room(&mut self, input: &mut &mut [u8]) {
         while self.arrival == Arrival::InPlace
             && !input.is_empty()
-            && let Some(room) = self.connection.room(1, 1000)
+            && let Some(room) = self.connection.payload_buffer(1, 1000)
         {
             // Memory follows what has come, not what a header announces.
             assert!(room.len() <= 1000.min(self.received_bytes));
@@ -152,7 +153,7 @@ impl<'a> Stage<'a> {
             let (piece, rest) = std::mem::take(input).split_at_mut(len);
             room[..len].copy_from_slice(piece);
             *input = rest;
-            let event = self.call(|connection, turn| connection.receive_room(len, turn));
+            let event = self.call(|connection, turn| connection.receive_payload(len, turn));
             event.into_iter().for_each(|event| self.handle(event));
         }
     }
@@ -177,8 +178,11 @@ impl<'a> Stage<'a> {
             Event::Head(head) => self.decide(&head),
             Event::Body(body) => self.handle_body(body),
             Event::Refused(rejection) => self.expect_refusal(rejection),
-            Event::Lost => self.outcome.heard.was_aborted |= self.connection.is_gone(),
-            Event::Message(_) | Event::Gathered(_) | Event::Closed(_) | Event::Failed(_) => {}
+            Event::Lost => self.outcome.heard.was_aborted |= self.connection.is_aborted(),
+            Event::Message(_)
+            | Event::AssembledMessage(_)
+            | Event::Closed(_)
+            | Event::Failed(_) => {}
         }
     }
 
@@ -205,7 +209,7 @@ impl<'a> Stage<'a> {
         } = *self.setting;
         let mut upgrade = Upgrade::check(request)?;
         // Only those who read a stream can be sent what is compressed.
-        if framing == Framing::Stream {
+        if framing == PhpFraming::Stream {
             upgrade = upgrade.negotiate(request, &self.setting.compression);
         }
         self.call(|connection, turn| connection.accept(&upgrade, framing, keepalive, turn));
@@ -369,7 +373,7 @@ impl<'a> Stage<'a> {
         if self.connection.output_len() == 0 {
             self.frame_count = 0;
         }
-        self.connection.settle_output(&mut self.pool);
+        self.connection.shrink_output(&mut self.pool);
         self.go_on();
     }
 
@@ -392,8 +396,8 @@ impl<'a> Stage<'a> {
     /// room per frame; what is small anyway. With compression a message may become a thousand times
     /// what has arrived, and inflaters and a deflater may be held.
     pub fn check(&mut self) {
-        self.connection.settle_output(&mut self.pool);
-        self.connection.settle_input(&mut self.pool);
+        self.connection.shrink_output(&mut self.pool);
+        self.connection.shrink_input(&mut self.pool);
         let limits = &self.setting.limits;
         let waiting = self.connection.output_len();
         let most_waiting = limits.max_queue_bytes + LONGEST_SENT + self.padding();
@@ -421,9 +425,9 @@ impl<'a> Stage<'a> {
     /// Most bytes by which a frame may grow for its peer.
     fn padding(&self) -> usize {
         match self.setting.framing {
-            Framing::Padded => 8192,
-            Framing::Spaced => 1024,
-            Framing::Stream | Framing::Records => 0,
+            PhpFraming::Padded => 8192,
+            PhpFraming::Spaced => 1024,
+            PhpFraming::Stream | PhpFraming::Records => 0,
         }
     }
 

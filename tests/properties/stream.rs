@@ -1,7 +1,7 @@
 //! What a server may say: HTTP responses, each complete and in the order of the requests, and
 //! behind a 101 the frames that a client may get.
 
-use websock::connection::{Framing, Keepalive};
+use websock::connection::{Keepalive, PhpFraming};
 use websock::protocol::close;
 use websock::protocol::frame::{Header, Opcode, Role, Rsv1};
 use websock::protocol::http;
@@ -58,7 +58,7 @@ pub fn legal_output(setting: &Setting, heard: &Heard) {
     for ((opcode, got), (sent_opcode, sent)) in messages.iter().zip(&heard.sent) {
         assert_eq!(opcode, sent_opcode);
         let padding = got.strip_prefix(sent.as_slice()).expect("what was sent");
-        let may_pad = *opcode == Opcode::Text && setting.framing != Framing::Stream;
+        let may_pad = *opcode == Opcode::Text && setting.framing != PhpFraming::Stream;
         assert!(padding.is_empty() || may_pad && padding.iter().all(|byte| *byte == b' '));
     }
 }

@@ -380,7 +380,7 @@ fn sigterm_says_1001_to_everybody_and_exits_0() {
         in_mid_message.send_bytes(&masked(TEXT, b"{"));
         let mut upgrading = connect(&server);
         upgrading.send_bytes(b"GET /web HTTP/1.1\r\n");
-        open[0].settle();
+        open[0].wait_until_handled();
 
         server.signal(signal);
         for conn in open.iter_mut().chain([&mut in_mid_message]) {

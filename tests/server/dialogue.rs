@@ -146,11 +146,11 @@ fn a_broadcast_reaches_every_open_web_client_but_its_sender() {
     leaving.close();
 
     let mut sender = server.web();
-    sender.settle();
+    sender.wait_until_handled();
     let packet = r#"{"opcode":"broadcast","message":"to all"}"#;
     sender.send_text(packet);
     sender.expect_next();
-    sender.settle();
+    sender.wait_until_handled();
 
     for receiver in &mut receivers {
         receiver.expect_text(packet);
@@ -692,7 +692,7 @@ fn frames_may_be_cut_anywhere() {
     .concat();
     for cut in 1..bytes.len() {
         conn.send_bytes(&bytes[..cut]);
-        witness.settle();
+        witness.wait_until_handled();
         conn.send_bytes(&bytes[cut..]);
         conn.expect_next();
         conn.expect_text(&packets[0]);
@@ -711,7 +711,7 @@ fn frames_may_come_byte_by_byte() {
     let packet = format!(r#"{{"opcode":"echo","pad":"{}"}}"#, "ü".repeat(80));
     for byte in frame::text(&packet) {
         conn.send_bytes(&[byte]);
-        witness.settle();
+        witness.wait_until_handled();
     }
     conn.expect_next();
     conn.expect_text(&packet);
@@ -728,7 +728,7 @@ fn long_frames_may_be_cut_in_their_header_and_at_their_ends() {
     let near_the_end = bytes.len() - 5..bytes.len();
     for cut in (1..20).chain(near_the_end) {
         conn.send_bytes(&bytes[..cut]);
-        witness.settle();
+        witness.wait_until_handled();
         conn.send_bytes(&bytes[cut..]);
         conn.expect_next();
         conn.expect_text(&packet);

@@ -107,7 +107,7 @@ fn behind_a_trusted_proxy_each_address_has_places_of_its_own() {
     second.round_trip();
     first.round_trip();
     first.close();
-    second.settle();
+    second.wait_until_handled();
     server.open(&from("192.0.2.7")).round_trip();
 }
 

@@ -69,7 +69,7 @@ fn a_client_that_dies_in_mid_frame_delays_nobody_and_is_cleared_away() {
         ] {
             let mut dying = open_when_there_is_room(&server);
             dying.send_bytes(&begun);
-            honest.settle();
+            honest.wait_until_handled();
             die(dying);
             expect_served(&mut honest);
         }
@@ -100,7 +100,7 @@ fn a_client_that_dies_in_its_request_delays_nobody() {
         for die in [Conn::reset as fn(Conn), drop] {
             let mut dying = connect(&server);
             dying.send_bytes(&Request::to("/web").bytes()[..len]);
-            honest.settle();
+            honest.wait_until_handled();
             die(dying);
             expect_served(&mut honest);
         }
@@ -276,7 +276,7 @@ fn what_was_meant_for_a_closed_connection_never_reaches_its_successor() {
             witness.send_text(&format!(r#"{{"opcode":"feedback","uuid":"{uuid}"}}"#));
             witness.expect_next();
         }
-        witness.settle();
+        witness.wait_until_handled();
         for conn in &mut new {
             conn.round_trip();
         }

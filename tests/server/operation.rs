@@ -124,7 +124,7 @@ fn a_log_file_that_cannot_be_reopened_does_not_stop_the_server() {
     fs::remove_dir_all(&logs.path).expect("the directory can go");
     fs::write(&logs.path, "in the way").expect("a file");
     server.signal(Signal::HUP);
-    conn.settle();
+    conn.wait_until_handled();
     let later = server.web();
     server.wait_for_log(&format!(
         "New client connecting from {}",
@@ -404,7 +404,7 @@ fn contents_of_messages_are_never_logged() {
     let mut dying = server.web();
     dying.send_bytes(&masked(TEXT, SECRET.as_bytes()));
     dying.reset();
-    conn.settle();
+    conn.wait_until_handled();
     conn.close();
     receiver.close();
 

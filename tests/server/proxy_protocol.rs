@@ -62,7 +62,7 @@ fn a_header_and_a_request_may_come_together_or_in_pieces() {
         let mut pieces = connect(&server);
         for byte in &bytes {
             pieces.send_bytes(&[*byte]);
-            conn.settle();
+            conn.wait_until_handled();
         }
         assert_eq!(pieces.read_response().status(), 101);
     }

@@ -195,7 +195,7 @@ fn a_request_may_come_byte_by_byte() {
     let mut conn = connect(&server);
     for byte in Request::to("/web").bytes() {
         conn.send_bytes(&[byte]);
-        witness.settle();
+        witness.wait_until_handled();
     }
     assert_eq!(conn.read_response().status(), 101);
     conn.expect_ready();
@@ -211,7 +211,7 @@ fn a_request_may_be_split_at_each_point() {
     for split in 1..bytes.len() {
         let mut conn = connect(&server);
         conn.send_bytes(&bytes[..split]);
-        witness.settle();
+        witness.wait_until_handled();
         conn.send_bytes(&bytes[split..]);
         assert_eq!(conn.read_response().status(), 101, "split at {split}");
         conn.expect_ready();
@@ -229,7 +229,7 @@ fn bytes_behind_the_head_belong_to_the_first_frame() {
         let mut conn = connect(&server);
         let (with_head, later) = frame.split_at(frame_bytes_with_head);
         conn.send_bytes(&[&head, with_head].concat());
-        witness.settle();
+        witness.wait_until_handled();
         conn.send_bytes(later);
         assert_eq!(conn.read_response().status(), 101);
         conn.expect_ready();
@@ -248,7 +248,7 @@ fn bytes_behind_a_split_head_belong_to_the_first_frame() {
     let (begin, end) = head.split_at(head.len() - 3);
     let mut conn = connect(&server);
     conn.send_bytes(begin);
-    witness.settle();
+    witness.wait_until_handled();
     conn.send_bytes(&[end, &frame::text(ECHO)].concat());
     assert_eq!(conn.read_response().status(), 101);
     conn.expect_ready();
@@ -298,7 +298,7 @@ fn a_head_that_has_not_ended_after_8192_bytes_is_431() {
     let endless = Request::to("/web").filled_to(9000).bytes();
     let mut conn = connect(&server);
     conn.send_bytes(&endless[..4000]);
-    witness.settle();
+    witness.wait_until_handled();
     conn.send_bytes(&endless[4000..8192]);
     let response = conn.read_response();
     assert_eq!(response.status(), 431);
@@ -664,7 +664,7 @@ fn a_place_is_free_again_however_its_holder_has_gone() {
         // The one that came in has been dropped, so the place comes free once more.
         crate::harness::eventually(how, || {
             let mut php = server.php();
-            php.settle();
+            php.wait_until_handled();
             let mut next = connect(&server);
             next.upgrade(&Request::to("/web"));
             let came_in = next.read_text("ready or a close packet").contains("ready");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use websock::connection::{Framing, Limits};
+use websock::connection::{Limits, PhpFraming};
 
 use crate::client::{self, read_server};
 use crate::host::{Host, Service};
@@ -67,11 +67,11 @@ fn attacked(seed: u64) -> Host {
     let mut host = Host::new(LIMITS);
     host.service = Service::Listen;
     host.framing = random.pick(&[
-        Framing::Stream,
-        Framing::Stream,
-        Framing::Padded,
-        Framing::Spaced,
-        Framing::Records,
+        PhpFraming::Stream,
+        PhpFraming::Stream,
+        PhpFraming::Padded,
+        PhpFraming::Spaced,
+        PhpFraming::Records,
     ]);
     if random.chance(5) {
         host.feed(&attack(&mut random));
@@ -91,7 +91,7 @@ fn attacked(seed: u64) -> Host {
         }
         if random.chance(30) {
             host.write(random.below(5000));
-            host.call(|connection, turn| connection.settle_output(turn.pool));
+            host.call(|connection, turn| connection.shrink_output(turn.pool));
         }
         let millis = random.pick(&[0, 0, 1, 100, 3000]);
         host.advance(Duration::from_millis(millis));

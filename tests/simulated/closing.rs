@@ -72,7 +72,7 @@ fn our_close_waits_for_the_peers_and_ends_with_it() {
         let mut host = Host::open();
         host.close(CloseCode::GOING_AWAY, "shutdown");
         assert_eq!(host.said().close(), (Some(1001), "shutdown"));
-        assert!(!host.connection.is_finished() && !host.connection.is_said());
+        assert!(!host.connection.is_finished() && !host.connection.is_drained());
         host.feed(&answer);
         assert!(matches!(host.seen[..], [Seen::Closed(_)]));
         assert!(host.connection.is_finished());
@@ -108,7 +108,7 @@ fn a_broken_rule_after_our_close_is_not_answered_and_ends_it() {
     host.feed(&[0xFF, 0xFF, 0xFF]);
     assert_eq!(host.seen, []);
     assert_eq!(host.said().frames.len(), 1);
-    assert!(host.connection.is_said());
+    assert!(host.connection.is_drained());
     host.eof();
     assert!(host.connection.is_finished());
 }

@@ -165,7 +165,7 @@ fn a_message_of_many_fragments_is_one_message() {
 /// Bytes of room that there are.
 fn room(host: &mut Host, least_bytes: usize, most_bytes: usize) -> Option<usize> {
     host.connection
-        .room(least_bytes, most_bytes)
+        .payload_buffer(least_bytes, most_bytes)
         .map(|room| room.len())
 }
 
@@ -184,11 +184,14 @@ fn room_is_what_is_missing_at_most_what_has_come_and_for_payload_only() {
     assert_eq!(room(&mut host, 1, 200), Some(200));
 
     let (first, second) = rest.split_at(299);
-    for (piece, room_len) in [(first, 300), (second, 401)] {
-        let room = host.connection.room(1, 1000).expect("payload is missing");
-        assert_eq!(room.len(), room_len);
+    for (piece, lent_len) in [(first, 300), (second, 401)] {
+        let room = host
+            .connection
+            .payload_buffer(1, 1000)
+            .expect("payload is missing");
+        assert_eq!(room.len(), lent_len);
         room[..piece.len()].copy_from_slice(piece);
-        let event = host.call(|connection, turn| connection.receive_room(piece.len(), turn));
+        let event = host.call(|connection, turn| connection.receive_payload(piece.len(), turn));
         host.seen.extend(event.map(Seen::from));
     }
     assert_eq!(host.seen, [Seen::Binary(payload)]);

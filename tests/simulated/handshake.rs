@@ -55,7 +55,7 @@ fn a_head_of_8191_bytes_is_taken_and_one_of_8192_is_not() {
                 "{len} bytes in steps of {step}"
             );
             assert_eq!(host.connection.is_open(), status == 101);
-            assert_eq!(host.connection.is_said(), status != 101);
+            assert_eq!(host.connection.is_drained(), status != 101);
             host.expect_idle();
         }
     }
@@ -97,9 +97,9 @@ fn a_bad_request_gets_one_whole_response_and_its_frames_are_not_read() {
         host.feed(&[head.as_slice(), &client::text("x")].concat());
         host.feed(&client::text("y"));
         assert_eq!(host.seen, [Seen::Head(head)], "{to}");
-        assert!(host.connection.output_len() > 0 && !host.connection.is_said());
+        assert!(host.connection.output_len() > 0 && !host.connection.is_drained());
         assert_eq!(host.said().status(), status, "{to}");
-        assert!(host.connection.is_said() && !host.connection.is_finished());
+        assert!(host.connection.is_drained() && !host.connection.is_finished());
         host.eof();
         assert!(host.connection.is_finished());
     }

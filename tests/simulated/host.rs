@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use websock::connection::output::BufferPool;
 use websock::connection::{
-    AfterResponse, Connection, Event, Expectation, Framing, Keepalive, Limits, Message, Moment,
-    Outgoing, SendError, Turn,
+    AfterResponse, Connection, Event, Expectation, Keepalive, Limits, Message, MonotonicTime,
+    Outgoing, PhpFraming, SendError, TurnContext,
 };
 use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
@@ -42,7 +42,7 @@ impl From<Event<'_>> for Seen {
             Event::Head(head) => Self::Head(head.into_owned()),
             Event::Body(body) => Self::Body(body),
             Event::Refused(rejection) => Self::Refused(rejection),
-            Event::Message(_) | Event::Gathered(_) => unreachable!("a message"),
+            Event::Message(_) | Event::AssembledMessage(_) => unreachable!("a message"),
             Event::Closed(code) => Self::Closed(code.map(CloseCode::as_u16)),
             Event::Failed(violation) => Self::Failed(violation),
             Event::Lost => Self::Lost,
@@ -65,10 +65,10 @@ pub(crate) struct Host {
     pub(crate) connection: Connection,
     pub(crate) limits: Limits,
     pub(crate) pool: BufferPool,
-    pub(crate) now: Moment,
+    pub(crate) now: MonotonicTime,
     pub(crate) service: Service,
     /// How a good request is answered.
-    pub(crate) framing: Framing,
+    pub(crate) framing: PhpFraming,
     pub(crate) keepalive: Keepalive,
     pub(crate) compression: Compression,
     /// What becomes of the connection behind the response, and the body that waits for it.
@@ -80,15 +80,15 @@ pub(crate) struct Host {
     pub(crate) seen: Vec<Seen>,
     /// Everything that has left, and the length and time of each write.
     pub(crate) wire: Vec<u8>,
-    pub(crate) writes: Vec<(usize, Moment)>,
+    pub(crate) writes: Vec<(usize, MonotonicTime)>,
 }
 
 impl Host {
     /// A connection that has just been accepted.
     pub(crate) fn new(limits: Limits) -> Self {
-        let now = Moment::START;
+        let now = MonotonicTime::START;
         let mut pool = BufferPool::default();
-        let connection = Connection::new(&Turn {
+        let connection = Connection::new(&TurnContext {
             now,
             limits: &limits,
             pool: &mut pool,
@@ -99,7 +99,7 @@ impl Host {
             pool,
             now,
             service: Service::Echo,
-            framing: Framing::Stream,
+            framing: PhpFraming::Stream,
             keepalive: Keepalive::Pings,
             compression: Compression::default(),
             after: AfterResponse::Close,
@@ -138,7 +138,7 @@ impl Host {
             let before = input.len();
             let event = self.connection.receive(
                 &mut input,
-                &mut Turn {
+                &mut TurnContext {
                     now: self.now,
                     limits: &self.limits,
                     pool: &mut self.pool,
@@ -227,8 +227,11 @@ impl Host {
     }
 
     /// Calls the connection with the turn that it needs.
-    pub(crate) fn call<T>(&mut self, f: impl FnOnce(&mut Connection, &mut Turn<'_>) -> T) -> T {
-        let turn = &mut Turn {
+    pub(crate) fn call<T>(
+        &mut self,
+        f: impl FnOnce(&mut Connection, &mut TurnContext<'_>) -> T,
+    ) -> T {
+        let turn = &mut TurnContext {
             now: self.now,
             limits: &self.limits,
             pool: &mut self.pool,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use websock::connection::{Framing, Keepalive, Limits};
+use websock::connection::{Keepalive, Limits, PhpFraming};
 
 use crate::client::{self, BINARY, CONTINUATION, PING, PONG, TEXT, fragment, frame};
 use crate::host::{Host, Seen};
@@ -132,10 +132,10 @@ fn a_peer_that_takes_what_waits_before_the_ping_is_not_given_up() {
 #[test]
 fn a_peer_that_cannot_answer_while_it_works_is_never_pinged() {
     for framing in [
-        Framing::Stream,
-        Framing::Padded,
-        Framing::Spaced,
-        Framing::Records,
+        PhpFraming::Stream,
+        PhpFraming::Padded,
+        PhpFraming::Spaced,
+        PhpFraming::Records,
     ] {
         let mut host = Host::new(Limits::default());
         (host.keepalive, host.framing) = (Keepalive::None, framing);

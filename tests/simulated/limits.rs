@@ -46,7 +46,7 @@ fn whatever_is_begun_and_does_not_advance_is_cut() {
         assert_eq!(host.advance(timeout - MOMENT), None, "{name}");
         assert_eq!(host.advance(MOMENT), Some(STALLED), "{name}");
         assert_eq!(host.said().close().0, Some(1008), "{name}");
-        assert!(host.connection.is_said());
+        assert!(host.connection.is_drained());
         host.expect_idle();
     }
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use websock::connection::{Limits, Moment, Outgoing};
+use websock::connection::{Limits, MonotonicTime, Outgoing};
 use websock::protocol::close::CloseCode;
 use websock::protocol::deflate::Deflater;
 use websock::protocol::extension::{Compression, Context};
@@ -46,7 +46,7 @@ const STEPS: usize = 250;
 
 struct Network {
     random: Random,
-    now: Moment,
+    now: MonotonicTime,
     pairs: Vec<Pair>,
     pushers: Vec<Pusher>,
     compression: Compression,
@@ -58,7 +58,7 @@ impl Network {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let jumps = random.chance(40);
-        let now = Moment::START;
+        let now = MonotonicTime::START;
         let count = random.between(12, 40);
         let compression = Compression {
             is_on: random.chance(70),

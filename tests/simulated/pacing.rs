@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use websock::connection::{Framing, Keepalive, Limits, Moment};
+use websock::connection::{Keepalive, Limits, MonotonicTime, PhpFraming};
 use websock::protocol::close::CloseCode;
 
 use crate::client::{self, BINARY, CLOSE, PING, PONG, TEXT, read_server};
@@ -12,14 +12,14 @@ const READY: &[u8] = br#"{"opcode":"ready","uuid":"00000000-0000-4000-8000-00000
 const NEXT: &[u8] = br#"{"opcode":"next","fyi":""}"#;
 
 /// A script's connection whose head has come, answered, nothing of it having left.
-fn host(framing: Framing) -> Host {
+fn host(framing: PhpFraming) -> Host {
     let mut host = Host::new(Limits::default());
     (host.framing, host.keepalive) = (framing, Keepalive::None);
     host.feed(&client::request("Client-Type: php\r\n"));
     host
 }
 
-fn ready(framing: Framing) -> Host {
+fn ready(framing: PhpFraming) -> Host {
     let mut host = host(framing);
     host.send(TEXT, READY).unwrap();
     host
@@ -29,14 +29,14 @@ fn ready(framing: Framing) -> Host {
 fn writes(host: &mut Host) -> (Vec<usize>, Option<Duration>) {
     host.drain_with_time();
     let lengths = host.writes.iter().map(|(len, _)| *len).collect();
-    let times: Vec<Moment> = host.writes.iter().map(|(_, at)| *at).collect();
+    let times: Vec<MonotonicTime> = host.writes.iter().map(|(_, at)| *at).collect();
     let gap = times.windows(2).map(|two| two[1] - two[0]).min();
     (lengths, gap)
 }
 
 #[test]
 fn a_stream_is_neither_padded_nor_held_back() {
-    let mut host = ready(Framing::Stream);
+    let mut host = ready(PhpFraming::Stream);
     host.send(TEXT, NEXT).unwrap();
     let expected = [129, 2 + READY.len(), 2 + NEXT.len()].iter().sum();
     assert_eq!(writes(&mut host), (vec![expected], None));
@@ -45,7 +45,7 @@ fn a_stream_is_neither_padded_nor_held_back() {
 
 #[test]
 fn padded_the_101_and_ready_fill_1024_bytes_each_in_one_write() {
-    for framing in [Framing::Padded, Framing::Spaced] {
+    for framing in [PhpFraming::Padded, PhpFraming::Spaced] {
         let mut host = ready(framing);
         assert_eq!(writes(&mut host).0, [2048], "{framing:?}");
         let said = read_server(&host.wire);
@@ -56,7 +56,7 @@ fn padded_the_101_and_ready_fill_1024_bytes_each_in_one_write() {
 
 #[test]
 fn the_101_and_ready_fill_1024_bytes_each_also_if_the_101_has_left() {
-    for framing in [Framing::Padded, Framing::Spaced] {
+    for framing in [PhpFraming::Padded, PhpFraming::Spaced] {
         let mut host = host(framing);
         host.drain();
         host.send(TEXT, READY).unwrap();
@@ -79,7 +79,7 @@ fn padded_later_frames_fill_steps_of_8192_bytes_a_gap_apart() {
     let lens = [
         0, 1, 26, 8188, 8189, 16_380, 16_381, 65_520, 65_532, 65_533, 100_000,
     ];
-    let mut host = ready(Framing::Padded);
+    let mut host = ready(PhpFraming::Padded);
     for len in lens {
         host.send(TEXT, &vec![b'x'; len]).unwrap();
     }
@@ -97,7 +97,7 @@ fn padded_later_frames_fill_steps_of_8192_bytes_a_gap_apart() {
 
 #[test]
 fn spaced_later_frames_are_as_they_are_2_ms_apart() {
-    let mut host = ready(Framing::Spaced);
+    let mut host = ready(PhpFraming::Spaced);
     for len in [0, 26, 9000] {
         host.send(TEXT, &vec![b'x'; len]).unwrap();
     }
@@ -108,7 +108,7 @@ fn spaced_later_frames_are_as_they_are_2_ms_apart() {
 
 #[test]
 fn records_are_whole_frames_without_gaps_or_padding() {
-    let mut host = ready(Framing::Records);
+    let mut host = ready(PhpFraming::Records);
     host.send(TEXT, NEXT).unwrap();
     let expected = vec![129, 2 + READY.len(), 2 + NEXT.len()];
     assert_eq!(writes(&mut host), (expected, Some(Duration::ZERO)));
@@ -117,9 +117,9 @@ fn records_are_whole_frames_without_gaps_or_padding() {
 #[test]
 fn control_and_binary_frames_leave_one_by_one_and_unpadded() {
     for (framing, least) in [
-        (Framing::Padded, 200),
-        (Framing::Spaced, 2000),
-        (Framing::Records, 0),
+        (PhpFraming::Padded, 200),
+        (PhpFraming::Spaced, 2000),
+        (PhpFraming::Records, 0),
     ] {
         let mut host = ready(framing);
         host.feed(&client::frame(PING, b"ping"));
@@ -135,7 +135,7 @@ fn control_and_binary_frames_leave_one_by_one_and_unpadded() {
 
 #[test]
 fn a_gap_is_kept_also_by_a_frame_that_comes_later() {
-    let mut host = ready(Framing::Padded);
+    let mut host = ready(PhpFraming::Padded);
     host.drain();
     assert_eq!(host.connection.next_write(), None, "nothing waits");
     host.now += Duration::from_micros(199);
@@ -156,7 +156,7 @@ fn a_gap_is_kept_also_by_a_frame_that_comes_later() {
 
 #[test]
 fn a_frame_that_is_taken_in_parts_goes_on_without_a_gap() {
-    let mut host = ready(Framing::Padded);
+    let mut host = ready(PhpFraming::Padded);
     host.send(TEXT, NEXT).unwrap();
     assert_eq!(host.write(1500), 1500);
     assert_eq!(
@@ -172,7 +172,7 @@ fn a_frame_that_is_taken_in_parts_goes_on_without_a_gap() {
 
 #[test]
 fn blanks_do_not_count_against_the_queue() {
-    let mut host = ready(Framing::Padded);
+    let mut host = ready(PhpFraming::Padded);
     host.limits.max_queue_bytes = 50_000;
     let mut count = 0;
     while host.send(TEXT, NEXT).is_ok() {
@@ -185,7 +185,7 @@ fn blanks_do_not_count_against_the_queue() {
 
 #[test]
 fn a_php_client_echoes_a_message_longer_than_the_queue() {
-    let mut host = ready(Framing::Padded);
+    let mut host = ready(PhpFraming::Padded);
     host.limits.max_queue_bytes = 50_000;
     let long = vec![b'x'; 60_000];
     host.send(TEXT, NEXT).unwrap();

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use websock::connection::{Framing, Keepalive, Limits};
+use websock::connection::{Keepalive, Limits, PhpFraming};
 use websock::protocol::close::{self, CloseCode};
 use websock::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 use websock::protocol::mask;
@@ -62,12 +62,12 @@ fn script() -> impl Strategy<Value = Vec<u8>> {
     (head(), vec(piece(), 0..20)).prop_map(|(head, pieces)| [head, pieces.concat()].concat())
 }
 
-fn framing() -> impl Strategy<Value = Framing> {
+fn framing() -> impl Strategy<Value = PhpFraming> {
     prop_oneof![
-        Just(Framing::Stream),
-        Just(Framing::Padded),
-        Just(Framing::Spaced),
-        Just(Framing::Records),
+        Just(PhpFraming::Stream),
+        Just(PhpFraming::Padded),
+        Just(PhpFraming::Spaced),
+        Just(PhpFraming::Records),
     ]
 }
 
@@ -77,12 +77,12 @@ struct Outcome {
     seen: Vec<Seen>,
     said: Said,
     is_open: bool,
-    is_said: bool,
+    is_drained: bool,
     is_finished: bool,
     held_bytes: usize,
 }
 
-fn outcome<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+fn outcome<'a>(framing: PhpFraming, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut host = Host::new(limits());
     (host.framing, host.keepalive) = (framing, Keepalive::Pings);
     host.feed_all(pieces);
@@ -90,7 +90,7 @@ fn outcome<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> 
     Outcome {
         said: read_server(&host.wire),
         is_open: host.connection.is_open(),
-        is_said: host.connection.is_said(),
+        is_drained: host.connection.is_drained(),
         is_finished: host.connection.is_finished(),
         // How a message is held depends on how it came; whether nothing is, does not.
         held_bytes: host.connection.held_bytes().min(1),

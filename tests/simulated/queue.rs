@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use websock::connection::{Framing, Limits, Outgoing, SendError};
+use websock::connection::{Limits, Outgoing, PhpFraming, SendError};
 
 use crate::client::{self, BINARY, PING, PONG, TEXT, server_frame};
 use crate::host::{Host, Seen};
@@ -69,10 +69,10 @@ fn a_full_queue_can_still_be_closed_with_a_reason() {
 #[test]
 fn a_peer_that_pings_and_never_reads_holds_no_more_than_the_queue() {
     for framing in [
-        Framing::Stream,
-        Framing::Padded,
-        Framing::Spaced,
-        Framing::Records,
+        PhpFraming::Stream,
+        PhpFraming::Padded,
+        PhpFraming::Spaced,
+        PhpFraming::Records,
     ] {
         for len in [0, 125] {
             let mut host = Host::new(Limits {
@@ -157,7 +157,7 @@ fn own_and_shared_frames_keep_their_order_however_little_the_peer_takes() {
             expected.push(payload);
             host.write(random.below(400));
             if random.chance(20) {
-                host.call(|connection, turn| connection.settle_output(turn.pool));
+                host.call(|connection, turn| connection.shrink_output(turn.pool));
             }
         }
         assert_eq!(host.said().payloads(TEXT), expected, "seed {seed}");
@@ -191,7 +191,7 @@ fn a_reader_that_never_catches_up_does_not_keep_what_it_has_read() {
     for _ in 0..10_000 {
         host.send(BINARY, &[0; 1000]).unwrap();
         host.write(1004);
-        host.call(|connection, turn| connection.settle_output(turn.pool));
+        host.call(|connection, turn| connection.shrink_output(turn.pool));
         assert!(host.connection.held_bytes() <= 10_000);
     }
 }
@@ -207,7 +207,7 @@ fn short_frames_between_broadcasts_do_not_hoard_spare_buffers() {
             host.send(TEXT, b"own").unwrap();
             let outgoing = Outgoing::Shared(&shared, 0..shared.len());
             host.send_frame(&outgoing).unwrap();
-            host.call(|connection, turn| connection.settle_output(turn.pool));
+            host.call(|connection, turn| connection.shrink_output(turn.pool));
         }
         let (held, waiting) = (host.connection.held_bytes(), host.connection.output_len());
         assert!(held < 20_000, "{held} bytes held for {waiting} that wait");

@@ -142,7 +142,7 @@ fn every_broken_rule_is_answered_with_its_close_code_and_then_nothing_is_heard()
 
 /// Nothing that comes now is heard or answered; the sending side ends, and then all of it.
 fn expect_deaf(host: &mut Host) {
-    assert!(host.connection.is_said() && !host.connection.is_open());
+    assert!(host.connection.is_drained() && !host.connection.is_open());
     let (seen, said) = (host.seen.clone(), host.said());
     for late in [
         client::text("late"),
@@ -163,13 +163,13 @@ fn expect_deaf(host: &mut Host) {
 fn a_close_frame_that_has_not_left_is_not_said() {
     let mut host = Host::open();
     host.feed(&frame(0x3, b""));
-    assert!(!host.connection.is_said());
+    assert!(!host.connection.is_drained());
     while host.connection.output_len() > 1 {
         host.write(1);
-        assert!(!host.connection.is_said());
+        assert!(!host.connection.is_drained());
     }
     host.write(1);
-    assert!(host.connection.is_said() && !host.connection.is_finished());
+    assert!(host.connection.is_drained() && !host.connection.is_finished());
     host.eof();
     assert!(host.connection.is_finished());
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use websock::connection::Moment;
+use websock::connection::MonotonicTime;
 
 use super::MOST_MILLIS;
 use crate::random::Random;
@@ -11,7 +11,7 @@ use crate::random::Random;
 /// What is on its way. An empty packet is the end of the stream.
 #[derive(Debug, Default)]
 pub(super) struct Link {
-    packets: VecDeque<(Moment, Vec<u8>)>,
+    packets: VecDeque<(MonotonicTime, Vec<u8>)>,
     is_ended: bool,
 }
 
@@ -23,7 +23,7 @@ const STUCK_WINDOW: usize = 2_000;
 
 impl Link {
     /// Puts bytes on their way, in random packets.
-    pub(super) fn send(&mut self, bytes: &[u8], now: Moment, random: &mut Random) {
+    pub(super) fn send(&mut self, bytes: &[u8], now: MonotonicTime, random: &mut Random) {
         if self.is_ended {
             return;
         }
@@ -34,21 +34,21 @@ impl Link {
     }
 
     /// The stream ends here.
-    pub(super) fn end(&mut self, now: Moment, random: &mut Random) {
+    pub(super) fn end(&mut self, now: MonotonicTime, random: &mut Random) {
         if !self.is_ended {
             self.push(Vec::new(), now, random);
             self.is_ended = true;
         }
     }
 
-    fn push(&mut self, packet: Vec<u8>, now: Moment, random: &mut Random) {
+    fn push(&mut self, packet: Vec<u8>, now: MonotonicTime, random: &mut Random) {
         let delay = Duration::from_millis(random.below(MOST_MILLIS) as u64);
         let before = self.packets.back().map_or(now, |(at, _)| *at);
         self.packets.push_back((before.max(now + delay), packet));
     }
 
     /// The next packet that is there at `now`.
-    pub(super) fn arrived(&mut self, now: Moment) -> Option<Vec<u8>> {
+    pub(super) fn arrived(&mut self, now: MonotonicTime) -> Option<Vec<u8>> {
         if self.packets.front()?.0 > now {
             return None;
         }
@@ -61,7 +61,7 @@ impl Link {
     }
 
     /// Bytes that a sender may still put on their way.
-    pub(super) fn room(&self, is_read: bool) -> usize {
+    pub(super) fn free_bytes(&self, is_read: bool) -> usize {
         let waiting: usize = self.packets.iter().map(|(_, packet)| packet.len()).sum();
         let window = if is_read { WINDOW } else { STUCK_WINDOW };
         window.saturating_sub(waiting)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use websock::connection::{Connection, Framing, Keepalive, Moment, Outgoing, SendError};
+use websock::connection::{Connection, Keepalive, MonotonicTime, Outgoing, PhpFraming, SendError};
 use websock::protocol::close::CloseCode;
 use websock::protocol::error::Violation;
 use websock::protocol::extension::Compression;
@@ -29,9 +29,9 @@ pub(super) struct Pair {
     end: Option<End>,
     /// The server may have lost it for good reason: the clock has jumped.
     pub(super) is_jolted: bool,
-    born: Moment,
+    born: MonotonicTime,
     /// When it left the open state, or was born if it never opened.
-    last_open: Moment,
+    last_open: MonotonicTime,
 }
 
 /// How a connection went, as the server sees it.
@@ -46,7 +46,7 @@ pub(super) enum End {
 impl Pair {
     pub(super) fn new(
         at: usize,
-        now: Moment,
+        now: MonotonicTime,
         compression: Compression,
         random: &mut Random,
     ) -> Self {
@@ -55,9 +55,9 @@ impl Pair {
         host.connection = host.call(|_, turn| Connection::new(turn));
         host.service = Service::Listen;
         host.compression = compression;
-        let framing = [Framing::Padded, Framing::Spaced, Framing::Records];
+        let framing = [PhpFraming::Padded, PhpFraming::Spaced, PhpFraming::Records];
         (host.framing, host.keepalive) = if random.chance(75) {
-            (Framing::Stream, Keepalive::Pings)
+            (PhpFraming::Stream, Keepalive::Pings)
         } else {
             (random.pick(&framing), Keepalive::None)
         };
@@ -78,7 +78,7 @@ impl Pair {
     }
 
     /// The first half of a turn: what has arrived, then what is due.
-    pub(super) fn turn(&mut self, now: Moment, random: &mut Random) {
+    pub(super) fn turn(&mut self, now: MonotonicTime, random: &mut Random) {
         self.host.now = now;
         if self.end.is_some() {
             return;
@@ -153,7 +153,7 @@ impl Pair {
     fn expect_loss(&mut self) {
         // Frames that keep a distance leave one a turn, and turns are long here: those that wait
         // when a script closes may outlast closeTimeout.
-        self.peer.is_cut |= self.host.framing != Framing::Stream;
+        self.peer.is_cut |= self.host.framing != PhpFraming::Stream;
         let is_expected = self.is_jolted || self.peer.may_be_lost() || self.peer.is_cut;
         assert!(is_expected, "{:?} was lost", self.peer);
     }
@@ -168,7 +168,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn far_end(&mut self, now: Moment, random: &mut Random) {
+    pub(super) fn far_end(&mut self, now: MonotonicTime, random: &mut Random) {
         if self.end == Some(End::Reset) {
             return;
         }
@@ -246,7 +246,7 @@ impl Pair {
 /// Writes as much as the network takes now; whether the connection is done.
 pub(super) fn flush(host: &mut Host, down: &mut Link, reads: bool, random: &mut Random) -> bool {
     let start = host.wire.len();
-    let mut room = down.room(reads);
+    let mut room = down.free_bytes(reads);
     while room > 0 {
         let written = host.write(room);
         room -= written;
@@ -255,11 +255,11 @@ pub(super) fn flush(host: &mut Host, down: &mut Link, reads: bool, random: &mut 
         }
     }
     if host.connection.output_len() > 0 {
-        host.call(|connection, turn| connection.settle_output(turn.pool));
+        host.call(|connection, turn| connection.shrink_output(turn.pool));
     }
     let bytes = host.wire[start..].to_vec();
     down.send(&bytes, host.now, random);
-    if host.connection.is_said() || host.connection.is_finished() {
+    if host.connection.is_drained() || host.connection.is_finished() {
         down.end(host.now, random);
     }
     host.connection.is_finished()

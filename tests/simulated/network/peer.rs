@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use websock::connection::Moment;
+use websock::connection::MonotonicTime;
 use websock::protocol::error::Violation;
 
 use super::codec::{Codec, OFFERS};
@@ -48,7 +48,7 @@ pub(super) struct Peer {
     has_ended: bool,
     /// Steps until it does what its habit is.
     patience: usize,
-    resets_at: Option<Moment>,
+    resets_at: Option<MonotonicTime>,
     messages_left: usize,
     pub(super) sent: Vec<String>,
     /// What the server took.
@@ -111,7 +111,7 @@ impl Peer {
         self.habit != Habit::Deaf
     }
 
-    pub(super) fn resets(&self, now: Moment) -> bool {
+    pub(super) fn resets(&self, now: MonotonicTime) -> bool {
         self.resets_at.is_some_and(|at| at <= now)
     }
 
@@ -177,7 +177,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn act(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
+    pub(super) fn act(&mut self, now: MonotonicTime, up: &mut Link, random: &mut Random) {
         if self.has_ended {
             return up.end(now, random);
         }
@@ -204,7 +204,7 @@ impl Peer {
         }
     }
 
-    fn open(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
+    fn open(&mut self, now: MonotonicTime, up: &mut Link, random: &mut Random) {
         let extension = |offer| format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n");
         let head = client::request(&self.offer.map_or_else(String::new, extension));
         if self.habit == Habit::Drip {
@@ -217,7 +217,7 @@ impl Peer {
     }
 
     /// Answers pings and the close frame; not inside a frame that was left unfinished.
-    fn answer(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
+    fn answer(&mut self, now: MonotonicTime, up: &mut Link, random: &mut Random) {
         if self.is_closed && matches!(self.habit, Habit::Stall | Habit::Garbage) {
             return;
         }
@@ -235,7 +235,7 @@ impl Peer {
     }
 
     /// One message, in fragments with pings between them.
-    fn talk(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
+    fn talk(&mut self, now: MonotonicTime, up: &mut Link, random: &mut Random) {
         if self.messages_left == 0 {
             return;
         }
@@ -267,7 +267,7 @@ impl Peer {
         self.sent.push(text);
     }
 
-    fn misbehave(&mut self, now: Moment, up: &mut Link, random: &mut Random) {
+    fn misbehave(&mut self, now: MonotonicTime, up: &mut Link, random: &mut Random) {
         match self.habit {
             Habit::Reset => {
                 let delay = random.below(300) as u64;

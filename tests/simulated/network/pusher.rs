@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use websock::app::PushError;
 use websock::app::packet::{Packet, Verb};
-use websock::connection::{Connection, Moment, Outgoing, SendError};
+use websock::connection::{Connection, MonotonicTime, Outgoing, SendError};
 use websock::http::Batch;
 use websock::http::batch::{Form, Outcome};
 
@@ -27,8 +27,8 @@ pub(super) struct Pusher {
     end: Option<End>,
     is_jolted: bool,
     /// When it speaks next, and when the link is cut.
-    next_at: Moment,
-    resets_at: Option<Moment>,
+    next_at: MonotonicTime,
+    resets_at: Option<MonotonicTime>,
     pushes_left: usize,
     packet_count: usize,
     has_ended: bool,
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Pusher {
 }
 
 impl Pusher {
-    pub(super) fn new(name: usize, now: Moment, random: &mut Random) -> Self {
+    pub(super) fn new(name: usize, now: MonotonicTime, random: &mut Random) -> Self {
         use Habit as H;
         let mut host = Host::new(LIMITS);
         host.now = now;
@@ -120,7 +120,7 @@ impl Pusher {
 
     /// What has arrived, unless a push is still to be answered or the answers are not read; then
     /// what is due.
-    pub(super) fn turn(&mut self, now: Moment, pairs: &mut [Pair], random: &mut Random) {
+    pub(super) fn turn(&mut self, now: MonotonicTime, pairs: &mut [Pair], random: &mut Random) {
         self.host.now = now;
         if self.end.is_some() {
             return;
@@ -186,7 +186,7 @@ impl Pusher {
 
     // ---- the far end
 
-    pub(super) fn far_end(&mut self, now: Moment, random: &mut Random, pair_count: usize) {
+    pub(super) fn far_end(&mut self, now: MonotonicTime, random: &mut Random, pair_count: usize) {
         if self.end == Some(End::Reset) {
             return;
         }
@@ -226,7 +226,7 @@ impl Pusher {
     }
 
     /// One request, of which a stalling script leaves the end out.
-    fn push(&mut self, now: Moment, random: &mut Random, pair_count: usize) {
+    fn push(&mut self, now: MonotonicTime, random: &mut Random, pair_count: usize) {
         self.pushes_left -= 1;
         self.next_at = now + pause(random);
         let count = random.pick(&[1, 1, 1, 3]);

@@ -6,7 +6,7 @@ use crate::connection::output::BufferPool;
 
 /// Knows all shared buffers.
 #[derive(Debug, Default)]
-pub(super) struct Sharing {
+pub(super) struct SharedBuffers {
     /// Those from which somebody still sends.
     lent: Vec<Rc<Vec<u8>>>,
     lent_bytes: usize,
@@ -14,8 +14,8 @@ pub(super) struct Sharing {
     spare: Vec<Rc<Vec<u8>>>,
 }
 
-impl Sharing {
-    /// Makes `bytes` shareable. [`settle`](Self::settle) has to follow.
+impl SharedBuffers {
+    /// Makes `bytes` shareable. [`reclaim_handle`](Self::reclaim_handle) has to follow.
     pub(super) fn wrap(&mut self, bytes: Vec<u8>) -> Rc<Vec<u8>> {
         let mut handle = self.spare.pop().unwrap_or_default();
         match Rc::get_mut(&mut handle) {
@@ -29,7 +29,7 @@ impl Sharing {
 
     /// Takes back what [`wrap`](Self::wrap) has given: the bytes if nobody has kept a reference;
     /// else they count as memory until nobody has.
-    pub(super) fn settle(&mut self, mut handle: Rc<Vec<u8>>) -> Option<Vec<u8>> {
+    pub(super) fn reclaim_handle(&mut self, mut handle: Rc<Vec<u8>>) -> Option<Vec<u8>> {
         let Some(place) = Rc::get_mut(&mut handle) else {
             self.lent_bytes += handle.capacity();
             self.lent.push(handle);
@@ -52,7 +52,7 @@ impl Sharing {
             }
             let handle = self.lent.swap_remove(index);
             self.lent_bytes -= handle.capacity();
-            pool.give(self.settle(handle).unwrap_or_default());
+            pool.give(self.reclaim_handle(handle).unwrap_or_default());
         }
     }
 
@@ -71,18 +71,18 @@ mod tests {
 
     #[test]
     fn what_nobody_keeps_comes_back_at_once_and_the_rest_when_it_is_let_go() {
-        let (mut sharing, mut pool) = (Sharing::default(), BufferPool::default());
-        let handle = sharing.wrap(vec![1; 100]);
-        assert_eq!(sharing.settle(handle), Some(vec![1; 100]));
+        let (mut shared_buffers, mut pool) = (SharedBuffers::default(), BufferPool::default());
+        let handle = shared_buffers.wrap(vec![1; 100]);
+        assert_eq!(shared_buffers.reclaim_handle(handle), Some(vec![1; 100]));
 
-        let handle = sharing.wrap(vec![2; 100]);
+        let handle = shared_buffers.wrap(vec![2; 100]);
         let kept = Rc::clone(&handle);
-        assert_eq!(sharing.settle(handle), None);
-        sharing.reclaim(&mut pool);
-        assert_eq!((sharing.held_bytes(), pool.held_bytes()), (100, 0));
+        assert_eq!(shared_buffers.reclaim_handle(handle), None);
+        shared_buffers.reclaim(&mut pool);
+        assert_eq!((shared_buffers.held_bytes(), pool.held_bytes()), (100, 0));
         assert_eq!(*kept, [2; 100]);
         drop(kept);
-        sharing.reclaim(&mut pool);
-        assert_eq!((sharing.held_bytes(), pool.held_bytes()), (0, 100));
+        shared_buffers.reclaim(&mut pool);
+        assert_eq!((shared_buffers.held_bytes(), pool.held_bytes()), (0, 100));
     }
 }

@@ -6,12 +6,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::moment::Moment;
+use crate::base::time::MonotonicTime;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 /// How frames to one peer are shaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub enum PhpFraming {
     /// Frames follow each other as a stream, as RFC 6455 has it.
     Stream,
     /// Contract 6.1, loopback and Unix sockets: the 101 and the first frame fill 1024 bytes each,
@@ -30,18 +30,18 @@ pub enum Framing {
 /// They wait as they are and are shaped when their turn comes, so that a queue of small ones does
 /// not fill with blanks.
 #[derive(Debug)]
-pub(super) struct Pace {
-    framing: Framing,
+pub(super) struct PhpFramer {
+    framing: PhpFraming,
     is_opening: bool,
-    next_write: Option<Moment>,
+    next_write: Option<MonotonicTime>,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
 }
 
-impl Pace {
+impl PhpFramer {
     /// `None` for a peer that reads a stream.
-    pub(super) fn new(framing: Framing) -> Option<Box<Self>> {
-        (framing != Framing::Stream).then(|| {
+    pub(super) fn new(framing: PhpFraming) -> Option<Box<Self>> {
+        (framing != PhpFraming::Stream).then(|| {
             Box::new(Self {
                 framing,
                 is_opening: true,
@@ -55,8 +55,8 @@ impl Pace {
     /// Length that the 101 is padded to, in bytes.
     pub(super) fn opening_len(&self) -> Option<usize> {
         match self.framing {
-            Framing::Stream | Framing::Records => None,
-            Framing::Padded | Framing::Spaced => Some(OPENING_STEP),
+            PhpFraming::Stream | PhpFraming::Records => None,
+            PhpFraming::Padded | PhpFraming::Spaced => Some(OPENING_STEP),
         }
     }
 
@@ -74,9 +74,9 @@ impl Pace {
             self.waiting = VecDeque::new();
         }
         let step = match (self.framing, std::mem::take(&mut self.is_opening)) {
-            (Framing::Padded | Framing::Spaced, true) => OPENING_STEP,
-            (Framing::Padded, false) => STEP,
-            (Framing::Spaced, false) | (Framing::Stream | Framing::Records, _) => 1,
+            (PhpFraming::Padded | PhpFraming::Spaced, true) => OPENING_STEP,
+            (PhpFraming::Padded, false) => STEP,
+            (PhpFraming::Spaced, false) | (PhpFraming::Stream | PhpFraming::Records, _) => 1,
         };
         Some(reshape(plain_frame, step))
     }
@@ -108,21 +108,21 @@ impl Pace {
     }
 
     /// Whether the next frame may leave at `now`.
-    pub(super) fn is_due(&self, now: Moment) -> bool {
+    pub(super) fn is_due(&self, now: MonotonicTime) -> bool {
         self.next_write.is_none_or(|due| due <= now)
     }
 
     /// When the next frame may leave; `None`: at any time.
-    pub(super) fn next_write(&self) -> Option<Moment> {
+    pub(super) fn next_write(&self) -> Option<MonotonicTime> {
         self.next_write
     }
 
     /// A frame has left as a whole.
-    pub(super) fn frame_left(&mut self, now: Moment) {
+    pub(super) fn frame_left(&mut self, now: MonotonicTime) {
         let gap = match self.framing {
-            Framing::Stream | Framing::Records => return,
-            Framing::Padded => LOCAL_GAP,
-            Framing::Spaced => REMOTE_GAP,
+            PhpFraming::Stream | PhpFraming::Records => return,
+            PhpFraming::Padded => LOCAL_GAP,
+            PhpFraming::Spaced => REMOTE_GAP,
         };
         self.next_write = Some(now + gap);
     }
@@ -210,7 +210,7 @@ mod tests {
     fn the_first_frame_fills_the_first_step_and_later_ones_the_next() {
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, b"{}", &mut plain);
-        let mut pace = Pace::new(Framing::Padded).unwrap();
+        let mut pace = PhpFramer::new(PhpFraming::Padded).unwrap();
         assert_eq!(pace.opening_len(), Some(1024));
         assert!(pace.joins_opening());
         (0..2).for_each(|_| pace.push(plain.clone()));
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(pace.next_frame().map(|frame| frame.len()), Some(8192));
         assert_eq!(pace.next_frame(), None);
 
-        let mut spaced = Pace::new(Framing::Spaced).unwrap();
+        let mut spaced = PhpFramer::new(PhpFraming::Spaced).unwrap();
         (0..2).for_each(|_| spaced.push(plain.clone()));
         assert_eq!(spaced.next_frame().map(|frame| frame.len()), Some(1024));
         assert_eq!(spaced.next_frame(), Some(plain));
@@ -229,7 +229,7 @@ mod tests {
     fn binary_frames_are_never_padded() {
         let mut plain = Vec::new();
         frame::encode(Opcode::Binary, b"\0\x01", &mut plain);
-        let mut pace = Pace::new(Framing::Padded).unwrap();
+        let mut pace = PhpFramer::new(PhpFraming::Padded).unwrap();
         pace.push(plain.clone());
         assert_eq!(pace.next_frame(), Some(plain));
     }
@@ -238,7 +238,7 @@ mod tests {
     fn waiting_frames_count_as_they_are() {
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, b"{}", &mut plain);
-        let mut pace = Pace::new(Framing::Padded).unwrap();
+        let mut pace = PhpFramer::new(PhpFraming::Padded).unwrap();
         (0..100).for_each(|_| pace.push(plain.clone()));
         assert_eq!(pace.waiting_bytes(), 100 * plain.len());
         assert!(pace.weight() < 100 * 64, "{}", pace.weight());
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_frame_waits_for_the_gap() {
-        let now = Moment::START;
-        let mut pace = Pace::new(Framing::Padded).unwrap();
+        let now = MonotonicTime::START;
+        let mut pace = PhpFramer::new(PhpFraming::Padded).unwrap();
         assert!(pace.is_due(now));
         pace.frame_left(now);
         assert!(!pace.is_due(now + Duration::from_micros(199)));

@@ -3,20 +3,20 @@
 
 use super::Connection;
 use super::event::Event;
-use super::limits::Turn;
+use super::limits::TurnContext;
 use super::output::BufferPool;
 use super::state::{Asked, State};
 use crate::protocol::message::Assembler;
 
 impl Connection {
     /// Room for payload that is still to come, where it will stay: bytes that arrive next may be
-    /// put at its front, and told by [`receive_room`](Self::receive_room), which has to follow,
+    /// put at its front, and told by [`receive_payload`](Self::receive_payload), which has to follow,
     /// instead of being given to [`receive`](Self::receive). What is in it is of no meaning.
     ///
     /// It has at most `most_bytes`, no more than the frame lacks, and no more than have been
     /// gathered already, so that memory follows what arrives. `None` if that makes fewer than
     /// `least_bytes`, or if what arrives next is no payload of an uncompressed message.
-    pub fn room(&mut self, least_bytes: usize, most_bytes: usize) -> Option<&mut [u8]> {
+    pub fn payload_buffer(&mut self, least_bytes: usize, most_bytes: usize) -> Option<&mut [u8]> {
         if !self.is_open() {
             return None;
         }
@@ -28,39 +28,39 @@ impl Connection {
         if frame.header.opcode.is_control() || !is_worthwhile {
             return None;
         }
-        inbound.room(missing as usize)
+        inbound.payload_buffer(missing as usize)
     }
 
     /// Takes in the first `byte_count` bytes of that room, at most all of it; none if nothing has
     /// come.
-    pub fn receive_room(
+    pub fn receive_payload(
         &mut self,
         byte_count: usize,
-        turn: &mut Turn<'_>,
+        context: &mut TurnContext<'_>,
     ) -> Option<Event<'static>> {
         if let State::Open { since, asked, .. } = &mut self.state
             && byte_count > 0
         {
-            (*since, *asked) = (turn.now, Asked::No);
+            (*since, *asked) = (context.now, Asked::No);
         }
         let filled = match &mut self.inbound {
-            Some(inbound) => inbound.fill_room(byte_count),
+            Some(inbound) => inbound.fill_payload_buffer(byte_count),
             None => Ok(None),
         };
         let event = filled.and_then(|ended| match ended {
-            Some(header) => self.end_frame(header, turn),
+            Some(header) => self.end_frame(header, context),
             None => Ok(None),
         });
-        event.unwrap_or_else(|violation| self.fail(violation, &mut Default::default(), turn))
+        event.unwrap_or_else(|violation| self.fail(violation, &mut Default::default(), context))
     }
 
     /// Gives back memory that an unfinished message does not need while it waits for the peer: to
     /// be called when nothing more has come. Whether there was any.
-    pub fn settle_input(&mut self, pool: &mut BufferPool) -> bool {
+    pub fn shrink_input(&mut self, pool: &mut BufferPool) -> bool {
         let message = self.inbound.as_mut().and_then(|i| i.message.as_mut());
-        let buffer = message.and_then(Assembler::settle);
-        let has_settled = buffer.is_some();
+        let buffer = message.and_then(Assembler::shrink);
+        let has_shrunk = buffer.is_some();
         pool.give(buffer.unwrap_or_default());
-        has_settled
+        has_shrunk
     }
 }

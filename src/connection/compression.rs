@@ -11,13 +11,13 @@ use crate::protocol::frame;
 
 /// What was agreed with one peer, and what has to be remembered for it.
 #[derive(Debug)]
-pub(super) struct Codec {
+pub(super) struct Compression {
     agreed: Agreed,
     inflater: Option<Box<Inflater>>,
     deflater: Option<Box<Deflater>>,
 }
 
-impl Codec {
+impl Compression {
     pub(super) fn new(agreed: Agreed) -> Self {
         Self {
             agreed,
@@ -90,11 +90,11 @@ impl Codec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::moment::Moment;
+    use crate::base::time::MonotonicTime;
     use std::rc::Rc;
 
     use super::super::{
-        Connection, Event, Framing, Keepalive, Limits, Message, Outgoing, SendError, Turn,
+        Connection, Event, Keepalive, Limits, Message, Outgoing, PhpFraming, SendError, TurnContext,
     };
     use super::*;
     use crate::protocol::close::CloseCode;
@@ -123,7 +123,7 @@ mod tests {
         connection: Connection,
         pool: BufferPool,
         limits: Limits,
-        now: Moment,
+        now: MonotonicTime,
     }
 
     /// What came of some input.
@@ -146,18 +146,18 @@ mod tests {
             let request = Request::parse(head.as_bytes()).unwrap();
             let upgrade = Upgrade::check(&request).unwrap();
             let upgrade = upgrade.negotiate(&request, compression);
-            let (now, limits) = (Moment::START, Limits::default());
+            let (now, limits) = (MonotonicTime::START, Limits::default());
             let mut pool = BufferPool::default();
-            let turn = &mut Turn {
+            let context = &mut TurnContext {
                 now,
                 limits: &limits,
                 pool: &mut pool,
             };
-            let mut connection = Connection::new(turn);
+            let mut connection = Connection::new(context);
             let mut bytes = head.clone().into_bytes();
-            let event = connection.receive(&mut bytes.as_mut_slice(), turn);
+            let event = connection.receive(&mut bytes.as_mut_slice(), context);
             assert!(matches!(event, Some(Event::Head(_))));
-            connection.accept(&upgrade, Framing::Stream, Keepalive::None, turn);
+            connection.accept(&upgrade, PhpFraming::Stream, Keepalive::None, context);
             let mut server = Self {
                 connection,
                 pool,
@@ -169,13 +169,13 @@ mod tests {
             server
         }
 
-        fn with<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Turn<'_>) -> T) -> T {
-            let turn = &mut Turn {
+        fn with<T>(&mut self, call: impl FnOnce(&mut Connection, &mut TurnContext<'_>) -> T) -> T {
+            let context = &mut TurnContext {
                 now: self.now,
                 limits: &self.limits,
                 pool: &mut self.pool,
             };
-            call(&mut self.connection, turn)
+            call(&mut self.connection, context)
         }
 
         /// Feeds bytes, cut at the places given.
@@ -185,10 +185,10 @@ mod tests {
             for end in cuts.iter().copied().chain([bytes.len()]) {
                 let mut piece = bytes[start..end].to_vec();
                 let mut input = piece.as_mut_slice();
-                while let Some(event) = self.with(|connection, turn| {
-                    let event = connection.receive(&mut input, turn)?;
+                while let Some(event) = self.with(|connection, context| {
+                    let event = connection.receive(&mut input, context)?;
                     Some(match event {
-                        Event::Message(_) | Event::Gathered(_) => match event.message()? {
+                        Event::Message(_) | Event::AssembledMessage(_) => match event.message()? {
                             Message::Text(text) => Seen::Text(text.as_str().to_owned()),
                             Message::Binary(bytes) => Seen::Binary(bytes.to_owned()),
                         },
@@ -224,7 +224,7 @@ mod tests {
         fn send(&mut self, text: &str) -> (bool, Vec<u8>) {
             let mut plain = Vec::new();
             frame::encode(Opcode::Text, text.as_bytes(), &mut plain);
-            let sent = self.with(|c, turn| c.send_deflated(&Outgoing::Copied(&plain), turn));
+            let sent = self.with(|c, context| c.send_deflated(&Outgoing::Copied(&plain), context));
             assert_eq!(sent, Ok(()));
             let bytes = self.take_output();
             let parsed = Header::parse(&bytes, Role::Client, Rsv1::MarksCompressed);
@@ -487,7 +487,7 @@ mod tests {
         }
 
         let outgoing = Outgoing::Shared(&shared, 0..shared.len());
-        assert_eq!(server.with(|c, turn| c.send(&outgoing, turn)), Ok(()));
+        assert_eq!(server.with(|c, context| c.send(&outgoing, context)), Ok(()));
         let bytes = server.take_output();
         assert_eq!(bytes, *shared);
         let parsed = Header::parse(&bytes, Role::Client, Rsv1::MarksCompressed);
@@ -501,35 +501,35 @@ mod tests {
 
     #[test]
     fn memory_is_counted_where_it_is_held() {
-        let codec = size_of::<Codec>();
+        let compression = size_of::<Compression>();
         let payload = Client::new(Context::Kept).deflate(&text(300));
         let part = masked(TEXT, &payload[..20]);
         let rest = masked(FIN | CONTINUATION, &payload[20..]);
 
         let mut server = Server::open("", &ON);
-        assert_eq!(server.connection.held_bytes(), codec);
+        assert_eq!(server.connection.held_bytes(), compression);
         assert_eq!(server.pool.held_bytes(), 0);
         server.send(&text(300));
         let deflater = Deflater::new(15, 6, Context::Dropped).held_bytes();
         let spare = server.pool.held_bytes();
         assert!(spare >= deflater && spare < deflater + 10_000, "{spare}");
-        assert_eq!(server.connection.held_bytes(), codec);
+        assert_eq!(server.connection.held_bytes(), compression);
         assert_eq!(server.receive(&part, &[]), []);
         let held = server.connection.held_bytes();
-        assert!(held > codec + Inflater::HELD_BYTES, "{held}");
+        assert!(held > compression + Inflater::HELD_BYTES, "{held}");
         assert_eq!(server.receive(&rest, &[]), [Seen::Text(text(300))]);
-        assert_eq!(server.connection.held_bytes(), codec);
+        assert_eq!(server.connection.held_bytes(), compression);
         assert!(server.pool.held_bytes() >= deflater + Inflater::HELD_BYTES);
         server.pool.trim();
         assert_eq!(server.pool.held_bytes(), 0);
 
         let mut server = Server::open("", &KEEPING);
-        assert_eq!(server.connection.held_bytes(), codec);
+        assert_eq!(server.connection.held_bytes(), compression);
         server.send(&text(300));
         let deflater = Deflater::new(12, 6, Context::Kept).held_bytes();
-        assert_eq!(server.connection.held_bytes(), codec + deflater);
+        assert_eq!(server.connection.held_bytes(), compression + deflater);
         server.receive(&[part, rest].concat(), &[]);
-        let held = codec + deflater + Inflater::HELD_BYTES;
+        let held = compression + deflater + Inflater::HELD_BYTES;
         assert_eq!(server.connection.held_bytes(), held);
         assert_eq!(server.receive(&masked(0x88, b""), &[]), [Seen::Closed]);
         server.take_output();
@@ -541,7 +541,7 @@ mod tests {
         let bomb = Client::new(Context::Dropped).deflate(&"0".repeat(100_000));
         let mut server = Server::open("", &ON);
         server.limits.max_message_bytes = 1000;
-        server.with(|c, turn| c.close(CloseCode::GOING_AWAY, "", turn));
+        server.with(|c, context| c.close(CloseCode::GOING_AWAY, "", context));
         let bytes = [
             masked(FIN | TEXT, &bomb),
             masked(TEXT, &bomb),
@@ -558,7 +558,8 @@ mod tests {
         server.limits.max_queue_bytes = 10;
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, text(200).as_bytes(), &mut plain);
-        let mut send = || server.with(|c, turn| c.send_deflated(&Outgoing::Copied(&plain), turn));
+        let mut send =
+            || server.with(|c, context| c.send_deflated(&Outgoing::Copied(&plain), context));
         assert_eq!(send(), Ok(()));
         assert_eq!(send(), Err(SendError::QueueFull));
         // What was not queued is not referred to.

@@ -1,4 +1,4 @@
-//! [`BySlot`]: what is kept for each connection, found by its slot.
+//! [`SlotMap`]: what is kept for each connection, found by its slot.
 
 use std::ops::{Index, IndexMut};
 
@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 /// behind. A chunk is freed with its last value, but for a spare one: what a crowd has taken goes
 /// with it, while those who come and go one by one allocate nothing.
 #[derive(Debug)]
-pub struct BySlot<T> {
+pub struct SlotMap<T> {
     chunks: Vec<Chunk<T>>,
     /// Of a chunk that has been emptied.
     spare: Vec<Option<T>>,
@@ -25,7 +25,7 @@ struct Chunk<T> {
 /// Slots in one chunk.
 pub const CHUNK_SLOTS: usize = 1024;
 
-impl<T> BySlot<T> {
+impl<T> SlotMap<T> {
     /// Number of values.
     pub fn len(&self) -> usize {
         self.len
@@ -103,7 +103,7 @@ impl<T> BySlot<T> {
 /// # Panics
 ///
 /// If the slot holds no value.
-impl<T> Index<usize> for BySlot<T> {
+impl<T> Index<usize> for SlotMap<T> {
     type Output = T;
 
     #[inline]
@@ -115,14 +115,14 @@ impl<T> Index<usize> for BySlot<T> {
 /// # Panics
 ///
 /// If the slot holds no value.
-impl<T> IndexMut<usize> for BySlot<T> {
+impl<T> IndexMut<usize> for SlotMap<T> {
     #[inline]
     fn index_mut(&mut self, slot: usize) -> &mut T {
         self.get_mut(slot).expect("a value for this slot")
     }
 }
 
-impl<T> Default for BySlot<T> {
+impl<T> Default for SlotMap<T> {
     fn default() -> Self {
         Self {
             chunks: Vec::new(),
@@ -152,7 +152,7 @@ mod tests {
         fn it_is_a_map_that_ends_where_its_chunks_do(
             steps in proptest::collection::vec((0..5 * CHUNK_SLOTS, any::<bool>()), 0..200)
         ) {
-            let (mut values, mut expected) = (BySlot::default(), BTreeMap::new());
+            let (mut values, mut expected) = (SlotMap::default(), BTreeMap::new());
             for (number, (slot, is_there)) in steps.into_iter().enumerate() {
                 if is_there {
                     prop_assert_eq!(values.insert(slot, number), expected.insert(slot, number));

@@ -1,4 +1,4 @@
-//! [`Moment`]: a point in time in half of what an `Instant` takes.
+//! [`MonotonicTime`]: a point in time in half of what an `Instant` takes.
 
 use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
@@ -9,9 +9,9 @@ use std::time::Duration;
 /// Eight bytes, also as an `Option`: every connection keeps several. Sums end 584 years after the
 /// start, differences at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(NonZeroU64);
+pub struct MonotonicTime(NonZeroU64);
 
-impl Moment {
+impl MonotonicTime {
     /// The first one.
     pub const START: Self = Self(NonZeroU64::MIN);
 
@@ -21,7 +21,7 @@ impl Moment {
     }
 }
 
-impl Add<Duration> for Moment {
+impl Add<Duration> for MonotonicTime {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
@@ -30,13 +30,13 @@ impl Add<Duration> for Moment {
     }
 }
 
-impl AddAssign<Duration> for Moment {
+impl AddAssign<Duration> for MonotonicTime {
     fn add_assign(&mut self, duration: Duration) {
         *self = *self + duration;
     }
 }
 
-impl Sub<Duration> for Moment {
+impl Sub<Duration> for MonotonicTime {
     type Output = Self;
 
     fn sub(self, duration: Duration) -> Self {
@@ -47,7 +47,7 @@ impl Sub<Duration> for Moment {
 }
 
 /// Zero if the other one is later.
-impl Sub for Moment {
+impl Sub for MonotonicTime {
     type Output = Duration;
 
     fn sub(self, earlier: Self) -> Duration {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn sums_and_differences_are_exact_and_end_where_time_does() {
-        let start = Moment::START;
+        let start = MonotonicTime::START;
         let later = start + Duration::new(3, 7);
         assert_eq!(later - start, Duration::new(3, 7));
         assert_eq!(start - later, Duration::ZERO);
@@ -76,6 +76,6 @@ mod tests {
 
     #[test]
     fn one_that_may_be_missing_takes_no_more() {
-        assert_eq!(size_of::<Option<Moment>>(), 8);
+        assert_eq!(size_of::<Option<MonotonicTime>>(), 8);
     }
 }
