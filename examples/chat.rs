@@ -9,7 +9,7 @@
 use std::error::Error;
 use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
-use websock::net::{Endpoint, Security, Server, Settings};
+use websock::net::{Endpoint, Security, Server, ServerSettings};
 
 #[derive(Default)]
 struct Chat {
@@ -47,7 +47,7 @@ impl Resource for Chat {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::tcp("localhost", 8097, Security::Plain);
-    let mut server = Server::bind(Settings::default(), &[endpoint])?;
+    let mut server = Server::bind(ServerSettings::default(), &[endpoint])?;
     server.add_resource(Some("/chat"), Box::<Chat>::default());
     println!("Chat on ws://localhost:8097/chat");
     server.run()?;

@@ -8,7 +8,7 @@
 use std::error::Error;
 use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
-use websock::net::{Endpoint, Security, Server, Settings};
+use websock::net::{Endpoint, Security, Server, ServerSettings};
 
 struct Echo;
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (host, port) = address.rsplit_once(':').ok_or("usage: echo HOST:PORT")?;
     let endpoint = Endpoint::tcp(host, port.parse()?, Security::Plain);
 
-    let mut settings = Settings::default();
+    let mut settings = ServerSettings::default();
     // As much as the Autobahn suite sends in one message.
     settings.limits.max_message_bytes = 64 << 20;
     settings.limits.max_queue_bytes = 64 << 20;

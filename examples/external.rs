@@ -4,7 +4,7 @@
 //! `cargo run --example external -- ws://localhost:9001/ hello`. It prints `hello`.
 //! `websock echo --raw --url URL` does the same from the command line.
 
-use websock::client::{Client, Dialogue, Error, Message, Settings};
+use websock::client::{Client, ClientSettings, Dialogue, Error, Message};
 
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
@@ -12,9 +12,9 @@ fn main() -> Result<(), Error> {
         eprintln!("usage: external URL TEXT");
         std::process::exit(2);
     };
-    let settings = Settings {
+    let settings = ClientSettings {
         dialogue: Dialogue::None,
-        ..Settings::page()
+        ..ClientSettings::page()
     };
     let mut server = Client::connect(&url, &settings)?;
     server.send(&text)?;

@@ -6,14 +6,14 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use websock::client::{Client, Error, Settings};
+use websock::client::{Client, ClientSettings, Error};
 
 fn main() -> Result<(), Error> {
     let Some(uuid) = std::env::args().nth(1) else {
         eprintln!("usage: job UUID");
         std::process::exit(2);
     };
-    let mut server = Client::connect("ws://localhost:8096/php", &Settings::script())?;
+    let mut server = Client::connect("ws://localhost:8096/php", &ClientSettings::script())?;
     for percent in (0..=100).step_by(10) {
         let packet = serde_json::json!({
             "opcode": "feedback",

@@ -7,7 +7,7 @@
 use std::error::Error;
 use websock::app::{Client, Dialogue, Handle, Resource, Standard};
 use websock::connection::Message;
-use websock::net::{Endpoint, Security, Server, Settings};
+use websock::net::{Endpoint, Security, Server, ServerSettings};
 use websock::ops::certificates::{Certificates, KeyPair};
 
 enum Raw {
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::tcp(host, port.parse()?, security);
     rlimit::increase_nofile_limit(u64::MAX)?;
 
-    let mut server = Server::bind(Settings::default(), &[endpoint])?;
+    let mut server = Server::bind(ServerSettings::default(), &[endpoint])?;
     if let [_, cert, key] = arguments.as_slice() {
         let pair = KeyPair {
             cert_file: cert.into(),

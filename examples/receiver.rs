@@ -3,12 +3,12 @@
 //! Run `cargo run --release`, then `cargo run --example receiver`, and in another terminal
 //! `cargo run --example sender -- 6 7`. The receiver shows the question, the sender `6 * 7 = 42`.
 
-use websock::client::{Client, Error, Message, Settings};
+use websock::client::{Client, ClientSettings, Error, Message};
 
 fn main() -> Result<(), Error> {
-    let settings = Settings {
+    let settings = ClientSettings {
         ident: "multiplier".to_owned(),
-        ..Settings::script()
+        ..ClientSettings::script()
     };
     let mut server = Client::connect("ws://localhost:8096/php", &settings)?;
     println!("waiting for questions");

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use websock::client::{Client, Error, Message, Settings};
+use websock::client::{Client, ClientSettings, Error, Message};
 
 fn main() -> Result<(), Error> {
     let mut numbers = std::env::args()
@@ -15,9 +15,9 @@ fn main() -> Result<(), Error> {
         std::process::exit(2);
     };
     let name = format!("asker {}", std::process::id());
-    let settings = Settings {
+    let settings = ClientSettings {
         ident: name.clone(),
-        ..Settings::script()
+        ..ClientSettings::script()
     };
     let mut server = Client::connect("ws://localhost:8096/php", &settings)?;
     let question = serde_json::json!({

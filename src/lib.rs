@@ -13,6 +13,7 @@ pub struct Readme;
 
 pub mod app;
 pub mod base;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -20,5 +21,4 @@ pub mod http;
 pub mod logging;
 pub mod net;
 pub mod ops;
-pub mod options;
 pub mod protocol;

@@ -9,15 +9,16 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::cli;
+use websock::cli::check::findings;
+use websock::cli::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
 use websock::client;
 use websock::config::Config;
 use websock::logging::Logger;
 use websock::net::Server;
 use websock::ops;
 use websock::ops::certificates::Certificates;
-use websock::ops::check::findings;
 use websock::ops::inherited::Inherited;
-use websock::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args_os().skip(1)) {
@@ -93,9 +94,9 @@ fn check(options: &Options, dial: Option<&str>) -> Result<ExitCode, ExitCode> {
 /// Comes to the server as a page does.
 fn connect(url: &str, config: &Config) -> Result<ExitCode, ExitCode> {
     let origins = &config.admission.allowed_origins;
-    let settings = client::Settings {
+    let settings = client::ClientSettings {
         origin: origins.first().cloned().unwrap_or_default(),
-        ..client::Settings::page()
+        ..client::ClientSettings::page()
     };
     let dialled = client::Client::connect(url, &settings).map_err(|error| {
         let (step, advice) = error.diagnosis();
@@ -124,7 +125,7 @@ fn be_client(options: &ClientOptions) -> ExitCode {
         address,
         settings,
     } = options;
-    match client::run(command, address, settings, &mut io::stdout()) {
+    match cli::client::run(command, address, settings, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough.
         Err(client::Error::Lost(error)) if error.kind() == io::ErrorKind::BrokenPipe => {

@@ -14,14 +14,14 @@ pub(crate) struct Client {
     wire: Wire,
     input: Vec<u8>,
     ping_count: usize,
-    way: Way,
+    source: AddressSource,
     /// The last read has shown that no more is there.
     is_drained: bool,
 }
 
 /// How a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum AddressSource {
     /// Frames.
     WebSocket,
     /// Requests to `/push`, each with its response.
@@ -38,7 +38,7 @@ impl Client {
     pub(crate) fn open_as(server: &Server, headers: &str) -> Self {
         let is_ready = |answer: &[u8]| answer.ends_with(b"\"}");
         let request = rows::opening(headers);
-        Self::connect(server, Way::WebSocket, &request, is_ready)
+        Self::connect(server, AddressSource::WebSocket, &request, is_ready)
     }
 
     /// The same as a script that buffers properly.
@@ -48,12 +48,12 @@ impl Client {
 
     /// Connects to push.
     pub(crate) fn open_pushing(server: &Server) -> Self {
-        Self::connect(server, Way::Push, &[], |_| true)
+        Self::connect(server, AddressSource::Push, &[], |_| true)
     }
 
     fn connect(
         server: &Server,
-        way: Way,
+        source: AddressSource,
         request: &[u8],
         is_ready: impl Fn(&[u8]) -> bool,
     ) -> Self {
@@ -61,23 +61,23 @@ impl Client {
             wire: Wire::open(server.address(), server.security(), request, is_ready),
             input: Vec::new(),
             ping_count: 0,
-            way,
+            source,
             is_drained: false,
         }
     }
 
-    /// Sends a packet its way.
+    /// Sends a packet its source.
     pub(crate) fn send_packet(&mut self, packet: &str) {
-        match self.way {
-            Way::WebSocket => self.send(Opcode::Text, packet.as_bytes()),
-            Way::Push => self.wire.write_all(&rows::push_request(packet)).unwrap(),
+        match self.source {
+            AddressSource::WebSocket => self.send(Opcode::Text, packet.as_bytes()),
+            AddressSource::Push => self.wire.write_all(&rows::push_request(packet)).unwrap(),
         }
     }
 
     /// Reads what is there: answers pings, takes the responses to what was pushed, and hands out
     /// texts.
     pub(crate) fn receive(&mut self, mut on_text: impl FnMut(&str)) {
-        if self.way == Way::Push {
+        if self.source == AddressSource::Push {
             while self.read_more() {}
             let responses = self.input.len() / rows::PUSHED.len();
             for response in self

@@ -6,6 +6,7 @@ use websock::protocol::frame::{self, Opcode};
 
 use crate::load::{Flow, Outcome, Pace, drive};
 use crate::server::{Kind, Server};
+use crate::wire::NEXT_LEN;
 use crate::wire::Security;
 
 /// One measurement.
@@ -276,7 +277,6 @@ const QUIET: &str = "loglevel=warn\n";
 /// Length of the 101, of the frames of `ready` and `next`.
 const HEAD_LEN: usize = 129;
 const READY_LEN: usize = 66;
-pub(crate) const NEXT_LEN: usize = 28;
 
 /// The response to a push that has reached one client.
 pub(crate) const PUSHED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\

@@ -11,9 +11,8 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use websock::app::{Client, Dialogue, Handle, Resource};
 use websock::connection::Message;
-use websock::net::{Endpoint, Settings};
+use websock::net::{Endpoint, ServerSettings};
 
-use crate::rows;
 use crate::wire::{self, Security};
 
 /// What is measured.
@@ -199,7 +198,7 @@ impl Resource for Echo {
 
 fn serve_raw() {
     let endpoint = Endpoint::tcp("127.0.0.1", 0, websock::net::Security::Plain);
-    let mut server = websock::net::Server::bind(Settings::default(), &[endpoint]).unwrap();
+    let mut server = websock::net::Server::bind(ServerSettings::default(), &[endpoint]).unwrap();
     server.add_resource(None, Box::new(Echo));
     println!("{}", server.addresses()[0]);
     server.run().unwrap();
@@ -268,7 +267,7 @@ fn relay_bytes(streams: &mut [Stream], number: usize, buffer: &mut [u8]) {
         return;
     };
     // So little at a time is always taken.
-    let _ = streams[number].0.write(&buffer[..rows::NEXT_LEN]);
+    let _ = streams[number].0.write(&buffer[..wire::NEXT_LEN]);
     let _ = streams[number ^ 1].0.write(&buffer[..len - MASK_LEN]);
 }
 

@@ -197,3 +197,5 @@ pub(crate) fn ini_lines() -> String {
 pub(crate) fn clean_up() {
     let _ = std::fs::remove_dir_all(&IDENTITY.directory);
 }
+
+pub(crate) const NEXT_LEN: usize = 28;

@@ -1,5 +1,5 @@
 //! Who may come in: origin and address before the upgrade, numbers after it
-//! (contract 1.6 to 1.8, 1.11).
+//! (protocol.md 1.6 to 1.8, 1.11).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::clients::ClientKind;
-use super::forwarding::TrustedProxies;
+use super::peer::{AddressSource, ListenerRole, Peer};
+use super::trusted_proxies::TrustedProxies;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 
 /// What the administrator allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct AdmissionSettings {
     /// Most connections that are open at a time (`maxClients`).
     pub max_clients: usize,
     /// Most web clients of one address (`maxPerIP`); 0: only `max_clients` bounds them.
@@ -33,55 +34,9 @@ pub struct Policy {
     pub allowed_origins: Vec<String>,
 }
 
-/// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address; `None` on a Unix socket.
-    pub ip: Option<IpAddr>,
-    /// How its address is known.
-    pub way: Way,
-    /// Whom its listener is for.
-    pub door: Door,
-}
-
-impl Peer {
-    /// The peer of this socket, of which no proxy has told anything.
-    pub const fn direct(ip: Option<IpAddr>, door: Door) -> Self {
-        Self {
-            ip,
-            way: Way::Known,
-            door,
-        }
-    }
-}
-
-/// How the address of a [`Peer`] is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// It is the socket's, or a trusted proxy has told it.
-    Known,
-    /// It is the socket's, but a proxy that is not trusted has forwarded the request, or somebody
-    /// pretends so.
-    Untrusted,
-    /// It is that of a trusted proxy, which does not tell whom it has forwarded.
-    Unknown,
-}
-
-/// Whom a listener is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Door {
-    /// Web clients and scripts.
-    #[default]
-    All,
-    /// Web clients only.
-    Web,
-    /// Scripts only.
-    Scripts,
-}
-
 /// Why somebody is turned away after the upgrade, with a packet that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
+pub enum LimitReached {
     /// `maxClients` are here.
     Everywhere,
     /// `maxPerIP` web clients of this address are here.
@@ -91,14 +46,14 @@ pub enum Crowded {
 /// The policy and the numbers it is held against.
 #[derive(Debug)]
 pub struct Admission {
-    pub(super) policy: Policy,
+    pub(super) policy: AdmissionSettings,
     open_count: usize,
     web_count_by_ip: HashMap<IpAddr, usize>,
 }
 
 impl Admission {
     /// Nobody is here yet.
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: AdmissionSettings) -> Self {
         Self {
             policy,
             open_count: 0,
@@ -116,7 +71,7 @@ impl Admission {
         local_ip: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<(), Rejection> {
         match kind {
-            ClientKind::Web if peer.door == Door::Scripts => Err(Rejection::Listener),
+            ClientKind::Web if peer.role == ListenerRole::Scripts => Err(Rejection::Listener),
             ClientKind::Web if self.allows_origin(origin) => Ok(()),
             ClientKind::Web => Err(Rejection::Origin),
             ClientKind::Php => self.check_script(peer, local_ip),
@@ -124,16 +79,16 @@ impl Admission {
     }
 
     /// Judges numbers, after the upgrade.
-    pub fn check_capacity(&self, kind: ClientKind, peer: Peer) -> Result<(), Crowded> {
+    pub fn check_capacity(&self, kind: ClientKind, peer: Peer) -> Result<(), LimitReached> {
         if self.open_count >= self.policy.max_clients {
-            return Err(Crowded::Everywhere);
+            return Err(LimitReached::Everywhere);
         }
         let Some(ip) = peer.ip.filter(|_| kind == ClientKind::Web) else {
             return Ok(());
         };
         let count = self.web_count_by_ip.get(&ip).copied().unwrap_or(0);
         if self.policy.max_per_ip > 0 && count >= self.policy.max_per_ip {
-            return Err(Crowded::From(ip));
+            return Err(LimitReached::From(ip));
         }
         Ok(())
     }
@@ -178,21 +133,21 @@ impl Admission {
         peer: Peer,
         local_ip: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<(), Rejection> {
-        match (peer.door, peer.way) {
-            (Door::Web, _) => Err(Rejection::Listener),
-            (_, Way::Untrusted) => Err(Rejection::Proxy),
-            (_, Way::Unknown) => Err(Rejection::Untold),
-            (_, Way::Known) if self.allows_scripts_of(peer, local_ip) => Ok(()),
-            (_, Way::Known) => Err(Rejection::Address),
+        match (peer.role, peer.source) {
+            (ListenerRole::Web, _) => Err(Rejection::Listener),
+            (_, AddressSource::Untrusted) => Err(Rejection::Proxy),
+            (_, AddressSource::Unknown) => Err(Rejection::ProxyUnidentified),
+            (_, AddressSource::Known) if self.allows_scripts_of(peer, local_ip) => Ok(()),
+            (_, AddressSource::Known) => Err(Rejection::Address),
         }
     }
 
     /// A Unix socket is as near as loopback, unless proxies connect to it.
     fn allows_scripts_of(&self, peer: Peer, local_ip: impl FnOnce() -> Option<IpAddr>) -> bool {
         let Some(ip) = peer.ip else {
-            return peer.door == Door::Scripts || !self.policy.trusted_proxies.unix;
+            return peer.role == ListenerRole::Scripts || !self.policy.trusted_proxies.unix;
         };
-        let Policy {
+        let AdmissionSettings {
             allowed_ip,
             allows_own_ip,
             ..

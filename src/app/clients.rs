@@ -1,6 +1,6 @@
 //! Who is connected: [`ConnId`] to and from uuid and ident.
 //!
-//! Owns the names under which clients are found, and the rule who of several is meant (contract
+//! Owns the names under which clients are found, and the rule who of several is meant (protocol.md
 //! 3.1). Refuses to know sockets, resources and what is sent. Randomness stays outside too: the
 //! uuid of a new client comes from the caller.
 //!
@@ -16,18 +16,18 @@ use hashbrown::HashTable;
 use uuid::Uuid;
 
 use super::decimal::Decimal;
-use super::holders::{Holder, Index, Key, shrink};
+use super::ident_index::{ClientRef, IdentIndex, IdentKey, shrink};
 use super::packet::Ident;
 use crate::connection::{ConnId, SlotMap};
 
-/// Longest chosen name, in bytes (contract 2.9).
+/// Longest chosen name, in bytes (protocol.md 2.9).
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// Longest ident that is ever found, in bytes: idents come in request heads, which are shorter
-/// than this (contract 1.4). What a packet looks up beyond it is not even hashed.
+/// than this (protocol.md 1.4). What a packet looks up beyond it is not even hashed.
 pub const MAX_IDENT_BYTES: usize = 8192;
 
-/// What a connection's `Client-Type` header makes of it (contract, head).
+/// What a connection's `Client-Type` header makes of it (protocol.md, introduction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKind {
     /// Any connection that does not announce `Client-Type: php`.
@@ -36,7 +36,7 @@ pub enum ClientKind {
     Php,
 }
 
-/// A client's uuid: a version-4 UUID, or the name it has chosen (contract 2.9).
+/// A client's uuid: a version-4 UUID, or the name it has chosen (protocol.md 2.9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientUuid {
     /// The UUID's 128 bits; its text is the lower-case hyphenated form.
@@ -74,15 +74,15 @@ pub struct Clients {
     /// Web clients by uuid.
     by_uuid: HashTable<u32>,
     /// Clients of both kinds by ident, as text.
-    by_ident: Index,
-    /// Those of them whose ident is a decimal number, by its value (contract 3.4).
-    by_number: Index,
+    by_ident: IdentIndex,
+    /// Those of them whose ident is a decimal number, by its value (protocol.md 3.4).
+    by_number: IdentIndex,
     hashing: RandomState,
 }
 
 impl Clients {
-    /// Adds a client that has just opened. `ident` is trimmed and may be empty (contract 1.9).
-    /// Both kinds have a uuid, only web clients are found by it (contract 3.2).
+    /// Adds a client that has just opened. `ident` is trimmed and may be empty (protocol.md 1.9).
+    /// Both kinds have a uuid, only web clients are found by it (protocol.md 3.2).
     ///
     /// What the slot held before is closed. The uuid should be a fresh one: if a web client holds
     /// it already, either of the two may be found by it.
@@ -119,7 +119,7 @@ impl Clients {
         self.records.remove(index(id.slot));
     }
 
-    /// The one receiver of a feedback (contract 3.1 to 3.4), or `None`.
+    /// The one receiver of a feedback (protocol.md 3.1 to 3.4), or `None`.
     pub fn find(&self, uuid: &str, ident: &Ident<'_>) -> Option<ConnId> {
         let by_uuid = self.find_uuid(Name::from_text(uuid));
         let by_ident = match ident {
@@ -130,7 +130,7 @@ impl Clients {
         let first = by_uuid
             .into_iter()
             .chain(by_ident)
-            .min_by_key(|holder| holder.sequence)?;
+            .min_by_key(|client| client.sequence)?;
         let generation = at(&self.records, first.slot)?.generation;
         Some(ConnId {
             slot: first.slot,
@@ -138,7 +138,7 @@ impl Clients {
         })
     }
 
-    /// Gives the client another uuid (contract 2.9); `Err` leaves everything as it was. Its place
+    /// Gives the client another uuid (protocol.md 2.9); `Err` leaves everything as it was. Its place
     /// in the order of opening stays.
     ///
     /// A name is 1 to [`MAX_NAME_BYTES`] printable ASCII characters, blanks included, for people
@@ -153,7 +153,7 @@ impl Clients {
             return Err(RenameError::Invalid);
         }
         match self.find_uuid(Name::from_text(name)) {
-            Some(holder) if holder.slot != id.slot => return Err(RenameError::Taken),
+            Some(client) if client.slot != id.slot => return Err(RenameError::Taken),
             Some(_) | None => {}
         }
         self.unindex_uuid(id.slot);
@@ -193,17 +193,17 @@ impl Clients {
         at(&self.records, id.slot).filter(|record| record.generation == id.generation)
     }
 
-    fn find_uuid(&self, name: Name<'_>) -> Option<Holder> {
+    fn find_uuid(&self, name: Name<'_>) -> Option<ClientRef> {
         if matches!(name, Name::Chosen(name) if name.len() > MAX_NAME_BYTES) {
             return None;
         }
         let is_named =
             |&slot: &u32| at(&self.records, slot).is_some_and(|record| record.name() == name);
         let slot = *self.by_uuid.find(self.hashing.hash_one(name), is_named)?;
-        at(&self.records, slot).map(|record| record.holder(slot))
+        at(&self.records, slot).map(|record| record.client(slot))
     }
 
-    fn find_ident(&self, ident: &str) -> Option<Holder> {
+    fn find_ident(&self, ident: &str) -> Option<ClientRef> {
         if ident.len() > MAX_IDENT_BYTES {
             return None;
         }
@@ -212,7 +212,7 @@ impl Clients {
         })
     }
 
-    fn find_number(&self, number: &str) -> Option<Holder> {
+    fn find_number(&self, number: &str) -> Option<ClientRef> {
         if number.len() > MAX_IDENT_BYTES {
             return None;
         }
@@ -260,11 +260,11 @@ impl Clients {
         if !record.ident().is_empty() {
             by_ident.insert(
                 &ident_key(hashing, records, record.ident()),
-                record.holder(slot),
+                record.client(slot),
             );
         }
         if let Some(number) = record.number() {
-            by_number.insert(&number_key(hashing, records, number), record.holder(slot));
+            by_number.insert(&number_key(hashing, records, number), record.client(slot));
         }
     }
 
@@ -282,11 +282,11 @@ impl Clients {
         if !record.ident().is_empty() {
             by_ident.remove(
                 &ident_key(hashing, records, record.ident()),
-                record.holder(slot),
+                record.client(slot),
             );
         }
         if let Some(number) = record.number() {
-            by_number.remove(&number_key(hashing, records, number), record.holder(slot));
+            by_number.remove(&number_key(hashing, records, number), record.client(slot));
         }
     }
 }
@@ -369,8 +369,8 @@ impl Record {
         Decimal::parse(self.ident())
     }
 
-    fn holder(&self, slot: u32) -> Holder {
-        Holder {
+    fn client(&self, slot: u32) -> ClientRef {
+        ClientRef {
             sequence: self.sequence,
             slot,
         }
@@ -416,9 +416,9 @@ fn ident_key<'a>(
     hashing: &'a RandomState,
     records: &'a SlotMap<Record>,
     ident: &'a str,
-) -> Key<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
+) -> IdentKey<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
     let ident_of = |slot| at(records, slot).map_or("", Record::ident);
-    Key {
+    IdentKey {
         hash: hashing.hash_one(ident),
         is_held_by: move |slot| ident_of(slot) == ident,
         hash_of: move |slot| hashing.hash_one(ident_of(slot)),
@@ -429,9 +429,9 @@ fn number_key<'a>(
     hashing: &'a RandomState,
     records: &'a SlotMap<Record>,
     number: Decimal<'a>,
-) -> Key<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
+) -> IdentKey<impl Fn(u32) -> bool + 'a, impl Fn(u32) -> u64 + 'a> {
     let number_of = |slot| at(records, slot).and_then(Record::number);
-    Key {
+    IdentKey {
         hash: hashing.hash_one(number),
         is_held_by: move |slot| number_of(slot) == Some(number),
         hash_of: move |slot| number_of(slot).map_or(0, |number| hashing.hash_one(number)),
@@ -729,7 +729,7 @@ mod tests {
         assert!(size_of::<Option<Record>>() <= 64);
     }
 
-    /// The rule of contract 3.1 by a scan over all clients.
+    /// The rule of protocol.md 3.1 by a scan over all clients.
     #[derive(Default)]
     struct Model {
         clients: Vec<(u32, ClientKind, String, String)>,
@@ -796,8 +796,8 @@ mod tests {
                         clients.close(id(slot));
                     }
                     Step::Rename(slot, name) => {
-                        let holder = model.find(name, &Ident::None);
-                        let is_free = holder.is_none_or(|holder| holder == slot);
+                        let client = model.find(name, &Ident::None);
+                        let is_free = client.is_none_or(|client| client == slot);
                         let is_allowed = name.is_ascii() && is_free;
                         let client = model.clients.iter_mut().find(|client| client.0 == slot);
                         let is_renamed = is_allowed && client.is_some();

@@ -1,4 +1,4 @@
-//! Decimal numbers compared by value, exactly: `42` = `042` = `4.20e1` (contract 3.4).
+//! Decimal numbers compared by value, exactly: `42` = `042` = `4.20e1` (protocol.md 3.4).
 //!
 //! Owns the equality of an ident with a JSON number. Nothing is converted to binary floating
 //! point, so idents of any length stay apart: 9007199254740993 is not 9007199254740992.

@@ -7,17 +7,18 @@
 pub mod admission;
 pub mod clients;
 mod decimal;
-pub mod forwarding;
-mod holders;
+mod ident_index;
 pub mod outbox;
 pub mod packet;
+pub mod peer;
 mod push;
 pub mod resource;
 mod session;
 mod standard;
+pub mod trusted_proxies;
 
 pub use self::outbox::{Audience, Command, Outbox};
 pub use self::push::{PushRefusal, Pushing};
 pub use self::resource::{Client, Dialogue, Handle, Resource};
-pub use self::session::{App, AppSettings, Arrival, Decision, PushError, Pushed};
+pub use self::session::{App, AppSettings, Decision, PushError, Pushed, UpgradeRequest};
 pub use self::standard::Standard;

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::connection::ConnId;
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::frame;
 use crate::protocol::message::MessageKind;
 
 /// Number of a resource, in the order in which they were added.
 pub type ResourceId = u16;
 
-/// Who gets a broadcast. Only open web clients do (contract 2.4).
+/// Who gets a broadcast. Only open web clients do (protocol.md 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// Those of all resources that speak the dialogue.

@@ -1,11 +1,11 @@
-//! JSON packets of the dialogue (contract 2.4 to 2.6): text → [`Packet`], without a document.
+//! JSON packets of the dialogue (protocol.md 2.4 to 2.6): text → [`Packet`], without a document.
 //!
 //! Owns what counts as valid JSON here and which fields of a packet the server reads. Refuses to
 //! know who sent the packet and what is done with it: the sender's bytes are forwarded as they
 //! are, so nothing is ever encoded again.
 //!
 //! serde_json checks the grammar (RFC 8259) and lends the raw text of the fields. Where it is
-//! more lenient than the contract, two passes over the bytes make up for it: nesting is limited
+//! more lenient than docs/protocol.md, two passes over the bytes make up for it: nesting is limited
 //! to [`MAX_DEPTH`], and surrogates in `\u` escapes must come in pairs. Numbers are never
 //! converted, so none is out of range. Nothing here recurses; memory is taken only for picked
 //! fields with escapes and for at most [`MAX_DEPTH`] bytes of nesting.
@@ -19,10 +19,10 @@ use memchr::{memchr, memchr_iter};
 use serde::de::{Deserialize, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Deepest nesting of arrays and objects that is still valid (contract 2.6).
+/// Deepest nesting of arrays and objects that is still valid (protocol.md 2.6).
 pub const MAX_DEPTH: usize = 512;
 
-/// What a packet's field `opcode` asks for, compared exactly (contract 2.4).
+/// What a packet's field `opcode` asks for, compared exactly (protocol.md 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// `echo`
@@ -39,7 +39,7 @@ pub enum Verb {
     Unknown,
 }
 
-/// The packet's field `ident` (contract 3.3, 3.4).
+/// The packet's field `ident` (protocol.md 3.3, 3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ident<'a> {
     /// Missing, empty, or of a type that matches nobody.
@@ -63,7 +63,7 @@ pub struct Packet<'a> {
     pub message: Cow<'a, str>,
 }
 
-/// Text that is not JSON by the contract's rule 2.6.
+/// Text that is not JSON by the rule of protocol.md 2.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// Where the fault was noticed, in bytes from the start of the text.
@@ -303,7 +303,7 @@ fn string_end(text: &[u8], start: usize) -> usize {
 }
 
 /// Refuses `\u` escapes of surrogates that are not a high one with a low one right behind it
-/// (contract 2.6). `text` is valid JSON, so that backslashes occur in strings only and every `\u`
+/// (protocol.md 2.6). `text` is valid JSON, so that backslashes occur in strings only and every `\u`
 /// has its four digits.
 fn check_surrogates(text: &[u8]) -> Result<(), Malformed> {
     let Some(mut position) = memchr(b'\\', text) else {

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use subtle::ConstantTimeEq;
 
-use super::admission::{Admission, Peer};
+use super::admission::Admission;
+use super::peer::Peer;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 
@@ -152,7 +153,8 @@ fn is_equal(sent: &str, token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::admission::{Door, Policy};
+    use crate::app::admission::AdmissionSettings;
+    use crate::app::peer::ListenerRole;
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -163,18 +165,18 @@ mod tests {
     }
 
     fn judge(case: &Case<'_>) -> Result<(), PushRefusal> {
-        let admission = Admission::new(Policy {
+        let admission = Admission::new(AdmissionSettings {
             allowed_ip: vec!["127.0.0.0/8".parse().unwrap()],
             allowed_origins: vec!["https://shop.example".to_owned()],
             own_hosts: vec!["push.example".to_owned()],
             push_token: case.token.map(str::to_owned),
-            ..Policy::default()
+            ..AdmissionSettings::default()
         });
         let head = format!("POST /push HTTP/1.1\r\n{}\r\n", case.headers);
         let ip = Some(case.ip.parse().unwrap());
         admission.check_push(&Pushing {
             request: &Request::parse(head.as_bytes()).unwrap(),
-            peer: Peer::direct(ip, Door::All),
+            peer: Peer::direct(ip, ListenerRole::All),
             local_ip: Some("192.0.2.1".parse().unwrap()),
         })
     }
@@ -270,9 +272,9 @@ mod tests {
     #[test]
     fn scripts_that_speak_websocket_bring_the_token_in_the_query() {
         let admission = |token: Option<&str>| {
-            Admission::new(Policy {
+            Admission::new(AdmissionSettings {
                 push_token: token.map(str::to_owned),
-                ..Policy::default()
+                ..AdmissionSettings::default()
             })
         };
         for (target, expected) in [

@@ -6,7 +6,7 @@ use super::clients::{ClientKind, Clients, RenameError};
 use super::outbox::{Audience, Outbox, ResourceId};
 use super::packet::Ident;
 use crate::connection::{ConnId, Message};
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::message::MessageKind;
 
@@ -51,7 +51,7 @@ pub trait Resource {
 /// What connections of a resource speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialogue {
-    /// `ready` first, `next` for each message, chunks, one kind of packets (contract §2, §4).
+    /// `ready` first, `next` for each message, chunks, one kind of packets (protocol.md §2, §4).
     Packets,
     /// Nothing but RFC 6455: text and binary messages as they come.
     None,
@@ -111,7 +111,7 @@ impl Handle<'_> {
         self.broadcast(&Message::Text(text.into()));
     }
 
-    /// Sends a text message to the one receiver that has this uuid or ident (contract 3.1).
+    /// Sends a text message to the one receiver that has this uuid or ident (protocol.md 3.1).
     /// Whether there is one.
     pub fn feedback(&mut self, uuid: &str, ident: &Ident<'_>, text: &str) -> bool {
         let Some(receiver) = self.clients.find(uuid, ident) else {
@@ -126,7 +126,7 @@ impl Handle<'_> {
         self.outbox.close(self.current, code, reason.into());
     }
 
-    /// Gives the connection that the callback is about another uuid (contract 2.9).
+    /// Gives the connection that the callback is about another uuid (protocol.md 2.9).
     pub fn rename(&mut self, name: &str) -> Result<(), RenameError> {
         self.clients.rename(self.current, name)
     }
@@ -136,7 +136,7 @@ impl Handle<'_> {
         self.clients.uuid(id).map(|uuid| uuid.to_string())
     }
 
-    /// Writes a line to the server's log. Never log what a message holds (contract 7.8).
+    /// Writes a line to the server's log. Never log what a message holds (protocol.md 7.8).
     pub fn log(&self, text: &str) {
         log::info!("{text}");
     }

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 
 use log::info;
 
-use super::admission::{Admission, Crowded, Peer};
+use super::admission::{Admission, LimitReached};
 use super::clients::{ClientKind, ClientUuid, Clients};
 use super::outbox::{Audience, Outbox, ResourceId};
 use super::packet::{Ident, Malformed, Packet, Verb};
+use super::peer::Peer;
 use super::push::{PushRefusal, Pushing};
 use super::resource::{Client, Dialogue, Handle, Resource};
 use crate::connection::{ConnId, Message, SlotMap};
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::extension::Compression;
 use crate::protocol::handshake::Upgrade;
@@ -67,7 +68,7 @@ struct Chunks {
 
 /// Somebody who is let in.
 #[derive(Debug)]
-pub struct Arrival<'a> {
+pub struct UpgradeRequest<'a> {
     /// Web page or backend script.
     pub kind: ClientKind,
     /// Its resource; `Err`: it is turned away by a `close` packet with this error, and this code.
@@ -76,14 +77,14 @@ pub struct Arrival<'a> {
     pub ident: &'a str,
     /// Behind the `?`.
     pub query: &'a str,
-    /// Header `X-Websock-Frames: stream`: reads frames as a stream (contract 6.4).
+    /// Header `X-Websock-Frames: stream`: reads frames as a stream (protocol.md 6.4).
     pub reads_stream: bool,
 }
 
 /// Whom a pushed packet is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The one receiver that contract 3.1 names.
+    /// The one receiver that protocol.md 3.1 names.
     ToOne,
     /// Every web client.
     ToAll,
@@ -118,7 +119,7 @@ pub enum Decision<'a> {
     /// An HTTP response.
     Refuse(Rejection),
     /// The 101.
-    Upgrade(Upgrade, Arrival<'a>),
+    Upgrade(Upgrade, UpgradeRequest<'a>),
 }
 
 impl App {
@@ -175,7 +176,7 @@ impl App {
         if let Err(rejection) = source.and(token) {
             return Decision::Refuse(rejection);
         }
-        let arrival = Arrival {
+        let upgrade_request = UpgradeRequest {
             kind,
             resource: self.place(kind, request.path(), peer),
             ident: request.header("ident").unwrap_or_default(),
@@ -184,10 +185,10 @@ impl App {
         };
         let upgrade = match kind {
             ClientKind::Web => upgrade.negotiate(request, &self.settings.compression),
-            // They read frames as plain text (contract §6).
+            // They read frames as plain text (protocol.md §6).
             ClientKind::Php => upgrade,
         };
-        Decision::Upgrade(upgrade, arrival)
+        Decision::Upgrade(upgrade, upgrade_request)
     }
 
     /// Whose `request` is, which has come from `peer`: who is behind the proxies on the way.
@@ -199,21 +200,22 @@ impl App {
     pub fn handle_open(
         &mut self,
         id: ConnId,
-        arrival: &Arrival<'_>,
+        upgrade_request: &UpgradeRequest<'_>,
         peer: Peer,
         outbox: &mut Outbox,
     ) {
-        let resource = match &arrival.resource {
+        let resource = match &upgrade_request.resource {
             Ok(resource) => *resource,
             Err((error, code)) => return turn_away(id, error, *code, outbox),
         };
         let uuid = ClientUuid::Standard(uuid::Uuid::new_v4().as_u128());
         let ready = ready_packet(&uuid);
-        self.clients.open(id, arrival.kind, uuid, arrival.ident);
-        self.admission.enter(arrival.kind, peer);
+        self.clients
+            .open(id, upgrade_request.kind, uuid, upgrade_request.ident);
+        self.admission.enter(upgrade_request.kind, peer);
         let session = Session {
             resource,
-            kind: arrival.kind,
+            kind: upgrade_request.kind,
             is_buffering: false,
         };
         self.sessions.insert(id.slot as usize, session);
@@ -224,7 +226,7 @@ impl App {
             }
             resource.on_open(
                 Client {
-                    query: arrival.query,
+                    query: upgrade_request.query,
                     ..client
                 },
                 handle,
@@ -278,7 +280,7 @@ impl App {
         match self.dialogue(id) {
             Some(Dialogue::None) => self.pass(id, message, outbox),
             Some(Dialogue::Packets) => {
-                // Contract 2.2: before anything that the message causes.
+                // protocol.md 2.2: before anything that the message causes.
                 outbox.reply(id, MessageKind::Text, NEXT_PACKET.as_bytes());
                 let message = as_text(message);
                 match self.buffer(id, &message) {
@@ -350,10 +352,10 @@ impl App {
     ) -> Result<ResourceId, (String, CloseCode)> {
         match self.admission.check_capacity(kind, peer) {
             Ok(()) => {}
-            Err(Crowded::Everywhere) => {
+            Err(LimitReached::Everywhere) => {
                 return Err(("Too many connections".into(), CloseCode::TRY_AGAIN_LATER));
             }
-            Err(Crowded::From(ip)) => {
+            Err(LimitReached::From(ip)) => {
                 let error = format!("Too many connections from: {ip}");
                 return Err((error, CloseCode::POLICY_VIOLATION));
             }
@@ -374,7 +376,7 @@ impl App {
         Some(self.resources.get(usize::from(session.resource))?.dialogue)
     }
 
-    /// Contract 4.2, 4.3.
+    /// protocol.md 4.2, 4.3.
     fn buffer(&mut self, id: ConnId, message: &Message<'_>) -> Buffered {
         let Some(session) = self.sessions.get_mut(id.slot as usize) else {
             return Buffered::Kept;
@@ -462,15 +464,15 @@ enum Buffered {
     TooBig,
 }
 
-/// Answer to every complete data message (contract 2.2).
+/// Answer to every complete data message (protocol.md 2.2).
 const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
 
-/// Contract 2.1.
+/// protocol.md 2.1.
 fn ready_packet(uuid: &ClientUuid) -> String {
     format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#)
 }
 
-/// Contract 1.10, 1.11: a packet, then the close frame.
+/// protocol.md 1.10, 1.11: a packet, then the close frame.
 fn turn_away(id: ConnId, error: &str, code: CloseCode, outbox: &mut Outbox) {
     let text = serde_json::Value::from(error);
     let packet = format!(r#"{{"opcode":"close","error":{text}}}"#);
@@ -478,7 +480,7 @@ fn turn_away(id: ConnId, error: &str, code: CloseCode, outbox: &mut Outbox) {
     outbox.close(id, code, error.to_owned().into());
 }
 
-/// Contract 2.7: binary messages that are UTF-8 count as text.
+/// protocol.md 2.7: binary messages that are UTF-8 count as text.
 fn as_text<'a>(message: &Message<'a>) -> Message<'a> {
     match *message {
         Message::Text(text) => Message::Text(text.as_str().into()),

@@ -1,11 +1,11 @@
-//! The built-in resource on `/`, `/web` and `/php`: packets by their opcode (contract 2.4 to 2.9).
+//! The built-in resource on `/`, `/web` and `/php`: packets by their opcode (protocol.md 2.4 to 2.9).
 
 use log::{debug, info};
 
 use super::packet::{Packet, Verb};
 use super::resource::{Client, Handle, Resource};
 use crate::connection::Message;
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 
 /// Echo, broadcast, feedback and quit.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ impl Standard {
         }
     }
 
-    /// The resource for `/`, where a client may choose its uuid (contract 2.9).
+    /// The resource for `/`, where a client may choose its uuid (protocol.md 2.9).
     pub const fn root() -> Self {
         Self {
             renaming: Renaming::Allowed,
@@ -76,7 +76,7 @@ impl Resource for Standard {
     }
 }
 
-/// Contract 2.6.
+/// protocol.md 2.6.
 fn refuse(client: Client<'_>, reason: String, handle: &mut Handle<'_>) {
     info!("jsonerror closing #{}", client.id.slot);
     handle.close(CloseCode::INVALID_PAYLOAD, reason);

@@ -1,7 +1,11 @@
 //! What every layer may use: containers and time. Knows nothing of the network or of the server.
 
+pub mod escape;
+pub mod log_limit;
 pub mod slot_map;
 pub mod time;
 
+pub use self::escape::escape;
+pub use self::log_limit::LogLimiter;
 pub use self::slot_map::{CHUNK_SLOTS, SlotMap};
 pub use self::time::MonotonicTime;

@@ -8,14 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use super::address::Address;
 use super::error::Error;
 use super::stream::{Read, Stream};
-use super::{Kind, Settings};
+use super::{ClientSettings, Kind};
 use crate::protocol::handshake::accept_key;
 
 /// Asks for the upgrade and checks the answer. Returns what has been read beyond it.
 pub(super) fn perform(
     stream: &mut Stream,
     address: &Address,
-    settings: &Settings,
+    settings: &ClientSettings,
 ) -> Result<Vec<u8>, Error> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| Error::Lost(std::io::Error::other(error)))?;
@@ -41,7 +41,7 @@ pub(super) fn perform(
     }
 }
 
-fn request(address: &Address, settings: &Settings, key: &str) -> String {
+fn request(address: &Address, settings: &ClientSettings, key: &str) -> String {
     let mut headers = String::new();
     if settings.kind == Kind::Script {
         headers.push_str("Client-Type: php\r\nX-Websock-Frames: stream\r\n");

@@ -5,16 +5,15 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), websock::client::Error> {
-//! use websock::client::{Client, Settings};
+//! use websock::client::{Client, ClientSettings};
 //!
-//! let mut client = Client::connect("ws://localhost:8096/php", &Settings::script())?;
+//! let mut client = Client::connect("ws://localhost:8096/php", &ClientSettings::script())?;
 //! client.send(r#"{"opcode":"broadcast","message":"hello"}"#)?;
 //! client.close()
 //! # }
 //! ```
 
 mod address;
-mod command;
 mod diagnosis;
 mod error;
 mod handshake;
@@ -23,19 +22,19 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use self::command::{Command, Recipient, run};
 pub use self::error::Error;
 
 use self::address::Address;
 use self::stream::Stream;
-use crate::protocol::close::{self, CloseCode};
+use crate::protocol::close;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
 
 /// How a client connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ClientSettings {
     /// Page or script.
     pub kind: Kind,
     /// Header `Ident`: a name by which others reach this connection; empty: none.
@@ -70,7 +69,7 @@ pub enum Dialogue {
     None,
 }
 
-impl Settings {
+impl ClientSettings {
     /// A script without a name.
     pub fn script() -> Self {
         Self {
@@ -106,7 +105,7 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Client {
     stream: Stream,
-    settings: Settings,
+    settings: ClientSettings,
     uuid: String,
     unread: Vec<u8>,
     begun: Option<Assembler>,
@@ -119,7 +118,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`] says at which step it failed, and what to do.
-    pub fn connect(address: &str, settings: &Settings) -> Result<Self, Error> {
+    pub fn connect(address: &str, settings: &ClientSettings) -> Result<Self, Error> {
         let address = Address::parse(address)?;
         let mut stream = Stream::connect(&address, settings.timeout)?;
         let unread = handshake::perform(&mut stream, &address, settings)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Config;
 use super::listen::listeners;
 use super::value::{
-    G, K, M, Wanted, boolean, count, duration, duration_or_off, level, networks, origins, path,
+    Expected, G, K, M, boolean, count, duration, duration_or_off, level, networks, origins, path,
     paths, proxies, size, size_or_off, token,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Key {
     /// What holds without the key, in the words of websock.ini.
     pub(super) default: &'static str,
     /// Puts a value where it belongs, or says what would be right.
-    pub(super) apply: fn(&mut Config, &str) -> Result<(), Wanted>,
+    pub(super) apply: fn(&mut Config, &str) -> Result<(), Expected>,
 }
 
 /// The key that is called `name`, whatever its case; `address` is `adress`.
@@ -122,7 +122,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const fn key(
     name: &'static str,
     default: &'static str,
-    apply: fn(&mut Config, &str) -> Result<(), Wanted>,
+    apply: fn(&mut Config, &str) -> Result<(), Expected>,
 ) -> Key {
     Key {
         name,
@@ -131,7 +131,7 @@ const fn key(
     }
 }
 
-fn set<T>(field: &mut T, value: Result<T, Wanted>) -> Result<(), Wanted> {
+fn set<T>(field: &mut T, value: Result<T, Expected>) -> Result<(), Expected> {
     *field = value?;
     Ok(())
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::value::{Wanted, list};
-use crate::app::admission::Door;
-use crate::net::{Endpoint, Opening, Place, Security, SocketFile};
+use super::value::{Expected, list};
+use crate::app::peer::ListenerRole;
+use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security, SocketFile};
 
 /// One entry of `adress`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,13 @@ impl fmt::Display for Listen {
 }
 
 /// Reads a comma-separated list of addresses: at least one, none twice.
-pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, Wanted> {
+pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, Expected> {
     let mut listeners: Vec<Listen> = Vec::new();
     for part in list(text) {
         let listen = listener(part)?;
-        let place = &listen.endpoint.place;
-        let is_fixed = !matches!(place, Place::Tcp { port: 0, .. });
-        let same = |other: &Listen| is_fixed && is_same(place, &other.endpoint.place);
+        let address = &listen.endpoint.address;
+        let is_fixed = !matches!(address, ListenAddress::Tcp { port: 0, .. });
+        let same = |other: &Listen| is_fixed && is_same(address, &other.endpoint.address);
         if listeners.iter().any(same) {
             return Err(format!("{part} is there twice"));
         }
@@ -42,15 +42,15 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, Wanted> {
     Ok(listeners)
 }
 
-fn is_same(one: &Place, other: &Place) -> bool {
+fn is_same(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
-        (Place::Unix(one), Place::Unix(other)) => one.path == other.path,
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one.path == other.path,
         _ => one == other,
     }
 }
 
 /// An address and the words behind it.
-fn listener(text: &str) -> Result<Listen, Wanted> {
+fn listener(text: &str) -> Result<Listen, Expected> {
     let mut words = text.split_whitespace();
     let address = words.next().unwrap_or_default();
     let mut endpoint = match address.strip_prefix("unix:") {
@@ -66,21 +66,21 @@ fn listener(text: &str) -> Result<Listen, Wanted> {
     })
 }
 
-fn take_word(endpoint: &mut Endpoint, word: &str) -> Result<(), Wanted> {
+fn take_word(endpoint: &mut Endpoint, word: &str) -> Result<(), Expected> {
     let (name, value) = match word.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (word, None),
     };
-    let terms = &mut endpoint.terms;
-    match (name, value, &mut endpoint.place) {
-        ("web", None, _) => terms.door = Door::Web,
-        ("scripts", None, _) => terms.door = Door::Scripts,
-        ("proxy", None, _) => terms.opening = Opening::ProxyHeader,
-        ("mode", Some(mode), Place::Unix(file)) => file.mode = file_mode(mode)?,
-        ("group", Some(group), Place::Unix(file)) if !group.is_empty() => {
+    let options = &mut endpoint.options;
+    match (name, value, &mut endpoint.address) {
+        ("web", None, _) => options.role = ListenerRole::Web,
+        ("scripts", None, _) => options.role = ListenerRole::Scripts,
+        ("proxy", None, _) => options.proxy_protocol = ProxyProtocol::ProxyHeader,
+        ("mode", Some(mode), ListenAddress::Unix(file)) => file.mode = file_mode(mode)?,
+        ("group", Some(group), ListenAddress::Unix(file)) if !group.is_empty() => {
             file.group = Some(group.to_owned());
         }
-        ("mode" | "group", Some(_), Place::Tcp { .. }) => {
+        ("mode" | "group", Some(_), ListenAddress::Tcp { .. }) => {
             return Err(format!("{word} is for a unix: socket only"));
         }
         _ => {
@@ -93,30 +93,30 @@ fn take_word(endpoint: &mut Endpoint, word: &str) -> Result<(), Wanted> {
     Ok(())
 }
 
-fn file_mode(text: &str) -> Result<u32, Wanted> {
+fn file_mode(text: &str) -> Result<u32, Expected> {
     u32::from_str_radix(text, 8)
         .ok()
         .filter(|mode| (1..=0o777).contains(mode) && !text.starts_with('+'))
         .ok_or_else(|| format!("mode={text} is none; permission bits such as 660 are wanted"))
 }
 
-fn socket_file(path: &str) -> Result<Endpoint, Wanted> {
+fn socket_file(path: &str) -> Result<Endpoint, Expected> {
     if !path.starts_with('/') || path.len() > MAX_SOCKET_PATH || path.contains('\0') {
         return Err(format!(
             "unix:{path} is no socket; unix: and an absolute path of up to {MAX_SOCKET_PATH} bytes \
              is wanted, such as unix:/run/websock/websock.sock"
         ));
     }
-    let place = Place::Unix(SocketFile {
+    let address = ListenAddress::Unix(SocketFile {
         path: PathBuf::from(path),
         mode: 0o660,
         group: None,
     });
     let tcp = Endpoint::tcp("", 0, Security::Plain);
-    Ok(Endpoint { place, ..tcp })
+    Ok(Endpoint { address, ..tcp })
 }
 
-fn tcp(text: &str) -> Result<Endpoint, Wanted> {
+fn tcp(text: &str) -> Result<Endpoint, Expected> {
     let (security, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (read_scheme(scheme)?, rest),
         None => (Security::Plain, text),
@@ -139,7 +139,7 @@ fn tcp(text: &str) -> Result<Endpoint, Wanted> {
     Ok(Endpoint::tcp(host, port, security))
 }
 
-fn read_scheme(text: &str) -> Result<Security, Wanted> {
+fn read_scheme(text: &str) -> Result<Security, Expected> {
     match text.to_ascii_lowercase().as_str() {
         "ws" | "tcp" => Ok(Security::Plain),
         "wss" | "ssl" => Ok(Security::Tls),
@@ -231,9 +231,9 @@ mod tests {
     }
 
     fn shown(endpoint: &Endpoint) -> String {
-        match &endpoint.place {
-            Place::Tcp { host, port } => format!("{host} {port}"),
-            Place::Unix(file) => {
+        match &endpoint.address {
+            ListenAddress::Tcp { host, port } => format!("{host} {port}"),
+            ListenAddress::Unix(file) => {
                 let group = file.group.as_deref().unwrap_or("-");
                 format!("{} {:o} {group}", file.path.display(), file.mode)
             }
@@ -244,7 +244,7 @@ mod tests {
     fn wss_and_ssl_are_tls() {
         for text in ["wss://localhost", "ssl://localhost", "WSS://localhost:443"] {
             let endpoint = listener(text).unwrap().endpoint;
-            assert_eq!(endpoint.terms.security, Security::Tls, "{text}");
+            assert_eq!(endpoint.options.security, Security::Tls, "{text}");
             assert_eq!(shown(&endpoint), "localhost 443");
         }
     }
@@ -276,16 +276,19 @@ mod tests {
 
     #[test]
     fn words_say_whom_a_listener_is_for() {
-        let terms = |text| listener(text).ok().map(|listen| listen.endpoint.terms);
-        let door = |text| terms(text).map(|terms| terms.door);
-        assert_eq!(door("ws://a:1"), Some(Door::All));
-        assert_eq!(door("ws://a:1 scripts"), Some(Door::Scripts));
-        assert_eq!(door("ws://a:1  web proxy"), Some(Door::Web));
-        let opening = |text| terms(text).map(|terms| terms.opening);
-        assert_eq!(opening("ws://a:1 web proxy"), Some(Opening::ProxyHeader));
-        assert_eq!(opening("ws://a:1 web"), Some(Opening::None));
+        let options = |text| listener(text).ok().map(|listen| listen.endpoint.options);
+        let role = |text| options(text).map(|options| options.role);
+        assert_eq!(role("ws://a:1"), Some(ListenerRole::All));
+        assert_eq!(role("ws://a:1 scripts"), Some(ListenerRole::Scripts));
+        assert_eq!(role("ws://a:1  web proxy"), Some(ListenerRole::Web));
+        let opening = |text| options(text).map(|options| options.proxy_protocol);
+        assert_eq!(
+            opening("ws://a:1 web proxy"),
+            Some(ProxyProtocol::ProxyHeader)
+        );
+        assert_eq!(opening("ws://a:1 web"), Some(ProxyProtocol::None));
         for text in ["ws://a:1 Web", "ws://a:1 php", "a:1 proxy=on", "a:1 web="] {
-            assert_eq!(terms(text), None, "{text}");
+            assert_eq!(options(text), None, "{text}");
         }
     }
 

@@ -5,7 +5,7 @@
 //! [`Config`] that exists is in range and consistent. Every error is collected, so that one start
 //! shows them all, each with file, line, key, value and what would be right.
 //!
-//! The PHP server's own ini files are read as they are (contract 7.3). Refuses to know: sockets,
+//! The PHP server's own ini files are read as they are (protocol.md 7.3). Refuses to know: sockets,
 //! what the limits do.
 
 mod ini;
@@ -23,14 +23,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use crate::app::admission::Policy;
-use crate::app::forwarding::TrustedProxies;
+use crate::app::admission::AdmissionSettings;
+use crate::app::trusted_proxies::TrustedProxies;
+use crate::base::escape;
+use crate::cli::options::Options;
 use crate::connection::Limits;
 use crate::http::Demo;
-use crate::logging::escape;
-use crate::net::{Endpoint, Opening, Security, Settings};
+use crate::logging::LogSettings;
+use crate::net::{Endpoint, ProxyProtocol, Security, ServerSettings};
 use crate::ops::certificates::{Certificates, KeyPair};
-use crate::options::Options;
 use crate::protocol::extension::Compression;
 
 pub use listen::Listen;
@@ -54,12 +55,12 @@ pub struct Config {
     /// `cert_files` hold them too.
     pub key_files: Vec<PathBuf>,
     /// Where log lines go.
-    pub log: LogConfig,
+    pub log: LogSettings,
     /// Who may connect.
     pub admission: Admission,
     /// The demo page is served (`demo`).
     pub demo: bool,
-    /// Frames for php clients are padded as contract 6.1 has it (`phpPadding`).
+    /// Frames for php clients are padded as protocol.md 6.1 has it (`phpPadding`).
     pub php_padding: bool,
     /// Whether and how messages are compressed.
     pub compression: Compression,
@@ -82,10 +83,10 @@ pub struct Config {
 
 impl Config {
     /// What the server needs to know of it.
-    pub fn server_settings(&self) -> Settings {
-        Settings {
+    pub fn server_settings(&self) -> ServerSettings {
+        ServerSettings {
             limits: self.limits,
-            policy: Policy {
+            policy: AdmissionSettings {
                 max_clients: self.admission.max_clients,
                 max_per_ip: self.admission.max_per_ip,
                 allowed_ip: self.admission.allowed_ip.clone().unwrap_or_default(),
@@ -135,23 +136,8 @@ pub struct Admission {
     pub push_token: Option<String>,
 }
 
-/// Where log lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Append to this file (`logfile`).
-    pub file: Option<PathBuf>,
-    /// Write to standard output (`console`).
-    pub console: bool,
-    /// Least important level that is written (`loglevel`); RUST_LOG goes over it.
-    pub level: LevelFilter,
-    /// The file is rotated before it grows beyond this (`logMaxSize`); 0 leaves that to others.
-    pub max_bytes: u64,
-    /// Rotated files that are kept, 1 to 1000 (`logKeep`).
-    pub keep: usize,
-}
-
 impl Config {
-    /// Finds and reads the ini file, and puts `options` over it (contract 7.1, 7.2).
+    /// Finds and reads the ini file, and puts `options` over it (protocol.md 7.1, 7.2).
     ///
     /// Without `-i`, a missing ini file is a warning and the defaults hold.
     pub fn load(options: &Options) -> Result<Self, Errors> {
@@ -204,7 +190,7 @@ impl Config {
             backlog: 0,
             cert_files: Vec::new(),
             key_files: Vec::new(),
-            log: LogConfig {
+            log: LogSettings {
                 file: None,
                 console: false,
                 level: LevelFilter::Off,
@@ -279,7 +265,7 @@ impl Config {
     fn has_tls(&self) -> bool {
         self.listen
             .iter()
-            .any(|listen| listen.endpoint.terms.security == Security::Tls)
+            .any(|listen| listen.endpoint.options.security == Security::Tls)
     }
 
     /// What no key can see alone. The value named is the one that is easier to change.
@@ -289,7 +275,8 @@ impl Config {
             let reason = "a PEM file is wanted, as adress has wss";
             problems.push(self.problem("certFile", reason));
         }
-        let is_proxied = |listen: &Listen| listen.endpoint.terms.opening == Opening::ProxyHeader;
+        let is_proxied =
+            |listen: &Listen| listen.endpoint.options.proxy_protocol == ProxyProtocol::ProxyHeader;
         if self.listen.iter().any(is_proxied)
             && self.admission.trusted_proxies == TrustedProxies::default()
         {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Config;
-use crate::app::admission::Door;
-use crate::net::{Endpoint, Opening, Place, Security};
-use crate::options::Proxy;
+use crate::app::peer::ListenerRole;
+use crate::cli::options::Proxy;
+use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security};
 
 impl Config {
     /// The block for `proxy` that fits this configuration, or why there is none.
@@ -29,8 +29,9 @@ impl Config {
     /// The listener that this proxy can reach: none for scripts only, one with the PROXY protocol
     /// for those that speak it and only if there is no other.
     fn behind(&self, proxy: Proxy) -> Result<&Endpoint, String> {
-        let for_pages = |endpoint: &&Endpoint| endpoint.terms.door != Door::Scripts;
-        let is_plain = |endpoint: &&Endpoint| endpoint.terms.opening == Opening::None;
+        let for_pages = |endpoint: &&Endpoint| endpoint.options.role != ListenerRole::Scripts;
+        let is_plain =
+            |endpoint: &&Endpoint| endpoint.options.proxy_protocol == ProxyProtocol::None;
         let all = || self.listen.iter().map(|listen| &listen.endpoint);
         let speaks_it = matches!(proxy, Proxy::Haproxy | Proxy::Caddy);
         let preferred = match proxy {
@@ -56,9 +57,9 @@ impl Config {
 
     fn advice(&self, endpoint: &Endpoint) -> String {
         let mut text = String::new();
-        let proxy = match &endpoint.place {
-            Place::Unix(_) => None,
-            Place::Tcp { host, .. } => Some(reachable(host)),
+        let proxy = match &endpoint.address {
+            ListenAddress::Unix(_) => None,
+            ListenAddress::Tcp { host, .. } => Some(reachable(host)),
         };
         let ip = proxy.as_deref().map(|host| host.parse::<IpAddr>());
         let is_trusted = |ip| self.admission.trusted_proxies.contains(ip);
@@ -74,7 +75,7 @@ impl Config {
         if let Some(value) = missing {
             let _ = writeln!(text, "# websock.ini has to have: trustedProxies={value}");
         }
-        if endpoint.terms.door != Door::Web {
+        if endpoint.options.role != ListenerRole::Web {
             let _ = writeln!(text, "# safer still: web behind the address in adress");
         }
         text + "# pages connect to wss://YOUR.SITE/websock/web\n"
@@ -82,9 +83,9 @@ impl Config {
 }
 
 fn nginx(endpoint: &Endpoint, seconds: u64) -> String {
-    let upstream = match &endpoint.place {
-        Place::Unix(file) => format!("http://unix:{}:/", file.path.display()),
-        Place::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
+    let upstream = match &endpoint.address {
+        ListenAddress::Unix(file) => format!("http://unix:{}:/", file.path.display()),
+        ListenAddress::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
     };
     format!(
         "# nginx: inside server {{ }} of your site
@@ -108,11 +109,11 @@ location /websock/ {{
 }
 
 fn apache(endpoint: &Endpoint, seconds: u64) -> String {
-    let upstream = match &endpoint.place {
-        Place::Unix(file) => format!("unix:{}|http://localhost/", file.path.display()),
-        Place::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
+    let upstream = match &endpoint.address {
+        ListenAddress::Unix(file) => format!("unix:{}|http://localhost/", file.path.display()),
+        ListenAddress::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
     };
-    let tls = match endpoint.terms.security {
+    let tls = match endpoint.options.security {
         Security::Plain => "",
         Security::Tls => "SSLProxyEngine on\n",
     };
@@ -135,23 +136,23 @@ fn apache(endpoint: &Endpoint, seconds: u64) -> String {
 }
 
 fn caddy(endpoint: &Endpoint) -> String {
-    let upstream = match (&endpoint.place, endpoint.terms.security) {
-        (Place::Unix(file), _) => format!("unix/{}", file.path.display()),
-        (Place::Tcp { .. }, Security::Plain) => address(endpoint),
-        (Place::Tcp { .. }, Security::Tls) => format!("https://{}", address(endpoint)),
+    let upstream = match (&endpoint.address, endpoint.options.security) {
+        (ListenAddress::Unix(file), _) => format!("unix/{}", file.path.display()),
+        (ListenAddress::Tcp { .. }, Security::Plain) => address(endpoint),
+        (ListenAddress::Tcp { .. }, Security::Tls) => format!("https://{}", address(endpoint)),
     };
-    let opening = match endpoint.terms.opening {
-        Opening::None => "",
-        Opening::ProxyHeader => {
+    let opening = match endpoint.options.proxy_protocol {
+        ProxyProtocol::None => "",
+        ProxyProtocol::ProxyHeader => {
             "
         transport http {
             proxy_protocol v2
         }"
         }
     };
-    let forwarded = match endpoint.terms.opening {
-        Opening::None => "X-Forwarded-For {remote_host}",
-        Opening::ProxyHeader => "-X-Forwarded-*",
+    let forwarded = match endpoint.options.proxy_protocol {
+        ProxyProtocol::None => "X-Forwarded-For {remote_host}",
+        ProxyProtocol::ProxyHeader => "-X-Forwarded-*",
     };
     format!(
         "# Caddy: inside the block of your site
@@ -170,17 +171,17 @@ handle_path /websock/* {{
 }
 
 fn haproxy(endpoint: &Endpoint, seconds: u64) -> String {
-    let upstream = match &endpoint.place {
-        Place::Unix(file) => file.path.display().to_string(),
-        Place::Tcp { .. } => address(endpoint),
+    let upstream = match &endpoint.address {
+        ListenAddress::Unix(file) => file.path.display().to_string(),
+        ListenAddress::Tcp { .. } => address(endpoint),
     };
-    let tls = match endpoint.terms.security {
+    let tls = match endpoint.options.security {
         Security::Plain => "",
         Security::Tls => " ssl verify required ca-file @system-ca",
     };
-    let (told, opening) = match endpoint.terms.opening {
-        Opening::None => ("set-header X-Forwarded-For %[src]", ""),
-        Opening::ProxyHeader => ("del-header X-Forwarded- -m beg", " send-proxy-v2"),
+    let (told, opening) = match endpoint.options.proxy_protocol {
+        ProxyProtocol::None => ("set-header X-Forwarded-For %[src]", ""),
+        ProxyProtocol::ProxyHeader => ("del-header X-Forwarded- -m beg", " send-proxy-v2"),
     };
     format!(
         "# HAProxy: in the frontend of your site
@@ -201,18 +202,18 @@ backend websock
 }
 
 fn scheme(endpoint: &Endpoint) -> &'static str {
-    endpoint.terms.security.http_scheme()
+    endpoint.options.security.http_scheme()
 }
 
 /// Host and port as the proxy reaches them.
 fn address(endpoint: &Endpoint) -> String {
-    match &endpoint.place {
-        Place::Tcp { host, port } => Place::Tcp {
+    match &endpoint.address {
+        ListenAddress::Tcp { host, port } => ListenAddress::Tcp {
             host: reachable(host),
             port: *port,
         }
         .to_string(),
-        Place::Unix(_) => endpoint.place.to_string(),
+        ListenAddress::Unix(_) => endpoint.address.to_string(),
     }
 }
 
@@ -233,7 +234,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::options::Options;
+    use crate::cli::options::Options;
 
     const ALL: [Proxy; 4] = [Proxy::Nginx, Proxy::Apache, Proxy::Caddy, Proxy::Haproxy];
 

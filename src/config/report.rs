@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use crate::logging::escape;
+use crate::base::escape;
 
 /// Where a value comes from. Ordered as problems are told: by line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

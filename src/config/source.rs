@@ -1,4 +1,4 @@
-//! Finding the ini file and reading its text (contract 7.1).
+//! Finding the ini file and reading its text (protocol.md 7.1).
 
 use std::fs::File;
 use std::io::{self, Read as _};

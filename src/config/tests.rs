@@ -79,7 +79,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.listen.len(), 1);
     let endpoint = Endpoint::tcp("localhost", 8096, Security::Plain);
     assert_eq!(config.listen[0].endpoint, endpoint);
-    let log = LogConfig {
+    let log = LogSettings {
         file: None,
         console: true,
         level: LevelFilter::Info,
@@ -185,7 +185,7 @@ fn values_reach_their_fields() {
     let hosts: Vec<_> = config
         .listen
         .iter()
-        .map(|listen| listen.endpoint.place.to_string())
+        .map(|listen| listen.endpoint.address.to_string())
         .collect();
     assert_eq!(hosts, ["[::1]:0", "example.org:80"]);
     assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));

@@ -9,13 +9,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use crate::app::forwarding::TrustedProxies;
+use crate::app::trusted_proxies::TrustedProxies;
 
 /// What would be right instead.
-pub(super) type Wanted = String;
+pub(super) type Expected = String;
 
 /// PHP's words for true and false; an empty value is false.
-pub(super) fn boolean(text: &str) -> Result<bool, Wanted> {
+pub(super) fn boolean(text: &str) -> Result<bool, Expected> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "on" | "yes" | "1" => Ok(true),
         "" | "false" | "off" | "no" | "none" | "null" | "0" => Ok(false),
@@ -24,7 +24,10 @@ pub(super) fn boolean(text: &str) -> Result<bool, Wanted> {
 }
 
 /// A whole number, digits only.
-pub(super) fn count<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Wanted> {
+pub(super) fn count<T: TryFrom<u64>>(
+    text: &str,
+    range: RangeInclusive<u64>,
+) -> Result<T, Expected> {
     digits(text)
         .filter(|number| range.contains(number))
         .and_then(|number| T::try_from(number).ok())
@@ -38,7 +41,7 @@ pub(super) fn count<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> 
 }
 
 /// Bytes, or with suffix K, M or G (any case), each 1024 times the one before.
-pub(super) fn size<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Wanted> {
+pub(super) fn size<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Expected> {
     read_size(text)
         .filter(|bytes| range.contains(bytes))
         .and_then(|bytes| T::try_from(bytes).ok())
@@ -52,7 +55,7 @@ pub(super) fn size<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> R
 pub(super) fn size_or_off<T: TryFrom<u64> + Default>(
     text: &str,
     range: RangeInclusive<u64>,
-) -> Result<T, Wanted> {
+) -> Result<T, Expected> {
     match read_size(text) {
         Some(0) => Ok(T::default()),
         _ => size(text, range).map_err(|wanted| format!("0 or {wanted}")),
@@ -60,7 +63,7 @@ pub(super) fn size_or_off<T: TryFrom<u64> + Default>(
 }
 
 /// Seconds, or with suffix ms, s, m or h; decimals allowed.
-pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wanted> {
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Expected> {
     read_duration(text)
         .filter(|time| range.contains(time))
         .ok_or_else(|| {
@@ -73,7 +76,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 pub(super) fn duration_or_off(
     text: &str,
     range: RangeInclusive<Duration>,
-) -> Result<Duration, Wanted> {
+) -> Result<Duration, Expected> {
     match read_duration(text) {
         Some(Duration::ZERO) => Ok(Duration::ZERO),
         _ => duration(text, range).map_err(|wanted| format!("0 or {wanted}")),
@@ -81,7 +84,7 @@ pub(super) fn duration_or_off(
 }
 
 /// A path as written; an empty one means none.
-pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Wanted> {
+pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Expected> {
     if text.contains('\0') {
         return Err("a file name without NUL is wanted".to_owned());
     }
@@ -89,7 +92,7 @@ pub(super) fn path(text: &str) -> Result<Option<PathBuf>, Wanted> {
 }
 
 /// A secret that may stand in a query as it is (RFC 3986 §2.3).
-pub(super) fn token(text: &str) -> Result<Option<String>, Wanted> {
+pub(super) fn token(text: &str) -> Result<Option<String>, Expected> {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if !text.is_empty() && (text.len() < 16 || !text.bytes().all(is_fine)) {
         let wanted =
@@ -100,13 +103,13 @@ pub(super) fn token(text: &str) -> Result<Option<String>, Wanted> {
 }
 
 /// File names, comma-separated.
-pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, Wanted> {
+pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, Expected> {
     let files = list(text).map(path).collect::<Result<Vec<_>, _>>()?;
     Ok(files.into_iter().flatten().collect())
 }
 
 /// One of `log`'s levels; `off` is not among them, as errors are always worth a line.
-pub(super) fn level(text: &str) -> Result<LevelFilter, Wanted> {
+pub(super) fn level(text: &str) -> Result<LevelFilter, Expected> {
     text.parse()
         .ok()
         .filter(|level| *level != LevelFilter::Off)
@@ -114,13 +117,13 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, Wanted> {
 }
 
 /// Addresses and networks, comma-separated; an empty list is `None`.
-pub(super) fn networks(text: &str) -> Result<Option<Vec<IpNet>>, Wanted> {
+pub(super) fn networks(text: &str) -> Result<Option<Vec<IpNet>>, Expected> {
     let networks = list(text).map(network).collect::<Result<Vec<_>, _>>()?;
     Ok((!networks.is_empty()).then_some(networks))
 }
 
 /// Addresses and networks of proxies, and `unix` for whoever connects to a Unix socket.
-pub(super) fn proxies(text: &str) -> Result<TrustedProxies, Wanted> {
+pub(super) fn proxies(text: &str) -> Result<TrustedProxies, Expected> {
     let is_unix = |part: &&str| part.eq_ignore_ascii_case("unix");
     let networks = list(text).filter(|part| !is_unix(part)).map(network);
     Ok(TrustedProxies {
@@ -130,7 +133,7 @@ pub(super) fn proxies(text: &str) -> Result<TrustedProxies, Wanted> {
 }
 
 /// Origins as browsers send them, comma-separated: lower case, without their scheme's own port.
-pub(super) fn origins(text: &str) -> Result<Vec<String>, Wanted> {
+pub(super) fn origins(text: &str) -> Result<Vec<String>, Expected> {
     list(text).map(origin).collect()
 }
 
@@ -186,7 +189,7 @@ fn read_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit).ok()
 }
 
-fn network(text: &str) -> Result<IpNet, Wanted> {
+fn network(text: &str) -> Result<IpNet, Expected> {
     text.parse::<IpNet>()
         .map(|network| network.trunc())
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -195,7 +198,7 @@ fn network(text: &str) -> Result<IpNet, Wanted> {
         })
 }
 
-fn origin(text: &str) -> Result<String, Wanted> {
+fn origin(text: &str) -> Result<String, Expected> {
     let lower = text.to_ascii_lowercase();
     if lower == "null" {
         return Ok(lower);

@@ -97,7 +97,7 @@ mod tests {
         Connection, Event, Keepalive, Limits, Message, Outgoing, PhpFraming, SendError, TurnContext,
     };
     use super::*;
-    use crate::protocol::close::CloseCode;
+    use crate::protocol::close_code::CloseCode;
     use crate::protocol::error::Violation;
     use crate::protocol::extension::Compression;
     use crate::protocol::frame::{Header, Opcode, Role, Rsv1};

@@ -120,5 +120,5 @@ fn keepalive_deadline(
     }
 }
 
-/// Payload of the server's own pings (contract 5.2).
+/// Payload of the server's own pings (protocol.md 5.2).
 pub const PING_PAYLOAD: &[u8] = br#"{"opcode":"PING"}"#;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::message::{AssembledMessage, MessageKind};
 use crate::protocol::utf8;
@@ -109,7 +109,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// What an arrival has brought about.
+/// What an upgrade_request has brought about.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole request head: [`accept`](super::Connection::accept),

@@ -39,7 +39,7 @@ use self::php_framing::PhpFramer;
 use self::rate::Rate;
 use self::state::{Asked, ReadingBody, ReadingHead, State};
 use crate::protocol::body::{BodyLength, BodyReader};
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 
@@ -58,7 +58,7 @@ pub struct ConnId {
 pub enum Keepalive {
     /// Pings, and an end to a peer that does not answer.
     Pings,
-    /// None here: the peer cannot answer while it works (contract 5.2).
+    /// None here: the peer cannot answer while it works (protocol.md 5.2).
     None,
 }
 

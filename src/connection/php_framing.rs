@@ -1,4 +1,4 @@
-//! The shapes and gaps that deployed PHP clients need to read every frame (contract §6).
+//! The shapes and gaps that deployed PHP clients need to read every frame (protocol.md §6).
 //!
 //! They read in fixed steps and throw away what lies behind the first frame of a step, so a frame
 //! fills its step with blanks after the JSON, and the next one comes a moment later.
@@ -14,13 +14,13 @@ use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 pub enum PhpFraming {
     /// Frames follow each other as a stream, as RFC 6455 has it.
     Stream,
-    /// Contract 6.1, loopback and Unix sockets: the 101 and the first frame fill 1024 bytes each,
+    /// protocol.md 6.1, loopback and Unix sockets: the 101 and the first frame fill 1024 bytes each,
     /// later ones multiples of 8192, one write each.
     Padded,
-    /// Contract 6.3, plain TCP from elsewhere: the 101 and the first frame fill 1024 bytes each,
+    /// protocol.md 6.3, plain TCP from elsewhere: the 101 and the first frame fill 1024 bytes each,
     /// later ones are sent as they are, one write each.
     Spaced,
-    /// Contract 6.2, TLS: one record for each.
+    /// protocol.md 6.2, TLS: one record for each.
     Records,
 }
 
@@ -81,7 +81,7 @@ impl PhpFramer {
         Some(reshape(plain_frame, step))
     }
 
-    /// Whether the next frame is the first one and may leave together with the 101 (contract 6,
+    /// Whether the next frame is the first one and may leave together with the 101 (protocol.md 6,
     /// table).
     pub(super) fn joins_opening(&self) -> bool {
         self.is_opening && self.opening_len().is_some()
@@ -138,19 +138,19 @@ fn reshape(plain_frame: Vec<u8>, step: usize) -> Vec<u8> {
     }
 }
 
-/// What deployed PHP clients read for the 101 and for `ready`, in bytes (contract §6).
+/// What deployed PHP clients read for the 101 and for `ready`, in bytes (protocol.md §6).
 const OPENING_STEP: usize = 1024;
 
-/// What they read for each later frame, in bytes (contract §6).
+/// What they read for each later frame, in bytes (protocol.md §6).
 const STEP: usize = 8192;
 
-/// Least time between two frames on loopback (contract 6.1). The timer wheel makes it a
+/// Least time between two frames on loopback (protocol.md 6.1). The timer wheel makes it a
 /// millisecond, and that is as well: at exactly 0.2 ms a script that read only after 200 frames had
 /// been sent got 27 of them whole, because the kernel's receive window had not grown with them and
 /// cut one; at a millisecond it got all 200.
 const LOCAL_GAP: Duration = Duration::from_micros(200);
 
-/// Least time between two frames from elsewhere (contract 6.3).
+/// Least time between two frames from elsewhere (protocol.md 6.3).
 const REMOTE_GAP: Duration = Duration::from_millis(2);
 
 /// A text frame whose total length is a multiple of `step`, filled with blanks after the text.

@@ -8,7 +8,8 @@ use super::limits::{Limits, TurnContext};
 use super::output::BufferPool;
 use super::state::{Asked, State};
 use crate::base::time::MonotonicTime;
-use crate::protocol::close::{self, CloseCode};
+use crate::protocol::close;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::frame::{self, Opcode};
 
 impl Connection {
@@ -144,7 +145,7 @@ impl Connection {
         self.output.shrink(pool);
     }
 
-    /// When output that is held back for a moment may leave (contract 6.1, 6.3).
+    /// When output that is held back for a moment may leave (protocol.md 6.1, 6.3).
     pub fn next_write(&self) -> Option<MonotonicTime> {
         let php_framer = self.php_framer.as_ref().filter(|_| !self.output.is_empty());
         php_framer.and_then(|php_framer| php_framer.next_write())

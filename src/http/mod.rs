@@ -60,7 +60,7 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
 }
 
 /// Whether a request is meant as an opening handshake, however wrong: then it is told what is wrong
-/// with it (contract 1.5).
+/// with it (protocol.md 1.5).
 fn is_handshake(request: &Request<'_>) -> bool {
     let names = ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
     let mut values = names.iter().flat_map(|name| request.header_values(name));

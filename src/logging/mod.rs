@@ -1,7 +1,7 @@
 //! Log set-up and line format, through `log` and env_logger.
 //!
 //! A line is `DATE; TEXT` and LF, with an RFC 2822 date in local time, as the PHP server writes
-//! them (contract 7.6); errors and warnings say so before their text. Lines go to the file and to
+//! them (protocol.md 7.6); errors and warnings say so before their text. Lines go to the file and to
 //! standard output.
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! channel is counted, and the count is logged when there is room again. A log that cannot be
 //! written is reported on standard error and stops nothing.
 //!
-//! Who logs texts that come from a peer sends them through [`escape`]; as a second line of
+//! Who logs texts that come from a peer sends them through [`escape`](crate::base::escape()); as a second line of
 //! defence the whole text of a line goes through it. Contents of messages are never logged.
 
 mod file;
@@ -23,17 +23,32 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use env_logger::Target;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use log::Level;
+use log::{Level, LevelFilter};
 
-use crate::config::LogConfig;
+use crate::base::escape::Escaping;
 use file::LogFile;
 use thread::{Lines, Output, Worker};
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Append to this file (`logfile`).
+    pub file: Option<PathBuf>,
+    /// Write to standard output (`console`).
+    pub console: bool,
+    /// Least important level that is written (`loglevel`); RUST_LOG goes over it.
+    pub level: LevelFilter,
+    /// The file is rotated before it grows beyond this (`logMaxSize`); 0 leaves that to others.
+    pub max_bytes: u64,
+    /// Rotated files that are kept, 1 to 1000 (`logKeep`).
+    pub keep: usize,
+}
 
 /// The running log. Lines come in through the macros of `log`; this is the handle for the rest.
 #[derive(Debug)]
@@ -46,9 +61,9 @@ impl Logger {
     /// Opens the outputs, starts the writing thread and becomes the logger of the process.
     ///
     /// A file that cannot be opened is a warning on standard error, and the lines go to standard
-    /// output instead (contract 7.4). The level is the one of `config`; RUST_LOG goes over it, in
+    /// output instead (protocol.md 7.4). The level is the one of `config`; RUST_LOG goes over it, in
     /// env_logger's syntax. `Err`: no thread, or the process has a logger already.
-    pub fn start(config: &LogConfig) -> io::Result<Self> {
+    pub fn start(config: &LogSettings) -> io::Result<Self> {
         let filters = std::env::var("RUST_LOG").unwrap_or_default();
         let (logger, log) = Self::build(config, &filters, Box::new(io::stdout()))?;
         log::set_max_level(log.filter());
@@ -74,7 +89,7 @@ impl Logger {
 
     /// Everything but becoming the logger of the process, which a process can do only once.
     fn build(
-        config: &LogConfig,
+        config: &LogSettings,
         filters: &str,
         stdout: Box<dyn Write + Send>,
     ) -> io::Result<(Self, env_logger::Logger)> {
@@ -104,44 +119,7 @@ impl Drop for Logger {
     }
 }
 
-/// Shows `text` with its control characters as escapes such as `\n` and `\u{1b}`, so that a peer's
-/// text can neither begin a log line of its own nor command a terminal. The characters that turn
-/// the direction of writing are among them. Showing it twice changes nothing more.
-pub fn escape(text: &str) -> impl fmt::Display {
-    Escaped(text)
-}
-
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaping(f).write_str(self.0)
-    }
-}
-
-/// Escapes what is written through it.
-struct Escaping<'a, W>(&'a mut W);
-
-impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some((at, unsafe_char)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
-            let (plain, behind) = rest.split_at(at);
-            self.0.write_str(plain)?;
-            write!(self.0, "{}", unsafe_char.escape_default())?;
-            rest = behind.get(unsafe_char.len_utf8()..).unwrap_or_default();
-        }
-        self.0.write_str(rest)
-    }
-}
-
-/// Control characters, line and paragraph separator, and the bidirectional controls.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn open(path: &Path, config: &LogConfig) -> Option<LogFile> {
+fn open(path: &Path, config: &LogSettings) -> Option<LogFile> {
     LogFile::open(path, config.max_bytes, config.keep)
         .inspect_err(|error| {
             complain(format_args!(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use log::{LevelFilter, Log, Record};
 
 use super::*;
+use crate::base::escape;
 
 /// A console whose text can be read, and which hangs while its gate is locked.
 #[derive(Clone, Default)]
@@ -41,7 +42,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(config: &LogConfig, filters: &str) -> Self {
+    fn new(config: &LogSettings, filters: &str) -> Self {
         let console = Console::default();
         let (logger, log) =
             Logger::build(config, filters, Box::new(console.clone())).expect("a thread");
@@ -74,8 +75,8 @@ fn without_date(line: &str) -> String {
     line.split_once("; ").expect("a date").1.to_owned()
 }
 
-fn config(file: Option<PathBuf>, console: bool) -> LogConfig {
-    LogConfig {
+fn config(file: Option<PathBuf>, console: bool) -> LogSettings {
+    LogSettings {
         file,
         console,
         level: LevelFilter::Info,
@@ -260,7 +261,7 @@ fn a_full_file_is_rotated_between_lines_and_the_oldest_goes() {
     let line_len = line_of(Level::Info, &format_args!("0")).len();
     let max_bytes = u64::try_from(2 * line_len).expect("small");
     let fixture = Fixture::new(
-        &LogConfig {
+        &LogSettings {
             max_bytes,
             ..config(Some(path.clone()), false)
         },
@@ -281,7 +282,7 @@ fn rotation_survives_a_directory_that_is_gone() {
     let directory = Directory::new("rotate-gone");
     let inner = directory.join("inner");
     std::fs::create_dir(&inner).expect("a directory");
-    let log = LogConfig {
+    let log = LogSettings {
         max_bytes: 1,
         ..config(Some(inner.join("ws.log")), false)
     };

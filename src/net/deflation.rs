@@ -95,7 +95,7 @@ impl Core {
 fn windows_of(table: &mut Table, audience: Audience) -> u32 {
     table
         .iter_mut()
-        .filter(|entry| entry.membership.is_in(audience))
-        .filter_map(|entry| entry.connection.window_bits())
+        .filter(|link| link.membership.is_in(audience))
+        .filter_map(|link| link.connection.window_bits())
         .fold(0, |windows, bits| windows | 1 << bits)
 }

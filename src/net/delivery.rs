@@ -8,12 +8,12 @@ use log::{debug, info, warn};
 use mio::{Interest, Token};
 
 use super::deflation::Deflated;
-use super::requests::Exchange;
+use super::requests::PendingRequest;
 use super::server::Core;
 use super::table::{Flushing, Membership, Reading};
 use crate::app::{Audience, Command};
 use crate::connection::{ConnId, Event, Outgoing, SendError, TurnContext};
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 
 impl Core {
     // ---- deliver
@@ -53,7 +53,7 @@ impl Core {
     }
 
     fn send(&mut self, to: ConnId, frames: &Rc<Vec<u8>>, frame: Range<usize>) {
-        let Some(entry) = self.table.get_mut(to) else {
+        let Some(link) = self.table.get_mut(to) else {
             return debug!("message to #{}, which is gone", to.slot);
         };
         let outgoing = if frame.len() < SHARED_BYTES {
@@ -66,14 +66,14 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        match entry.connection.send_deflated(&outgoing, turn) {
+        match link.connection.send_deflated(&outgoing, turn) {
             Ok(()) => {
-                self.tally.queued += 1;
+                self.receipt.queued += 1;
                 self.touch(to);
             }
             Err(SendError::NotOpen) => debug!("message to #{}, which is closing", to.slot),
             Err(SendError::QueueFull) => {
-                self.tally.full += 1;
+                self.receipt.full += 1;
                 self.cut_slow_reader(to);
             }
         }
@@ -96,29 +96,29 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        for entry in self.table.iter_mut() {
-            if !entry.membership.is_in(audience) || entry.id == from {
+        for link in self.table.iter_mut() {
+            if !link.membership.is_in(audience) || link.id == from {
                 continue;
             }
-            let window_bits = entry.connection.window_bits();
+            let window_bits = link.connection.window_bits();
             let form = window_bits.and_then(|bits| forms.get(usize::from(bits))?.clone());
             let outgoing = match (form, &deflated.frames) {
                 (Some(range), Some(bytes)) => Outgoing::Shared(bytes, range),
                 (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
             };
-            match entry.connection.send(&outgoing, turn) {
+            match link.connection.send(&outgoing, turn) {
                 Ok(()) => {
-                    self.tally.queued += 1;
-                    if entry.flushing == Flushing::Done {
-                        entry.flushing = Flushing::InTurn;
-                        self.audience.push_back(entry.id);
+                    self.receipt.queued += 1;
+                    if link.flushing == Flushing::Done {
+                        link.flushing = Flushing::InTurn;
+                        self.audience.push_back(link.id);
                     }
                 }
                 Err(SendError::NotOpen) => {}
-                Err(SendError::QueueFull) => slow.push(entry.id),
+                Err(SendError::QueueFull) => slow.push(link.id),
             }
         }
-        self.tally.full += slow.len();
+        self.receipt.full += slow.len();
         slow.into_iter().for_each(|id| self.cut_slow_reader(id));
     }
 
@@ -133,7 +133,7 @@ impl Core {
     }
 
     fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) {
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
         let turn = &mut TurnContext {
@@ -141,7 +141,7 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        entry.connection.close(code, reason, turn);
+        link.connection.close(code, reason, turn);
         self.ended.push(id);
         self.touch(id);
     }
@@ -150,10 +150,10 @@ impl Core {
 
     /// Notes that a connection is to be flushed at the end of the turn.
     pub(super) fn touch(&mut self, id: ConnId) {
-        if let Some(entry) = self.table.get_mut(id)
-            && entry.flushing != Flushing::Now
+        if let Some(link) = self.table.get_mut(id)
+            && link.flushing != Flushing::Now
         {
-            entry.flushing = Flushing::Now;
+            link.flushing = Flushing::Now;
             self.touched.push(id);
         }
     }
@@ -164,37 +164,37 @@ impl Core {
         let Some(is_blocked) = self.write(slot) else {
             return;
         };
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        if entry.connection.is_drained() && !entry.is_shut {
-            entry.is_shut = true;
-            entry.transport.shutdown_write();
+        if link.connection.is_drained() && !link.is_shut {
+            link.is_shut = true;
+            link.transport.shutdown_write();
         }
-        if entry.connection.is_finished() && (entry.connection.is_aborted() || !is_blocked) {
+        if link.connection.is_finished() && (link.connection.is_aborted() || !is_blocked) {
             return self.remove(slot);
         }
-        if is_blocked != entry.is_blocked {
-            entry.is_blocked = is_blocked;
+        if is_blocked != link.is_blocked {
+            link.is_blocked = is_blocked;
             let interest = if is_blocked {
                 Interest::READABLE | Interest::WRITABLE
             } else {
                 Interest::READABLE
             };
             let token = Token(slot);
-            if let Err(error) = entry.transport.reregister(&self.registry, token, interest) {
+            if let Err(error) = link.transport.reregister(&self.registry, token, interest) {
                 warn!("#{slot}: {error}");
-                entry.connection.abort();
+                link.connection.abort();
                 return self.remove(slot);
             }
         }
         if is_blocked {
-            entry.connection.shrink_output(&mut self.pool);
-        } else if entry.reading == Reading::Paused
-            && !entry.connection.is_congested(&self.settings.limits)
+            link.connection.shrink_output(&mut self.pool);
+        } else if link.reading == Reading::Paused
+            && !link.connection.is_congested(&self.settings.limits)
         {
-            entry.reading = Reading::Backlog;
-            self.backlog.push_back(entry.id);
+            link.reading = Reading::Backlog;
+            self.backlog.push_back(link.id);
         }
         self.count_memory(slot);
         self.rearm(slot);
@@ -202,8 +202,8 @@ impl Core {
 
     /// Writes; whether something is left that the socket does not take, `None` if nobody is there.
     fn write(&mut self, slot: usize) -> Option<bool> {
-        let entry = self.table.slot_mut(slot)?;
-        match entry.transport.flush() {
+        let link = self.table.slot_mut(slot)?;
+        match link.transport.flush() {
             Ok(false) => {}
             Ok(true) => return Some(true),
             Err(error) => {
@@ -213,17 +213,16 @@ impl Core {
         }
         loop {
             // Frames that have to keep a distance need the time of each write.
-            let is_paced = entry.connection.next_write().is_some();
+            let is_paced = link.connection.next_write().is_some();
             let now = if is_paced { self.clock.now() } else { self.now };
             let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
-            let count = entry.connection.output(&mut slices, now);
+            let count = link.connection.output(&mut slices, now);
             if count == 0 {
                 return Some(false);
             }
-            match entry.transport.write(&slices[..count]) {
+            match link.transport.write(&slices[..count]) {
                 Ok(written) => {
-                    entry
-                        .connection
+                    link.connection
                         .consume_output(written.len, now, &mut self.pool);
                     if written.is_blocked {
                         return Some(true);
@@ -241,11 +240,11 @@ impl Core {
 
     /// The peer takes nothing more; what it had sent before is still read.
     fn stop_writing(&mut self, slot: usize) -> bool {
-        if let Some(entry) = self.table.slot_mut(slot) {
-            let lost = entry.connection.output_len();
+        if let Some(link) = self.table.slot_mut(slot) {
+            let lost = link.connection.output_len();
             debug!("#{slot} takes nothing more: {lost} bytes dropped");
-            entry.write_closed = true;
-            entry.connection.drop_output();
+            link.write_closed = true;
+            link.connection.drop_output();
         }
         self.put_on_backlog(slot);
         false
@@ -255,35 +254,35 @@ impl Core {
 
     /// Sees to it that the wheel wakes this connection no later than it needs.
     pub(super) fn rearm(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let deadline = entry.connection.next_deadline(&self.settings.limits);
+        let deadline = link.connection.next_deadline(&self.settings.limits);
         // What the socket does not take waits for WRITABLE, not for its time.
-        let held_back = entry.connection.next_write().filter(|_| !entry.is_blocked);
+        let held_back = link.connection.next_write().filter(|_| !link.is_blocked);
         let Some(next) = deadline.into_iter().chain(held_back).min() else {
             return;
         };
-        // An entry that fires too early is put back then; that is cheaper than moving it each time.
-        if entry.armed.is_none_or(|armed| next < armed) {
-            entry.armed = Some(next);
+        // An link that fires too early is put back then; that is cheaper than moving it each time.
+        if link.armed.is_none_or(|armed| next < armed) {
+            link.armed = Some(next);
             self.wheel.set(slot, next);
         }
     }
 
     pub(super) fn handle_timeout(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        entry.armed = None;
-        let id = entry.id;
-        let (output_len, was_open) = (entry.connection.output_len(), entry.connection.is_open());
+        link.armed = None;
+        let id = link.id;
+        let (output_len, was_open) = (link.connection.output_len(), link.connection.is_open());
         let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        match entry.connection.handle_timeout(turn) {
+        match link.connection.handle_timeout(turn) {
             Some(Event::Refused(rejection)) => self.log_refusal(id, rejection),
             Some(Event::Failed(violation)) => {
                 info!("#{slot} broke a rule: {}", violation.reason());
@@ -308,7 +307,7 @@ impl Core {
                 | Event::AssembledMessage(_)
                 | Event::Closed(_),
             ) => {}
-            None if entry.connection.output_len() > output_len => self.log_ping(),
+            None if link.connection.output_len() > output_len => self.log_ping(),
             None => {}
         }
         self.touch(id);
@@ -331,46 +330,46 @@ impl Core {
     /// Tells the application that a connection is no longer open.
     pub(super) fn end(&mut self, id: ConnId) {
         let peer = self.peer_of(id);
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        if entry.connection.is_open() || entry.membership == Membership::None {
+        if link.connection.is_open() || link.membership == Membership::None {
             return;
         }
-        entry.membership = Membership::None;
+        link.membership = Membership::None;
         self.app.handle_close(id, peer, &mut self.outbox);
     }
 
     fn remove(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let id = entry.id;
+        let id = link.id;
         self.end(id);
-        let Some(mut entry) = self.table.remove(slot) else {
+        let Some(mut link) = self.table.remove(slot) else {
             return;
         };
-        entry.transport.say_goodbye();
+        link.transport.say_goodbye();
         info!("Connection closed to socket #{slot}");
         self.wheel.forget(slot);
-        self.held_bytes -= entry.held_bytes;
-        self.pending_count -= usize::from(entry.is_pending);
+        self.held_bytes -= link.held_bytes;
+        self.pending_count -= usize::from(link.is_pending);
         self.deliver();
     }
 
     // ---- memory
 
     pub(super) fn count_memory(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let pushing = entry.exchange().map_or(0, Exchange::held_bytes);
-        let held = entry.connection.held_bytes()
-            + entry.transport.held_bytes()
-            + entry.unread_len()
+        let pushing = link.pending_request().map_or(0, PendingRequest::held_bytes);
+        let held = link.connection.held_bytes()
+            + link.transport.held_bytes()
+            + link.unread_len()
             + pushing;
-        self.held_bytes = self.held_bytes - entry.held_bytes + held;
-        entry.held_bytes = held;
+        self.held_bytes = self.held_bytes - link.held_bytes + held;
+        link.held_bytes = held;
     }
 
     fn total_bytes(&self) -> usize {
@@ -400,11 +399,10 @@ impl Core {
             return false;
         }
         let app = &self.app;
-        let weight = |entry: &super::table::Entry| {
-            entry.connection.pinned_bytes() + app.held_bytes_of(entry.id)
-        };
-        let largest = self.table.iter_mut().max_by_key(|entry| weight(entry));
-        let Some(largest) = largest.filter(|entry| weight(entry) > 0) else {
+        let weight =
+            |link: &super::table::Link| link.connection.pinned_bytes() + app.held_bytes_of(link.id);
+        let largest = self.table.iter_mut().max_by_key(|link| weight(link));
+        let Some(largest) = largest.filter(|link| weight(link) > 0) else {
             return false;
         };
         warn!(

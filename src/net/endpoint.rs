@@ -5,31 +5,31 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use crate::app::admission::Door;
+use crate::app::peer::ListenerRole;
 
-/// One place to listen on.
+/// One address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where it is.
-    pub place: Place,
+    pub address: ListenAddress,
     /// What is spoken there.
-    pub terms: Terms,
+    pub options: ListenerOptions,
 }
 
 /// What holds for all connections of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct ListenerOptions {
     /// What is spoken below HTTP.
     pub security: Security,
     /// Whom it is for.
-    pub door: Door,
+    pub role: ListenerRole,
     /// What each connection begins with.
-    pub opening: Opening,
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Opening {
+pub enum ProxyProtocol {
     /// Nothing besides what [`Security`] has it.
     #[default]
     None,
@@ -39,7 +39,7 @@ pub enum Opening {
 
 /// An address, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ListenAddress {
     /// TCP.
     Tcp {
         /// Host name or address, without brackets. `localhost` means 127.0.0.1 and ::1.
@@ -93,22 +93,22 @@ impl Security {
 impl Endpoint {
     /// TCP for everybody, plain or with TLS. `localhost` is 127.0.0.1 and ::1.
     pub fn tcp(host: impl Into<String>, port: u16, security: Security) -> Self {
-        let (host, door) = (host.into(), Door::All);
+        let (host, role) = (host.into(), ListenerRole::All);
         Self {
-            place: Place::Tcp { host, port },
-            terms: Terms {
+            address: ListenAddress::Tcp { host, port },
+            options: ListenerOptions {
                 security,
-                door,
-                opening: Opening::None,
+                role,
+                proxy_protocol: ProxyProtocol::None,
             },
         }
     }
 
     /// The host's name, if it is no file.
     pub fn host(&self) -> Option<&str> {
-        match &self.place {
-            Place::Tcp { host, .. } => Some(host),
-            Place::Unix(_) => None,
+        match &self.address {
+            ListenAddress::Tcp { host, .. } => Some(host),
+            ListenAddress::Unix(_) => None,
         }
     }
 
@@ -117,7 +117,7 @@ impl Endpoint {
     /// `localhost` is 127.0.0.1 and ::1, whatever the hosts file says: browsers try both. Other
     /// names are looked up, which can take as long as the system's resolver takes, and fail.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let Place::Tcp { host, port } = &self.place else {
+        let ListenAddress::Tcp { host, port } = &self.address else {
             return Ok(Vec::new());
         };
         if is_localhost(host) {
@@ -134,7 +134,7 @@ impl Endpoint {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),

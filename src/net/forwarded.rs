@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use log::{info, warn};
 
-use super::endpoint::{Opening, Terms};
+use super::endpoint::{ListenerOptions, ProxyProtocol};
 use super::proxy_protocol::Forwarded;
 use super::server::Core;
 use super::socket::Remote;
-use crate::app::admission::{Peer, Way};
+use crate::app::peer::{AddressSource, Peer};
 use crate::connection::ConnId;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
@@ -23,14 +23,16 @@ impl Core {
     }
 
     /// Whether somebody may connect: where a PROXY header is expected, only proxies may.
-    pub(super) fn may_open(&mut self, remote: Remote, terms: Terms) -> bool {
-        let is_fine = match terms.opening {
-            Opening::None => true,
-            Opening::ProxyHeader => self.settings.policy.trusted_proxies.contains(remote.ip()),
+    pub(super) fn may_open(&mut self, remote: Remote, options: ListenerOptions) -> bool {
+        let is_fine = match options.proxy_protocol {
+            ProxyProtocol::None => true,
+            ProxyProtocol::ProxyHeader => {
+                self.settings.policy.trusted_proxies.contains(remote.ip())
+            }
         };
         if !is_fine {
             let value = value_of(remote.ip());
-            self.tell_misopened(format_args!(
+            self.warn_without_proxy_header(format_args!(
                 "{remote} is no trusted proxy; if it is yours, set trustedProxies={value}"
             ));
         }
@@ -38,16 +40,16 @@ impl Core {
     }
 
     /// Reads on in the PROXY header, and behind it if it is whole.
-    pub(super) fn read_opening(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+    pub(super) fn read_proxy_header(&mut self, slot: usize) {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let Some((reader, transport)) = entry.opening() else {
+        let Some((reader, transport)) = link.proxy_header() else {
             return;
         };
         match reader.read(transport.below()) {
             Ok(forwarded) => {
-                entry.end_opening();
+                link.end_proxy_header();
                 self.take_forwarded(slot, forwarded);
                 // The kernel does not tell again of what has come with it.
                 self.put_on_backlog(slot);
@@ -55,8 +57,8 @@ impl Core {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => {
                 if error.kind() == ErrorKind::InvalidData {
-                    let value = shown(entry.peer.ip);
-                    self.tell_misopened(format_args!("{value} sends: {error}"));
+                    let value = shown(link.peer.ip);
+                    self.warn_without_proxy_header(format_args!("{value} sends: {error}"));
                 }
                 self.lose(slot, &error);
             }
@@ -64,52 +66,52 @@ impl Core {
     }
 
     fn take_forwarded(&mut self, slot: usize, forwarded: Forwarded) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
         match forwarded {
             Forwarded::For(address) => {
-                let proxy = shown(entry.peer.ip);
+                let proxy = shown(link.peer.ip);
                 info!("Socket #{slot} is {address}, forwarded by {proxy}");
-                entry.peer.ip = Some(address.ip().to_canonical());
+                link.peer.ip = Some(address.ip().to_canonical());
             }
-            Forwarded::Untold => entry.peer.way = Way::Unknown,
+            Forwarded::ProxyUnidentified => link.peer.source = AddressSource::Unknown,
         }
     }
 
     /// A connection timed out: whether for want of a PROXY header.
-    pub(super) fn tell_missing_header(&mut self, id: ConnId, rejection: Rejection) {
-        let entry = self.table.get_mut(id);
+    pub(super) fn warn_missing_header(&mut self, id: ConnId, rejection: Rejection) {
+        let link = self.table.get_mut(id);
         if rejection == Rejection::Timeout
-            && let Some(entry) = entry.and_then(|entry| entry.opening().is_some().then_some(entry))
+            && let Some(link) = link.and_then(|link| link.proxy_header().is_some().then_some(link))
         {
-            let proxy = shown(entry.peer.ip);
-            self.tell_misopened(format_args!("{proxy} sends no PROXY header"));
+            let proxy = shown(link.peer.ip);
+            self.warn_without_proxy_header(format_args!("{proxy} sends no PROXY header"));
         }
     }
 
-    fn tell_misopened(&mut self, what: fmt::Arguments<'_>) {
-        if let Some(count) = self.misopened.count(self.now) {
+    fn warn_without_proxy_header(&mut self, what: fmt::Arguments<'_>) {
+        if let Some(count) = self.without_proxy_header.count(self.now) {
             warn!("PROXY protocol: {count} connections closed, the last one since {what}");
         }
     }
 
     /// The connection is from here on that of `peer`, of whom a proxy has told.
     pub(super) fn store_peer(&mut self, id: ConnId, peer: Peer) {
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        if entry.peer.ip != peer.ip
+        if link.peer.ip != peer.ip
             && let Some(ip) = peer.ip
         {
-            let proxy = shown(entry.peer.ip);
+            let proxy = shown(link.peer.ip);
             info!("Socket #{} is {ip}, forwarded by {proxy}", id.slot);
         }
-        entry.peer = peer;
+        link.peer = peer;
     }
 
     /// A script's request was refused because somebody has forwarded it who is not trusted.
-    pub(super) fn tell_untrusted(&mut self, id: ConnId) {
+    pub(super) fn warn_untrusted(&mut self, id: ConnId) {
         let ip = self.peer_of(id).ip;
         if let Some(count) = self.untrusted.count(self.now) {
             let (proxy, value) = (shown(ip), value_of(ip));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::endpoint::{Endpoint, Place, SocketFile, Terms, is_localhost};
+use super::endpoint::{Endpoint, ListenAddress, ListenerOptions, SocketFile, is_localhost};
 use super::socket::ListenSocket;
 use super::socket_file;
 use crate::ops::inherited::Inherited;
@@ -16,7 +16,7 @@ use crate::ops::inherited::Inherited;
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: ListenSocket,
-    pub(super) terms: Terms,
+    pub(super) options: ListenerOptions,
     /// For the log: scheme and address, or the file.
     pub(super) name: String,
 }
@@ -79,22 +79,22 @@ pub(super) fn bind(
     };
     let mut listeners = Vec::new();
     for endpoint in endpoints {
-        match &endpoint.place {
-            Place::Tcp { host, port } if is_localhost(host) => {
+        match &endpoint.address {
+            ListenAddress::Tcp { host, port } if is_localhost(host) => {
                 for socket in binder.open_localhost(*port)? {
-                    listeners.push(Listener::tcp(socket, endpoint.terms));
+                    listeners.push(Listener::tcp(socket, endpoint.options));
                 }
             }
-            Place::Tcp { host, .. } => {
+            ListenAddress::Tcp { host, .. } => {
                 let unresolved = |error| BindError::Unresolved(host.clone(), error);
                 for address in endpoint.resolve().map_err(unresolved)? {
-                    listeners.push(Listener::tcp(binder.open(address)?, endpoint.terms));
+                    listeners.push(Listener::tcp(binder.open(address)?, endpoint.options));
                 }
             }
-            Place::Unix(file) => listeners.push(Listener {
+            ListenAddress::Unix(file) => listeners.push(Listener {
                 socket: binder.open_file(file)?,
-                terms: endpoint.terms,
-                name: endpoint.place.to_string(),
+                options: endpoint.options,
+                name: endpoint.address.to_string(),
             }),
         }
     }
@@ -105,15 +105,15 @@ pub(super) fn bind(
 }
 
 impl Listener {
-    fn tcp(socket: TcpListener, terms: Terms) -> Self {
-        let scheme = terms.security.scheme();
+    fn tcp(socket: TcpListener, options: ListenerOptions) -> Self {
+        let scheme = options.security.scheme();
         let name = match socket.local_addr() {
             Ok(address) => format!("{scheme}://{address}"),
             Err(error) => format!("{scheme}: {error}"),
         };
         Self {
             socket: ListenSocket::Tcp(socket),
-            terms,
+            options,
             name,
         }
     }
@@ -184,10 +184,13 @@ impl Binder<'_> {
     /// `[::]` means IPv6 and IPv4 alike, whatever the system's default is, unless 0.0.0.0 is listed
     /// with the same port; other addresses are one family anyway.
     fn is_dual(&self, address: SocketAddr) -> bool {
-        let has_v4 = self.endpoints.iter().any(|endpoint| match &endpoint.place {
-            Place::Tcp { host, port } => host == "0.0.0.0" && *port == address.port(),
-            Place::Unix(_) => false,
-        });
+        let has_v4 = self
+            .endpoints
+            .iter()
+            .any(|endpoint| match &endpoint.address {
+                ListenAddress::Tcp { host, port } => host == "0.0.0.0" && *port == address.port(),
+                ListenAddress::Unix(_) => false,
+            });
         address.ip().is_unspecified() && !(has_v4 && address.port() != 0)
     }
 

@@ -9,10 +9,10 @@ mod delivery;
 mod endpoint;
 mod forwarded;
 mod listener;
-mod notice;
 pub mod proxy_protocol;
 mod read_buffer;
 mod reading;
+mod received;
 mod requests;
 mod server;
 mod shared_buffers;
@@ -24,6 +24,8 @@ mod tls;
 mod transport;
 pub mod wheel;
 
-pub use self::endpoint::{Endpoint, Opening, Place, Security, SocketFile, Terms};
+pub use self::endpoint::{
+    Endpoint, ListenAddress, ListenerOptions, ProxyProtocol, Security, SocketFile,
+};
 pub use self::listener::{BindError, try_listen};
-pub use self::server::{Server, Settings, StartError};
+pub use self::server::{Server, ServerSettings, StartError};

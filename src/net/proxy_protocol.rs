@@ -21,7 +21,7 @@ pub enum Forwarded {
     /// A client of this address.
     For(SocketAddr),
     /// It does not tell, or connects for itself.
-    Untold,
+    ProxyUnidentified,
 }
 
 impl HeaderReader {
@@ -81,7 +81,7 @@ fn parse(bytes: &[u8]) -> io::Result<Forwarded> {
     match ProxyHeader::parse(bytes, config) {
         Ok((header, len)) if len == bytes.len() && has_plain_ports(bytes) => {
             match header.proxied_address() {
-                None => Ok(Forwarded::Untold),
+                None => Ok(Forwarded::ProxyUnidentified),
                 Some(address) if address.protocol == Protocol::Stream => {
                     Ok(Forwarded::For(address.source))
                 }
@@ -177,14 +177,14 @@ mod tests {
                 line("TCP6 2001:db8:: ::1 4660 80"),
                 told("[2001:db8::]:4660"),
             ),
-            (line("UNKNOWN"), Forwarded::Untold),
-            (line("UNKNOWN what ever"), Forwarded::Untold),
+            (line("UNKNOWN"), Forwarded::ProxyUnidentified),
+            (line("UNKNOWN what ever"), Forwarded::ProxyUnidentified),
             (v2(0x21, 0x11, &V4), told("192.0.2.7:4660")),
             (v2(0x21, 0x11, &with_more), told("192.0.2.7:4660")),
             (v2(0x21, 0x21, &v6), told("[2001:db8::]:4660")),
-            (v2(0x20, 0x00, &[]), Forwarded::Untold),
-            (v2(0x20, 0x11, &V4), Forwarded::Untold),
-            (v2(0x21, 0x31, &[0; 216]), Forwarded::Untold),
+            (v2(0x20, 0x00, &[]), Forwarded::ProxyUnidentified),
+            (v2(0x20, 0x11, &V4), Forwarded::ProxyUnidentified),
+            (v2(0x21, 0x31, &[0; 216]), Forwarded::ProxyUnidentified),
         ] {
             for piece in 1..=header.len() + 5 {
                 let stream = [&header[..], b"\x16\x03"].concat();

@@ -6,17 +6,18 @@ use std::time::Duration;
 use log::{debug, info, warn};
 use mio::Token;
 
-use super::endpoint::{Opening, Security, Terms};
+use super::endpoint::{ListenerOptions, ProxyProtocol, Security};
 use super::proxy_protocol::HeaderReader;
-use super::requests::Exchange;
+use super::received::{More, Received};
+use super::requests::PendingRequest;
 use super::server::{Accepting, Core};
 use super::socket::{Remote, Socket};
-use super::table::{Entry, Membership, Reading};
+use super::table::{Link, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, MAX_INCOMING, NotTls};
-use super::transport::{More, Received, Transport};
-use crate::app::admission::{Door, Peer, Way};
+use super::transport::Transport;
 use crate::app::clients::ClientKind;
-use crate::app::{Arrival, Audience, Decision};
+use crate::app::peer::{AddressSource, ListenerRole, Peer};
+use crate::app::{Audience, Decision, UpgradeRequest};
 use crate::connection::{ConnId, Connection, Event, Keepalive, Message, PhpFraming, TurnContext};
 use crate::http::{self, Route};
 use crate::protocol::error::Rejection;
@@ -34,9 +35,9 @@ impl Core {
             };
             match listener.socket.accept() {
                 Ok((stream, remote)) => {
-                    let terms = listener.terms;
+                    let options = listener.options;
                     self.is_short_of_descriptors = false;
-                    self.add(stream, remote, terms);
+                    self.add(stream, remote, options);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_out_of_descriptors(&error) => return self.back_off(index, &error),
@@ -84,7 +85,7 @@ impl Core {
     }
 
     /// One line for a flood of them.
-    fn tell_refusals(&mut self, address: Remote) {
+    fn warn_refusals(&mut self, address: Remote) {
         let limit = if self.is_memory_scarce() {
             "memoryLimit"
         } else {
@@ -96,17 +97,17 @@ impl Core {
         }
     }
 
-    fn add(&mut self, stream: Socket, address: Remote, terms: Terms) {
+    fn add(&mut self, stream: Socket, address: Remote, options: ListenerOptions) {
         if self.pending_count >= self.settings.max_pending || self.is_memory_scarce() {
-            self.tell_refusals(address);
+            self.warn_refusals(address);
             return refuse(stream);
         }
-        if !self.may_open(address, terms) {
+        if !self.may_open(address, options) {
             return;
         }
         let id = self.table.next_id();
         let token = Token(id.slot as usize);
-        let tls = match (terms.security, &self.certificates) {
+        let tls = match (options.security, &self.certificates) {
             (Security::Plain, _) => None,
             (Security::Tls, Some(certificates)) => Some(certificates.config()),
             (Security::Tls, None) => return debug!("{address} not taken: no certificate"),
@@ -123,17 +124,17 @@ impl Core {
             "New client connecting from {address} on socket #{}",
             id.slot
         );
-        let peer = Peer::direct(address.ip(), terms.door);
+        let peer = Peer::direct(address.ip(), options.role);
         let turn = &TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        let mut entry = Entry::new(id, Connection::new(turn), transport, peer);
-        if terms.opening == Opening::ProxyHeader {
-            entry.expect_opening(HeaderReader::default());
+        let mut link = Link::new(id, Connection::new(turn), transport, peer);
+        if options.proxy_protocol == ProxyProtocol::ProxyHeader {
+            link.expect_proxy_header(HeaderReader::default());
         }
-        self.table.insert(entry);
+        self.table.insert(link);
         self.pending_count += 1;
         self.rearm(id.slot as usize);
     }
@@ -148,24 +149,24 @@ impl Core {
     }
 
     fn read_into(&mut self, slot: usize, buffer: &mut [u8], is_last: bool) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        match entry.reading {
+        match link.reading {
             // It stands in the backlog, or waits for its output to be taken.
             Reading::Backlog | Reading::Paused => return,
             Reading::Waiting => {}
         }
-        if entry.opening().is_some() {
-            return self.read_opening(slot);
+        if link.proxy_header().is_some() {
+            return self.read_proxy_header(slot);
         }
-        if entry.transport.is_handshaking() {
+        if link.transport.is_handshaking() {
             match self.handshake_budget.checked_sub(1) {
                 Some(left) => self.handshake_budget = left,
                 None => return self.put_on_backlog(slot),
             }
         }
-        let read = entry.transport.read(buffer, &mut self.cipher_buffer);
+        let read = link.transport.read(buffer, &mut self.cipher_buffer);
         match &read {
             Err(_)
             | Ok(Received {
@@ -181,21 +182,21 @@ impl Core {
     /// Where there was more than a read takes, the rest of a long message is read to where it is
     /// gathered, which saves a copy. Whether it was.
     fn read_into_message(&mut self, slot: usize) -> bool {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return false;
         };
         let most = self.buffer.len();
-        let Some(room) = entry.connection.payload_buffer(LEAST_ROOM_BYTES, most) else {
+        let Some(room) = link.connection.payload_buffer(LEAST_ROOM_BYTES, most) else {
             return false;
         };
-        let read = entry.transport.read(room, &mut self.cipher_buffer);
+        let read = link.transport.read(room, &mut self.cipher_buffer);
         let len = read.as_ref().map_or(0, |received| received.len);
         let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        let (id, event) = (entry.id, entry.connection.receive_payload(len, turn));
+        let (id, event) = (link.id, link.connection.receive_payload(len, turn));
         if let Some(event) = event {
             self.handle_connection_event(id, event);
             // So that what it sends itself is seen in its queue.
@@ -212,7 +213,7 @@ impl Core {
     /// Whether more is to be read, and what becomes of the connection if not. `is_last`: see
     /// [`read`](Self::read).
     fn after_read(&mut self, slot: usize, read: io::Result<Received>, is_last: bool) {
-        let write_closed = |entry: &mut Entry| entry.write_closed;
+        let write_closed = |link: &mut Link| link.write_closed;
         let write_closed = self.table.slot_mut(slot).is_some_and(write_closed);
         match read {
             Ok(Received {
@@ -241,8 +242,8 @@ impl Core {
 
     /// Nothing more has come: an unfinished message keeps no more memory than it needs.
     fn shrink_input(&mut self, slot: usize) {
-        if let Some(entry) = self.table.slot_mut(slot)
-            && entry.connection.shrink_input(&mut self.pool)
+        if let Some(link) = self.table.slot_mut(slot)
+            && link.connection.shrink_input(&mut self.pool)
         {
             self.count_memory(slot);
         }
@@ -250,24 +251,24 @@ impl Core {
 
     /// As nginx does: plain HTTP on a TLS port gets a plain answer.
     fn refuse_plain(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let id = entry.id;
+        let id = link.id;
         let mut response = Vec::new();
         Rejection::PlainOnTls.write_response(&mut response);
-        entry.transport.write_plain(&response);
-        entry.connection.abort();
+        link.transport.write_plain(&response);
+        link.connection.abort();
         self.log_refusal(id, Rejection::PlainOnTls);
         self.touch(id);
     }
 
     /// Goes on with a connection that had more to read than its share of the last turn.
     pub(super) fn read_again(&mut self, id: ConnId) {
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        entry.reading = Reading::Waiting;
+        link.reading = Reading::Waiting;
         let slot = id.slot as usize;
         if self.is_pushing(slot) {
             self.push_on(id);
@@ -275,10 +276,10 @@ impl Core {
                 return;
             }
         }
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        match entry.take_unread() {
+        match link.take_unread() {
             Some(mut unread) => {
                 self.receive(slot, &mut unread);
                 // The kernel has not been asked since; there may be more.
@@ -293,26 +294,26 @@ impl Core {
     }
 
     pub(super) fn put_on_backlog(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        if entry.reading == Reading::Waiting {
-            entry.reading = Reading::Backlog;
-            self.backlog.push_back(entry.id);
+        if link.reading == Reading::Waiting {
+            link.reading = Reading::Backlog;
+            self.backlog.push_back(link.id);
         }
     }
 
     fn handle_eof(&mut self, slot: usize) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let id = entry.id;
+        let id = link.id;
         let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        let event = entry.connection.handle_eof(turn);
+        let event = link.connection.handle_eof(turn);
         if let Some(event) = event {
             debug!("#{slot}: {event:?} without a close frame");
         }
@@ -321,12 +322,12 @@ impl Core {
     }
 
     pub(super) fn lose(&mut self, slot: usize, error: &io::Error) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
         debug!("#{slot}: {error}");
-        entry.connection.abort();
-        let id = entry.id;
+        link.connection.abort();
+        let id = link.id;
         self.ended.push(id);
         self.touch(id);
     }
@@ -340,16 +341,16 @@ impl Core {
         let mut message_budget = MESSAGES_PER_TURN;
         let mut byte_budget = MESSAGE_BYTES_PER_TURN;
         loop {
-            let Some(entry) = self.table.slot_mut(slot) else {
+            let Some(link) = self.table.slot_mut(slot) else {
                 return;
             };
-            let id = entry.id;
+            let id = link.id;
             let turn = &mut TurnContext {
                 now: self.now,
                 limits: &self.settings.limits,
                 pool: &mut self.pool,
             };
-            let Some(event) = entry.connection.receive(&mut input, turn) else {
+            let Some(event) = link.connection.receive(&mut input, turn) else {
                 break;
             };
             byte_budget = byte_budget.saturating_sub(event.message_len());
@@ -384,11 +385,11 @@ impl Core {
     /// Delivers what has come of input, and sends what waits for the peer itself.
     fn finish_receiving(&mut self, slot: usize) {
         self.deliver();
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        let id = entry.id;
-        if !entry.connection.is_open() && entry.membership != Membership::None {
+        let id = link.id;
+        if !link.connection.is_open() && link.membership != Membership::None {
             self.end(id);
             self.deliver();
         }
@@ -397,17 +398,17 @@ impl Core {
 
     /// Whether packets of a request wait for the next turn; nothing behind it is looked at before.
     fn is_pushing(&mut self, slot: usize) -> bool {
-        let entry = self.table.slot_mut(slot);
-        let exchange = entry.and_then(|entry| entry.exchange());
-        exchange.is_some_and(Exchange::is_under_way)
+        let link = self.table.slot_mut(slot);
+        let pending_request = link.and_then(|link| link.pending_request());
+        pending_request.is_some_and(PendingRequest::is_under_way)
     }
 
     /// Whether a TLS handshake arrives where a request is expected.
     fn is_tls_on_plain(&mut self, slot: usize, input: &[u8]) -> bool {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return false;
         };
-        let is_tls = entry.connection.is_untouched() && input.first() == Some(&HANDSHAKE_RECORD);
+        let is_tls = link.connection.is_untouched() && input.first() == Some(&HANDSHAKE_RECORD);
         if is_tls {
             info!(
                 "#{slot} speaks TLS to a port that does not: wss:// is wanted there, or ws:// by the client"
@@ -417,16 +418,16 @@ impl Core {
     }
 
     fn set_aside(&mut self, slot: usize, input: &[u8], reading: Reading) {
-        let Some(entry) = self.table.slot_mut(slot) else {
+        let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
         if !input.is_empty() {
-            entry.set_unread(input.to_vec());
+            link.set_unread(input.to_vec());
         }
-        if entry.reading == Reading::Waiting && (reading == Reading::Paused || !input.is_empty()) {
-            entry.reading = reading;
+        if link.reading == Reading::Waiting && (reading == Reading::Paused || !input.is_empty()) {
+            link.reading = reading;
             if reading == Reading::Backlog {
-                self.backlog.push_back(entry.id);
+                self.backlog.push_back(link.id);
             }
         }
     }
@@ -436,7 +437,7 @@ impl Core {
         let limits = &self.settings.limits;
         self.table
             .slot_mut(slot)
-            .is_some_and(|entry| entry.connection.is_congested(limits))
+            .is_some_and(|link| link.connection.is_congested(limits))
     }
 
     fn handle_connection_event(&mut self, id: ConnId, event: Event<'_>) {
@@ -464,10 +465,10 @@ impl Core {
 
     /// `buffer`: the message, if its buffer may go back as a part of the answer.
     fn handle_message(&mut self, id: ConnId, message: &Message<'_>, buffer: Option<&[u8]>) {
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        let own = entry.connection.lend_output(&mut self.pool);
+        let own = link.connection.lend_output(&mut self.pool);
         self.outbox.lend(own, buffer);
         self.app.handle_message(id, message, &mut self.outbox);
         self.take_back_output(id);
@@ -482,9 +483,9 @@ impl Core {
 
     pub(super) fn take_back_output(&mut self, id: ConnId) {
         if let Some(own) = self.outbox.give_back()
-            && let Some(entry) = self.table.get_mut(id)
+            && let Some(link) = self.table.get_mut(id)
         {
-            entry.connection.return_output(own, &mut self.pool);
+            link.connection.return_output(own, &mut self.pool);
         }
     }
 
@@ -493,7 +494,7 @@ impl Core {
     fn put_away(&mut self, id: ConnId, buffer: Vec<u8>) {
         let is_followed = self.outbox.is_followed();
         match self.table.get_mut(id) {
-            Some(entry) if is_followed => entry.connection.follow_output(buffer, &mut self.pool),
+            Some(link) if is_followed => link.connection.follow_output(buffer, &mut self.pool),
             _ => self.pool.give(buffer),
         }
     }
@@ -511,29 +512,29 @@ impl Core {
             return self.serve(id, &request, route);
         }
         let peer = self.locate(id, &request);
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        let local_ip = || entry.transport.local_ip();
+        let local_ip = || link.transport.local_ip();
         match self.app.decide(&request, peer, local_ip) {
             Decision::Refuse(rejection) => self.reject(id, rejection),
-            Decision::Upgrade(upgrade, arrival) => {
+            Decision::Upgrade(upgrade, upgrade_request) => {
                 self.store_peer(id, peer);
-                self.open(id, &upgrade, &arrival, peer);
+                self.open(id, &upgrade, &upgrade_request, peer);
             }
         }
     }
 
     pub(super) fn peer_of(&mut self, id: ConnId) -> Peer {
         let nobody = Peer {
-            way: Way::Unknown,
-            ..Peer::direct(None, Door::All)
+            source: AddressSource::Unknown,
+            ..Peer::direct(None, ListenerRole::All)
         };
-        self.table.get_mut(id).map_or(nobody, |entry| entry.peer)
+        self.table.get_mut(id).map_or(nobody, |link| link.peer)
     }
 
     pub(super) fn reject(&mut self, id: ConnId, rejection: Rejection) {
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
         let turn = &mut TurnContext {
@@ -541,7 +542,7 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        entry.connection.reject(rejection, turn);
+        link.connection.reject(rejection, turn);
         self.log_refusal(id, rejection);
     }
 
@@ -552,26 +553,32 @@ impl Core {
             rejection.status(),
             rejection.reason()
         );
-        self.tell_missing_header(id, rejection);
+        self.warn_missing_header(id, rejection);
         if rejection == Rejection::Proxy {
-            self.tell_untrusted(id);
+            self.warn_untrusted(id);
         }
     }
 
-    fn open(&mut self, id: ConnId, upgrade: &Upgrade, arrival: &Arrival<'_>, peer: Peer) {
-        let Some(entry) = self.table.get_mut(id) else {
+    fn open(
+        &mut self,
+        id: ConnId,
+        upgrade: &Upgrade,
+        upgrade_request: &UpgradeRequest<'_>,
+        peer: Peer,
+    ) {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        let framing = if !wants_shape(arrival, self.settings.php_padding) {
+        let framing = if !wants_shape(upgrade_request, self.settings.php_padding) {
             PhpFraming::Stream
-        } else if entry.transport.is_encrypted() {
+        } else if link.transport.is_encrypted() {
             PhpFraming::Records
         } else if peer.ip.is_none_or(|ip| ip.is_loopback()) {
             PhpFraming::Padded
         } else {
             PhpFraming::Spaced
         };
-        let keepalive = match arrival.kind {
+        let keepalive = match upgrade_request.kind {
             ClientKind::Web => Keepalive::Pings,
             ClientKind::Php => Keepalive::None,
         };
@@ -580,20 +587,20 @@ impl Core {
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        entry.connection.accept(upgrade, framing, keepalive, turn);
-        match arrival.kind {
+        link.connection.accept(upgrade, framing, keepalive, turn);
+        match upgrade_request.kind {
             ClientKind::Web => info!("ClientType:websocket"),
             ClientKind::Php => {
                 info!("ClientType:tcp");
-                entry.transport.keep_alive(TCP_KEEPALIVE);
+                link.transport.keep_alive(TCP_KEEPALIVE);
             }
         }
-        match &arrival.resource {
+        match &upgrade_request.resource {
             Ok(resource) => {
                 let resource = *resource;
-                entry.is_pending = false;
+                link.is_pending = false;
                 self.pending_count -= 1;
-                entry.membership = match arrival.kind {
+                link.membership = match upgrade_request.kind {
                     ClientKind::Php => Membership::Apart,
                     ClientKind::Web => Membership::Member {
                         resource: Audience::Resource(resource),
@@ -603,17 +610,18 @@ impl Core {
             }
             Err((error, _)) => info!("#{} turned away: {error}", id.slot),
         }
-        let own = entry.connection.lend_output(&mut self.pool);
+        let own = link.connection.lend_output(&mut self.pool);
         self.outbox.lend(own, None);
-        self.app.handle_open(id, arrival, peer, &mut self.outbox);
+        self.app
+            .handle_open(id, upgrade_request, peer, &mut self.outbox);
         self.take_back_output(id);
         self.deliver();
     }
 }
 
-/// Contract §6: only deployed PHP clients need frames in a shape of their own.
-fn wants_shape(arrival: &Arrival<'_>, php_padding: bool) -> bool {
-    arrival.kind == ClientKind::Php && php_padding && !arrival.reads_stream
+/// protocol.md §6: only deployed PHP clients need frames in a shape of their own.
+fn wants_shape(upgrade_request: &UpgradeRequest<'_>, php_padding: bool) -> bool {
+    upgrade_request.kind == ClientKind::Php && php_padding && !upgrade_request.reads_stream
 }
 
 /// Least room in a long message's own buffer that is read into: more than an encrypted stream may

@@ -6,7 +6,7 @@ use log::{debug, info};
 
 use super::reading::DELIVERIES_PER_TURN;
 use super::server::Core;
-use super::table::Entry;
+use super::table::Link;
 use crate::app::{PushError, PushRefusal, Pushed, Pushing};
 use crate::connection::{AfterResponse, ConnId, Expectation, TurnContext};
 use crate::http::batch::{Form, Outcome};
@@ -16,7 +16,7 @@ use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 
 /// A request whose response is still to come.
-pub(super) struct Exchange {
+pub(super) struct PendingRequest {
     after: AfterResponse,
     task: Task,
 }
@@ -32,12 +32,12 @@ enum Task {
 
 /// Queues that a packet has come into, or not for want of room.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Receipt {
     pub(super) queued: usize,
     pub(super) full: usize,
 }
 
-impl Exchange {
+impl PendingRequest {
     /// Bytes of memory held.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.task {
@@ -72,7 +72,7 @@ impl Core {
             Route::None => Err(Response::empty(404)),
         };
         match task {
-            Ok(task) => self.await_body(id, request, length, Exchange { after, task }),
+            Ok(task) => self.await_body(id, request, length, PendingRequest { after, task }),
             Err(response) => {
                 let part = match request.method() {
                     "HEAD" => BodyPart::LeftOut,
@@ -102,7 +102,7 @@ impl Core {
         };
         info!("push on #{} refused: {}", id.slot, refusal.reason());
         if refusal == PushRefusal::Source(Rejection::Proxy) {
-            self.tell_untrusted(id);
+            self.warn_untrusted(id);
         }
         Err(match refusal {
             PushRefusal::Token => Response::unauthorized(refusal.reason()),
@@ -127,22 +127,22 @@ impl Core {
         id: ConnId,
         request: &Request<'_>,
         length: BodyLength,
-        exchange: Exchange,
+        pending_request: PendingRequest,
     ) {
         let expectation = match request.header("Expect") {
             Some(_) if request.is_http_1_1() => Expectation::Continue,
             Some(_) | None => Expectation::None,
         };
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        entry.set_exchange(exchange);
+        link.set_exchange(pending_request);
         let turn = &mut TurnContext {
             now: self.now,
             limits: &self.settings.limits,
             pool: &mut self.pool,
         };
-        match entry.connection.expect_body(length, expectation, turn) {
+        match link.connection.expect_body(length, expectation, turn) {
             Ok(None) => {}
             Ok(Some(body)) => self.handle_body(id, body),
             Err(rejection) => self.reject(id, rejection),
@@ -151,12 +151,12 @@ impl Core {
 
     /// The body of the request is whole.
     pub(super) fn handle_body(&mut self, id: ConnId, body: Vec<u8>) {
-        let entry = self.table.get_mut(id);
-        let Some(exchange) = entry.and_then(Entry::take_exchange) else {
+        let link = self.table.get_mut(id);
+        let Some(pending_request) = link.and_then(Link::take_exchange) else {
             return;
         };
-        let after = exchange.after;
-        let response = match exchange.task {
+        let after = pending_request.after;
+        let response = match pending_request.task {
             Task::Push(form) => match Batch::new(body, form) {
                 Ok(batch) => return self.push_batch(id, after, Box::new(batch)),
                 Err(response) => response,
@@ -189,22 +189,22 @@ impl Core {
     }
 
     fn put_off(&mut self, id: ConnId, after: AfterResponse, batch: Box<Batch>) {
-        if let Some(entry) = self.table.get_mut(id) {
+        if let Some(link) = self.table.get_mut(id) {
             let task = Task::Batch(batch);
-            entry.set_exchange(Exchange { after, task });
+            link.set_exchange(PendingRequest { after, task });
         }
         self.put_on_backlog(id.slot as usize);
     }
 
     /// Hands one packet over and counts whom it reaches.
     fn push(&mut self, from: ConnId, packet: &str) -> Outcome {
-        self.tally = Tally::default();
+        self.receipt = Receipt::default();
         let pushed = match self.app.push(from, packet, &mut self.outbox) {
             Ok(pushed) => pushed,
             Err(error) => return Outcome::Refused(error),
         };
         self.deliver();
-        let Tally { queued, full } = self.tally;
+        let Receipt { queued, full } = self.receipt;
         if pushed == Pushed::ToOne && queued + full == 0 {
             // It was about to go.
             return Outcome::Refused(PushError::Nobody);
@@ -242,7 +242,7 @@ impl Core {
     }
 
     fn respond(&mut self, id: ConnId, after: AfterResponse, part: BodyPart, response: &Response) {
-        let Some(entry) = self.table.get_mut(id) else {
+        let Some(link) = self.table.get_mut(id) else {
             return;
         };
         let turn = &mut TurnContext {
@@ -255,7 +255,7 @@ impl Core {
             AfterResponse::Close => Some("close"),
         };
         let write = |out: &mut Vec<u8>| response.write(part, connection, out);
-        entry.connection.respond(after, write, turn);
+        link.connection.respond(after, write, turn);
         self.touch(id);
     }
 }

@@ -12,31 +12,31 @@ use mio::{Events, Interest, Poll, Token};
 use super::clock::Clock;
 use super::endpoint::Endpoint;
 use super::listener::{self, BindError, Listener};
-use super::notice::Notice;
 use super::read_buffer::ReadBuffer;
-use super::requests::Tally;
+use super::requests::Receipt;
 use super::shared_buffers::SharedBuffers;
 use super::spare::SpareDescriptor;
 use super::table::{Flushing, Table};
 use super::wheel::Wheel;
-use crate::app::admission::{Admission, Policy};
+use crate::app::admission::{Admission, AdmissionSettings};
 use crate::app::{App, AppSettings, Outbox, Resource};
+use crate::base::LogLimiter;
 use crate::connection::output::BufferPool;
 use crate::connection::{ConnId, Limits, MonotonicTime, TurnContext};
 use crate::http::{Demo, Jobs};
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
 use crate::ops::signals::{Signal, Signals};
-use crate::protocol::close::CloseCode;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::extension::Compression;
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Limits of each connection.
     pub limits: Limits,
     /// Who may come in. An empty `allowed_ip` means loopback and the addresses listened on.
-    pub policy: Policy,
+    pub policy: AdmissionSettings,
     /// `maxChunks`.
     pub max_chunks: usize,
     /// Most connections that have not been upgraded yet (`maxPending`).
@@ -56,13 +56,13 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            policy: Policy {
+            policy: AdmissionSettings {
                 max_clients: 100_000,
-                ..Policy::default()
+                ..AdmissionSettings::default()
             },
             max_chunks: 100,
             max_pending: 10_000,
@@ -87,7 +87,7 @@ pub struct Server {
 
 /// All that a turn works on.
 pub(super) struct Core {
-    pub(super) settings: Settings,
+    pub(super) settings: ServerSettings,
     pub(super) registry: mio::Registry,
     pub(super) listeners: Vec<Listener>,
     pub(super) certificates: Option<Certificates>,
@@ -102,15 +102,15 @@ pub(super) struct Core {
     /// The lack of descriptors has been logged and none has been had since.
     pub(super) is_short_of_descriptors: bool,
     /// Connections refused for want of room.
-    pub(super) refusals: Notice,
+    pub(super) refusals: LogLimiter,
     /// Scripts' requests that a proxy has forwarded which is not trusted.
-    pub(super) untrusted: Notice,
+    pub(super) untrusted: LogLimiter,
     /// Connections that do not open as a trusted proxy's do.
-    pub(super) misopened: Notice,
+    pub(super) without_proxy_header: LogLimiter,
     /// Jobs that the demo page has run.
     pub(super) jobs: Jobs,
     /// Whom the last packet has reached.
-    pub(super) tally: Tally,
+    pub(super) receipt: Receipt,
     pub(super) app: App,
     pub(super) outbox: Outbox,
     pub(super) table: Table,
@@ -159,7 +159,7 @@ impl Server {
     ///
     /// # Errors
     /// An endpoint that cannot be listened on, or a system without epoll, pipes or signals.
-    pub fn bind(settings: Settings, endpoints: &[Endpoint]) -> Result<Self, StartError> {
+    pub fn bind(settings: ServerSettings, endpoints: &[Endpoint]) -> Result<Self, StartError> {
         Self::bind_inheriting(settings, endpoints, Inherited::default())
     }
 
@@ -168,7 +168,7 @@ impl Server {
     /// # Errors
     /// As `bind`; also a socket of `inherited` that no endpoint stands for.
     pub fn bind_inheriting(
-        settings: Settings,
+        settings: ServerSettings,
         endpoints: &[Endpoint],
         inherited: Inherited,
     ) -> Result<Self, StartError> {
@@ -222,7 +222,7 @@ impl Server {
             .collect()
     }
 
-    /// Serves until SIGTERM or SIGINT, then says goodbye to everybody (contract 5.5).
+    /// Serves until SIGTERM or SIGINT, then says goodbye to everybody (protocol.md 5.5).
     ///
     /// # Errors
     /// Only if waiting for events fails, which no peer can bring about.
@@ -280,7 +280,7 @@ impl std::error::Error for StartError {}
 
 impl Core {
     fn new(
-        mut settings: Settings,
+        mut settings: ServerSettings,
         registry: mio::Registry,
         listeners: Vec<Listener>,
     ) -> io::Result<Self> {
@@ -319,11 +319,11 @@ impl Core {
             spare: SpareDescriptor::open()?,
             accepting: Accepting::Waiting,
             is_short_of_descriptors: false,
-            refusals: Notice::default(),
-            untrusted: Notice::default(),
-            misopened: Notice::default(),
+            refusals: LogLimiter::default(),
+            untrusted: LogLimiter::default(),
+            without_proxy_header: LogLimiter::default(),
             jobs: Jobs::default(),
-            tally: Tally::default(),
+            receipt: Receipt::default(),
             outbox: Outbox::default(),
             table: Table::default(),
             wheel: Wheel::new(now),
@@ -355,7 +355,7 @@ impl Core {
             if self.settings.demo == Demo::On
                 && let Some(address) = listener.socket.address()
             {
-                let scheme = listener.terms.security.http_scheme();
+                let scheme = listener.options.security.http_scheme();
                 info!("Demo page: {scheme}://{address}/");
             }
         }
@@ -463,10 +463,10 @@ impl Core {
     }
 
     fn flush_if_due(&mut self, id: ConnId) {
-        if let Some(entry) = self.table.get_mut(id)
-            && entry.flushing != Flushing::Done
+        if let Some(link) = self.table.get_mut(id)
+            && link.flushing != Flushing::Done
         {
-            entry.flushing = Flushing::Done;
+            link.flushing = Flushing::Done;
             self.flush(id.slot as usize);
         }
     }
@@ -497,7 +497,7 @@ impl Core {
         }
     }
 
-    /// Contract 5.5: 1001 to everybody.
+    /// protocol.md 5.5: 1001 to everybody.
     fn begin_stop(&mut self) {
         info!("Stopping: {} connections are told", self.table.len());
         self.stopping = Some(self.now + self.settings.shutdown_timeout);
@@ -508,7 +508,7 @@ impl Core {
             }
         }
         for slot in 0..self.table.slot_count() {
-            let Some(entry) = self.table.slot_mut(slot) else {
+            let Some(link) = self.table.slot_mut(slot) else {
                 continue;
             };
             let turn = &mut TurnContext {
@@ -516,14 +516,14 @@ impl Core {
                 limits: &self.settings.limits,
                 pool: &mut self.pool,
             };
-            if entry.connection.is_pending() {
+            if link.connection.is_pending() {
                 // Nothing more is heard; a response on its way still leaves.
-                entry.connection.handle_eof(turn);
+                link.connection.handle_eof(turn);
             } else {
                 let reason = "the server is stopping";
-                entry.connection.close(CloseCode::GOING_AWAY, reason, turn);
+                link.connection.close(CloseCode::GOING_AWAY, reason, turn);
             }
-            let id = entry.id;
+            let id = link.id;
             self.ended.push(id);
             self.touch(id);
         }
@@ -534,7 +534,7 @@ impl Core {
         if self.certificate_check.is_some_and(|due| due <= self.now) {
             self.certificate_check = Some(self.now + CERTIFICATE_CHECK);
             self.reload_certificates();
-            self.tell_expiry();
+            self.warn_expiry();
         }
     }
 
@@ -552,7 +552,7 @@ impl Core {
         }
     }
 
-    fn tell_expiry(&mut self) {
+    fn warn_expiry(&mut self) {
         let Some(left) = self.certificates.as_ref().map(Certificates::time_left) else {
             return;
         };

@@ -5,21 +5,21 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::proxy_protocol::HeaderReader;
-use super::requests::Exchange;
+use super::requests::PendingRequest;
 use super::transport::Transport;
 use crate::app::Audience;
-use crate::app::admission::Peer;
+use crate::app::peer::Peer;
 use crate::connection::{CHUNK_SLOTS, ConnId, Connection, MonotonicTime, SlotMap};
 
 /// One connection with all that the loop knows of it.
-pub(super) struct Entry {
+pub(super) struct Link {
     pub(super) id: ConnId,
     pub(super) connection: Connection,
     pub(super) transport: Transport,
     /// Whose it is, as far as the socket or, once it is open, a proxy has told.
     pub(super) peer: Peer,
     /// A header, a request or input that waits.
-    aside: Option<Box<Aside>>,
+    extras: Option<Box<LinkExtras>>,
     /// The earliest deadline that the wheel holds.
     pub(super) armed: Option<MonotonicTime>,
     /// Bytes of memory at the last count.
@@ -41,17 +41,17 @@ pub(super) struct Entry {
 
 /// What few connections have, and not for long.
 #[derive(Default)]
-struct Aside {
+struct LinkExtras {
     /// The PROXY header that comes before everything else, until it is whole.
-    opening: Option<HeaderReader>,
+    proxy_header: Option<HeaderReader>,
     /// Input that was read and not handled yet, because the turn's budget or the output's limit
     /// was reached.
     unread: Option<Vec<u8>>,
     /// A plain HTTP request that is not answered yet.
-    exchange: Option<Exchange>,
+    pending_request: Option<PendingRequest>,
 }
 
-impl Entry {
+impl Link {
     /// A connection that has just been accepted.
     pub(super) fn new(
         id: ConnId,
@@ -64,7 +64,7 @@ impl Entry {
             connection,
             transport,
             peer,
-            aside: None,
+            extras: None,
             armed: None,
             held_bytes: 0,
             membership: Membership::None,
@@ -78,64 +78,69 @@ impl Entry {
     }
 
     /// The PROXY header that has to come before everything else, until it is whole.
-    pub(super) fn opening(&mut self) -> Option<(&mut HeaderReader, &mut Transport)> {
-        let reader = self.aside.as_mut()?.opening.as_mut()?;
+    pub(super) fn proxy_header(&mut self) -> Option<(&mut HeaderReader, &mut Transport)> {
+        let reader = self.extras.as_mut()?.proxy_header.as_mut()?;
         Some((reader, &mut self.transport))
     }
 
     /// Expects such a header.
-    pub(super) fn expect_opening(&mut self, reader: HeaderReader) {
-        self.aside.get_or_insert_default().opening = Some(reader);
+    pub(super) fn expect_proxy_header(&mut self, reader: HeaderReader) {
+        self.extras.get_or_insert_default().proxy_header = Some(reader);
     }
 
     /// It is whole.
-    pub(super) fn end_opening(&mut self) {
-        if let Some(aside) = &mut self.aside {
-            aside.opening = None;
+    pub(super) fn end_proxy_header(&mut self) {
+        if let Some(extras) = &mut self.extras {
+            extras.proxy_header = None;
         }
         self.drop_empty_aside();
     }
 
     /// Keeps input that was read and cannot be handled yet.
     pub(super) fn set_unread(&mut self, unread: Vec<u8>) {
-        self.aside.get_or_insert_default().unread = Some(unread);
+        self.extras.get_or_insert_default().unread = Some(unread);
     }
 
     /// Takes that input.
     pub(super) fn take_unread(&mut self) -> Option<Vec<u8>> {
-        let unread = self.aside.as_mut()?.unread.take();
+        let unread = self.extras.as_mut()?.unread.take();
         self.drop_empty_aside();
         unread
     }
 
     /// Bytes of that input.
     pub(super) fn unread_len(&self) -> usize {
-        let unread = self.aside.as_ref().and_then(|aside| aside.unread.as_ref());
+        let unread = self
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.unread.as_ref());
         unread.map_or(0, |unread| unread.len())
     }
 
     /// A plain HTTP request that is not answered yet.
-    pub(super) fn exchange(&self) -> Option<&Exchange> {
-        self.aside.as_ref()?.exchange.as_ref()
+    pub(super) fn pending_request(&self) -> Option<&PendingRequest> {
+        self.extras.as_ref()?.pending_request.as_ref()
     }
 
     /// Keeps a plain HTTP request until it can be answered.
-    pub(super) fn set_exchange(&mut self, exchange: Exchange) {
-        self.aside.get_or_insert_default().exchange = Some(exchange);
+    pub(super) fn set_exchange(&mut self, pending_request: PendingRequest) {
+        self.extras.get_or_insert_default().pending_request = Some(pending_request);
     }
 
     /// Takes it.
-    pub(super) fn take_exchange(&mut self) -> Option<Exchange> {
-        let exchange = self.aside.as_mut()?.exchange.take();
+    pub(super) fn take_exchange(&mut self) -> Option<PendingRequest> {
+        let pending_request = self.extras.as_mut()?.pending_request.take();
         self.drop_empty_aside();
-        exchange
+        pending_request
     }
 
     fn drop_empty_aside(&mut self) {
-        let is_empty = |aside: &mut Box<Aside>| {
-            aside.opening.is_none() && aside.unread.is_none() && aside.exchange.is_none()
+        let is_empty = |extras: &mut Box<LinkExtras>| {
+            extras.proxy_header.is_none()
+                && extras.unread.is_none()
+                && extras.pending_request.is_none()
         };
-        self.aside.take_if(is_empty);
+        self.extras.take_if(is_empty);
     }
 }
 
@@ -195,19 +200,19 @@ pub(super) enum Reading {
 /// All connections.
 #[derive(Default)]
 pub(super) struct Table {
-    entries: SlotMap<Entry>,
+    links: SlotMap<Link>,
     names: Names,
 }
 
 impl Table {
     /// Number of connections.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.links.len()
     }
 
     /// One more than the highest slot that may be taken.
     pub(super) fn slot_count(&self) -> usize {
-        self.entries.end()
+        self.links.end()
     }
 
     /// The name of the next connection that is [inserted](Self::insert).
@@ -215,41 +220,40 @@ impl Table {
         self.names.next()
     }
 
-    /// Adds the entry whose id [`next_id`](Self::next_id) has told.
-    pub(super) fn insert(&mut self, entry: Entry) {
-        self.names.take(entry.id);
-        let before = self.entries.insert(entry.id.slot as usize, entry);
+    /// Adds the link whose id [`next_id`](Self::next_id) has told.
+    pub(super) fn insert(&mut self, link: Link) {
+        self.names.take(link.id);
+        let before = self.links.insert(link.id.slot as usize, link);
         debug_assert!(before.is_none(), "a slot was given twice");
     }
 
     /// The connection in a slot.
     #[inline]
-    pub(super) fn slot_mut(&mut self, slot: usize) -> Option<&mut Entry> {
-        self.entries.get_mut(slot)
+    pub(super) fn slot_mut(&mut self, slot: usize) -> Option<&mut Link> {
+        self.links.get_mut(slot)
     }
 
     /// The connection of this name.
     #[inline]
-    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
-        self.slot_mut(id.slot as usize)
-            .filter(|entry| entry.id == id)
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Link> {
+        self.slot_mut(id.slot as usize).filter(|link| link.id == id)
     }
 
     /// All connections.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.links.iter_mut()
     }
 
     /// Removes a connection; its slot stays empty until [`release`](Self::release).
-    pub(super) fn remove(&mut self, slot: usize) -> Option<Entry> {
-        let entry = self.entries.remove(slot)?;
-        self.names.give_back(entry.id);
-        Some(entry)
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Link> {
+        let link = self.links.remove(slot)?;
+        self.names.give_back(link.id);
+        Some(link)
     }
 
     /// Makes the slots of removed connections usable again: after the event batch.
     pub(super) fn release(&mut self) {
-        self.names.release(self.entries.end());
+        self.names.release(self.links.end());
     }
 }
 

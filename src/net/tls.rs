@@ -11,8 +11,8 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+use super::received::{More, Received};
 use super::socket::Socket;
-use super::transport::{More, Received};
 
 /// A socket and the TLS session on it.
 pub(super) struct TlsStream {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mio::{Interest, Registry, Token};
 use rustls::ServerConfig;
 
+use super::received::{More, Received};
 use super::socket::Socket;
 use super::tls::TlsStream;
 
@@ -17,26 +18,6 @@ pub(super) enum Transport {
     Plain(Socket),
     /// TLS on it.
     Tls(Box<TlsStream>),
-}
-
-/// What a read has brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Received {
-    /// Bytes for the connection, in the buffer.
-    pub(super) len: usize,
-    /// What may follow them.
-    pub(super) more: More,
-}
-
-/// What may follow a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
-    /// Nothing now; the kernel will tell.
-    No,
-    /// The buffer was too small to know.
-    Maybe,
-    /// Nothing ever.
-    Ended,
 }
 
 /// What a write has done.

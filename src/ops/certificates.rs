@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite, version};
 
-use crate::logging::escape;
+use crate::base::escape;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// Where one certificate and its key are.

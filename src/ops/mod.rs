@@ -1,7 +1,6 @@
 //! What the operating system has to do with: signals, limits, certificates in files.
 
 pub mod certificates;
-pub mod check;
 pub mod inherited;
 pub mod signals;
 

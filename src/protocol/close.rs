@@ -1,44 +1,7 @@
 //! Close codes and close payloads (RFC 6455 §5.5.1, §7.4).
 
+use super::close_code::CloseCode;
 use super::error::Violation;
-
-/// A close status code (RFC 6455 §7.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CloseCode(u16);
-
-impl CloseCode {
-    /// 1000: the purpose has been fulfilled.
-    pub const NORMAL: Self = Self(1000);
-    /// 1001: the server goes down or the page is left.
-    pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: a rule of the protocol was broken.
-    pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of data that cannot be taken.
-    pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1007: data that is not what its type says, as text that is not UTF-8.
-    pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: a policy forbids it.
-    pub const POLICY_VIOLATION: Self = Self(1008);
-    /// 1009: a message over the limit.
-    pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1011: our own fault.
-    pub const INTERNAL_ERROR: Self = Self(1011);
-    /// 1013: overloaded, try again later (IANA registry).
-    pub const TRY_AGAIN_LATER: Self = Self(1013);
-
-    /// The number, if it may stand on the wire: 1000–1003, 1007–1014, 3000–4999 (§7.4.1, §7.4.2).
-    pub const fn from_wire(code: u16) -> Result<Self, Violation> {
-        match code {
-            1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self(code)),
-            _ => Err(Violation::InvalidCloseCode),
-        }
-    }
-
-    /// The number.
-    pub const fn as_u16(self) -> u16 {
-        self.0
-    }
-}
 
 /// Longest reason in a close frame, in bytes: 125 less the code (§5.5).
 pub const MAX_REASON_BYTES: usize = 123;
@@ -49,7 +12,8 @@ pub fn parse(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, Violation> {
         [] => Ok(None),
         [_] => Err(Violation::ShortClosePayload),
         [high, low, reason @ ..] => {
-            let code = CloseCode::from_wire(u16::from_be_bytes([*high, *low]))?;
+            let code = CloseCode::from_wire(u16::from_be_bytes([*high, *low]))
+                .ok_or(Violation::InvalidCloseCode)?;
             let reason = std::str::from_utf8(reason).map_err(|_| Violation::InvalidUtf8)?;
             Ok(Some((code, reason)))
         }
@@ -70,7 +34,7 @@ mod tests {
     fn every_code_is_judged_as_the_rfc_says() {
         for code in 0..=u16::MAX {
             let legal = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-            assert_eq!(CloseCode::from_wire(code).is_ok(), legal, "{code}");
+            assert_eq!(CloseCode::from_wire(code).is_some(), legal, "{code}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The two tables of what a peer's fault is answered with: [`Violation`] → close code,
 //! [`Rejection`] → HTTP status.
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// A rule of RFC 6455 that the peer broke, or a limit it passed, after the upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl Violation {
     }
 }
 
-/// Why a request is not upgraded: one HTTP response each (contract 1.4 to 1.7).
+/// Why a request is not upgraded: one HTTP response each (protocol.md 1.4 to 1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
     /// 400: a request line or header line that is not HTTP/1.1 (RFC 9112 §3, §5).
@@ -124,7 +124,7 @@ pub enum Rejection {
     /// 403: a script's request that a proxy has forwarded which `trustedProxies` does not hold.
     Proxy,
     /// 403: a script's request of which the proxy does not tell where it comes from.
-    Untold,
+    ProxyUnidentified,
     /// 403: a listener that is not for this kind of client.
     Listener,
     /// 408: the head was not complete within `handshakeTimeout`.
@@ -164,7 +164,11 @@ impl Rejection {
             Self::Expectation => 417,
             Self::TransferEncoding => 501,
             Self::Token => 401,
-            Self::Origin | Self::Address | Self::Proxy | Self::Untold | Self::Listener => 403,
+            Self::Origin
+            | Self::Address
+            | Self::Proxy
+            | Self::ProxyUnidentified
+            | Self::Listener => 403,
             Self::Method => 405,
             Self::Timeout => 408,
             Self::Version => 426,
@@ -201,7 +205,7 @@ impl Rejection {
             Self::Proxy => {
                 "Scripts are not allowed through a proxy unless trustedProxies names it."
             }
-            Self::Untold => {
+            Self::ProxyUnidentified => {
                 "Scripts are not allowed from a place that the proxy does not tell: \
                  let it set X-Forwarded-For."
             }

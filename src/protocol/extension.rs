@@ -1,7 +1,7 @@
 //! Sec-WebSocket-Extensions (RFC 6455 §9.1): offers of permessage-deflate → [`Agreed`].
 //!
 //! Owns the header's grammar, the four parameters of RFC 7692 §7.1, the choice between several
-//! offers, and the value of the answer. Other extensions are read over (contract 1.12); a header
+//! offers, and the value of the answer. Other extensions are read over (protocol.md 1.12); a header
 //! that breaks the grammar is an offer of nothing. Compresses nothing itself:
 //! [`deflate`](super::deflate) does.
 

@@ -3,7 +3,7 @@
 //!
 //! Owns what makes a request a WebSocket request, and both answers to the byte. It does not judge
 //! paths, origins, addresses or numbers of clients; who does so may still answer an [`Upgrade`]
-//! with a [`Rejection`]. Subprotocols are ignored, as §4.2.2 allows (contract 1.12), and so are
+//! with a [`Rejection`]. Subprotocols are ignored, as §4.2.2 allows (protocol.md 1.12), and so are
 //! extensions unless [`Upgrade::negotiate`] is asked to look at them.
 
 use base64::Engine;
@@ -22,7 +22,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Checks the request against RFC 6455 §4.2.1 and contract 1.2 to 1.5. Origin, address and path
+    /// Checks the request against RFC 6455 §4.2.1 and protocol.md 1.2 to 1.5. Origin, address and path
     /// are not judged here.
     ///
     /// The first fault in this order is reported: HTTP version, method, Host, Upgrade, Connection,
@@ -72,10 +72,10 @@ impl Upgrade {
         self.agreed
     }
 
-    /// Appends the 101 answer to `out` (contract 1.2): 129 bytes without extension and padding.
+    /// Appends the 101 answer to `out` (protocol.md 1.2): 129 bytes without extension and padding.
     ///
     /// What was agreed is answered behind the accept key. With `padded_len` a header `X-Websock-Padding: ` is added whose value makes the whole answer
-    /// exactly that many bytes long (contract 6.1); it must be at least 200.
+    /// exactly that many bytes long (protocol.md 6.1); it must be at least 200.
     pub fn write_response(&self, padded_len: Option<usize>, out: &mut Vec<u8>) {
         debug_assert!(
             padded_len.is_none_or(|len| len >= 200),
@@ -164,9 +164,11 @@ impl Rejection {
             Self::Expectation => "417 Expectation Failed",
             Self::TransferEncoding => "501 Not Implemented",
             Self::Token => "401 Unauthorized",
-            Self::Origin | Self::Address | Self::Proxy | Self::Untold | Self::Listener => {
-                "403 Forbidden"
-            }
+            Self::Origin
+            | Self::Address
+            | Self::Proxy
+            | Self::ProxyUnidentified
+            | Self::Listener => "403 Forbidden",
             Self::Method => "405 Method Not Allowed",
             Self::Timeout => "408 Request Timeout",
             Self::Version => "426 Upgrade Required",
@@ -190,7 +192,7 @@ impl Rejection {
             | Self::Origin
             | Self::Address
             | Self::Proxy
-            | Self::Untold
+            | Self::ProxyUnidentified
             | Self::Listener
             | Self::Timeout
             | Self::HeadTooLarge
@@ -205,7 +207,7 @@ impl Rejection {
     }
 }
 
-/// The 101 answer up to the accept key. Deployed PHP clients compare these values (contract 1.2).
+/// The 101 answer up to the accept key. Deployed PHP clients compare these values (protocol.md 1.2).
 const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\
     Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
 
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_the_contracts_to_the_byte() {
+    fn the_answer_is_the_documented_one_to_the_byte() {
         let upgrade = check(format!("{}\n\n", LINES.join("\n")).as_bytes()).unwrap();
         let expected = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

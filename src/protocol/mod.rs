@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod close;
+pub mod close_code;
 pub mod deflate;
 pub mod error;
 pub mod extension;

@@ -15,7 +15,7 @@ mod wrong_servers;
 use std::time::Duration;
 
 use harness::Server;
-use websock::client::{Client, Dialogue, Error, Message, Settings};
+use websock::client::{Client, ClientSettings, Dialogue, Error, Message};
 
 /// What this suite speaks below WebSocket.
 const WIRE: harness::Wire = harness::Wire::Plain;
@@ -35,11 +35,11 @@ fn text(client: &mut Client) -> String {
 #[test]
 fn pages_and_scripts_reach_each_other() {
     let server = Server::start("");
-    let mut settings = Settings::page();
+    let mut settings = ClientSettings::page();
     settings.ident = "page".to_owned();
     let mut page = Client::connect(&address(&server, "/web"), &settings).expect("it connects");
     let mut script =
-        Client::connect(&address(&server, "/php"), &Settings::script()).expect("it connects");
+        Client::connect(&address(&server, "/php"), &ClientSettings::script()).expect("it connects");
     assert_eq!(page.uuid().len(), 36);
     let packets = [
         r#"{"opcode":"feedback","ident":"page","n":1.50}"#.to_owned(),
@@ -59,7 +59,7 @@ fn pages_and_scripts_reach_each_other() {
 #[test]
 fn what_arrives_while_next_is_awaited_is_kept_in_order() {
     let server = Server::start("");
-    let mut settings = Settings::page();
+    let mut settings = ClientSettings::page();
     settings.ident = "me".to_owned();
     let mut client = Client::connect(&address(&server, "/web"), &settings).expect("it connects");
     for number in 0..1000 {
@@ -78,7 +78,7 @@ fn what_arrives_while_next_is_awaited_is_kept_in_order() {
 fn pings_are_answered_while_waiting_and_long_messages_come_whole() {
     let server = Server::start("pingInterval=200ms\npongTimeout=1");
     let mut client =
-        Client::connect(&address(&server, "/web"), &Settings::page()).expect("it connects");
+        Client::connect(&address(&server, "/web"), &ClientSettings::page()).expect("it connects");
     // Longer than the server would wait for a pong.
     let silence = client.receive(Some(Duration::from_millis(1500)));
     assert_eq!(silence.expect("it stays"), None);
@@ -91,16 +91,16 @@ fn pings_are_answered_while_waiting_and_long_messages_come_whole() {
 fn refusals_and_closes_say_why() {
     let server = Server::start("pushToken=0123456789abcdef\nmaxPerIP=1");
     let connect =
-        |path: &str, settings: &Settings| Client::connect(&address(&server, path), settings);
-    let refused = connect("/php", &Settings::script()).expect_err("no token");
+        |path: &str, settings: &ClientSettings| Client::connect(&address(&server, path), settings);
+    let refused = connect("/php", &ClientSettings::script()).expect_err("no token");
     assert!(matches!(refused, Error::Status(401, _)), "{refused}");
-    let mut with_token = Settings::script();
+    let mut with_token = ClientSettings::script();
     with_token.token = "0123456789abcdef".to_owned();
     connect("/php", &with_token).expect("it connects");
-    let refused = connect("/nope", &Settings::page()).expect_err("no resource");
+    let refused = connect("/nope", &ClientSettings::page()).expect_err("no resource");
     assert_eq!(refused.to_string(), "the server refuses: no resource /nope");
-    let mut first = connect("/web", &Settings::page()).expect("it connects");
-    let refused = connect("/web", &Settings::page()).expect_err("the place is taken");
+    let mut first = connect("/web", &ClientSettings::page()).expect("it connects");
+    let refused = connect("/web", &ClientSettings::page()).expect_err("the place is taken");
     assert!(
         refused.to_string().contains("Too many connections from"),
         "{refused}"
@@ -128,9 +128,9 @@ fn raw_clients_talk_to_any_websocket_server() {
             }
         }
     });
-    let settings = Settings {
+    let settings = ClientSettings {
         dialogue: Dialogue::None,
-        ..Settings::page()
+        ..ClientSettings::page()
     };
     let mut client = Client::connect(&address, &settings).expect("it connects");
     for len in [0, 125, 126, 65_535, 65_536, 300_000] {

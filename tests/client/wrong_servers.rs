@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use websock::client::{Client, Dialogue, Message, Settings};
+use websock::client::{Client, ClientSettings, Dialogue, Message};
 
 use crate::harness::frame::unmasked;
 use crate::harness::http::accept_of;
@@ -43,10 +43,10 @@ fn switching(accept: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> ClientSettings {
+    ClientSettings {
         timeout: Duration::from_secs(2),
-        ..Settings::page()
+        ..ClientSettings::page()
     }
 }
 
@@ -202,7 +202,7 @@ fn the_servers_death_in_the_middle_is_an_error() {
 
 #[test]
 fn nobody_there_and_no_such_host_are_told_apart() {
-    let settings = Settings {
+    let settings = ClientSettings {
         dialogue: Dialogue::None,
         ..settings()
     };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use allocation_counter::measure;
 use rustix::process::{Signal, getpid, kill_process};
 use websock::app::Standard;
-use websock::net::{Endpoint, Security, Server, Settings};
+use websock::net::{Endpoint, Security, Server, ServerSettings};
 
 /// A client that knows just enough: it writes masked frames and counts bytes.
 struct Client(TcpStream);
@@ -71,7 +71,7 @@ fn allocations_during(drive: impl FnOnce(SocketAddr)) -> u64 {
     let (address_out, address_in) = channel();
     let server = thread::spawn(move || {
         let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
-        let mut server = Server::bind(Settings::default(), &[endpoint]).expect("a free port");
+        let mut server = Server::bind(ServerSettings::default(), &[endpoint]).expect("a free port");
         server.add_resource(Some("/web"), Box::new(Standard::new()));
         address_out
             .send(server.addresses()[0])

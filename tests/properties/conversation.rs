@@ -1,7 +1,7 @@
 //! The oracle for a whole connection: bytes and clock steps in, events and output out.
 
 use super::script::{Script, Setting, Step, steps};
-use super::stage::{Arrival, Outcome, Stage};
+use super::stage::{Outcome, Stage, UpgradeRequest};
 use super::stream::legal_output;
 
 /// One script, played five times: with all bytes between two other steps in one piece, and in two
@@ -13,17 +13,25 @@ pub fn connection(bytes: &[u8]) {
     let setting = Setting::of(&mut script);
     let cut = script.byte();
     let steps = steps(&mut script);
-    let whole = play(&setting, &steps, Arrival::Lent, |bytes| vec![bytes]);
+    let whole = play(&setting, &steps, UpgradeRequest::Lent, |bytes| vec![bytes]);
     legal_output(&setting, &whole.heard);
-    for (arrival, name) in [(Arrival::Lent, "lent"), (Arrival::InPlace, "in place")] {
-        let halves = play(&setting, &steps, arrival, |bytes| {
+    for (upgrade_request, name) in [
+        (UpgradeRequest::Lent, "lent"),
+        (UpgradeRequest::InPlace, "in place"),
+    ] {
+        let halves = play(&setting, &steps, upgrade_request, |bytes| {
             let (left, right) = bytes.split_at(bytes.len() * usize::from(cut) / 256);
             vec![left, right]
         });
         assert_eq!(halves, whole, "cut at {cut}/256, {name}");
     }
-    for (arrival, name) in [(Arrival::Lent, "lent"), (Arrival::InPlace, "in place")] {
-        let bytewise = play(&setting, &steps, arrival, |bytes| bytes.chunks(1).collect());
+    for (upgrade_request, name) in [
+        (UpgradeRequest::Lent, "lent"),
+        (UpgradeRequest::InPlace, "in place"),
+    ] {
+        let bytewise = play(&setting, &steps, upgrade_request, |bytes| {
+            bytes.chunks(1).collect()
+        });
         assert_eq!(bytewise, whole, "byte by byte, {name}");
     }
 }
@@ -31,10 +39,10 @@ pub fn connection(bytes: &[u8]) {
 fn play(
     setting: &Setting,
     steps: &[Step],
-    arrival: Arrival,
+    upgrade_request: UpgradeRequest,
     cut: impl Fn(&[u8]) -> Vec<&[u8]>,
 ) -> Outcome {
-    let mut stage = Stage::new(setting, arrival);
+    let mut stage = Stage::new(setting, upgrade_request);
     for step in steps {
         match step {
             Step::Bytes(bytes) => cut(bytes)

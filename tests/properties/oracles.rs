@@ -7,9 +7,10 @@
 use std::path::Path;
 
 use websock::app::packet::{Ident, Packet, Verb};
+use websock::cli::options::Options;
 use websock::config::Config;
-use websock::options::Options;
-use websock::protocol::close::{self, CloseCode};
+use websock::protocol::close;
+use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::{Rejection, Violation};
 use websock::protocol::frame::{self, Header, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use websock::protocol::handshake::Upgrade;

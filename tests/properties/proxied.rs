@@ -109,7 +109,7 @@ fn plain_line(bytes: &[u8]) -> Verdict {
 fn line_address(line: &[u8]) -> Option<Forwarded> {
     let line = line.strip_suffix(b"\r\n")?.strip_prefix(V1)?;
     if line.starts_with(b"UNKNOWN") {
-        return (!line.contains(&b'\r')).then_some(Forwarded::Untold);
+        return (!line.contains(&b'\r')).then_some(Forwarded::ProxyUnidentified);
     }
     let fields: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
     let [protocol, source, destination, port, other_port] = fields[..] else {
@@ -155,9 +155,9 @@ fn plain_binary(bytes: &[u8]) -> Verdict {
         return Verdict::Open;
     };
     match binary_address(bytes[13], rest) {
-        Some(_) if is_local => Verdict::Header(Forwarded::Untold, 16 + len),
+        Some(_) if is_local => Verdict::Header(Forwarded::ProxyUnidentified, 16 + len),
         Some(Address::Stream(source)) => Verdict::Header(Forwarded::For(source), 16 + len),
-        Some(Address::None) => Verdict::Header(Forwarded::Untold, 16 + len),
+        Some(Address::None) => Verdict::Header(Forwarded::ProxyUnidentified, 16 + len),
         Some(Address::Datagram) | None => Verdict::Refused,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use websock::connection::{Keepalive, Limits, PhpFraming};
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 use websock::protocol::deflate::Deflater;
 use websock::protocol::extension::{Compression, Context};
 use websock::protocol::frame::{self, Opcode};

@@ -11,7 +11,7 @@ use websock::connection::{
 };
 use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::Rejection;
 use websock::protocol::frame::{self, Opcode};
 use websock::protocol::handshake::Upgrade;
@@ -32,7 +32,7 @@ pub struct Outcome {
 /// One connection with its share of a server.
 pub struct Stage<'a> {
     setting: &'a Setting,
-    arrival: Arrival,
+    upgrade_request: UpgradeRequest,
     connection: Connection,
     pool: BufferPool,
     now: MonotonicTime,
@@ -53,7 +53,7 @@ pub struct Stage<'a> {
 
 /// How the peer's bytes come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
+pub enum UpgradeRequest {
     /// To be copied.
     Lent,
     /// Payload of long messages where it stays.
@@ -69,7 +69,7 @@ struct Exchange {
 
 impl<'a> Stage<'a> {
     /// A connection that has just been accepted.
-    pub fn new(setting: &'a Setting, arrival: Arrival) -> Self {
+    pub fn new(setting: &'a Setting, upgrade_request: UpgradeRequest) -> Self {
         let mut pool = BufferPool::default();
         pool.give(vec![0xFF; setting.spare_bytes]);
         let now = MonotonicTime::START;
@@ -80,7 +80,7 @@ impl<'a> Stage<'a> {
         });
         Self {
             setting,
-            arrival,
+            upgrade_request,
             connection,
             pool,
             now,
@@ -143,7 +143,7 @@ impl<'a> Stage<'a> {
 
     /// Bytes of a message's payload go to where they stay, if there is room for them.
     fn fill_room(&mut self, input: &mut &mut [u8]) {
-        while self.arrival == Arrival::InPlace
+        while self.upgrade_request == UpgradeRequest::InPlace
             && !input.is_empty()
             && let Some(room) = self.connection.payload_buffer(1, 1000)
         {

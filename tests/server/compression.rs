@@ -117,7 +117,7 @@ fn answer(server: &Server, request: &Request, offer: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-// contract 1.12
+// protocol.md 1.12
 #[test]
 fn nothing_is_agreed_on_unless_it_is_switched_on() {
     let server = Server::start("");
@@ -133,7 +133,7 @@ fn nothing_is_agreed_on_unless_it_is_switched_on() {
     conn.expect_close_and_end(1002);
 }
 
-// contract 1.12
+// protocol.md 1.12
 // issue 3, item 2
 #[test]
 fn offers_are_answered_by_what_the_server_wants() {

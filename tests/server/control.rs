@@ -1,4 +1,4 @@
-//! Pings, closing, and what RFC 6455 forbids (contract 5).
+//! Pings, closing, and what RFC 6455 forbids (protocol.md 5).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +14,7 @@ use crate::harness::{Request, Server, connect};
 /// The payload of the server's own pings.
 const OWN_PING: &[u8] = br#"{"opcode":"PING"}"#;
 
-// contract 5.1
+// protocol.md 5.1
 #[test]
 fn a_ping_is_answered_by_a_pong_with_its_payload() {
     let server = Server::start("");
@@ -27,7 +27,7 @@ fn a_ping_is_answered_by_a_pong_with_its_payload() {
     }
 }
 
-// contract 5.1
+// protocol.md 5.1
 #[test]
 fn many_pings_in_one_segment_are_answered_in_order() {
     let server = Server::start("");
@@ -43,7 +43,7 @@ fn many_pings_in_one_segment_are_answered_in_order() {
     }
 }
 
-// contract 5.1
+// protocol.md 5.1
 #[test]
 fn a_ping_inside_an_unfinished_message_is_answered_at_once() {
     let server = Server::start("");
@@ -56,7 +56,7 @@ fn a_ping_inside_an_unfinished_message_is_answered_at_once() {
     conn.expect_text(r#"{"opcode":"echo"}"#);
 }
 
-// contract 5.1
+// protocol.md 5.1
 #[test]
 fn a_pong_that_nobody_asked_for_is_ignored() {
     let server = Server::start("");
@@ -67,7 +67,7 @@ fn a_pong_that_nobody_asked_for_is_ignored() {
     }
 }
 
-// contract 5.2
+// protocol.md 5.2
 #[test]
 fn a_silent_web_client_is_pinged_and_stays_if_it_answers() {
     let server = Server::start("pingInterval=100ms\npongTimeout=10");
@@ -79,7 +79,7 @@ fn a_silent_web_client_is_pinged_and_stays_if_it_answers() {
     }
 }
 
-// contract 5.2
+// protocol.md 5.2
 #[test]
 fn a_php_client_is_never_pinged() {
     let server = Server::start("pingInterval=100ms\npongTimeout=10");
@@ -93,7 +93,7 @@ fn a_php_client_is_never_pinged() {
     script.round_trip();
 }
 
-// contract 5.2
+// protocol.md 5.2
 #[test]
 fn pings_go_out_while_others_keep_the_server_busy() {
     let server = Server::start("pingInterval=200ms\npongTimeout=10");
@@ -113,7 +113,7 @@ fn pings_go_out_while_others_keep_the_server_busy() {
     });
 }
 
-// contract 5.2
+// protocol.md 5.2
 #[test]
 fn a_web_client_that_stays_silent_after_a_ping_is_closed() {
     let server = Server::start("pingInterval=100ms\npongTimeout=100ms\ncloseTimeout=100ms");
@@ -130,7 +130,7 @@ fn a_web_client_that_stays_silent_after_a_ping_is_closed() {
     script.round_trip();
 }
 
-// contract 5.2
+// protocol.md 5.2
 #[test]
 fn a_web_client_that_says_anything_after_a_ping_stays() {
     let server = Server::start("pingInterval=100ms\npongTimeout=400ms");
@@ -142,7 +142,7 @@ fn a_web_client_that_says_anything_after_a_ping_stays() {
     }
 }
 
-// contract 5.3
+// protocol.md 5.3
 #[test]
 fn a_close_frame_is_answered_with_its_code_and_then_tcp_is_closed() {
     let server = Server::start("");
@@ -157,7 +157,7 @@ fn a_close_frame_is_answered_with_its_code_and_then_tcp_is_closed() {
     server.web().round_trip();
 }
 
-// contract 5.3
+// protocol.md 5.3
 #[test]
 fn a_close_frame_without_code_is_answered_too() {
     let server = Server::start("");
@@ -173,7 +173,7 @@ fn a_close_frame_without_code_is_answered_too() {
     }
 }
 
-// contract 5.3
+// protocol.md 5.3
 #[test]
 fn a_close_frame_inside_an_unfinished_message_is_answered() {
     let server = Server::start("");
@@ -184,7 +184,7 @@ fn a_close_frame_inside_an_unfinished_message_is_answered() {
     conn.expect_eof();
 }
 
-// contract 5.3
+// protocol.md 5.3
 #[test]
 fn what_is_before_a_close_frame_is_handled_and_what_is_behind_is_not() {
     let server = Server::start("");
@@ -226,7 +226,7 @@ fn expect_violations(code: u16, table: &[(&str, Vec<u8>)]) {
     }
 }
 
-// contract 5.4
+// protocol.md 5.4
 #[test]
 fn frames_that_the_rfc_forbids_are_1002() {
     let mut table = vec![
@@ -306,7 +306,7 @@ fn frames_that_the_rfc_forbids_are_1002() {
     expect_violations(1002, &table);
 }
 
-// contract 5.4
+// protocol.md 5.4
 #[test]
 fn invalid_utf8_in_a_text_is_1007() {
     let mut table: Vec<(&str, Vec<u8>)> = [
@@ -340,7 +340,7 @@ fn invalid_utf8_in_a_text_is_1007() {
     expect_violations(1007, &table);
 }
 
-// contract 5.4
+// protocol.md 5.4
 #[test]
 fn invalid_utf8_is_refused_before_its_message_ends() {
     let server = Server::start("");
@@ -358,7 +358,7 @@ fn invalid_utf8_is_refused_before_its_message_ends() {
     between_fragments.expect_close_and_end(1007);
 }
 
-// contract 5.4
+// protocol.md 5.4
 #[test]
 fn a_script_is_held_to_the_rules_too() {
     let server = Server::start("");
@@ -370,7 +370,7 @@ fn a_script_is_held_to_the_rules_too() {
     no_utf8.expect_close_and_end(1007);
 }
 
-// contract 5.5
+// protocol.md 5.5
 #[test]
 fn sigterm_says_1001_to_everybody_and_exits_0() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -393,7 +393,7 @@ fn sigterm_says_1001_to_everybody_and_exits_0() {
     }
 }
 
-// contract 5.5
+// protocol.md 5.5
 #[test]
 fn sigterm_with_nobody_there_exits_0() {
     let server = Server::start("");
@@ -401,7 +401,7 @@ fn sigterm_with_nobody_there_exits_0() {
     assert_eq!(server.wait_exit().code(), Some(0));
 }
 
-// contract 5.5
+// protocol.md 5.5
 #[test]
 fn what_was_under_way_at_sigterm_arrives_before_the_1001() {
     let server = Server::start("");
@@ -420,7 +420,7 @@ fn what_was_under_way_at_sigterm_arrives_before_the_1001() {
     assert_eq!(server.wait_exit().code(), Some(0));
 }
 
-// contract 5.5
+// protocol.md 5.5
 #[test]
 fn a_client_that_does_not_answer_delays_the_end_only_for_shutdown_timeout() {
     let server = Server::start("shutdownTimeout=200ms\ncloseTimeout=60");
@@ -431,7 +431,7 @@ fn a_client_that_does_not_answer_delays_the_end_only_for_shutdown_timeout() {
     deaf.expect_end();
 }
 
-// contract 5.5
+// protocol.md 5.5
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
     let server = Server::start("shutdownTimeout=60\ncloseTimeout=60");

@@ -1,7 +1,7 @@
-//! The contract's rows against the tests: a row marked *bind* without a test fails the suite, and
+//! The rows of docs/protocol.md against the tests: a row marked *bind* without a test fails the suite, and
 //! so does a test that names no row.
 //!
-//! Each test says above its `#[test]` which row it is for, as `// contract 2.2`, or which other
+//! Each test says above its `#[test]` which row it is for, as `// protocol.md 2.2`, or which other
 //! promise, as `// issue 2, point 9`.
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn tests_by_row() -> BTreeMap<String, Vec<String>> {
         let mut rows = Vec::new();
         let mut is_test = false;
         for line in source.lines() {
-            if let Some(row) = line.strip_prefix("// contract ") {
+            if let Some(row) = line.strip_prefix("// protocol.md ") {
                 rows.push(row.to_owned());
             } else if let Some(promise) = line.strip_prefix("// issue ") {
                 rows.push(format!("issue {promise}"));
@@ -80,7 +80,7 @@ fn every_row_that_binds_has_a_test() {
         let is_known = row.starts_with("issue ") || rows.contains(row);
         assert!(
             is_known,
-            "the contract has no row {row} that binds: {tests:?}"
+            "docs/protocol.md has no row {row} that binds: {tests:?}"
         );
     }
     for row in rows {

@@ -1,4 +1,4 @@
-//! `ready`, `next` and the packets of the built-in resources (contract 2).
+//! `ready`, `next` and the packets of the built-in resources (protocol.md 2).
 
 use crate::harness::client::NEXT;
 use crate::harness::frame::{self, BINARY, CONTINUATION, FIN, TEXT};
@@ -17,7 +17,7 @@ fn echo() -> String {
     format!(r#"{{"opcode":"echo","number":{}}}"#, unique_number())
 }
 
-// contract 2.1
+// protocol.md 2.1
 #[test]
 fn ready_brings_a_version_4_uuid_in_lower_case() {
     let server = Server::start("");
@@ -45,7 +45,7 @@ fn ready_brings_a_version_4_uuid_in_lower_case() {
     }
 }
 
-// contract 2.1
+// protocol.md 2.1
 #[test]
 fn a_web_client_gets_ready_in_exactly_66_bytes() {
     let server = Server::start("");
@@ -59,7 +59,7 @@ fn a_web_client_gets_ready_in_exactly_66_bytes() {
     assert_eq!(frame.opcode, TEXT);
 }
 
-// contract 2.2
+// protocol.md 2.2
 #[test]
 fn next_is_26_bytes_and_comes_before_the_echo() {
     assert_eq!(NEXT.len(), 26);
@@ -73,7 +73,7 @@ fn next_is_26_bytes_and_comes_before_the_echo() {
     conn.expect_text(&packet);
 }
 
-// contract 2.2
+// protocol.md 2.2
 #[test]
 fn next_comes_before_a_feedback_to_oneself_and_before_a_close() {
     let server = Server::start("");
@@ -90,7 +90,7 @@ fn next_comes_before_a_feedback_to_oneself_and_before_a_close() {
     conn.expect_close_and_end(1000);
 }
 
-// contract 2.2
+// protocol.md 2.2
 #[test]
 fn each_message_gets_one_next_however_many_fragments_it_has() {
     let server = Server::start("");
@@ -107,7 +107,7 @@ fn each_message_gets_one_next_however_many_fragments_it_has() {
     conn.round_trip();
 }
 
-// contract 2.3
+// protocol.md 2.3
 #[test]
 fn control_frames_get_no_next() {
     let server = Server::start("");
@@ -123,7 +123,7 @@ fn control_frames_get_no_next() {
     conn.expect_eof();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn a_broadcast_reaches_every_open_web_client_but_its_sender() {
     let server = Server::start("");
@@ -165,7 +165,7 @@ fn a_broadcast_reaches_every_open_web_client_but_its_sender() {
     upgrading.round_trip();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn a_broadcast_does_not_reach_a_client_that_has_closed_but_is_still_there() {
     let server = Server::start("");
@@ -180,7 +180,7 @@ fn a_broadcast_does_not_reach_a_client_that_has_closed_but_is_still_there() {
     closing.expect_end();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn a_script_can_broadcast_too() {
     let server = Server::start("");
@@ -195,7 +195,7 @@ fn a_script_can_broadcast_too() {
     other_script.round_trip();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn broadcasts_and_feedbacks_of_one_sender_keep_their_order() {
     let server = Server::start("");
@@ -216,7 +216,7 @@ fn broadcasts_and_feedbacks_of_one_sender_keep_their_order() {
     }
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn quit_is_next_then_close_1000() {
     let server = Server::start("");
@@ -227,7 +227,7 @@ fn quit_is_next_then_close_1000() {
     }
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn what_is_behind_quit_is_not_handled() {
     let server = Server::start("");
@@ -244,7 +244,7 @@ fn what_is_behind_quit_is_not_handled() {
     other.round_trip();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn opcodes_are_compared_exactly() {
     let server = Server::start("");
@@ -268,7 +268,7 @@ fn opcodes_are_compared_exactly() {
     other.round_trip();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn a_packet_without_a_known_opcode_gets_next_and_nothing_else() {
     let server = Server::start("");
@@ -304,7 +304,7 @@ fn a_packet_without_a_known_opcode_gets_next_and_nothing_else() {
     other.round_trip();
 }
 
-// contract 2.4
+// protocol.md 2.4
 #[test]
 fn escapes_are_undone_before_opcodes_are_compared() {
     let server = Server::start("");
@@ -331,7 +331,7 @@ fn delicate_packets(opcode_and_more: &str) -> Vec<String> {
     .collect()
 }
 
-// contract 2.5
+// protocol.md 2.5
 #[test]
 fn an_echo_brings_back_the_bytes_of_the_sender() {
     let server = Server::start("");
@@ -343,7 +343,7 @@ fn an_echo_brings_back_the_bytes_of_the_sender() {
     }
 }
 
-// contract 2.5
+// protocol.md 2.5
 #[test]
 fn broadcast_and_feedback_bring_the_bytes_of_the_sender() {
     let server = Server::start("");
@@ -361,7 +361,7 @@ fn broadcast_and_feedback_bring_the_bytes_of_the_sender() {
     }
 }
 
-// contract 2.6
+// protocol.md 2.6
 #[test]
 fn invalid_json_is_next_then_close_1007() {
     let server = Server::start("");
@@ -404,7 +404,7 @@ fn invalid_json_is_next_then_close_1007() {
     }
 }
 
-// contract 2.6
+// protocol.md 2.6
 #[test]
 fn lone_surrogates_are_invalid_json() {
     let server = Server::start("");
@@ -434,7 +434,7 @@ fn lone_surrogates_are_invalid_json() {
     conn.expect_text(pair);
 }
 
-// contract 2.6
+// protocol.md 2.6
 #[test]
 fn json_may_be_nested_512_deep_and_not_513() {
     let server = Server::start("");
@@ -465,7 +465,7 @@ fn json_may_be_nested_512_deep_and_not_513() {
     }
 }
 
-// contract 2.6
+// protocol.md 2.6
 #[test]
 fn numbers_out_of_range_are_valid_json() {
     let server = Server::start("");
@@ -483,7 +483,7 @@ fn numbers_out_of_range_are_valid_json() {
     conn.expect_text(&long);
 }
 
-// contract 2.6
+// protocol.md 2.6
 #[test]
 fn what_is_behind_invalid_json_is_not_handled() {
     let server = Server::start("");
@@ -494,7 +494,7 @@ fn what_is_behind_invalid_json_is_not_handled() {
     other.round_trip();
 }
 
-// contract 2.7
+// protocol.md 2.7
 #[test]
 fn a_binary_message_is_treated_as_text() {
     let server = Server::start("");
@@ -516,7 +516,7 @@ fn a_binary_message_is_treated_as_text() {
     receiver.expect_text(broadcast);
 }
 
-// contract 2.7
+// protocol.md 2.7
 #[test]
 fn a_binary_message_that_is_no_text_is_invalid_json() {
     let server = Server::start("");
@@ -531,7 +531,7 @@ fn a_binary_message_that_is_no_text_is_invalid_json() {
     }
 }
 
-// contract 2.8
+// protocol.md 2.8
 #[test]
 fn an_empty_message_is_invalid_json() {
     let server = Server::start("");
@@ -562,7 +562,7 @@ fn expect_not_reached_by(receiver: &mut Conn, sender: &mut Conn, uuid: &str) {
     receiver.round_trip();
 }
 
-// contract 2.9
+// protocol.md 2.9
 #[test]
 fn a_client_on_the_root_can_choose_its_uuid() {
     let server = Server::start("");
@@ -583,7 +583,7 @@ fn a_client_on_the_root_can_choose_its_uuid() {
     }
 }
 
-// contract 2.9
+// protocol.md 2.9
 #[test]
 fn a_uuid_that_cannot_be_had_changes_nothing_and_is_logged() {
     let server = Server::start("");
@@ -615,7 +615,7 @@ fn a_uuid_that_cannot_be_had_changes_nothing_and_is_logged() {
     });
 }
 
-// contract 2.9
+// protocol.md 2.9
 #[test]
 fn a_uuid_that_another_holds_cannot_be_had_until_it_is_free() {
     let server = Server::start("");
@@ -640,7 +640,7 @@ fn a_uuid_that_another_holds_cannot_be_had_until_it_is_free() {
     expect_not_reached_by(&mut second, &mut sender, &own);
 }
 
-// contract 2.9
+// protocol.md 2.9
 #[test]
 fn on_the_other_resources_opcode_uuid_does_nothing() {
     let server = Server::start("");
@@ -654,7 +654,7 @@ fn on_the_other_resources_opcode_uuid_does_nothing() {
     }
 }
 
-// contract 2.10
+// protocol.md 2.10
 #[test]
 fn frames_behind_each_other_in_one_segment_are_all_handled() {
     let server = Server::start("");
@@ -674,7 +674,7 @@ fn frames_behind_each_other_in_one_segment_are_all_handled() {
     conn.round_trip();
 }
 
-// contract 2.10
+// protocol.md 2.10
 #[test]
 fn frames_may_be_cut_anywhere() {
     let server = Server::start("");
@@ -702,7 +702,7 @@ fn frames_may_be_cut_anywhere() {
     }
 }
 
-// contract 2.10
+// protocol.md 2.10
 #[test]
 fn frames_may_come_byte_by_byte() {
     let server = Server::start("");
@@ -717,7 +717,7 @@ fn frames_may_come_byte_by_byte() {
     conn.expect_text(&packet);
 }
 
-// contract 2.10
+// protocol.md 2.10
 #[test]
 fn long_frames_may_be_cut_in_their_header_and_at_their_ends() {
     let server = Server::start("");
@@ -735,7 +735,7 @@ fn long_frames_may_be_cut_in_their_header_and_at_their_ends() {
     }
 }
 
-// contract 2.10
+// protocol.md 2.10
 #[test]
 fn messages_of_every_length_around_the_length_forms_come_back() {
     let server = Server::start("");

@@ -1,4 +1,4 @@
-//! Who gets a feedback (contract 3).
+//! Who gets a feedback (protocol.md 3).
 
 use crate::harness::{Conn, Request, Server};
 
@@ -26,7 +26,7 @@ fn expect_lost(sender: &mut Conn, others: &mut [Conn], fields: &str) {
     }
 }
 
-// contract 3.1
+// protocol.md 3.1
 #[test]
 fn of_several_with_one_ident_the_oldest_gets_it() {
     let server = Server::start("");
@@ -51,7 +51,7 @@ fn of_several_with_one_ident_the_oldest_gets_it() {
     expect_received(&mut sender, &mut fourth, ident);
 }
 
-// contract 3.1
+// protocol.md 3.1
 #[test]
 fn of_one_named_by_uuid_and_one_by_ident_the_older_gets_it() {
     let server = Server::start("");
@@ -69,7 +69,7 @@ fn of_one_named_by_uuid_and_one_by_ident_the_older_gets_it() {
     older.round_trip();
 }
 
-// contract 3.1
+// protocol.md 3.1
 #[test]
 fn the_older_of_two_still_gets_it_in_a_place_that_was_used_before() {
     let server = Server::start("");
@@ -82,7 +82,7 @@ fn the_older_of_two_still_gets_it_in_a_place_that_was_used_before() {
     younger.round_trip();
 }
 
-// contract 3.1
+// protocol.md 3.1
 #[test]
 fn resources_do_not_matter() {
     let server = Server::start("");
@@ -98,7 +98,7 @@ fn resources_do_not_matter() {
     }
 }
 
-// contract 3.1
+// protocol.md 3.1
 #[test]
 fn the_sender_can_be_the_receiver() {
     let server = Server::start("");
@@ -120,7 +120,7 @@ fn the_sender_can_be_the_receiver() {
     web.expect_text(&packet);
 }
 
-// contract 3.2
+// protocol.md 3.2
 #[test]
 fn a_script_is_reached_by_ident_only() {
     let server = Server::start("");
@@ -137,7 +137,7 @@ fn a_script_is_reached_by_ident_only() {
     }
 }
 
-// contract 3.2
+// protocol.md 3.2
 #[test]
 fn a_web_client_with_ident_is_reached_by_both() {
     let server = Server::start("");
@@ -156,7 +156,7 @@ fn a_web_client_with_ident_is_reached_by_both() {
     );
 }
 
-// contract 3.3
+// protocol.md 3.3
 #[test]
 fn missing_and_empty_keys_match_nobody() {
     let server = Server::start("");
@@ -181,7 +181,7 @@ fn missing_and_empty_keys_match_nobody() {
     }
 }
 
-// contract 3.4
+// protocol.md 3.4
 #[test]
 fn a_number_matches_an_ident_of_equal_value() {
     let server = Server::start("");
@@ -204,7 +204,7 @@ fn a_number_matches_an_ident_of_equal_value() {
     }
 }
 
-// contract 3.4
+// protocol.md 3.4
 #[test]
 fn a_number_matches_no_ident_of_another_value_or_form() {
     let server = Server::start("");
@@ -231,7 +231,7 @@ fn a_number_matches_no_ident_of_another_value_or_form() {
     }
 }
 
-// contract 3.4
+// protocol.md 3.4
 #[test]
 fn numbers_beyond_a_doubles_precision_are_not_mixed_up() {
     let server = Server::start("");
@@ -241,7 +241,7 @@ fn numbers_beyond_a_doubles_precision_are_not_mixed_up() {
     expect_lost(&mut sender, &mut [receiver], r#""ident":9007199254740992"#);
 }
 
-// contract 3.4
+// protocol.md 3.4
 #[test]
 fn texts_match_only_equal_texts() {
     let server = Server::start("");
@@ -273,7 +273,7 @@ fn texts_match_only_equal_texts() {
     expect_received(&mut sender, &mut receivers[2], r#""ident":"\u004basse""#);
 }
 
-// contract 3.4
+// protocol.md 3.4
 #[test]
 fn of_several_idents_of_equal_value_the_oldest_gets_it() {
     let server = Server::start("");
@@ -286,7 +286,7 @@ fn of_several_idents_of_equal_value_the_oldest_gets_it() {
     expect_received(&mut sender, &mut second, r#""ident":42"#);
 }
 
-// contract 3.4
+// protocol.md 3.4
 #[test]
 fn other_types_match_nobody() {
     let server = Server::start("");
@@ -307,7 +307,7 @@ fn other_types_match_nobody() {
     }
 }
 
-// contract 3.5
+// protocol.md 3.5
 #[test]
 fn a_feedback_to_nobody_is_next_only_and_a_debug_line() {
     let server = Server::start("loglevel=debug");
@@ -325,7 +325,7 @@ fn a_feedback_to_nobody_is_next_only_and_a_debug_line() {
     server.wait_for_line("a line about the feedback", is_about_feedback);
 }
 
-// contract 3.5
+// protocol.md 3.5
 #[test]
 fn who_has_gone_is_nobody() {
     let server = Server::start("");

@@ -1,4 +1,4 @@
-//! Who is at the other end of a proxy (contract 1.7, 1.8, 1.11).
+//! Who is at the other end of a proxy (protocol.md 1.7, 1.8, 1.11).
 
 use crate::harness::{Request, Server, connect};
 use crate::upgrade::{expect_refusal, expect_turned_away};
@@ -18,8 +18,8 @@ fn script(header: &str, value: &str) -> Request {
     Request::php("/php").with(header, value)
 }
 
-// contract 1.7
-// contract 1.8
+// protocol.md 1.7
+// protocol.md 1.8
 #[test]
 fn a_script_through_an_unknown_proxy_is_refused_and_the_log_names_the_key() {
     let server = Server::start("");
@@ -33,7 +33,7 @@ fn a_script_through_an_unknown_proxy_is_refused_and_the_log_names_the_key() {
     assert_eq!(told.count(), 1, "a flood of them is told once");
 }
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn a_push_through_an_unknown_proxy_is_refused() {
     let server = Server::start("");
@@ -48,7 +48,7 @@ fn a_push_through_an_unknown_proxy_is_refused() {
     server.wait_for_log("set trustedProxies=127.0.0.1");
 }
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn web_clients_come_through_an_unknown_proxy() {
     let server = Server::start("");
@@ -58,8 +58,8 @@ fn web_clients_come_through_an_unknown_proxy() {
     }
 }
 
-// contract 1.7
-// contract 1.8
+// protocol.md 1.7
+// protocol.md 1.8
 #[test]
 fn a_script_behind_a_trusted_proxy_is_judged_by_its_own_address() {
     let server = Server::start("trustedProxies=127.0.0.1, 10.0.0.0/8\nallowedIP=192.0.2.7");
@@ -84,7 +84,7 @@ fn a_script_behind_a_trusted_proxy_is_judged_by_its_own_address() {
     expect_refusal(&server, &Request::php("/php"), 403);
 }
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn two_headers_that_disagree_let_no_script_in() {
     let server = Server::start("trustedProxies=127.0.0.1");
@@ -94,8 +94,8 @@ fn two_headers_that_disagree_let_no_script_in() {
     server.open(&local).round_trip();
 }
 
-// contract 1.8
-// contract 1.11
+// protocol.md 1.8
+// protocol.md 1.11
 #[test]
 fn behind_a_trusted_proxy_each_address_has_places_of_its_own() {
     let server = Server::start("trustedProxies=127.0.0.1\nmaxPerIP=1");
@@ -111,7 +111,7 @@ fn behind_a_trusted_proxy_each_address_has_places_of_its_own() {
     server.open(&from("192.0.2.7")).round_trip();
 }
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn each_request_of_a_proxys_connection_has_its_own_address() {
     let server = Server::start("trustedProxies=127.0.0.1");

@@ -27,8 +27,8 @@ fn expect_status(mut conn: Conn, request: &Request, status: u16) {
     assert_eq!(conn.request(request).status(), status);
 }
 
-// contract 1.7
-// contract 6.1
+// protocol.md 1.7
+// protocol.md 6.1
 #[test]
 fn a_unix_socket_serves_pages_and_scripts_as_loopback_does() {
     let (server, path) = start_on_file("", "");
@@ -36,7 +36,7 @@ fn a_unix_socket_serves_pages_and_scripts_as_loopback_does() {
     page.round_trip();
     let mut conn = connect_to_file(&path);
     let response = conn.upgrade(&Request::php("/php"));
-    assert_eq!(response.head_len, 1024, "contract 6.1");
+    assert_eq!(response.head_len, 1024, "protocol.md 6.1");
     conn.expect_ready();
     conn.round_trip();
     let packet = r#"{"opcode":"broadcast","message":1}"#;
@@ -110,8 +110,8 @@ fn a_stale_file_is_replaced_and_a_used_one_is_not() {
     assert_eq!(kept.expect("it is still there"), "precious");
 }
 
-// contract 1.7
-// contract 1.8
+// protocol.md 1.7
+// protocol.md 1.8
 #[test]
 fn behind_a_proxy_a_unix_socket_is_not_as_near_as_loopback() {
     let (_server, path) = start_on_file("", "trustedProxies=unix");

@@ -1,4 +1,4 @@
-//! Fragments, bufferON and bufferOFF, and what is too long (contract 4).
+//! Fragments, bufferON and bufferOFF, and what is too long (protocol.md 4).
 
 use crate::harness::frame::{
     self, BINARY, CONTINUATION, FIN, LengthForm, PING, PONG, TEXT, masked, masked_as,
@@ -31,7 +31,7 @@ fn expect_joined(conn: &mut Conn, packet: &str) {
     conn.round_trip();
 }
 
-// contract 4.1
+// protocol.md 4.1
 #[test]
 fn fragments_are_joined_wherever_they_are_cut() {
     let server = Server::start("");
@@ -50,8 +50,8 @@ fn fragments_are_joined_wherever_they_are_cut() {
     }
 }
 
-// contract 2.10
-// contract 4.1
+// protocol.md 2.10
+// protocol.md 4.1
 #[test]
 fn messages_of_megabytes_come_back_whole_and_what_is_behind_them_is_heard() {
     let server = Server::start("");
@@ -73,7 +73,7 @@ fn messages_of_megabytes_come_back_whole_and_what_is_behind_them_is_heard() {
     conn.close();
 }
 
-// contract 4.4
+// protocol.md 4.4
 #[test]
 fn a_message_that_has_only_begun_keeps_no_buffer_that_a_longer_one_has_left() {
     let server = Server::start("memoryLimit=8M\nmaxMessageSize=2M");
@@ -99,7 +99,7 @@ fn a_message_that_has_only_begun_keeps_no_buffer_that_a_longer_one_has_left() {
     }
 }
 
-// contract 5.4
+// protocol.md 5.4
 #[test]
 fn a_broken_character_deep_in_a_long_text_is_refused_before_its_end() {
     let server = Server::start("");
@@ -119,7 +119,7 @@ fn a_broken_character_deep_in_a_long_text_is_refused_before_its_end() {
     server.web().round_trip();
 }
 
-// contract 4.1
+// protocol.md 4.1
 #[test]
 fn control_frames_may_stand_between_fragments() {
     let server = Server::start("");
@@ -135,7 +135,7 @@ fn control_frames_may_stand_between_fragments() {
     conn.round_trip();
 }
 
-// contract 4.1
+// protocol.md 4.1
 #[test]
 fn fragments_in_one_segment_with_control_frames_are_joined() {
     let server = Server::start("");
@@ -156,7 +156,7 @@ fn fragments_in_one_segment_with_control_frames_are_joined() {
     conn.round_trip();
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn chunks_between_buffer_on_and_off_are_one_message() {
     let server = Server::start("");
@@ -169,7 +169,7 @@ fn chunks_between_buffer_on_and_off_are_one_message() {
     }
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn everything_between_on_and_off_is_a_chunk() {
     let server = Server::start("");
@@ -195,7 +195,7 @@ fn everything_between_on_and_off_is_a_chunk() {
     other.round_trip();
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn only_the_exact_words_switch_buffering() {
     let server = Server::start("");
@@ -217,7 +217,7 @@ fn only_the_exact_words_switch_buffering() {
     conn.round_trip();
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn buffer_on_empties_the_buffer() {
     let server = Server::start("");
@@ -228,7 +228,7 @@ fn buffer_on_empties_the_buffer() {
     expect_joined(&mut conn, ECHO);
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn buffer_off_with_nothing_kept_is_next_only() {
     let server = Server::start("");
@@ -243,7 +243,7 @@ fn buffer_off_with_nothing_kept_is_next_only() {
     conn.send_for_next("bufferOFF");
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn the_buffer_is_empty_after_off() {
     let server = Server::start("");
@@ -256,7 +256,7 @@ fn the_buffer_is_empty_after_off() {
     }
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn buffering_is_per_connection() {
     let server = Server::start("");
@@ -273,7 +273,7 @@ fn buffering_is_per_connection() {
     expect_joined(&mut other, packet);
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn chunks_may_be_fragmented_and_binary() {
     let server = Server::start("");
@@ -291,7 +291,7 @@ fn chunks_may_be_fragmented_and_binary() {
     expect_joined(&mut conn, ECHO);
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn joined_chunks_that_are_no_json_are_closed_behind_next() {
     let server = Server::start("");
@@ -304,7 +304,7 @@ fn joined_chunks_that_are_no_json_are_closed_behind_next() {
     conn.expect_close_and_end(1007);
 }
 
-// contract 4.2
+// protocol.md 4.2
 #[test]
 fn joined_chunks_are_broadcast_as_one_message() {
     let server = Server::start("");
@@ -334,7 +334,7 @@ fn send_chunks(conn: &mut Conn, count: usize) {
     send_chunk(conn, r#""end":1}"#);
 }
 
-// contract 4.3
+// protocol.md 4.3
 #[test]
 fn one_chunk_more_than_max_chunks_is_kept_and_then_it_is_1009() {
     for (ini, max_chunks) in [("", 100), ("maxChunks=3", 3)] {
@@ -355,7 +355,7 @@ fn one_chunk_more_than_max_chunks_is_kept_and_then_it_is_1009() {
     }
 }
 
-// contract 4.3
+// protocol.md 4.3
 #[test]
 fn chunks_over_max_message_size_together_are_1009() {
     let server = Server::start("maxMessageSize=1K");
@@ -374,7 +374,7 @@ fn chunks_over_max_message_size_together_are_1009() {
     assert!(!reason.is_empty());
 }
 
-// contract 4.4
+// protocol.md 4.4
 #[test]
 fn a_message_over_max_message_size_is_1009() {
     let server = Server::start("maxMessageSize=1K");
@@ -390,7 +390,7 @@ fn a_message_over_max_message_size_is_1009() {
     assert!(!reason.is_empty());
 }
 
-// contract 4.4
+// protocol.md 4.4
 #[test]
 fn a_header_alone_tells_that_a_message_is_too_long() {
     let server = Server::start("maxMessageSize=1K");
@@ -408,7 +408,7 @@ fn a_header_alone_tells_that_a_message_is_too_long() {
     }
 }
 
-// contract 4.4
+// protocol.md 4.4
 #[test]
 fn fragments_over_max_message_size_together_are_1009() {
     let server = Server::start("maxMessageSize=1K");
@@ -426,7 +426,7 @@ fn fragments_over_max_message_size_together_are_1009() {
     conn.expect_close_and_end(1009);
 }
 
-// contract 4.4
+// protocol.md 4.4
 #[test]
 fn the_default_is_16_mib() {
     let server = Server::start("");

@@ -1,6 +1,6 @@
 //! The server as its clients see it: a process, real sockets, and nothing of the crate's own code.
 //!
-//! One module per behaviour of the wire contract. Each test names the contract's row it is for;
+//! One module per behaviour of docs/protocol.md. Each test names the row it is for;
 //! `coverage` checks that no row is without a test, and prints the table of both with
 //! `cargo test --test server every_row -- --nocapture`.
 //!

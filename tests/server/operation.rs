@@ -1,4 +1,4 @@
-//! Starting, listening and logging as a running server shows them (contract 7). The command line
+//! Starting, listening and logging as a running server shows them (protocol.md 7). The command line
 //! and the ini file are covered by `tests/cli`.
 
 use std::fs;
@@ -63,7 +63,7 @@ fn file_lines(file: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-// contract 7.4
+// protocol.md 7.4
 #[test]
 fn a_log_file_that_cannot_be_opened_is_a_warning_and_the_server_runs() {
     for logfile in [
@@ -85,7 +85,7 @@ fn a_log_file_that_cannot_be_opened_is_a_warning_and_the_server_runs() {
     }
 }
 
-// contract 7.4
+// protocol.md 7.4
 #[test]
 fn without_log_file_and_console_the_server_still_runs() {
     let directory = Directory::new();
@@ -114,7 +114,7 @@ fn start_in(directory: &Directory, ini: &str) -> Run {
     Run::start(command)
 }
 
-// contract 7.4
+// protocol.md 7.4
 #[test]
 fn a_log_file_that_cannot_be_reopened_does_not_stop_the_server() {
     let logs = Directory::new();
@@ -134,7 +134,7 @@ fn a_log_file_that_cannot_be_reopened_does_not_stop_the_server() {
     fs::remove_file(&logs.path).expect("the file can go");
 }
 
-// contract 7.5
+// protocol.md 7.5
 #[test]
 fn a_port_in_use_is_told_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -150,7 +150,7 @@ fn a_port_in_use_is_told_with_exit_code_1() {
     }
 }
 
-// contract 7.5
+// protocol.md 7.5
 #[test]
 fn a_second_server_on_the_port_of_a_running_one_gives_up_and_the_first_one_stays() {
     let first = Server::start("");
@@ -161,7 +161,7 @@ fn a_second_server_on_the_port_of_a_running_one_gives_up_and_the_first_one_stays
     first.web().round_trip();
 }
 
-// contract 7.6
+// protocol.md 7.6
 #[test]
 fn the_texts_that_people_grep_for_are_there() {
     let server = Server::start("");
@@ -207,7 +207,7 @@ fn the_texts_that_people_grep_for_are_there() {
     expect_log_format(&server.log_lines());
 }
 
-// contract 7.6
+// protocol.md 7.6
 #[test]
 fn pings_are_logged() {
     let server = Server::start("pingInterval=100ms");
@@ -216,7 +216,7 @@ fn pings_are_logged() {
     server.wait_for_log("; Ping Clients");
 }
 
-// contract 7.6
+// protocol.md 7.6
 #[test]
 fn what_peers_send_cannot_forge_a_line_of_the_log() {
     let server = Server::start("loglevel=trace\nlogfile={dir}/websock.log");
@@ -249,8 +249,8 @@ fn what_peers_send_cannot_forge_a_line_of_the_log() {
     );
 }
 
-// contract 7.6
-// contract 7.7
+// protocol.md 7.6
+// protocol.md 7.7
 #[test]
 fn the_log_file_has_its_plain_name_and_the_lines_of_the_console() {
     let server = Server::start("logfile={dir}/websock.log");
@@ -289,7 +289,7 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-// contract 7.7
+// protocol.md 7.7
 #[test]
 fn lines_are_added_to_a_log_file_that_is_there() {
     let directory = Directory::new();
@@ -301,7 +301,7 @@ fn lines_are_added_to_a_log_file_that_is_there() {
     drop(server);
 }
 
-// contract 7.7
+// protocol.md 7.7
 #[test]
 fn the_log_file_is_reopened_on_sighup() {
     let server = Server::start("logfile={dir}/websock.log");
@@ -324,7 +324,7 @@ fn the_log_file_is_reopened_on_sighup() {
     expect_log_format(&file_lines(&file));
 }
 
-// contract 7.7
+// protocol.md 7.7
 #[test]
 fn the_log_file_can_be_rotated_by_size() {
     let server = Server::start("logfile={dir}/websock.log\nlogMaxSize=4K\nlogKeep=2");
@@ -353,7 +353,7 @@ fn the_log_file_can_be_rotated_by_size() {
     }
 }
 
-// contract 7.8
+// protocol.md 7.8
 #[test]
 fn contents_of_messages_are_never_logged() {
     const SECRET: &str = "s3cr3t";

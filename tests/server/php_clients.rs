@@ -1,4 +1,4 @@
-//! What keeps the deployed PHP clients whole (contract 6). Plain TCP from loopback throughout: over
+//! What keeps the deployed PHP clients whole (protocol.md 6). Plain TCP from loopback throughout: over
 //! TLS nothing is padded (6.2).
 
 use std::thread;
@@ -42,7 +42,7 @@ fn expect_padded(conn: &mut Conn, message: &str, wire_len: usize) {
 
 const NEXT: &str = r#"{"opcode":"next","fyi":""}"#;
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn a_php_client_gets_101_and_ready_in_1024_bytes_each() {
     let server = Server::start("");
@@ -64,7 +64,7 @@ fn a_php_client_gets_101_and_ready_in_1024_bytes_each() {
     }
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn later_frames_to_a_php_client_fill_multiples_of_8192_bytes() {
     let server = Server::start("");
@@ -95,7 +95,7 @@ fn later_frames_to_a_php_client_fill_multiples_of_8192_bytes() {
     }
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn next_and_echo_to_a_php_client_are_padded() {
     let server = Server::start("");
@@ -108,7 +108,7 @@ fn next_and_echo_to_a_php_client_are_padded() {
     }
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn many_frames_to_a_php_client_keep_their_order_and_their_control_frames() {
     let server = Server::start("");
@@ -132,7 +132,7 @@ fn many_frames_to_a_php_client_keep_their_order_and_their_control_frames() {
     conn.expect_close_and_end(1000);
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn a_close_of_a_php_client_waits_for_the_frames_before_it() {
     let server = Server::start("");
@@ -157,7 +157,7 @@ fn php_connect(server: &Server, request: &Request) -> PhpStream {
     stream
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn reading_as_php_does_200_connects_of_200_succeed() {
     let server = Server::start("");
@@ -168,7 +168,7 @@ fn reading_as_php_does_200_connects_of_200_succeed() {
     }
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn reading_as_php_does_200_exchanges_of_200_succeed() {
     let server = Server::start("");
@@ -207,19 +207,19 @@ fn feedback_storm(pad: &str) {
     });
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn reading_as_php_does_200_feedbacks_in_a_row_arrive_whole_and_in_order() {
     feedback_storm("");
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn reading_as_php_does_200_feedbacks_of_two_reads_each_arrive_too() {
     feedback_storm(&"p".repeat(9_000));
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn frames_to_a_php_client_keep_a_distance_of_a_fifth_of_a_millisecond() {
     let server = Server::start("");
@@ -252,7 +252,7 @@ fn expect_no_padding(server: &Server, request: &Request) {
     assert_eq!(conn.read_frame().payload, packet.as_bytes());
 }
 
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn nothing_is_padded_for_web_clients() {
     let server = Server::start("");
@@ -268,7 +268,7 @@ fn nothing_is_padded_for_web_clients() {
     }
 }
 
-// contract 6.4
+// protocol.md 6.4
 #[test]
 fn php_padding_off_ends_all_padding() {
     let server = Server::start("phpPadding=off");
@@ -276,7 +276,7 @@ fn php_padding_off_ends_all_padding() {
     expect_no_padding(&server, &Request::to("/web"));
 }
 
-// contract 6.4
+// protocol.md 6.4
 #[test]
 fn a_php_client_that_reads_properly_can_decline_padding() {
     let server = Server::start("");
@@ -304,7 +304,7 @@ fn a_php_client_that_reads_properly_can_decline_padding() {
 }
 
 // A frame that the socket did not take used to keep the loop busy until it did.
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn a_php_client_that_does_not_read_keeps_nobody_busy() {
     let server = Server::start("pingInterval=1s\nmaxQueue=64M\nmemoryLimit=128M");
@@ -327,7 +327,7 @@ fn a_php_client_that_does_not_read_keeps_nobody_busy() {
 }
 
 // Blanks used to count against maxQueue, and half of such a burst was lost.
-// contract 6.1
+// protocol.md 6.1
 #[test]
 fn a_burst_of_feedbacks_larger_with_its_blanks_than_the_queue_arrives_whole() {
     let server = Server::start("maxQueue=1M");

@@ -1,4 +1,4 @@
-//! The PROXY protocol (contract 1.7, 1.8, 1.11): where `proxy` stands behind an address.
+//! The PROXY protocol (protocol.md 1.7, 1.8, 1.11): where `proxy` stands behind an address.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -36,7 +36,7 @@ fn forwarded(server: &Server, header: &[u8]) -> Conn {
     conn
 }
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn both_versions_tell_whom_the_proxy_forwards() {
     for header in headers() {
@@ -68,7 +68,7 @@ fn a_header_and_a_request_may_come_together_or_in_pieces() {
     }
 }
 
-// contract 1.7
+// protocol.md 1.7
 #[test]
 fn a_script_behind_it_is_judged_by_its_own_address() {
     let script = Request::php("/php");
@@ -86,7 +86,7 @@ fn a_script_behind_it_is_judged_by_its_own_address() {
     }
 }
 
-// contract 1.7
+// protocol.md 1.7
 #[test]
 fn whom_the_proxy_does_not_tell_is_no_script() {
     let server = Server::start(INI);
@@ -101,7 +101,7 @@ fn whom_the_proxy_does_not_tell_is_no_script() {
     }
 }
 
-// contract 1.11
+// protocol.md 1.11
 #[test]
 fn each_forwarded_address_has_places_of_its_own() {
     let server = Server::start(&format!("{INI}maxPerIP=1"));

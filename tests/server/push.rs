@@ -78,7 +78,7 @@ fn a_script_that_waits_by_its_ident_is_reached_in_the_shape_it_needs() {
     let body = r#"{"opcode":"feedback","ident":"receiver"}"#;
     assert_eq!(push(&server, body), delivered(1));
     let frame = script.read_frame();
-    // Contract 6.1 and 6.2: over TLS a record does what the blanks do.
+    // protocol.md 6.1 and 6.2: over TLS a record does what the blanks do.
     let wire_len = match crate::WIRE {
         Wire::Plain => 8192,
         Wire::Tls => 2 + body.len(),
@@ -496,7 +496,7 @@ fn the_demo_page_is_there_only_where_the_ini_has_it() {
         assert_eq!(response.status(), status);
         if status == 200 {
             let policy = response
-                .header("Content-Security-Policy")
+                .header("Content-Security-AdmissionSettings")
                 .expect("a policy");
             assert!(policy.starts_with("default-src 'none'"), "{policy}");
             assert!(!policy.contains("unsafe"), "{policy}");

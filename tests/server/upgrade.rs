@@ -1,4 +1,4 @@
-//! From the request to the 101, or to its refusal (contract 1).
+//! From the request to the 101, or to its refusal (protocol.md 1).
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -40,7 +40,7 @@ pub(crate) fn expect_turned_away(mut conn: Conn, request: &Request, error: &str,
     conn.expect_close_and_end(code);
 }
 
-// contract 1.1
+// protocol.md 1.1
 #[test]
 fn the_three_resources_are_there() {
     let server = Server::start("");
@@ -50,8 +50,8 @@ fn the_three_resources_are_there() {
     }
 }
 
-// contract 1.1
-// contract 1.10
+// protocol.md 1.1
+// protocol.md 1.10
 #[test]
 fn paths_are_compared_exactly() {
     let server = Server::start("");
@@ -63,7 +63,7 @@ fn paths_are_compared_exactly() {
     }
 }
 
-// contract 1.1
+// protocol.md 1.1
 #[test]
 fn a_query_is_no_part_of_the_path() {
     let server = Server::start("");
@@ -80,7 +80,7 @@ fn a_query_is_no_part_of_the_path() {
     expect_turned_away(connect(&server), &nope, "no resource /nope", 1008);
 }
 
-// contract 1.2
+// protocol.md 1.2
 #[test]
 fn the_101_has_the_bytes_that_php_clients_compare() {
     let server = Server::start("");
@@ -101,7 +101,7 @@ fn the_101_has_the_bytes_that_php_clients_compare() {
     assert_eq!(response.header("Content-Length"), None);
 }
 
-// contract 1.2
+// protocol.md 1.2
 #[test]
 fn each_key_gets_its_own_answer() {
     let server = Server::start("");
@@ -115,7 +115,7 @@ fn each_key_gets_its_own_answer() {
     }
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn the_case_of_names_and_tokens_does_not_matter() {
     let server = Server::start("");
@@ -133,7 +133,7 @@ fn the_case_of_names_and_tokens_does_not_matter() {
     server.open(&request).round_trip();
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn upgrade_and_connection_are_lists_of_tokens() {
     let server = Server::start("");
@@ -156,7 +156,7 @@ fn upgrade_and_connection_are_lists_of_tokens() {
     }
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn of_two_unknown_headers_the_last_one_counts() {
     let server = Server::start("");
@@ -171,7 +171,7 @@ fn of_two_unknown_headers_the_last_one_counts() {
     receiver.expect_text(packet);
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn lines_may_end_in_bare_line_feeds() {
     let server = Server::start("");
@@ -187,7 +187,7 @@ fn lines_may_end_in_bare_line_feeds() {
     conn.round_trip();
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn a_request_may_come_byte_by_byte() {
     let server = Server::start("");
@@ -202,7 +202,7 @@ fn a_request_may_come_byte_by_byte() {
     conn.round_trip();
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn a_request_may_be_split_at_each_point() {
     let server = Server::start("");
@@ -218,7 +218,7 @@ fn a_request_may_be_split_at_each_point() {
     }
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn bytes_behind_the_head_belong_to_the_first_frame() {
     let server = Server::start("");
@@ -239,7 +239,7 @@ fn bytes_behind_the_head_belong_to_the_first_frame() {
     }
 }
 
-// contract 1.3
+// protocol.md 1.3
 #[test]
 fn bytes_behind_a_split_head_belong_to_the_first_frame() {
     let server = Server::start("");
@@ -256,7 +256,7 @@ fn bytes_behind_a_split_head_belong_to_the_first_frame() {
     conn.expect_text(ECHO);
 }
 
-// contract 1.4
+// protocol.md 1.4
 #[test]
 fn a_head_of_8191_bytes_is_fine() {
     let server = Server::start("");
@@ -270,7 +270,7 @@ fn a_head_of_8191_bytes_is_fine() {
     server.open(&feeds.filled_to(8191)).round_trip();
 }
 
-// contract 1.4
+// protocol.md 1.4
 #[test]
 fn bytes_behind_the_head_do_not_count_for_its_limit() {
     let server = Server::start("");
@@ -283,14 +283,14 @@ fn bytes_behind_the_head_do_not_count_for_its_limit() {
     conn.expect_text(ECHO);
 }
 
-// contract 1.4
+// protocol.md 1.4
 #[test]
 fn a_head_of_8192_bytes_is_431() {
     let server = Server::start("");
     expect_refusal(&server, &Request::to("/web").filled_to(8192), 431);
 }
 
-// contract 1.4
+// protocol.md 1.4
 #[test]
 fn a_head_that_has_not_ended_after_8192_bytes_is_431() {
     let server = Server::start("");
@@ -311,7 +311,7 @@ fn a_head_that_has_not_ended_after_8192_bytes_is_431() {
     far_too_long.expect_end();
 }
 
-// contract 1.5
+// protocol.md 1.5
 #[test]
 fn what_is_no_websocket_request_is_400() {
     let server = Server::start("");
@@ -346,7 +346,7 @@ fn what_is_no_websocket_request_is_400() {
     }
 }
 
-// contract 1.5
+// protocol.md 1.5
 #[test]
 fn a_header_line_without_colon_is_400() {
     let server = Server::start("");
@@ -359,7 +359,7 @@ fn a_header_line_without_colon_is_400() {
     conn.expect_eof();
 }
 
-// contract 1.5
+// protocol.md 1.5
 #[test]
 fn other_methods_are_405_with_allow() {
     let server = Server::start("");
@@ -371,7 +371,7 @@ fn other_methods_are_405_with_allow() {
     }
 }
 
-// contract 1.5
+// protocol.md 1.5
 #[test]
 fn other_versions_are_426_and_told_which_one() {
     let server = Server::start("");
@@ -384,7 +384,7 @@ fn other_versions_are_426_and_told_which_one() {
     }
 }
 
-// contract 1.6
+// protocol.md 1.6
 #[test]
 fn origin_may_be_absent_empty_or_any() {
     let server = Server::start("");
@@ -396,7 +396,7 @@ fn origin_may_be_absent_empty_or_any() {
     }
 }
 
-// contract 1.6
+// protocol.md 1.6
 #[test]
 fn with_allowed_origins_others_are_403() {
     let server = Server::start("allowedOrigins=https://example.org, http://localhost:8080");
@@ -428,7 +428,7 @@ fn with_allowed_origins_others_are_403() {
     }
 }
 
-// contract 1.7
+// protocol.md 1.7
 #[test]
 fn scripts_from_an_address_that_is_not_allowed_are_403() {
     let server = Server::start("allowedIP=10.0.0.1");
@@ -437,7 +437,7 @@ fn scripts_from_an_address_that_is_not_allowed_are_403() {
     server.web().round_trip();
 }
 
-// contract 1.7
+// protocol.md 1.7
 #[test]
 fn scripts_from_a_listed_address_or_network_come_in() {
     for list in ["127.0.0.1", "10.0.0.1, 127.0.0.0/8"] {
@@ -446,7 +446,7 @@ fn scripts_from_a_listed_address_or_network_come_in() {
     }
 }
 
-// contract 1.7
+// protocol.md 1.7
 #[test]
 fn scripts_from_loopback_and_from_the_listened_address_come_in_by_default() {
     Server::start("").php().round_trip();
@@ -472,7 +472,7 @@ fn own_address() -> Option<IpAddr> {
 /// Headers by which a peer that is no trusted proxy may claim to be somebody else.
 const CLAIMS: [&str; 3] = ["X-Forwarded-For", "X-Real-IP", "Client-IP"];
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn a_claimed_address_lets_no_script_in() {
     let server = Server::start("allowedIP=10.0.0.1");
@@ -481,8 +481,8 @@ fn a_claimed_address_lets_no_script_in() {
     }
 }
 
-// contract 1.8
-// contract 1.11
+// protocol.md 1.8
+// protocol.md 1.11
 #[test]
 fn a_claimed_address_is_no_way_around_max_per_ip() {
     let server = Server::start("maxPerIP=1");
@@ -495,7 +495,7 @@ fn a_claimed_address_is_no_way_around_max_per_ip() {
     first.round_trip();
 }
 
-// contract 1.9
+// protocol.md 1.9
 #[test]
 fn an_ident_is_trimmed_and_belongs_to_either_kind_of_client() {
     let server = Server::start("");
@@ -511,7 +511,7 @@ fn an_ident_is_trimmed_and_belongs_to_either_kind_of_client() {
     }
 }
 
-// contract 1.9
+// protocol.md 1.9
 #[test]
 fn an_empty_ident_is_none() {
     let server = Server::start("");
@@ -530,7 +530,7 @@ fn an_empty_ident_is_none() {
     }
 }
 
-// contract 1.10
+// protocol.md 1.10
 #[test]
 fn an_unknown_path_is_told_in_a_packet_and_a_close_frame() {
     let server = Server::start("");
@@ -548,7 +548,7 @@ fn an_unknown_path_is_told_in_a_packet_and_a_close_frame() {
     );
 }
 
-// contract 1.10
+// protocol.md 1.10
 #[test]
 fn a_path_cannot_break_out_of_the_packet_that_names_it() {
     let server = Server::start("");
@@ -575,7 +575,7 @@ fn a_path_cannot_break_out_of_the_packet_that_names_it() {
     server.web().round_trip();
 }
 
-// contract 1.10
+// protocol.md 1.10
 #[test]
 fn a_path_as_long_as_the_head_allows_is_answered_too() {
     let server = Server::start("");
@@ -586,7 +586,7 @@ fn a_path_as_long_as_the_head_allows_is_answered_too() {
 
 const TOO_MANY: &str = "Too many connections";
 
-// contract 1.11
+// protocol.md 1.11
 #[test]
 fn over_max_clients_everybody_is_turned_away_with_1013() {
     let server = Server::start("maxClients=3");
@@ -604,7 +604,7 @@ fn over_max_clients_everybody_is_turned_away_with_1013() {
     drop(fourth);
 }
 
-// contract 1.11
+// protocol.md 1.11
 #[test]
 fn over_max_per_ip_web_clients_are_turned_away_with_1008() {
     let server = Server::start("maxPerIP=2");
@@ -621,7 +621,7 @@ fn over_max_per_ip_web_clients_are_turned_away_with_1008() {
     second.round_trip();
 }
 
-// contract 1.11
+// protocol.md 1.11
 #[test]
 fn scripts_do_not_count_for_max_per_ip() {
     let server = Server::start("maxPerIP=1");
@@ -635,13 +635,13 @@ fn scripts_do_not_count_for_max_per_ip() {
     another.round_trip();
 }
 
-// contract 1.11
+// protocol.md 1.11
 #[test]
 fn a_place_is_free_again_however_its_holder_has_gone() {
     let server = Server::start("maxPerIP=1");
     let error = "Too many connections from: 127.0.0.1";
-    type Way = (&'static str, fn(Conn));
-    let ways: [Way; 4] = [
+    type AddressSource = (&'static str, fn(Conn));
+    let ways: [AddressSource; 4] = [
         ("close frame", Conn::close),
         ("reset", Conn::reset),
         ("end of stream", drop),
@@ -676,7 +676,7 @@ fn a_place_is_free_again_however_its_holder_has_gone() {
     }
 }
 
-// contract 1.12
+// protocol.md 1.12
 #[test]
 fn unknown_extensions_and_subprotocols_are_not_echoed() {
     let server = Server::start("");
@@ -696,8 +696,8 @@ fn unknown_extensions_and_subprotocols_are_not_echoed() {
     conn.round_trip();
 }
 
-// contract 1.2
-// contract 2.1
+// protocol.md 1.2
+// protocol.md 2.1
 #[test]
 fn ready_follows_the_101_without_a_word_from_the_client() {
     let server = Server::start("");

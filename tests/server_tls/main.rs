@@ -40,7 +40,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("listeners", "Unix sockets and passed ones, which are plain"),
     (
         "php_clients",
-        "contract 6.1, plain TCP; over TLS it is 6.2: records",
+        "protocol.md 6.1, plain TCP; over TLS it is 6.2: records",
     ),
     (
         "proxy_protocol",

@@ -1,4 +1,4 @@
-//! What is seen of the TLS records themselves (contract 6.2), and what stands before them.
+//! What is seen of the TLS records themselves (protocol.md 6.2), and what stands before them.
 //!
 //! PHP's `fread` never reads across the end of a record, so a script gets one frame with each read
 //! if each has a record of its own.
@@ -136,7 +136,7 @@ fn script() -> Request {
     Request::php("/php").with("Ident", "script")
 }
 
-// contract 6.2
+// protocol.md 6.2
 #[test]
 fn a_script_gets_the_101_and_ready_in_a_record_each_200_times_of_200() {
     let server = Server::start("");
@@ -147,7 +147,7 @@ fn a_script_gets_the_101_and_ready_in_a_record_each_200_times_of_200() {
     }
 }
 
-// contract 6.2
+// protocol.md 6.2
 #[test]
 fn each_frame_to_a_script_has_a_record_of_its_own_and_no_blanks() {
     let server = Server::start("");
@@ -164,7 +164,7 @@ fn each_frame_to_a_script_has_a_record_of_its_own_and_no_blanks() {
     }
 }
 
-// contract 6.2
+// protocol.md 6.2
 #[test]
 fn two_hundred_feedbacks_without_a_pause_are_two_hundred_records() {
     let server = Server::start("");
@@ -181,7 +181,7 @@ fn two_hundred_feedbacks_without_a_pause_are_two_hundred_records() {
     }
 }
 
-// contract 6.2
+// protocol.md 6.2
 #[test]
 fn a_frame_longer_than_a_record_begins_and_ends_with_one() {
     let server = Server::start("");
@@ -204,7 +204,7 @@ fn a_frame_longer_than_a_record_begins_and_ends_with_one() {
     }
 }
 
-// contract 6.2
+// protocol.md 6.2
 #[test]
 fn small_frames_of_one_turn_go_to_a_page_together() {
     let server = Server::start("");
@@ -228,7 +228,7 @@ fn small_frames_of_one_turn_go_to_a_page_together() {
     assert!(record_count < 21, "42 frames in {record_count} records");
 }
 
-// contract 1.8
+// protocol.md 1.8
 #[test]
 fn the_proxy_protocol_stands_before_tls() {
     let ini = "adress=ws://127.0.0.1:0 proxy\ntrustedProxies=127.0.0.1";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use websock::connection::{Limits, SendError};
 use websock::http::Response;
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 
 use crate::client::{self, CLOSE, PING, TEXT, frame};
 use crate::host::{Host, Seen, Service};

@@ -1,4 +1,4 @@
-//! From accept to the 101 or the refusal (RFC 6455 §4.2; contract 1.2 to 1.5).
+//! From accept to the 101 or the refusal (RFC 6455 §4.2; protocol.md 1.2 to 1.5).
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use websock::connection::{
 };
 use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::{Rejection, Violation};
 use websock::protocol::extension::Compression;
 use websock::protocol::handshake::Upgrade;

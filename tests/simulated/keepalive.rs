@@ -1,4 +1,4 @@
-//! Own pings, by the clock that the test moves (RFC 6455 §5.5.2; contract 5.2).
+//! Own pings, by the clock that the test moves (RFC 6455 §5.5.2; protocol.md 5.2).
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use websock::connection::{Limits, MonotonicTime, Outgoing};
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 use websock::protocol::deflate::Deflater;
 use websock::protocol::extension::{Compression, Context};
 

@@ -1,9 +1,9 @@
-//! Shapes and gaps for deployed PHP clients (contract §6).
+//! Shapes and gaps for deployed PHP clients (protocol.md §6).
 
 use std::time::Duration;
 
 use websock::connection::{Keepalive, Limits, MonotonicTime, PhpFraming};
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 
 use crate::client::{self, BINARY, CLOSE, PING, PONG, TEXT, read_server};
 use crate::host::Host;

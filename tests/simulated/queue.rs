@@ -60,7 +60,7 @@ fn a_full_queue_can_still_be_closed_with_a_reason() {
     let mut host = limited();
     while host.send(TEXT, &[b'x'; 100]).is_ok() {}
     host.close(
-        websock::protocol::close::CloseCode::POLICY_VIOLATION,
+        websock::protocol::close_code::CloseCode::POLICY_VIOLATION,
         "output over maxQueue",
     );
     assert_eq!(host.said().close(), (Some(1008), "output over maxQueue"));

@@ -1,4 +1,4 @@
-//! What does not start, and what is said about it (contract 7.5).
+//! What does not start, and what is said about it (protocol.md 7.5).
 
 use std::process::Command;
 

@@ -12,7 +12,7 @@ use super::frame::{self, BINARY, CLOSE, FIN, Frame, PING, PONG, TEXT};
 use super::http::{Request, Response, accept_of};
 use super::{PATIENCE, readable, unique_number};
 
-/// The frame that follows each message (contract 2.2).
+/// The frame that follows each message (protocol.md 2.2).
 pub(crate) const NEXT: &str = r#"{"opcode":"next","fyi":""}"#;
 
 /// A stream of bytes: TCP, TLS over it, or a Unix socket.
@@ -104,7 +104,7 @@ pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
     Ok(left)
 }
 
-/// Whether text frames end in blanks that are no part of the message (contract 6.1).
+/// Whether text frames end in blanks that are no part of the message (protocol.md 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
     None,
@@ -423,7 +423,7 @@ impl Conn {
         reason
     }
 
-    /// As [`Conn::expect_close_and_end`], where the contract leaves open whether the message that
+    /// As [`Conn::expect_close_and_end`], where docs/protocol.md leaves open whether the message that
     /// was cut short got its `next`.
     #[track_caller]
     pub(crate) fn expect_close_perhaps_behind_next(&mut self, code: u16) -> String {
@@ -521,7 +521,7 @@ impl Conn {
     /// The second echo is handled in a later turn of the server's loop than the first, which was
     /// in the same turn as those bytes, or a later one.
     #[track_caller]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn wait_until_handled(&mut self) {
         self.round_trip();
         self.round_trip();
     }

@@ -1,4 +1,4 @@
-//! Reads as the deployed PHP clients do (contract 6), and so loses what they lose.
+//! Reads as the deployed PHP clients do (protocol.md 6), and so loses what they lose.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use websock::connection::{Connection, Keepalive, MonotonicTime, Outgoing, PhpFraming, SendError};
-use websock::protocol::close::CloseCode;
+use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::Violation;
 use websock::protocol::extension::Compression;
 

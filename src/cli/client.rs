@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, Write};
 use std::time::Instant;
 
-use super::{Client, Dialogue, Error, Message, Settings};
+use crate::client::{Client, ClientSettings, Dialogue, Error, Message};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Recipient {
 pub fn run(
     command: &Command,
     address: &str,
-    settings: &Settings,
+    settings: &ClientSettings,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let mut client = Client::connect(address, settings)?;

@@ -1,16 +1,16 @@
 //! Who is at the other end of a proxy: which proxies are believed, and what they say
-//! (contract 1.8).
+//! (protocol.md 1.8).
 //!
 //! Owns the headers `X-Forwarded-For` and `Forwarded` (RFC 7239) and which other headers show that
-//! a request was forwarded. Whatever is not certain ends in [`Way::Unknown`], from where no script
-//! is let in; a header alone never opens a door.
+//! a request was forwarded. Whatever is not certain ends in [`AddressSource::Unknown`], from where no script
+//! is let in; a header alone never opens a role.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rfc7239::NodeName;
 
-use super::admission::{Peer, Way};
+use super::peer::{AddressSource, Peer};
 use crate::protocol::http::Request;
 
 /// The proxies that are believed (`trustedProxies`).
@@ -37,12 +37,12 @@ impl TrustedProxies {
     /// address that it has seen itself; what is left of it may be made up. Two headers that do not
     /// agree make nobody known, since a proxy lets the one pass that it does not write.
     pub fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
-        if peer.way != Way::Known || !is_forwarded(request) {
+        if peer.source != AddressSource::Known || !is_forwarded(request) {
             return peer;
         }
         if !self.contains(peer.ip) {
-            let way = Way::Untrusted;
-            return Peer { way, ..peer };
+            let source = AddressSource::Untrusted;
+            return Peer { source, ..peer };
         }
         let hops = [x_forwarded_for(request), forwarded(request)];
         let mut clients = hops.iter().flatten().map(|hops| self.client_of(hops));
@@ -50,11 +50,11 @@ impl TrustedProxies {
         match client.filter(|_| clients.all(|other| other == client)) {
             Some(client) => Peer {
                 ip: Some(client),
-                way: Way::Known,
+                source: AddressSource::Known,
                 ..peer
             },
             None => Peer {
-                way: Way::Unknown,
+                source: AddressSource::Unknown,
                 ..peer
             },
         }
@@ -166,7 +166,7 @@ const FORWARDING_HEADERS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::admission::Door;
+    use crate::app::peer::ListenerRole;
 
     fn trusted() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "127.0.0.1/32", "2001:db8::/32"];
@@ -176,13 +176,13 @@ mod tests {
         }
     }
 
-    fn locate(from: &str, headers: &str) -> (String, Way) {
+    fn locate(from: &str, headers: &str) -> (String, AddressSource) {
         let head = format!("GET / HTTP/1.1|{headers}|").replace('|', "\r\n");
         let request = Request::parse(head.as_bytes()).expect(headers);
-        let peer = Peer::direct(from.parse().ok(), Door::All);
+        let peer = Peer::direct(from.parse().ok(), ListenerRole::All);
         let located = trusted().locate(&request, peer);
         let ip = located.ip.map_or_else(String::new, |ip| ip.to_string());
-        (ip, located.way)
+        (ip, located.source)
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             ),
         ] {
             for from in ["127.0.0.1", "10.2.3.4", "unix"] {
-                let expected = (expected.to_owned(), Way::Known);
+                let expected = (expected.to_owned(), AddressSource::Known);
                 assert_eq!(locate(from, headers), expected, "{from}: {headers}");
             }
         }
@@ -241,7 +241,7 @@ mod tests {
             "X-Real-IP: 127.0.0.1|",
             "X-Forwarded-Proto: https|",
         ] {
-            let expected = ("10.0.0.1".to_owned(), Way::Unknown);
+            let expected = ("10.0.0.1".to_owned(), AddressSource::Unknown);
             assert_eq!(locate("10.0.0.1", headers), expected, "{headers}");
         }
     }
@@ -256,7 +256,7 @@ mod tests {
             "X-REAL-IP: 127.0.0.1|",
             "CF-Connecting-IP: 127.0.0.1|",
         ] {
-            let expected = ("192.0.2.1".to_owned(), Way::Untrusted);
+            let expected = ("192.0.2.1".to_owned(), AddressSource::Untrusted);
             assert_eq!(locate("192.0.2.1", header), expected, "{header}");
         }
     }
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn what_nobody_has_forwarded_is_the_peers_own() {
         for from in ["192.0.2.1", "10.0.0.1"] {
-            let expected = (from.to_owned(), Way::Known);
+            let expected = (from.to_owned(), AddressSource::Known);
             assert_eq!(locate(from, "X-Forwarded: 1|Forward: 2|"), expected);
         }
     }

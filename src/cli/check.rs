@@ -7,7 +7,7 @@ use nix::unistd::{AccessFlags, access};
 use rlimit::Resource;
 
 use crate::config::Config;
-use crate::net::{self, Endpoint, Place};
+use crate::net::{self, Endpoint, ListenAddress};
 
 /// One line each: what is fine is left out.
 pub fn findings(config: &Config) -> Vec<String> {
@@ -21,9 +21,9 @@ pub fn findings(config: &Config) -> Vec<String> {
 }
 
 fn busy(endpoint: &Endpoint) -> Vec<String> {
-    let addresses = match &endpoint.place {
-        Place::Tcp { .. } => endpoint.resolve().unwrap_or_default(),
-        Place::Unix(file) => return directory_fault(&file.path).into_iter().collect(),
+    let addresses = match &endpoint.address {
+        ListenAddress::Tcp { .. } => endpoint.resolve().unwrap_or_default(),
+        ListenAddress::Unix(file) => return directory_fault(&file.path).into_iter().collect(),
     };
     let faults = addresses.into_iter().filter_map(|address| {
         let fault = net::try_listen(address).err()?;

@@ -9,7 +9,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::client::{Command, Dialogue, Kind, Recipient, Settings};
+use super::client::{Command, Recipient};
+use crate::client::{ClientSettings, Dialogue, Kind};
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub struct ClientOptions {
     /// `--url`: where.
     pub address: String,
     /// As whom.
-    pub settings: Settings,
+    pub settings: ClientSettings,
 }
 
 /// Why a command line cannot be understood; one sentence for the person who typed it.
@@ -153,27 +154,31 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
     let (command, mut settings, path) = match (name, matches.free.as_slice()) {
         ("send", [message]) => {
             let (to, message) = (recipient(&matches).map_err(wrong)?, message.clone());
-            (Command::Send { to, message }, Settings::script(), "/php")
+            (
+                Command::Send { to, message },
+                ClientSettings::script(),
+                "/php",
+            )
         }
         ("send", _) => {
             return Err(wrong(
                 "one MESSAGE is wanted, or - for lines of standard input",
             ));
         }
-        ("listen", []) => (Command::Listen, Settings::page(), "/web"),
+        ("listen", []) => (Command::Listen, ClientSettings::page(), "/web"),
         ("listen", _) => return Err(wrong("no message is wanted")),
         (_, [message]) => (
             Command::Echo {
                 message: message.clone(),
             },
-            Settings::page(),
+            ClientSettings::page(),
             "/web",
         ),
         (_, []) => (
             Command::Echo {
                 message: "hello".to_owned(),
             },
-            Settings::page(),
+            ClientSettings::page(),
             "/web",
         ),
         (_, _) => return Err(wrong("one MESSAGE is wanted")),

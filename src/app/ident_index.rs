@@ -1,7 +1,7 @@
 //! Which clients hold an ident, first opened first.
 //!
-//! [`Index`] keeps slots only; what the idents are is asked of the caller, who has them anyway.
-//! An entry takes 16 bytes as long as it has one holder.
+//! [`IdentIndex`] keeps slots only; what the idents are is asked of the caller, who has them anyway.
+//! An entry takes 16 bytes as long as it has one client.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use hashbrown::hash_table::Entry;
 
 /// One client as the index knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(super) struct ClientRef {
     /// Position in the order of opening; no two are equal.
     pub(super) sequence: u64,
-    /// Index in the registry's table.
+    /// IdentIndex in the registry's table.
     pub(super) slot: u32,
 }
 
 /// A key's view of the clients: its hash, and which slots hold it.
-pub(super) struct Key<M, H> {
+pub(super) struct IdentKey<M, H> {
     /// The key's hash.
     pub(super) hash: u64,
     /// Whether the client in a slot holds this key.
@@ -27,14 +27,14 @@ pub(super) struct Key<M, H> {
     pub(super) hash_of: H,
 }
 
-/// Key → holders, in constant time but for the logarithm of the number of holders.
+/// IdentKey → clients, in constant time but for the logarithm of the number of clients.
 #[derive(Default)]
-pub(super) struct Index {
-    table: HashTable<Holders>,
+pub(super) struct IdentIndex {
+    table: HashTable<IdentClients>,
 }
 
-enum Holders {
-    One(Holder),
+enum IdentClients {
+    One(ClientRef),
     /// At least two, by sequence number.
     #[expect(
         clippy::box_collection,
@@ -43,44 +43,44 @@ enum Holders {
     Many(Box<BTreeMap<u64, u32>>),
 }
 
-impl Index {
-    /// The holder that opened first.
-    pub(super) fn first(&self, hash: u64, is_held_by: impl Fn(u32) -> bool) -> Option<Holder> {
+impl IdentIndex {
+    /// The client that opened first.
+    pub(super) fn first(&self, hash: u64, is_held_by: impl Fn(u32) -> bool) -> Option<ClientRef> {
         self.table
-            .find(hash, |holders| is_held_by(holders.first().slot))
-            .map(Holders::first)
+            .find(hash, |clients| is_held_by(clients.first().slot))
+            .map(IdentClients::first)
     }
 
-    /// Adds a holder of `key`.
-    pub(super) fn insert<M, H>(&mut self, key: &Key<M, H>, holder: Holder)
+    /// Adds a client of `key`.
+    pub(super) fn insert<M, H>(&mut self, key: &IdentKey<M, H>, client: ClientRef)
     where
         M: Fn(u32) -> bool,
         H: Fn(u32) -> u64,
     {
-        let is_equal = |holders: &Holders| (key.is_held_by)(holders.first().slot);
-        let hash_of = |holders: &Holders| (key.hash_of)(holders.first().slot);
+        let is_equal = |clients: &IdentClients| (key.is_held_by)(clients.first().slot);
+        let hash_of = |clients: &IdentClients| (key.hash_of)(clients.first().slot);
         match self.table.entry(key.hash, is_equal, hash_of) {
-            Entry::Occupied(mut entry) => entry.get_mut().add(holder),
+            Entry::Occupied(mut entry) => entry.get_mut().add(client),
             Entry::Vacant(entry) => {
-                entry.insert(Holders::One(holder));
+                entry.insert(IdentClients::One(client));
             }
         }
     }
 
-    /// Takes a holder of `key` out; harmless if it is not there.
-    pub(super) fn remove<M, H>(&mut self, key: &Key<M, H>, holder: Holder)
+    /// Takes a client of `key` out; harmless if it is not there.
+    pub(super) fn remove<M, H>(&mut self, key: &IdentKey<M, H>, client: ClientRef)
     where
         M: Fn(u32) -> bool,
         H: Fn(u32) -> u64,
     {
-        let is_equal = |holders: &Holders| (key.is_held_by)(holders.first().slot);
+        let is_equal = |clients: &IdentClients| (key.is_held_by)(clients.first().slot);
         let Ok(mut entry) = self.table.find_entry(key.hash, is_equal) else {
             return;
         };
-        if entry.get_mut().remove(holder) == Left::Nobody {
+        if entry.get_mut().remove(client) == Left::Nobody {
             entry.remove();
-            shrink(&mut self.table, |holders| {
-                (key.hash_of)(holders.first().slot)
+            shrink(&mut self.table, |clients| {
+                (key.hash_of)(clients.first().slot)
             });
         }
     }
@@ -92,35 +92,35 @@ enum Left {
     Nobody,
 }
 
-impl Holders {
-    fn first(&self) -> Holder {
+impl IdentClients {
+    fn first(&self) -> ClientRef {
         match self {
-            Self::One(holder) => *holder,
+            Self::One(client) => *client,
             Self::Many(map) => {
                 let (&sequence, &slot) = map.first_key_value().expect("Many holds at least two");
-                Holder { sequence, slot }
+                ClientRef { sequence, slot }
             }
         }
     }
 
-    fn add(&mut self, holder: Holder) {
+    fn add(&mut self, client: ClientRef) {
         match self {
             Self::One(first) => {
-                let pair = [(first.sequence, first.slot), (holder.sequence, holder.slot)];
+                let pair = [(first.sequence, first.slot), (client.sequence, client.slot)];
                 *self = Self::Many(Box::new(BTreeMap::from(pair)));
             }
             Self::Many(map) => {
-                map.insert(holder.sequence, holder.slot);
+                map.insert(client.sequence, client.slot);
             }
         }
     }
 
-    fn remove(&mut self, holder: Holder) -> Left {
+    fn remove(&mut self, client: ClientRef) -> Left {
         match self {
-            Self::One(only) if *only == holder => return Left::Nobody,
+            Self::One(only) if *only == client => return Left::Nobody,
             Self::One(_) => {}
             Self::Many(map) => {
-                map.remove(&holder.sequence);
+                map.remove(&client.sequence);
                 if map.len() == 1 {
                     *self = Self::One(self.first());
                 }
