@@ -16,7 +16,7 @@ use super::resource::{Client, Dialogue, Handle, Resource};
 use crate::connection::{ConnId, Message, SlotMap};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
-use crate::protocol::extension::Compression;
+use crate::protocol::extension::CompressionSettings;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
@@ -30,7 +30,7 @@ pub struct AppSettings {
     /// `maxMessageSize`: most bytes of all chunks together.
     pub max_message_bytes: usize,
     /// Whether and how messages of web clients are compressed.
-    pub compression: Compression,
+    pub compression: CompressionSettings,
 }
 
 /// All resources and all who are connected to them.

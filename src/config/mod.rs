@@ -32,7 +32,7 @@ use crate::http::Demo;
 use crate::logging::LogSettings;
 use crate::net::{Endpoint, ProxyProtocol, Security, ServerSettings};
 use crate::ops::certificates::{Certificates, KeyPair};
-use crate::protocol::extension::Compression;
+use crate::protocol::extension::CompressionSettings;
 
 pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
@@ -63,7 +63,7 @@ pub struct Config {
     /// Frames for php clients are padded as protocol.md 6.1 has it (`phpPadding`).
     pub php_padding: bool,
     /// Whether and how messages are compressed.
-    pub compression: Compression,
+    pub compression: CompressionSettings,
     /// What one connection may use.
     pub limits: Limits,
     /// Chunks between `bufferON` and `bufferOFF`, of which one more is kept (`maxChunks`).
@@ -208,7 +208,7 @@ impl Config {
             },
             demo: false,
             php_padding: false,
-            compression: Compression {
+            compression: CompressionSettings {
                 is_on: false,
                 threshold_bytes: 0,
                 keeps_context: false,

@@ -115,7 +115,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
     assert_eq!(config.memory_limit_bytes, 128 << 20);
     assert!(config.php_padding && !config.demo);
-    let compression = Compression {
+    let compression = CompressionSettings {
         is_on: false,
         threshold_bytes: 1_024,
         keeps_context: false,
@@ -194,7 +194,7 @@ fn values_reach_their_fields() {
     assert_eq!(config.admission.allowed_ip.map(|all| all.len()), Some(2));
     assert_eq!(config.admission.allowed_origins, ["https://a.org"]);
     assert!(!config.php_padding);
-    let compression = Compression {
+    let compression = CompressionSettings {
         is_on: true,
         threshold_bytes: 0,
         keeps_context: true,

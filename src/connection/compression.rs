@@ -99,24 +99,24 @@ mod tests {
     use super::*;
     use crate::protocol::close_code::CloseCode;
     use crate::protocol::error::Violation;
-    use crate::protocol::extension::Compression;
+    use crate::protocol::extension::CompressionSettings;
     use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
     use crate::protocol::handshake::Upgrade;
     use crate::protocol::http::Request;
 
-    const ON: Compression = Compression {
+    const ON: CompressionSettings = CompressionSettings {
         is_on: true,
         threshold_bytes: 100,
         keeps_context: false,
         level: 6,
     };
 
-    const KEEPING: Compression = Compression {
+    const KEEPING: CompressionSettings = CompressionSettings {
         keeps_context: true,
         ..ON
     };
 
-    const NEVER: Compression = Compression { is_on: false, ..ON };
+    const NEVER: CompressionSettings = CompressionSettings { is_on: false, ..ON };
 
     /// A connection with all that its calls need.
     struct Server {
@@ -137,7 +137,7 @@ mod tests {
 
     impl Server {
         /// A connection that has answered this offer.
-        fn open(parameters: &str, compression: &Compression) -> Self {
+        fn open(parameters: &str, compression: &CompressionSettings) -> Self {
             let head = format!(
                 "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\

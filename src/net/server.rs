@@ -28,7 +28,7 @@ use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
 use crate::ops::signals::{Signal, Signals};
 use crate::protocol::close_code::CloseCode;
-use crate::protocol::extension::Compression;
+use crate::protocol::extension::CompressionSettings;
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct ServerSettings {
     /// (`memoryLimit`).
     pub memory_limit_bytes: usize,
     /// Whether and how messages are compressed (`compression` and its like).
-    pub compression: Compression,
+    pub compression: CompressionSettings,
     /// Whether the demo page is served (`demo`).
     pub demo: Demo,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
@@ -67,7 +67,7 @@ impl Default for ServerSettings {
             max_chunks: 100,
             max_pending: 10_000,
             memory_limit_bytes: 128 << 20,
-            compression: Compression::default(),
+            compression: CompressionSettings::default(),
             demo: Demo::Off,
             php_padding: true,
             backlog: 1024,

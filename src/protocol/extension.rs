@@ -11,7 +11,7 @@ use super::http::is_token_byte;
 
 /// Whether and how messages are compressed. Each field has its key in websock.ini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Compression {
+pub struct CompressionSettings {
     /// Offers are accepted (`compression`).
     pub is_on: bool,
     /// Shorter messages are sent as they are, in bytes (`compressionThreshold`).
@@ -23,7 +23,7 @@ pub struct Compression {
     pub level: u8,
 }
 
-impl Default for Compression {
+impl Default for CompressionSettings {
     /// The values of the shipped websock.ini, which gives the reason for each.
     fn default() -> Self {
         Self {
@@ -54,9 +54,9 @@ pub struct Agreed {
     pub server_context: Context,
     /// The context of the client's messages.
     pub client_context: Context,
-    /// As in [`Compression`].
+    /// As in [`CompressionSettings`].
     pub threshold_bytes: usize,
-    /// As in [`Compression`].
+    /// As in [`CompressionSettings`].
     pub level: u8,
     /// `server_max_window_bits` of the offer, which the answer repeats (§7.1.2.1).
     offered_window_bits: Option<u8>,
@@ -70,7 +70,7 @@ impl Agreed {
     /// not have (§7.1), and for `server_max_window_bits=8`, which the library cannot do.
     pub fn choose<'a>(
         headers: impl IntoIterator<Item = &'a [u8]>,
-        wanted: &Compression,
+        wanted: &CompressionSettings,
     ) -> Option<Self> {
         if !wanted.is_on {
             return None;
@@ -140,7 +140,7 @@ impl Offer {
         (!is_repeated).then_some(self)
     }
 
-    fn accept(&self, wanted: &Compression) -> Option<Agreed> {
+    fn accept(&self, wanted: &CompressionSettings) -> Option<Agreed> {
         let context = |is_refused: Option<()>| {
             if wanted.keeps_context && is_refused.is_none() {
                 Context::Kept
@@ -285,20 +285,20 @@ impl<'a> List<'a> {
 mod tests {
     use super::*;
 
-    const ON: Compression = Compression {
+    const ON: CompressionSettings = CompressionSettings {
         is_on: true,
         threshold_bytes: 7,
         keeps_context: false,
         level: 3,
     };
 
-    const KEEPING: Compression = Compression {
+    const KEEPING: CompressionSettings = CompressionSettings {
         keeps_context: true,
         ..ON
     };
 
     /// The answer to headers, one per line.
-    fn answer(headers: &str, wanted: &Compression) -> Option<String> {
+    fn answer(headers: &str, wanted: &CompressionSettings) -> Option<String> {
         let agreed = Agreed::choose(headers.lines().map(str::as_bytes), wanted)?;
         assert_eq!((agreed.threshold_bytes, agreed.level), (7, 3));
         let mut out = Vec::new();
@@ -393,7 +393,7 @@ mod tests {
         ];
         for (headers, expected) in cases {
             assert_eq!(answer(headers, &ON), expected, "{headers:?}");
-            let off = Compression { is_on: false, ..ON };
+            let off = CompressionSettings { is_on: false, ..ON };
             assert_eq!(answer(headers, &off), None, "{headers:?}");
         }
     }

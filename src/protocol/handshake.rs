@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::error::Rejection;
-use super::extension::{Agreed, Compression};
+use super::extension::{Agreed, CompressionSettings};
 use super::http::Request;
 
 /// A request that may be upgraded: the proof, and what the answer needs.
@@ -59,7 +59,7 @@ impl Upgrade {
     /// Accepts the first offer of permessage-deflate in `request` that can be (RFC 7692 §5.1), if
     /// compression is wanted.
     #[must_use]
-    pub fn negotiate(self, request: &Request<'_>, wanted: &Compression) -> Self {
+    pub fn negotiate(self, request: &Request<'_>, wanted: &CompressionSettings) -> Self {
         let headers = request.header_values("Sec-WebSocket-Extensions");
         Self {
             agreed: Agreed::choose(headers, wanted),
@@ -268,9 +268,9 @@ mod tests {
         let head = format!("{}\n{offer}\n\n", LINES.join("\n"));
         let request = Request::parse(head.as_bytes()).unwrap();
         let plain = Upgrade::check(&request).unwrap();
-        let off = Compression::default();
+        let off = CompressionSettings::default();
         assert_eq!(plain.negotiate(&request, &off), plain);
-        let on = Compression { is_on: true, ..off };
+        let on = CompressionSettings { is_on: true, ..off };
         let agreed = plain.negotiate(&request, &on);
         let expected = response(plain, None).replace(
             ACCEPT,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use websock::connection::{Keepalive, Limits, PhpFraming};
 use websock::protocol::close_code::CloseCode;
 use websock::protocol::deflate::Deflater;
-use websock::protocol::extension::{Compression, Context};
+use websock::protocol::extension::{CompressionSettings, Context};
 use websock::protocol::frame::{self, Opcode};
 
 /// Takes pieces off the front of the input, for oracles that want more than one value.
@@ -46,7 +46,7 @@ pub struct Setting {
     /// A buffer that another connection has left behind.
     pub spare_bytes: usize,
     /// What is agreed with who offers it.
-    pub compression: Compression,
+    pub compression: CompressionSettings,
     /// When a request's body is answered.
     pub answers: Answers,
 }
@@ -82,7 +82,7 @@ impl Setting {
                 Keepalive::None
             },
             spare_bytes: if second & 1 == 0 { 0 } else { 400_000 },
-            compression: Compression {
+            compression: CompressionSettings {
                 is_on: second & 6 != 0,
                 threshold_bytes: if second & 2 == 0 { 0 } else { 20 },
                 keeps_context: second & 4 != 0,

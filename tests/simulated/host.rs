@@ -12,7 +12,7 @@ use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
 use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::{Rejection, Violation};
-use websock::protocol::extension::Compression;
+use websock::protocol::extension::CompressionSettings;
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::Request;
 
@@ -70,7 +70,7 @@ pub(crate) struct Host {
     /// How a good request is answered.
     pub(crate) framing: PhpFraming,
     pub(crate) keepalive: Keepalive,
-    pub(crate) compression: Compression,
+    pub(crate) compression: CompressionSettings,
     /// What becomes of the connection behind the response, and the body that waits for it.
     after: AfterResponse,
     pub(crate) body: Option<Vec<u8>>,
@@ -101,7 +101,7 @@ impl Host {
             service: Service::Echo,
             framing: PhpFraming::Stream,
             keepalive: Keepalive::Pings,
-            compression: Compression::default(),
+            compression: CompressionSettings::default(),
             after: AfterResponse::Close,
             body: None,
             unread: Vec::new(),

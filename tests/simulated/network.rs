@@ -17,7 +17,7 @@ use std::time::Duration;
 use websock::connection::{Limits, MonotonicTime, Outgoing};
 use websock::protocol::close_code::CloseCode;
 use websock::protocol::deflate::Deflater;
-use websock::protocol::extension::{Compression, Context};
+use websock::protocol::extension::{CompressionSettings, Context};
 
 use self::pair::Pair;
 use self::pusher::Pusher;
@@ -49,7 +49,7 @@ struct Network {
     now: MonotonicTime,
     pairs: Vec<Pair>,
     pushers: Vec<Pusher>,
-    compression: Compression,
+    compression: CompressionSettings,
     jumps: bool,
     broadcast_count: usize,
 }
@@ -60,7 +60,7 @@ impl Network {
         let jumps = random.chance(40);
         let now = MonotonicTime::START;
         let count = random.between(12, 40);
-        let compression = Compression {
+        let compression = CompressionSettings {
             is_on: random.chance(70),
             threshold_bytes: random.pick(&[0, 50, 200]),
             keeps_context: random.chance(50),
@@ -197,7 +197,7 @@ struct Form {
 }
 
 impl Form {
-    fn new(bits: u8, compression: &Compression, frames: &[Vec<u8>]) -> Self {
+    fn new(bits: u8, compression: &CompressionSettings, frames: &[Vec<u8>]) -> Self {
         let mut deflater = Deflater::new(bits, compression.level, Context::Dropped);
         let mut bytes = Vec::new();
         let mut ranges = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use websock::connection::{Connection, Keepalive, MonotonicTime, Outgoing, PhpFraming, SendError};
 use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::Violation;
-use websock::protocol::extension::Compression;
+use websock::protocol::extension::CompressionSettings;
 
 use super::link::Link;
 use super::peer::{Habit, Peer};
@@ -47,7 +47,7 @@ impl Pair {
     pub(super) fn new(
         at: usize,
         now: MonotonicTime,
-        compression: Compression,
+        compression: CompressionSettings,
         random: &mut Random,
     ) -> Self {
         let mut host = Host::new(LIMITS);
