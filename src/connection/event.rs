@@ -109,7 +109,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// What an upgrade_request has brought about.
+/// What an arrival has brought about.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A whole request head: [`accept`](super::Connection::accept),

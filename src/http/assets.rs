@@ -31,11 +31,8 @@ impl Asset {
         let mut response = Response::with_body(200, self.content_type, self.body.as_bytes().into());
         // A new version of the server may have a new one.
         response.add_header("Cache-Control", "no-cache");
-        response.add_header(
-            "Content-Security-AdmissionSettings",
-            CONTENT_SECURITY_POLICY,
-        );
-        response.add_header("Referrer-AdmissionSettings", "no-referrer");
+        response.add_header("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+        response.add_header("Referrer-Policy", "no-referrer");
         response
     }
 }

@@ -59,7 +59,7 @@ pub fn find_head(bytes: &[u8], searched: usize) -> Result<Option<usize>, Rejecti
 pub struct Request<'a> {
     head: &'a [u8],
     line: RequestLine<'a>,
-    /// The first `field_count` are in use, in order of upgrade_request.
+    /// The first `field_count` are in use, in order of arrival.
     fields: [Field; MAX_HEADERS],
     field_count: usize,
 }
@@ -157,7 +157,7 @@ impl<'a> Request<'a> {
         values.next().is_none().then_some(first)
     }
 
-    /// Bytes of every header of this name in order of upgrade_request, blanks around them trimmed.
+    /// Bytes of every header of this name in order of arrival, blanks around them trimmed.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self
             .fields()
@@ -173,7 +173,7 @@ impl<'a> Request<'a> {
             .any(|element| trim_blanks(element).eq_ignore_ascii_case(token.as_bytes()))
     }
 
-    /// Every header in order of upgrade_request, as (name, value). Those whose value is not UTF-8 are left
+    /// Every header in order of arrival, as (name, value). Those whose value is not UTF-8 are left
     /// out, as in [`header`](Self::header).
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
         self.fields().filter_map(|field| {
@@ -182,7 +182,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Name of every header in order of upgrade_request, also of those whose value is not UTF-8.
+    /// Name of every header in order of arrival, also of those whose value is not UTF-8.
     pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
         self.fields().map(|field| self.bytes(field.name()))
     }

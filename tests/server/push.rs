@@ -496,7 +496,7 @@ fn the_demo_page_is_there_only_where_the_ini_has_it() {
         assert_eq!(response.status(), status);
         if status == 200 {
             let policy = response
-                .header("Content-Security-AdmissionSettings")
+                .header("Content-Security-Policy")
                 .expect("a policy");
             assert!(policy.starts_with("default-src 'none'"), "{policy}");
             assert!(!policy.contains("unsafe"), "{policy}");
