@@ -26,7 +26,6 @@ use tungstenite::handshake::machine::TryParse as _;
 use tungstenite::handshake::server as tungstenite_server;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use websock::app::packet::{Packet, Verb};
 use websock::connection::output::BufferPool;
 use websock::connection::{
     Connection, Event, Keepalive, Limits, MonotonicTime, PhpFraming, TurnContext,
@@ -34,6 +33,7 @@ use websock::connection::{
 use websock::protocol::frame::{self, MAX_HEADER_BYTES, Opcode};
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, Request};
+use websock::protocol::packet::{Packet, Verb};
 use websock::protocol::{mask, utf8};
 
 /// Where the three forms of a length change (RFC 6455 §5.2), and sizes between and beyond.

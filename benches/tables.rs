@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use websock::app::clients::{ClientKind, ClientUuid, Clients};
-use websock::app::packet::Ident;
 use websock::connection::{ConnId, MonotonicTime};
 use websock::net::wheel::Wheel;
+use websock::protocol::packet::Ident;
+use websock::registry::clients::{ClientKind, ClientUuid, Clients};
 
 const COUNTS: [u32; 3] = [1_000, 10_000, 100_000];
 

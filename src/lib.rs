@@ -11,14 +11,15 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+pub mod api;
 pub mod app;
 pub mod base;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod connection;
-pub mod http;
 pub mod logging;
 pub mod net;
 pub mod ops;
 pub mod protocol;
+pub mod registry;

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::clients::ClientKind;
 use super::peer::{AddressSource, ListenerRole, Peer};
 use super::trusted_proxies::TrustedProxies;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
+use crate::registry::clients::ClientKind;
 
 /// What the administrator allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,11 +5,7 @@
 //! under a caller. Sockets and the queues of other connections are not known here.
 
 pub mod admission;
-pub mod clients;
-mod decimal;
-mod ident_index;
 pub mod outbox;
-pub mod packet;
 pub mod peer;
 mod push;
 pub mod resource;

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::clients::{ClientKind, Clients, RenameError};
 use super::outbox::{Audience, Outbox, ResourceId};
-use super::packet::Ident;
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::message::MessageKind;
+use crate::protocol::packet::Ident;
+use crate::registry::clients::{ClientKind, Clients, RenameError};
 
 /// An application on one path, as `/chat`.
 ///

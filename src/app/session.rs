@@ -7,9 +7,7 @@ use std::net::IpAddr;
 use log::info;
 
 use super::admission::{Admission, LimitReached};
-use super::clients::{ClientKind, ClientUuid, Clients};
 use super::outbox::{Audience, Outbox, ResourceId};
-use super::packet::{Ident, Malformed, Packet, Verb};
 use super::peer::Peer;
 use super::push::{PushRefusal, Pushing};
 use super::resource::{Client, Dialogue, Handle, Resource};
@@ -20,7 +18,9 @@ use crate::protocol::extension::CompressionSettings;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
+use crate::protocol::packet::{Ident, Malformed, Packet, Verb};
 use crate::protocol::utf8;
+use crate::registry::clients::{ClientKind, ClientUuid, Clients};
 
 /// Limits of the dialogue, and what web clients may negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use log::{debug, info};
 
-use super::packet::{Packet, Verb};
 use super::resource::{Client, Handle, Resource};
 use crate::connection::Message;
 use crate::protocol::close_code::CloseCode;
+use crate::protocol::packet::{Packet, Verb};
 
 /// Echo, broadcast, feedback and quit.
 #[derive(Clone, Copy, Debug)]

@@ -23,12 +23,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use crate::api::Demo;
 use crate::app::admission::AdmissionSettings;
 use crate::app::trusted_proxies::TrustedProxies;
 use crate::base::escape;
 use crate::cli::options::Options;
 use crate::connection::Limits;
-use crate::http::Demo;
 use crate::logging::LogSettings;
 use crate::net::{Endpoint, ProxyProtocol, Security, ServerSettings};
 use crate::ops::certificates::{Certificates, KeyPair};

@@ -15,14 +15,14 @@ use super::socket::{Remote, Socket};
 use super::table::{Link, Membership, Reading};
 use super::tls::{HANDSHAKE_RECORD, MAX_INCOMING, NotTls};
 use super::transport::Transport;
-use crate::app::clients::ClientKind;
+use crate::api::{self, Route};
 use crate::app::peer::{AddressSource, ListenerRole, Peer};
 use crate::app::{Audience, Decision, UpgradeRequest};
 use crate::connection::{ConnId, Connection, Event, Keepalive, Message, PhpFraming, TurnContext};
-use crate::http::{self, Route};
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
+use crate::registry::clients::ClientKind;
 
 impl Core {
     // ---- accept
@@ -507,7 +507,7 @@ impl Core {
             Ok(request) => request,
             Err(rejection) => return self.reject(id, rejection),
         };
-        let route = http::route(&request, self.settings.demo);
+        let route = api::route(&request, self.settings.demo);
         if !matches!(route, Route::None) {
             return self.serve(id, &request, route);
         }

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod close;
 pub mod close_code;
+pub mod decimal;
 pub mod deflate;
 pub mod error;
 pub mod extension;
@@ -14,4 +15,5 @@ pub mod handshake;
 pub mod http;
 pub mod mask;
 pub mod message;
+pub mod packet;
 pub mod utf8;

@@ -6,7 +6,6 @@
 
 use std::path::Path;
 
-use websock::app::packet::{Ident, Packet, Verb};
 use websock::cli::options::Options;
 use websock::config::Config;
 use websock::protocol::close;
@@ -16,6 +15,7 @@ use websock::protocol::frame::{self, Header, MAX_HEADER_BYTES, Opcode, Role, Rsv
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, MAX_HEAD_BYTES, Request};
 use websock::protocol::message::{Assembler, MessageKind, MessageLimits};
+use websock::protocol::packet::{Ident, Packet, Verb};
 use websock::protocol::{mask, utf8};
 
 pub use super::conversation::connection;

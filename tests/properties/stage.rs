@@ -4,12 +4,12 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::Duration;
 
+use websock::api::{BodyPart, Response};
 use websock::connection::output::BufferPool;
 use websock::connection::{
     AfterResponse, Connection, Event, Expectation, MonotonicTime, Outgoing, PhpFraming, SendError,
     TurnContext,
 };
-use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
 use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::Rejection;

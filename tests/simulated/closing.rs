@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use websock::api::Response;
 use websock::connection::{Limits, SendError};
-use websock::http::Response;
 use websock::protocol::close_code::CloseCode;
 
 use crate::client::{self, CLOSE, PING, TEXT, frame};

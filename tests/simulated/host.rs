@@ -3,12 +3,12 @@
 use std::io::IoSlice;
 use std::time::Duration;
 
+use websock::api::{BodyPart, Response};
 use websock::connection::output::BufferPool;
 use websock::connection::{
     AfterResponse, Connection, Event, Expectation, Keepalive, Limits, Message, MonotonicTime,
     Outgoing, PhpFraming, SendError, TurnContext,
 };
-use websock::http::{BodyPart, Response};
 use websock::protocol::body::BodyLength;
 use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::{Rejection, Violation};

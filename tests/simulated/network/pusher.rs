@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use websock::api::Batch;
+use websock::api::batch::{Form, Outcome};
 use websock::app::PushError;
-use websock::app::packet::{Packet, Verb};
 use websock::connection::{Connection, MonotonicTime, Outgoing, SendError};
-use websock::http::Batch;
-use websock::http::batch::{Form, Outcome};
+use websock::protocol::packet::{Packet, Verb};
 
 use super::LIMITS;
 use super::link::Link;

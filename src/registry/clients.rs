@@ -15,10 +15,10 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use uuid::Uuid;
 
-use super::decimal::Decimal;
 use super::ident_index::{ClientRef, IdentIndex, IdentKey, shrink};
-use super::packet::Ident;
 use crate::connection::{ConnId, SlotMap};
+use crate::protocol::decimal::Decimal;
+use crate::protocol::packet::Ident;
 
 /// Longest chosen name, in bytes (protocol.md 2.9).
 pub const MAX_NAME_BYTES: usize = 64;

@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 /// The value is ±0.DIGITS × 10^`exponent`, where the digits of `integer` and `fraction` together
 /// neither begin nor end with a zero. Zero has no digits, no sign and the exponent 0.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Decimal<'a> {
+pub struct Decimal<'a> {
     is_negative: bool,
     integer: &'a [u8],
     fraction: &'a [u8],
@@ -23,7 +23,7 @@ impl<'a> Decimal<'a> {
     /// Reads what PHP takes for a number when it writes JSON with `JSON_NUMERIC_CHECK`: an
     /// optional sign, digits with at most one point among or around them, an optional exponent.
     /// That covers every JSON number. `None` for any other text.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub fn parse(text: &'a str) -> Option<Self> {
         let (is_negative, unsigned) = split_sign(text.as_bytes());
         let (mantissa, exponent) = match split_at_byte(unsigned, |byte| matches!(byte, b'e' | b'E'))
         {

@@ -1,0 +1,8 @@
+//! Who is connected, and under which names they are found.
+//!
+//! Names lead to connections: uuid, ident. Knows neither sockets nor what is sent.
+
+pub mod clients;
+mod ident_index;
+
+pub use self::clients::{ClientKind, ClientUuid, Clients, RenameError};
