@@ -237,22 +237,15 @@ fn decoders(group: &mut BenchmarkGroup<'_, CpuTime>, stream: &Stream, payload: &
 /// Our end of a connection that has been upgraded, with the server's read buffer.
 struct Decoder {
     connection: Connection,
-    pool: BufferPool,
-    limits: Limits,
-    now: MonotonicTime,
+    context: TurnContext,
     stream: Stream,
     buffer: Vec<u8>,
 }
 
 impl Decoder {
     fn new(stream: Stream) -> Self {
-        let (limits, now) = (Limits::default(), MonotonicTime::START);
-        let mut pool = BufferPool::default();
-        let turn = &mut TurnContext {
-            now,
-            limits: &limits,
-            pool: &mut pool,
-        };
+        let mut context = TurnContext::new(MonotonicTime::START, Limits::default());
+        let turn = &mut context;
         let mut connection = Connection::new(turn);
         let mut head = SMALLEST_HEAD.as_bytes().to_vec();
         let head = connection.receive(&mut head.as_mut_slice(), turn);
@@ -264,9 +257,7 @@ impl Decoder {
         connection.accept(&upgrade, PhpFraming::Stream, Keepalive::Pings, turn);
         Self {
             connection,
-            pool,
-            limits,
-            now,
+            context,
             stream,
             buffer: vec![0; READ_BUFFER_BYTES],
         }
@@ -292,27 +283,19 @@ impl Decoder {
             .payload_buffer(LEAST_ROOM_BYTES, READ_BUFFER_BYTES)
         {
             let len = self.stream.read(room).expect("memory can be read");
-            let turn = &mut TurnContext {
-                now: self.now,
-                limits: &self.limits,
-                pool: &mut self.pool,
-            };
+            let turn = &mut self.context;
             if let Some(event) = self.connection.receive_payload(len, turn) {
-                message_count += take_message(event, &mut self.pool, &mut take);
+                message_count += take_message(event, &mut self.context.pool, &mut take);
             }
         }
         message_count
     }
 
     fn receive_all(&mut self, mut input: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
-        let turn = &mut TurnContext {
-            now: self.now,
-            limits: &self.limits,
-            pool: &mut self.pool,
-        };
+        let turn = &mut self.context;
         let mut message_count = 0;
         while let Some(event) = self.connection.receive(&mut input, turn) {
-            message_count += take_message(event, turn.pool, &mut take);
+            message_count += take_message(event, &mut turn.pool, &mut take);
         }
         message_count
     }

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use websock::app::{Client, Dialogue, Handle, Resource};
+use websock::app::{Client, ClientRequest, Dialogue, Handle, Resource};
 use websock::connection::Message;
 use websock::net::{Endpoint, Security, Server, ServerSettings};
 
@@ -22,7 +22,7 @@ impl Resource for Chat {
         Dialogue::None
     }
 
-    fn on_open(&mut self, client: Client<'_>, handle: &mut Handle<'_>) {
+    fn on_open(&mut self, client: Client, _: &ClientRequest<'_>, handle: &mut Handle<'_>) {
         self.present += 1;
         handle.reply(&format!(
             "welcome, guest {}; {} here",
@@ -31,7 +31,7 @@ impl Resource for Chat {
         handle.broadcast_text(&format!("guest {} has come", client.id.slot));
     }
 
-    fn on_data(&mut self, client: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
+    fn on_data(&mut self, client: Client, message: &Message<'_>, handle: &mut Handle<'_>) {
         let Message::Text(text) = message else { return };
         self.spoken += 1;
         let line = format!("{}. guest {}: {text}", self.spoken, client.id.slot);
@@ -39,7 +39,7 @@ impl Resource for Chat {
         handle.broadcast_text(&line);
     }
 
-    fn on_close(&mut self, client: Client<'_>, handle: &mut Handle<'_>) {
+    fn on_close(&mut self, client: Client, handle: &mut Handle<'_>) {
         self.present -= 1;
         handle.broadcast_text(&format!("guest {} has left", client.id.slot));
     }

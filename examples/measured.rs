@@ -20,9 +20,9 @@ impl Resource for Raw {
         Dialogue::None
     }
 
-    fn on_data(&mut self, _: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
+    fn on_data(&mut self, _: Client, message: &Message<'_>, handle: &mut Handle<'_>) {
         match self {
-            Self::Echo => handle.reply_message(message),
+            Self::Echo => handle.echo(),
             Self::Broadcast => handle.broadcast(message),
         }
     }

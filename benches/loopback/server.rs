@@ -191,8 +191,8 @@ impl Resource for Echo {
         Dialogue::None
     }
 
-    fn on_data(&mut self, _: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
-        handle.reply_message(message);
+    fn on_data(&mut self, _: Client, _: &Message<'_>, handle: &mut Handle<'_>) {
+        handle.echo();
     }
 }
 

@@ -33,6 +33,10 @@ impl Asset {
         response.add_header("Cache-Control", "no-cache");
         response.add_header("Content-Security-Policy", CONTENT_SECURITY_POLICY);
         response.add_header("Referrer-Policy", "no-referrer");
+        // Pages of other origins may load the client as a module, which browsers do with CORS.
+        if self.availability == Availability::Always {
+            response.add_header("Access-Control-Allow-Origin", "*");
+        }
         response
     }
 }

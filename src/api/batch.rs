@@ -1,6 +1,6 @@
 //! The body of a push: one packet, an array of them, or one per line; and the answer to it.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::ops::Range;
 
 use serde::Deserializer as _;
@@ -8,7 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::response::Response;
-use crate::app::PushError;
+use crate::protocol::packet::Malformed;
 
 /// What the type of the body says about its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,32 @@ impl Form {
     }
 }
 
+/// Why a pushed packet goes to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// It is not JSON.
+    Malformed(Malformed),
+    /// Its opcode is neither `feedback` nor `broadcast`.
+    Opcode,
+    /// It is feedback for nobody: it has neither uuid nor ident.
+    NoReceiver,
+    /// Nobody has its uuid or ident.
+    Nobody,
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::Opcode => f.write_str("opcode must be feedback or broadcast"),
+            Self::NoReceiver => f.write_str("feedback needs a uuid or an ident: it has neither"),
+            Self::Nobody => f.write_str("nobody has this uuid or ident"),
+        }
+    }
+}
+
+impl std::error::Error for PushError {}
+
 /// What became of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -50,9 +76,9 @@ pub struct Batch {
     body: String,
     packets: std::vec::IntoIter<Range<usize>>,
     shape: Shape,
-    delivered: usize,
-    results: String,
-    last: Option<Outcome>,
+    /// By packet, as far as they have been taken out; `None`: it is still to come.
+    outcomes: Vec<Option<Outcome>>,
+    awaited_count: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,50 +106,87 @@ impl Batch {
             body,
             packets: packets.into_iter(),
             shape,
-            delivered: 0,
-            results: String::new(),
-            last: None,
+            outcomes: Vec::new(),
+            awaited_count: 0,
         })
     }
 
-    /// The next packet, as it was sent.
+    /// The next packet, as it was sent. [`note`](Self::note) has to follow, now or later.
     pub fn next_packet(&mut self) -> Option<&str> {
         let range = self.packets.next()?;
+        self.outcomes.push(None);
+        self.awaited_count += 1;
         Some(self.body.get(range).unwrap_or_default())
     }
 
-    /// Notes what became of the packet that [`next_packet`](Self::next_packet) gave last.
-    pub fn note(&mut self, outcome: Outcome) {
-        if let Outcome::Queued { delivered, .. } = outcome {
-            self.delivered += delivered;
+    /// Position of the packet that comes next.
+    pub fn next_index(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    /// Whether there is another one.
+    pub fn has_more(&self) -> bool {
+        self.packets.len() > 0
+    }
+
+    /// Notes what became of the packet at a position; the first word counts.
+    pub fn note(&mut self, index: usize, outcome: Outcome) {
+        if let Some(unknown @ None) = self.outcomes.get_mut(index) {
+            *unknown = Some(outcome);
+            self.awaited_count -= 1;
         }
-        if self.shape == Shape::Many {
-            let separator = if self.results.is_empty() { "" } else { "," };
-            let _ = write!(self.results, "{separator}{}", result(outcome));
+    }
+
+    /// Whether it is known of all packets what became of them.
+    pub fn is_answered(&self) -> bool {
+        !self.has_more() && self.awaited_count == 0
+    }
+
+    /// Tells the log, at debug, that packets went to nobody.
+    pub fn log_refusals(&self, slot: u32) {
+        let refusals = || {
+            self.outcomes.iter().filter_map(|outcome| match outcome {
+                Some(Outcome::Refused(error)) => Some(error),
+                Some(Outcome::Queued { .. }) | None => None,
+            })
+        };
+        if log::log_enabled!(log::Level::Debug)
+            && let Some(error) = refusals().next_back()
+        {
+            let count = refusals().count();
+            log::debug!("push on #{slot}: {count} packets went to nobody, the last one: {error}");
         }
-        self.last = Some(outcome);
     }
 
     /// The answer, once all packets have been seen to.
     pub fn response(&self) -> Response {
-        match (self.shape, self.last) {
-            (Shape::One, Some(outcome)) => {
-                Response::json(status(outcome), format!("{}\n", result(outcome)))
-            }
-            (Shape::Many, _) | (Shape::One, None) => {
-                let (delivered, results) = (self.delivered, &self.results);
-                Response::json(
-                    200,
-                    format!("{{\"delivered\":{delivered},\"results\":[{results}]}}\n"),
-                )
-            }
+        let mut outcomes = self.outcomes.iter().flatten();
+        if let (Shape::One, Some(&outcome)) = (self.shape, outcomes.clone().next()) {
+            return Response::json(status(outcome), format!("{}\n", result(outcome)));
         }
+        let delivered = |outcome: &Outcome| match outcome {
+            Outcome::Queued { delivered, .. } => *delivered,
+            Outcome::Refused(_) => 0,
+        };
+        let sum: usize = outcomes.clone().map(delivered).sum();
+        let mut body = format!("{{\"delivered\":{sum},\"results\":[");
+        if let Some(&first) = outcomes.next() {
+            body.push_str(&result(first));
+        }
+        outcomes.for_each(|&outcome| {
+            body.push(',');
+            body.push_str(&result(outcome));
+        });
+        body.push_str("]}\n");
+        Response::json(200, body)
     }
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
         let ranges = self.packets.len() * size_of::<Range<usize>>();
-        self.body.capacity() + self.results.capacity() + ranges
+        // Outcomes grow to as many as there are packets.
+        let outcomes = self.outcomes.len() + self.packets.len();
+        self.body.capacity() + outcomes * size_of::<Option<Outcome>>() + ranges
     }
 }
 
@@ -133,7 +196,9 @@ fn status(outcome: Outcome) -> u16 {
         Outcome::Queued { delivered: 0, full } if full > 0 => 503,
         Outcome::Queued { .. } => 200,
         Outcome::Refused(PushError::Nobody) => 404,
-        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode) => 400,
+        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode | PushError::NoReceiver) => {
+            400
+        }
     }
 }
 
@@ -183,7 +248,7 @@ struct Elements<'a>(&'a str);
 impl<'de> Visitor<'de> for Elements<'de> {
     type Value = Vec<Range<usize>>;
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of packets")
     }
 
@@ -273,10 +338,11 @@ mod tests {
     fn answer(body: &str, form: Form, outcomes: &[Outcome]) -> (u16, String) {
         let mut batch = Batch::new(body.as_bytes().to_vec(), form).unwrap();
         for outcome in outcomes {
-            assert!(batch.next_packet().is_some());
-            batch.note(*outcome);
+            let index = batch.next_index();
+            assert!(batch.next_packet().is_some() && !batch.is_answered());
+            batch.note(index, *outcome);
         }
-        assert!(batch.next_packet().is_none());
+        assert!(batch.next_packet().is_none() && batch.is_answered());
         let mut out = Vec::new();
         let response = batch.response();
         response.write(super::super::response::BodyPart::Sent, None, &mut out);

@@ -2,7 +2,7 @@
 //!
 //! Owns which path means what, which methods and types it takes, and the bytes of the responses
 //! (RFC 9110, RFC 9112). Sees no socket and has no way of its own to the clients: packets go
-//! through [`App::push`](crate::app::App::push) as those of scripts do.
+//! to the application, which asks here what the answer is.
 
 mod assets;
 pub mod batch;
@@ -10,11 +10,10 @@ mod jobs;
 mod response;
 
 pub use self::assets::Asset;
-pub use self::batch::Batch;
+pub use self::batch::{Batch, Form, Outcome, PushError};
 pub use self::jobs::Jobs;
 pub use self::response::{BodyPart, Response};
 
-use self::batch::Form;
 use crate::protocol::http::Request;
 
 /// What a request that asks for no WebSocket is for.
@@ -24,6 +23,10 @@ pub enum Route {
     Answer(Response),
     /// Packets to push are in its body, in this form.
     Push(Form),
+    /// Whether the server is well (`/health`); its response is known.
+    Health(Response),
+    /// A browser asks whether a foreign page may push (CORS preflight).
+    Preflight,
     /// The demo page wants a job to be run for the uuid in its body.
     Job,
     /// Nothing here: it is judged as an opening handshake.
@@ -45,6 +48,12 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
         return Route::None;
     }
     match request.path() {
+        "/push" if is_preflight(request) => Route::Preflight,
+        "/push/" => Route::Answer(Response::error(
+            404,
+            "push is at /push, with nothing behind it",
+        )),
+        "/health" => Route::Health(health(request)),
         "/push" => post(request, |content_type| {
             Form::of(content_type).map(Route::Push)
         }),
@@ -65,6 +74,21 @@ fn is_handshake(request: &Request<'_>) -> bool {
     let names = ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
     let mut values = names.iter().flat_map(|name| request.header_values(name));
     values.next().is_some()
+}
+
+/// Whether a browser asks before it lets a page of another origin send (Fetch Standard, CORS).
+fn is_preflight(request: &Request<'_>) -> bool {
+    let is_asked = |name| request.header(name).is_some_and(|value| !value.is_empty());
+    request.method() == "OPTIONS" && is_asked("Origin") && is_asked("Access-Control-Request-Method")
+}
+
+/// The server is well as long as it answers at all.
+fn health(request: &Request<'_>) -> Response {
+    match request.method() {
+        "GET" | "HEAD" => Response::with_body(200, "text/plain; charset=utf-8", b"ok\n"[..].into()),
+        "OPTIONS" => Response::allowing("GET, HEAD, OPTIONS"),
+        _ => Response::not_allowed("GET, HEAD, OPTIONS"),
+    }
 }
 
 /// A route that takes POST with a body of certain types.
@@ -105,7 +129,8 @@ mod tests {
     fn status(head: &str, demo: Demo) -> Result<u16, &'static str> {
         let head = format!("{head}\r\n\r\n");
         match route(&Request::parse(head.as_bytes()).unwrap(), demo) {
-            Route::Answer(response) => Ok(response.status()),
+            Route::Answer(response) | Route::Health(response) => Ok(response.status()),
+            Route::Preflight => Err("preflight"),
             Route::Push(Form::Json) => Err("json"),
             Route::Push(Form::Lines) => Err("lines"),
             Route::Job => Err("job"),

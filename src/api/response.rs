@@ -80,6 +80,31 @@ impl Response {
         let _ = write!(self.headers, "{name}: {value}\r\n");
     }
 
+    /// Lets the page of another origin read the response (Fetch Standard, CORS). `origin` has been
+    /// found in `allowedOrigins`.
+    pub fn share_with(&mut self, origin: &str) {
+        self.add_header("Access-Control-Allow-Origin", origin);
+        self.add_header("Vary", "Origin");
+    }
+
+    /// Whether the page of another origin may read it.
+    pub fn is_shared(&self) -> bool {
+        self.headers.contains("Access-Control-Allow-Origin")
+    }
+
+    /// What the page of an allowed origin may send to push.
+    pub fn preflight(origin: &str) -> Self {
+        let mut response = Self::empty(204);
+        response.share_with(origin);
+        response.add_header("Access-Control-Allow-Methods", "POST");
+        response.add_header(
+            "Access-Control-Allow-Headers",
+            "Content-Type, Authorization",
+        );
+        response.add_header("Access-Control-Max-Age", "600");
+        response
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status

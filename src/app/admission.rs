@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use log::{info, warn};
 
 use super::peer::{AddressSource, ListenerRole, Peer};
 use super::trusted_proxies::TrustedProxies;
+use crate::base::{LogLimiter, MonotonicTime};
+use crate::connection::ConnId;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 use crate::registry::clients::ClientKind;
 
 /// What the administrator allows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionSettings {
     /// Most connections that are open at a time (`maxClients`).
     pub max_clients: usize,
@@ -34,6 +37,21 @@ pub struct AdmissionSettings {
     pub allowed_origins: Vec<String>,
 }
 
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            max_clients: 100_000,
+            max_per_ip: 0,
+            allowed_ip: Vec::new(),
+            allows_own_ip: false,
+            trusted_proxies: TrustedProxies::default(),
+            push_token: None,
+            own_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
 /// Why somebody is turned away after the upgrade, with a packet that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitReached {
@@ -49,6 +67,8 @@ pub struct Admission {
     pub(super) policy: AdmissionSettings,
     open_count: usize,
     web_count_by_ip: HashMap<IpAddr, usize>,
+    /// Scripts' requests that a proxy has forwarded which is not trusted.
+    untrusted: LogLimiter,
 }
 
 impl Admission {
@@ -58,6 +78,7 @@ impl Admission {
             policy,
             open_count: 0,
             web_count_by_ip: HashMap::new(),
+            untrusted: LogLimiter::default(),
         }
     }
 
@@ -155,8 +176,41 @@ impl Admission {
         allowed_ip.iter().any(|net| net.contains(&ip)) || (*allows_own_ip && local_ip() == Some(ip))
     }
 
+    /// Logs that a request was refused. `detail` says more about what was sent, or is empty.
+    pub(super) fn log_refusal(
+        &mut self,
+        id: ConnId,
+        peer: Peer,
+        rejection: Rejection,
+        detail: &str,
+        now: MonotonicTime,
+    ) {
+        let (slot, status, reason) = (id.slot, rejection.status(), rejection.reason());
+        let (separator, address) = (if detail.is_empty() { "" } else { "; " }, peer.name());
+        info!("#{slot} refused: {status} {reason}{separator}{detail} ({address})");
+        if rejection == Rejection::Proxy {
+            self.warn_untrusted(peer, now);
+        }
+    }
+
+    /// A script's request was refused because somebody has forwarded it who is not trusted.
+    pub(super) fn warn_untrusted(&mut self, peer: Peer, now: MonotonicTime) {
+        if let Some(count) = self.untrusted.count(now) {
+            let (proxy, value) = (peer.name(), trusted_proxies_value(peer.ip));
+            warn!(
+                "{count} requests of scripts refused that {proxy} has forwarded; if this is your \
+                 proxy, set trustedProxies={value}"
+            );
+        }
+    }
+
     /// Whose `request` is, which has come from `peer`.
     pub(super) fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
         self.policy.trusted_proxies.locate(request, peer)
     }
+}
+
+/// An address as `trustedProxies` names it.
+pub fn trusted_proxies_value(ip: Option<IpAddr>) -> String {
+    ip.map_or_else(|| "unix".to_owned(), |ip| ip.to_string())
 }

@@ -1,20 +1,199 @@
-//! The application protocol: resources, the dialogue, the registry of clients.
+//! The application: who may come in, what is said to whom, and what plain HTTP requests get.
 //!
-//! A message reaches a [`Resource`], which leaves commands in the [`Outbox`] through its
-//! [`Handle`]. It never reaches another connection, so nothing is re-entered and nothing is freed
-//! under a caller. Sockets and the queues of other connections are not known here.
+//! [`App`] is a state machine, as a connection is: [`Event`]s and the time go in through one door,
+//! [`Commands`] come out. It never reaches a connection, so nothing is re-entered and nothing is
+//! freed under a caller; sockets, queues and the clock are not known here.
 
 pub mod admission;
-pub mod outbox;
+mod calls;
+mod chunks;
+mod commands;
+mod event;
 pub mod peer;
 mod push;
-pub mod resource;
-mod session;
+mod requests;
+mod resource;
+mod sessions;
 mod standard;
 pub mod trusted_proxies;
+mod upgrade;
+mod web_sends;
 
-pub use self::outbox::{Audience, Command, Outbox};
-pub use self::push::{PushRefusal, Pushing};
-pub use self::resource::{Client, Dialogue, Handle, Resource};
-pub use self::session::{App, AppSettings, Decision, PushError, Pushed, UpgradeRequest};
+pub use self::calls::{CallId, Receipt};
+pub use self::chunks::ChunkLimits;
+pub use self::commands::{Accept, Admitted, Command, Commands, CurrentMessage, NOBODY};
+pub use self::event::{Encryption, Event, IncomingRequest};
+pub use self::resource::{Client, ClientRequest, Dialogue, Handle, Resource};
+pub use self::sessions::DialogueSettings;
 pub use self::standard::Standard;
+pub use self::web_sends::{Sends, WebSends};
+
+use log::info;
+
+use self::admission::{Admission, AdmissionSettings};
+use self::peer::Peer;
+use self::requests::Requests;
+use self::sessions::Sessions;
+use crate::api::{self, Demo, Route};
+use crate::base::MonotonicTime;
+use crate::connection::ConnId;
+use crate::protocol::error::Rejection;
+use crate::protocol::extension::CompressionSettings;
+use crate::protocol::http::Request;
+
+/// What the application needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSettings {
+    /// Who may come in.
+    pub admission: AdmissionSettings,
+    /// What the dialogue is held against.
+    pub dialogue: DialogueSettings,
+    /// How clients are let in.
+    pub upgrade: UpgradeSettings,
+    /// Whether the demo page is served.
+    pub demo: Demo,
+}
+
+/// How clients are let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeSettings {
+    /// Whether and how messages of web clients are compressed.
+    pub compression: CompressionSettings,
+    /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
+    pub php_padding: bool,
+}
+
+/// The whole application.
+pub struct App {
+    admission: Admission,
+    sessions: Sessions,
+    requests: Requests,
+    upgrade: UpgradeSettings,
+    demo: Demo,
+}
+
+impl App {
+    /// No resources, no clients.
+    pub fn new(settings: AppSettings) -> Self {
+        Self {
+            admission: Admission::new(settings.admission),
+            sessions: Sessions::new(settings.dialogue),
+            requests: Requests::default(),
+            upgrade: settings.upgrade,
+            demo: settings.demo,
+        }
+    }
+
+    /// Adds a resource on a path, compared exactly, or on all paths that no other has.
+    pub fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
+        self.sessions.add_resource(path, resource);
+    }
+
+    /// The only door: takes in what has happened, and leaves what is to be done in `commands`.
+    pub fn handle(&mut self, event: Event<'_>, now: MonotonicTime, commands: &mut Commands) {
+        match event {
+            Event::Message { id, message } => {
+                self.sessions.handle_message(id, message, now, commands);
+            }
+            Event::Request(request) => self.handle_request(&request, now, commands),
+            Event::Body { id, body } => {
+                self.requests
+                    .handle_body(id, body, &self.sessions, now, commands);
+            }
+            Event::Refused {
+                id,
+                peer,
+                rejection,
+            } => self.admission.log_refusal(id, peer, rejection, "", now),
+            Event::Failed {
+                id,
+                peer,
+                violation,
+            } => {
+                let (slot, reason) = (id.slot, violation.reason());
+                info!("#{slot} broke a rule: {reason} ({})", peer.name());
+                self.sessions.handle_error(id, violation, now, commands);
+            }
+            Event::Closed { id, peer } => {
+                if let Some(kind) = self.sessions.handle_close(id, now, commands) {
+                    self.admission.leave(kind, peer);
+                }
+                self.requests.handle_close(id);
+            }
+            Event::Delivered { call, receipt } => {
+                self.requests.handle_receipt(call, receipt, commands);
+            }
+        }
+    }
+
+    /// Does what is due at `now`; harmless if nothing is.
+    pub fn handle_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        self.sessions.handle_timeout(now, commands);
+        self.requests.handle_timeout(&self.sessions, now, commands);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn next_deadline(&self) -> Option<MonotonicTime> {
+        let deadlines = [self.sessions.next_deadline(), self.requests.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Bytes of memory held for connections.
+    pub fn held_bytes(&self) -> usize {
+        self.sessions.held_bytes() + self.requests.held_bytes()
+    }
+
+    /// Bytes of memory held for one connection.
+    pub fn held_bytes_of(&self, id: ConnId) -> usize {
+        self.sessions.held_bytes_of(id) + self.requests.held_bytes_of(id)
+    }
+
+    fn handle_request(
+        &mut self,
+        incoming: &IncomingRequest<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let request = match Request::parse(incoming.head) {
+            Ok(request) => request,
+            Err(rejection) => return self.reject(incoming, rejection, "", now, commands),
+        };
+        match api::route(&request, self.demo) {
+            Route::None => self.handle_upgrade(incoming, &request, now, commands),
+            route => {
+                let served = self.requests.serve(
+                    incoming,
+                    &request,
+                    route,
+                    &mut self.admission,
+                    now,
+                    commands,
+                );
+                if let Err(rejection) = served {
+                    self.reject(incoming, rejection, "", now, commands);
+                }
+            }
+        }
+    }
+
+    /// Refuses a request. `detail` says more in the log, escaped where it comes from a peer.
+    fn reject(
+        &mut self,
+        incoming: &IncomingRequest<'_>,
+        rejection: Rejection,
+        detail: &str,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let (id, peer) = (incoming.id, incoming.peer);
+        commands.reject(id, rejection);
+        self.admission.log_refusal(id, peer, rejection, detail, now);
+    }
+}
+
+/// The peer of a connection of which nothing is known any more.
+pub const NO_PEER: Peer = Peer {
+    ip: None,
+    source: peer::AddressSource::Unknown,
+    role: peer::ListenerRole::All,
+};

@@ -22,6 +22,16 @@ impl Peer {
             role,
         }
     }
+
+    /// Its address, for a log line.
+    pub fn name(self) -> String {
+        name_of(self.ip)
+    }
+}
+
+/// An address for a log line; `None` is the peer of a Unix socket.
+pub fn name_of(ip: Option<IpAddr>) -> String {
+    ip.map_or_else(|| "a Unix socket".to_owned(), |ip| ip.to_string())
 }
 
 /// How the address of a [`Peer`] is known.

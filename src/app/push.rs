@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
 use super::admission::Admission;
-use super::peer::Peer;
+use super::peer::{ListenerRole, Peer};
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 
@@ -97,9 +97,32 @@ impl Admission {
         }
     }
 
+    /// Whether pages of this origin may push and read the answers: `allowedOrigins` names it.
+    pub(super) fn is_named_origin(&self, origin: &str) -> bool {
+        let mut allowed = self.policy.allowed_origins.iter();
+        allowed.any(|known| known.eq_ignore_ascii_case(origin))
+    }
+
+    /// Whether somebody may be told that the server is well: who may push by address, and trusted
+    /// proxies in their own name, as load balancers ask. `direct`: the connection's peer; `peer`:
+    /// where the request comes from.
+    pub(super) fn allows_health(
+        &self,
+        direct: Peer,
+        peer: Peer,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> bool {
+        let is_own_question = direct == peer;
+        let asker = Peer {
+            role: ListenerRole::All,
+            ..peer
+        };
+        is_own_question && self.policy.trusted_proxies.contains(direct.ip)
+            || self.check_script(asker, local_ip).is_ok()
+    }
+
     /// Whether a page is one of `allowedOrigins`, or from this server itself.
     fn is_own_page(&self, origin: &str, request: &Request<'_>) -> bool {
-        let mut allowed = self.policy.allowed_origins.iter();
         let is_same = || {
             let host = origin.split_once("://").map(|(_, host)| host);
             host.is_some_and(|host| {
@@ -108,7 +131,7 @@ impl Admission {
                     .is_ok_and(|own| host.eq_ignore_ascii_case(own))
             })
         };
-        allowed.any(|known| known.eq_ignore_ascii_case(origin)) || is_same()
+        self.is_named_origin(origin) || is_same()
     }
 
     /// Whether the request was meant for this server.

@@ -1,14 +1,20 @@
 //! What applications implement: [`Resource`], with a [`Handle`] to act through.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
-use super::outbox::{Audience, Outbox, ResourceId};
+use super::commands::Commands;
+use super::web_sends::WebSends;
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
+use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
-use crate::protocol::packet::Ident;
-use crate::registry::clients::{ClientKind, Clients, RenameError};
+use crate::protocol::packet::{Ident, Verb};
+use crate::registry::{ClientKind, Clients, Members, RenameError};
+
+/// Number of a resource, in the order in which they were added.
+pub(super) type ResourceId = u16;
 
 /// An application on one path, as `/chat`.
 ///
@@ -26,24 +32,24 @@ pub trait Resource {
     }
 
     /// A connection is open; with [`Dialogue::Packets`] its `ready` is already on the way.
-    fn on_open(&mut self, client: Client<'_>, handle: &mut Handle<'_>) {
-        let _ = (client, handle);
+    fn on_open(&mut self, client: Client, request: &ClientRequest<'_>, handle: &mut Handle<'_>) {
+        let _ = (client, request, handle);
     }
 
     /// A complete message came. With [`Dialogue::Packets`] it is text, unless it was binary and is
     /// not UTF-8; its `next` is already on the way, and chunks between `bufferON` and `bufferOFF`
     /// come joined as one message.
-    fn on_data(&mut self, client: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
+    fn on_data(&mut self, client: Client, message: &Message<'_>, handle: &mut Handle<'_>) {
         let _ = (client, message, handle);
     }
 
     /// The connection is no longer open, for whatever reason. Nothing reaches it any more.
-    fn on_close(&mut self, client: Client<'_>, handle: &mut Handle<'_>) {
+    fn on_close(&mut self, client: Client, handle: &mut Handle<'_>) {
         let _ = (client, handle);
     }
 
     /// The client broke a rule of RFC 6455 or passed a limit; `on_close` follows.
-    fn on_error(&mut self, client: Client<'_>, violation: Violation, handle: &mut Handle<'_>) {
+    fn on_error(&mut self, client: Client, violation: Violation, handle: &mut Handle<'_>) {
         let _ = (client, violation, handle);
     }
 }
@@ -59,35 +65,102 @@ pub enum Dialogue {
 
 /// The connection that a callback is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct Client {
     /// Its name for as long as it is open.
     pub id: ConnId,
     /// Web page or backend script.
     pub kind: ClientKind,
-    /// What it asked for behind the path, without the `?`; in `on_open` only, else empty.
-    pub query: &'a str,
+}
+
+/// The request by which a client has come.
+#[derive(Clone, Copy)]
+pub struct ClientRequest<'a> {
+    pub(super) address: Option<IpAddr>,
+    pub(super) head: &'a Request<'a>,
+}
+
+impl<'a> ClientRequest<'a> {
+    /// Where the client is: its own address, or the one that a trusted proxy reports. `None` on a
+    /// Unix socket, and where a proxy does not tell.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The path, as `/chat`.
+    pub fn path(&self) -> &'a str {
+        self.head.path()
+    }
+
+    /// What stands behind the `?`; empty if nothing does.
+    pub fn query(&self) -> &'a str {
+        self.head.query()
+    }
+
+    /// The value of a header, if it is there and UTF-8; of several the last one.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.head.header(name)
+    }
+}
+
+/// Whether a client has opted in to packets that tell it of an error (`?user=1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorPackets {
+    /// It has.
+    Wanted,
+    /// It has not: it is told nothing that the PHP server would not say.
+    Unknown,
+}
+
+/// The message that a callback is about.
+#[derive(Clone, Copy)]
+pub(super) enum Received<'a> {
+    /// The one that has arrived: it can go back in its own buffer.
+    AsItCame(&'a Message<'a>),
+    /// Another one that was made of it.
+    Made(&'a Message<'a>),
+}
+
+impl<'a> Received<'a> {
+    pub(super) fn message(self) -> &'a Message<'a> {
+        match self {
+            Self::AsItCame(message) | Self::Made(message) => message,
+        }
+    }
 }
 
 /// Through which a resource acts.
 pub struct Handle<'a> {
     pub(super) current: ConnId,
-    pub(super) resource: ResourceId,
     pub(super) dialogue: Dialogue,
+    pub(super) audience: &'a Members,
     pub(super) clients: &'a mut Clients,
-    pub(super) outbox: &'a mut Outbox,
+    pub(super) commands: &'a mut Commands,
+    pub(super) received: Option<Received<'a>>,
+    pub(super) web_sends: &'a WebSends,
+    pub(super) error_packets: ErrorPackets,
+    /// Packets that `webSends` does not allow.
+    pub(super) forbidden_count: u32,
 }
 
 impl Handle<'_> {
     /// Sends a text message back.
     pub fn reply(&mut self, text: &str) {
-        self.outbox
-            .reply(self.current, MessageKind::Text, text.as_bytes());
+        self.commands.reply(MessageKind::Text, text.as_bytes());
     }
 
     /// Sends a message of the same kind and content back.
     pub fn reply_message(&mut self, message: &Message<'_>) {
-        self.outbox
-            .reply(self.current, message.kind(), message.as_bytes());
+        self.commands.reply(message.kind(), message.as_bytes());
+    }
+
+    /// Sends the message back that `on_data` is about. A long one goes in the buffer that it was
+    /// gathered in, without a copy. Does nothing in other callbacks.
+    pub fn echo(&mut self) {
+        match self.received {
+            Some(Received::AsItCame(message)) => self.commands.reply_received(message),
+            Some(Received::Made(message)) => self.reply_message(message),
+            None => {}
+        }
     }
 
     /// Sends a text message to one connection; nothing happens if it is no longer open.
@@ -98,12 +171,9 @@ impl Handle<'_> {
     /// Sends a message to all other open web clients: on a resource with
     /// [`Dialogue::Packets`] to those of all such resources, else to those of this resource.
     pub fn broadcast(&mut self, message: &Message<'_>) {
-        let audience = match self.dialogue {
-            Dialogue::Packets => Audience::Dialogue,
-            Dialogue::None => Audience::Resource(self.resource),
-        };
-        self.outbox
-            .broadcast(self.current, audience, message.kind(), message.as_bytes());
+        let content = (message.kind(), message.as_bytes());
+        self.commands
+            .broadcast(self.current, self.audience.snapshot(), content, None);
     }
 
     /// Sends a text message to all other open web clients, as [`broadcast`](Self::broadcast) does.
@@ -123,10 +193,13 @@ impl Handle<'_> {
 
     /// Closes the connection that the callback is about, after all that was sent to it before.
     pub fn close(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
-        self.outbox.close(self.current, code, reason.into());
+        self.commands.close(self.current, code, reason);
     }
 
     /// Gives the connection that the callback is about another uuid (protocol.md 2.9).
+    ///
+    /// # Errors
+    /// The name is none, or somebody else has it.
     pub fn rename(&mut self, name: &str) -> Result<(), RenameError> {
         self.clients.rename(self.current, name)
     }
@@ -141,11 +214,27 @@ impl Handle<'_> {
         log::info!("{text}");
     }
 
+    /// Whether `webSends` allows the client to send such a packet. If not, that is counted for the
+    /// log, and the client is told if it has opted in (protocol.md 8.11).
+    pub(super) fn allows(&mut self, client: Client, verb: Verb) -> bool {
+        if client.kind == ClientKind::Php || self.web_sends.anonymous.allows(verb) {
+            return true;
+        }
+        self.forbidden_count += 1;
+        if self.error_packets == ErrorPackets::Wanted {
+            self.reply(NOT_ALLOWED_PACKET);
+        }
+        false
+    }
+
     fn send_bytes(&mut self, to: ConnId, kind: MessageKind, payload: &[u8]) {
         if to == self.current {
-            self.outbox.reply(to, kind, payload);
+            self.commands.reply(kind, payload);
         } else {
-            self.outbox.send(to, kind, payload);
+            self.commands.send(to, kind, payload, None);
         }
     }
 }
+
+/// protocol.md 8.11.
+const NOT_ALLOWED_PACKET: &str = r#"{"opcode":"error","error":"this page may not send such packets: webSends does not allow them"}"#;

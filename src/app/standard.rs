@@ -42,7 +42,7 @@ impl Default for Standard {
 }
 
 impl Resource for Standard {
-    fn on_data(&mut self, client: Client<'_>, message: &Message<'_>, handle: &mut Handle<'_>) {
+    fn on_data(&mut self, client: Client, message: &Message<'_>, handle: &mut Handle<'_>) {
         let Message::Text(text) = message else {
             return refuse(client, "not JSON: not UTF-8".into(), handle);
         };
@@ -54,8 +54,11 @@ impl Resource for Standard {
                 return refuse(client, reason, handle);
             }
         };
+        if !handle.allows(client, packet.verb) {
+            return;
+        }
         match packet.verb {
-            Verb::Echo => handle.reply_message(message),
+            Verb::Echo => handle.echo(),
             Verb::Broadcast => handle.broadcast(message),
             Verb::Feedback => {
                 if !handle.feedback(&packet.uuid, &packet.ident, text) {
@@ -77,7 +80,7 @@ impl Resource for Standard {
 }
 
 /// protocol.md 2.6.
-fn refuse(client: Client<'_>, reason: String, handle: &mut Handle<'_>) {
+fn refuse(client: Client, reason: String, handle: &mut Handle<'_>) {
     info!("jsonerror closing #{}", client.id.slot);
     handle.close(CloseCode::INVALID_PAYLOAD, reason);
 }

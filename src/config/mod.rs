@@ -85,8 +85,9 @@ impl Config {
     /// What the server needs to know of it.
     pub fn server_settings(&self) -> ServerSettings {
         ServerSettings {
+            web_sends: crate::app::WebSends::default(),
             limits: self.limits,
-            policy: AdmissionSettings {
+            admission: AdmissionSettings {
                 max_clients: self.admission.max_clients,
                 max_per_ip: self.admission.max_per_ip,
                 allowed_ip: self.admission.allowed_ip.clone().unwrap_or_default(),
@@ -215,6 +216,7 @@ impl Config {
                 level: 0,
             },
             limits: Limits {
+                max_web_message_bytes: 16 << 20,
                 max_message_bytes: 0,
                 max_fragments: 0,
                 max_queue_bytes: 0,

@@ -99,6 +99,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.admission, admission);
     let limits = Limits {
         max_message_bytes: 16 << 20,
+        max_web_message_bytes: 16 << 20,
         max_fragments: 1_000_000,
         max_queue_bytes: 8 << 20,
         max_control_frames_per_second: 1_000,

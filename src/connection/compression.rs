@@ -121,9 +121,7 @@ mod tests {
     /// A connection with all that its calls need.
     struct Server {
         connection: Connection,
-        pool: BufferPool,
-        limits: Limits,
-        now: MonotonicTime,
+        context: TurnContext,
     }
 
     /// What came of some input.
@@ -146,36 +144,23 @@ mod tests {
             let request = Request::parse(head.as_bytes()).unwrap();
             let upgrade = Upgrade::check(&request).unwrap();
             let upgrade = upgrade.negotiate(&request, compression);
-            let (now, limits) = (MonotonicTime::START, Limits::default());
-            let mut pool = BufferPool::default();
-            let context = &mut TurnContext {
-                now,
-                limits: &limits,
-                pool: &mut pool,
-            };
-            let mut connection = Connection::new(context);
+            let mut context = TurnContext::new(MonotonicTime::START, Limits::default());
+            let mut connection = Connection::new(&context);
             let mut bytes = head.clone().into_bytes();
-            let event = connection.receive(&mut bytes.as_mut_slice(), context);
+            let event = connection.receive(&mut bytes.as_mut_slice(), &mut context);
             assert!(matches!(event, Some(Event::Head(_))));
-            connection.accept(&upgrade, PhpFraming::Stream, Keepalive::None, context);
+            connection.accept(&upgrade, PhpFraming::Stream, Keepalive::None, &mut context);
             let mut server = Self {
                 connection,
-                pool,
-                limits,
-                now,
+                context,
             };
             assert!(server.take_output().starts_with(b"HTTP/1.1 101 "));
-            server.pool.trim();
+            server.context.pool.trim();
             server
         }
 
-        fn with<T>(&mut self, call: impl FnOnce(&mut Connection, &mut TurnContext<'_>) -> T) -> T {
-            let context = &mut TurnContext {
-                now: self.now,
-                limits: &self.limits,
-                pool: &mut self.pool,
-            };
-            call(&mut self.connection, context)
+        fn with<T>(&mut self, call: impl FnOnce(&mut Connection, &mut TurnContext) -> T) -> T {
+            call(&mut self.connection, &mut self.context)
         }
 
         /// Feeds bytes, cut at the places given.
@@ -194,9 +179,12 @@ mod tests {
                         },
                         Event::Closed(_) => Seen::Closed,
                         Event::Failed(violation) => Seen::Failed(violation),
-                        Event::Head(_) | Event::Body(_) | Event::Refused(_) | Event::Lost => {
-                            panic!("{event:?}")
-                        }
+                        Event::Head(_)
+                        | Event::Body(_)
+                        | Event::Refused(_)
+                        | Event::Lost
+                        | Event::TimedOut(_)
+                        | Event::PingSent => panic!("{event:?}"),
                     })
                 }) {
                     seen.push(event);
@@ -210,10 +198,13 @@ mod tests {
             let mut all = Vec::new();
             while self.connection.output_len() > 0 {
                 let mut slices = [std::io::IoSlice::new(&[]); 4];
-                let count = self.connection.output(&mut slices, self.now);
+                let count = self.connection.output(&mut slices, self.context.now);
                 let bytes: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
-                self.connection
-                    .consume_output(bytes.len(), self.now, &mut self.pool);
+                self.connection.consume_output(
+                    bytes.len(),
+                    self.context.now,
+                    &mut self.context.pool,
+                );
                 all.extend(bytes);
             }
             all
@@ -418,7 +409,7 @@ mod tests {
         for (name, bytes, violation, code) in cases {
             for cuts in [vec![], (0..bytes.len()).collect()] {
                 let mut server = Server::open("", &KEEPING);
-                server.limits.max_message_bytes = 1000;
+                server.context.limits.max_message_bytes = 1000;
                 assert_eq!(
                     server.receive(&bytes, &cuts),
                     [Seen::Failed(violation)],
@@ -508,10 +499,10 @@ mod tests {
 
         let mut server = Server::open("", &ON);
         assert_eq!(server.connection.held_bytes(), compression);
-        assert_eq!(server.pool.held_bytes(), 0);
+        assert_eq!(server.context.pool.held_bytes(), 0);
         server.send(&text(300));
         let deflater = Deflater::new(15, 6, Context::Dropped).held_bytes();
-        let spare = server.pool.held_bytes();
+        let spare = server.context.pool.held_bytes();
         assert!(spare >= deflater && spare < deflater + 10_000, "{spare}");
         assert_eq!(server.connection.held_bytes(), compression);
         assert_eq!(server.receive(&part, &[]), []);
@@ -519,9 +510,9 @@ mod tests {
         assert!(held > compression + Inflater::HELD_BYTES, "{held}");
         assert_eq!(server.receive(&rest, &[]), [Seen::Text(text(300))]);
         assert_eq!(server.connection.held_bytes(), compression);
-        assert!(server.pool.held_bytes() >= deflater + Inflater::HELD_BYTES);
-        server.pool.trim();
-        assert_eq!(server.pool.held_bytes(), 0);
+        assert!(server.context.pool.held_bytes() >= deflater + Inflater::HELD_BYTES);
+        server.context.pool.trim();
+        assert_eq!(server.context.pool.held_bytes(), 0);
 
         let mut server = Server::open("", &KEEPING);
         assert_eq!(server.connection.held_bytes(), compression);
@@ -540,7 +531,7 @@ mod tests {
     fn after_our_close_frame_compressed_messages_are_let_pass() {
         let bomb = Client::new(Context::Dropped).deflate(&"0".repeat(100_000));
         let mut server = Server::open("", &ON);
-        server.limits.max_message_bytes = 1000;
+        server.context.limits.max_message_bytes = 1000;
         server.with(|c, context| c.close(CloseCode::GOING_AWAY, "", context));
         let bytes = [
             masked(FIN | TEXT, &bomb),
@@ -549,13 +540,13 @@ mod tests {
             masked(0x88, b""),
         ];
         assert_eq!(server.receive(&bytes.concat(), &[]), [Seen::Closed]);
-        assert_eq!(server.pool.held_bytes() / Inflater::HELD_BYTES, 0);
+        assert_eq!(server.context.pool.held_bytes() / Inflater::HELD_BYTES, 0);
     }
 
     #[test]
     fn a_full_queue_takes_no_compressed_message_either() {
         let mut server = Server::open("", &KEEPING);
-        server.limits.max_queue_bytes = 10;
+        server.context.limits.max_queue_bytes = 10;
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, text(200).as_bytes(), &mut plain);
         let mut send =

@@ -1,8 +1,8 @@
 //! What is due when: handshake, pings, pongs, progress, close.
 
-use super::event::Event;
+use super::event::{Event, TimedOut};
 use super::limits::{Limits, TurnContext};
-use super::state::{Asked, State};
+use super::state::{Liveness, State};
 use super::{Connection, Keepalive};
 use crate::base::time::MonotonicTime;
 use crate::protocol::error::{Rejection, Violation};
@@ -10,9 +10,9 @@ use crate::protocol::frame::Opcode;
 
 impl Connection {
     /// Does what is due at `context.now`; harmless if early.
-    pub fn handle_timeout(&mut self, context: &mut TurnContext<'_>) -> Option<Event<'static>> {
+    pub fn handle_timeout(&mut self, context: &mut TurnContext) -> Option<Event<'static>> {
         if self
-            .next_deadline(context.limits)
+            .next_deadline(&context.limits)
             .is_none_or(|due| due > context.now)
         {
             return None;
@@ -22,9 +22,9 @@ impl Connection {
                 self.reject(Rejection::Timeout, context);
                 Some(Event::Refused(Rejection::Timeout))
             }
-            State::ReadingBody(ref mut receiving) => {
-                if receiving.progress >= context.limits.min_progress_bytes {
-                    (receiving.judged, receiving.progress) = (context.now, 0);
+            State::ReadingBody(ref mut reading) => {
+                if reading.progress >= context.limits.min_progress_bytes {
+                    (reading.judged, reading.progress) = (context.now, 0);
                     return None;
                 }
                 self.reject(Rejection::Timeout, context);
@@ -38,8 +38,9 @@ impl Connection {
             }
             State::Open { .. } => self.handle_open_timeout(context),
             State::Closing { .. } | State::Draining { .. } | State::Closed { .. } => {
+                let unsent_bytes = self.output_len();
                 self.abort();
-                Some(Event::Lost)
+                Some(Event::TimedOut(TimedOut::Close { unsent_bytes }))
             }
             State::AwaitingResponse | State::Aborted => None,
         }
@@ -56,24 +57,23 @@ impl Connection {
             | State::Closed { deadline } => Some(deadline),
             State::ReadingHead(ref reading) => Some(reading.deadline),
             State::Open {
-                since,
-                asked,
+                liveness,
                 keepalive,
             } => {
-                let alive = keepalive_deadline((since, asked), keepalive, limits);
+                let alive = keepalive_deadline(liveness, keepalive, limits);
                 let stalled = self
                     .inbound
                     .as_ref()
                     .map(|i| i.judged + limits.stall_timeout);
                 alive.into_iter().chain(stalled).min()
             }
-            State::ReadingBody(ref receiving) => Some(receiving.judged + limits.stall_timeout),
+            State::ReadingBody(ref reading) => Some(reading.judged + limits.stall_timeout),
             State::AwaitingResponse | State::Aborted => None,
         }
     }
 
-    fn handle_open_timeout(&mut self, context: &mut TurnContext<'_>) -> Option<Event<'static>> {
-        let is_congested = self.is_congested(context.limits);
+    fn handle_open_timeout(&mut self, context: &mut TurnContext) -> Option<Event<'static>> {
+        let is_congested = self.is_congested(&context.limits);
         if let Some(inbound) = &mut self.inbound
             && inbound.judged + context.limits.stall_timeout <= context.now
         {
@@ -85,38 +85,41 @@ impl Connection {
             (inbound.judged, inbound.progress) = (context.now, 0);
         }
         let State::Open {
-            since,
-            asked,
+            liveness,
             keepalive,
         } = &mut self.state
         else {
             return None;
         };
-        let due = keepalive_deadline((*since, *asked), *keepalive, context.limits)?;
+        let due = keepalive_deadline(*liveness, *keepalive, &context.limits)?;
         if due > context.now {
             return None;
         }
-        if *asked == Asked::Yes {
-            self.abort();
-            return Some(Event::Lost);
+        match *liveness {
+            Liveness::Heard(_) => {
+                *liveness = Liveness::Pinged(context.now);
+                self.push_control(Opcode::Ping, PING_PAYLOAD, &mut context.pool);
+                Some(Event::PingSent)
+            }
+            Liveness::Pinged(_) => {
+                self.abort();
+                Some(Event::TimedOut(TimedOut::Pong))
+            }
         }
-        (*since, *asked) = (context.now, Asked::Yes);
-        self.push_control(Opcode::Ping, PING_PAYLOAD, context.pool);
-        None
     }
 }
 
-/// When a peer that was last heard or asked at `since` is asked, or given up.
+/// When a peer is pinged, or given up.
 fn keepalive_deadline(
-    (since, asked): (MonotonicTime, Asked),
+    liveness: Liveness,
     keepalive: Keepalive,
     limits: &Limits,
 ) -> Option<MonotonicTime> {
-    match (keepalive, asked) {
+    match (keepalive, liveness) {
         (Keepalive::None, _) => None,
-        (Keepalive::Pings, Asked::Yes) => Some(since + limits.pong_timeout),
-        (Keepalive::Pings, Asked::No) if limits.ping_interval.is_zero() => None,
-        (Keepalive::Pings, Asked::No) => Some(since + limits.ping_interval),
+        (Keepalive::Pings, Liveness::Pinged(at)) => Some(at + limits.pong_timeout),
+        (Keepalive::Pings, Liveness::Heard(_)) if limits.ping_interval.is_zero() => None,
+        (Keepalive::Pings, Liveness::Heard(at)) => Some(at + limits.ping_interval),
     }
 }
 

@@ -129,8 +129,24 @@ pub enum Event<'a> {
     Closed(Option<CloseCode>),
     /// The peer broke a rule; the close frame that says so is on its way.
     Failed(Violation),
-    /// The peer is gone without a close frame, or did not answer in time (recorded as 1006).
+    /// The peer is gone without a close frame (recorded as 1006).
     Lost,
+    /// The peer did not do in time what it had to, and the connection is aborted.
+    TimedOut(TimedOut),
+    /// The peer was silent, and a ping is on its way to it.
+    PingSent,
+}
+
+/// What a peer did not do in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimedOut {
+    /// Answer a ping (`pongTimeout`).
+    Pong,
+    /// End the connection after the last word of ours (`closeTimeout`).
+    Close {
+        /// Bytes that it has not taken.
+        unsent_bytes: usize,
+    },
 }
 
 impl Event<'_> {
@@ -144,7 +160,9 @@ impl Event<'_> {
             | Self::Refused(_)
             | Self::Closed(_)
             | Self::Failed(_)
-            | Self::Lost => None,
+            | Self::Lost
+            | Self::TimedOut(_)
+            | Self::PingSent => None,
         }
     }
 
@@ -158,7 +176,9 @@ impl Event<'_> {
             | Self::Refused(_)
             | Self::Closed(_)
             | Self::Failed(_)
-            | Self::Lost => 0,
+            | Self::Lost
+            | Self::TimedOut(_)
+            | Self::PingSent => 0,
         }
     }
 }

@@ -95,25 +95,47 @@ impl Inbound {
         self.frame = Some(PartialFrame { header, arrived: 0 });
     }
 
-    /// Unmasks and keeps the next piece of the frame's payload; the header once it is complete.
-    pub(super) fn push(&mut self, piece: &mut [u8]) -> Result<Option<Header>, Violation> {
+    /// Unmasks and keeps the next bytes of the frame's payload, and returns how many: fewer than
+    /// there are only when `inflate_budget_bytes` is spent by what a compressed message becomes.
+    pub(super) fn push(
+        &mut self,
+        piece: &mut [u8],
+        inflate_budget_bytes: &mut usize,
+    ) -> Result<usize, Violation> {
         let Some(frame) = &mut self.frame else {
-            return Ok(None);
+            return Ok(0);
         };
         let header = frame.header;
-        for block in piece.chunks_mut(BLOCK_BYTES) {
+        let is_inflating = self.message.as_ref().is_some_and(Assembler::is_inflating);
+        let is_inflating = is_inflating && !header.opcode.is_control();
+        let block_bytes = if is_inflating {
+            INFLATE_BLOCK_BYTES
+        } else {
+            BLOCK_BYTES
+        };
+        let mut taken_len = 0;
+        for block in piece.chunks_mut(block_bytes) {
+            if is_inflating && *inflate_budget_bytes == 0 {
+                break;
+            }
             mask::apply(header.masking_key, (frame.arrived % 4) as usize, block);
             frame.arrived += block.len() as u64;
+            taken_len += block.len();
             if header.opcode.is_control() {
-                let room = MAX_CONTROL_BYTES.saturating_sub(self.control.len());
+                let free_len = MAX_CONTROL_BYTES.saturating_sub(self.control.len());
                 self.control
-                    .extend_from_slice(&block[..block.len().min(room)]);
+                    .extend_from_slice(&block[..block.len().min(free_len)]);
             } else if let Some(message) = &mut self.message {
+                let before = message.len();
                 message.push(block)?;
                 self.progress += block.len();
+                if is_inflating {
+                    let inflated = message.len() - before;
+                    *inflate_budget_bytes = inflate_budget_bytes.saturating_sub(inflated);
+                }
             }
         }
-        Ok(self.end_frame())
+        Ok(taken_len)
     }
 
     /// Room for the next `len` bytes of the frame's payload, where they will stay: see
@@ -136,11 +158,11 @@ impl Inbound {
             frame.arrived += block.len() as u64;
         })?;
         self.progress += len;
-        Ok(self.end_frame())
+        Ok(self.ended_frame())
     }
 
     /// The header of the frame, once its payload is complete.
-    fn end_frame(&mut self) -> Option<Header> {
+    pub(super) fn ended_frame(&mut self) -> Option<Header> {
         let is_complete = |frame: &mut PartialFrame| frame.arrived >= frame.header.payload_len;
         self.frame.take_if(is_complete).map(|frame| frame.header)
     }
@@ -151,6 +173,10 @@ impl Inbound {
             .map_or(0, |frame| frame.header.payload_len - frame.arrived)
     }
 }
+
+/// Compressed payload is inflated in pieces of this size, which become 264 KB at most (DEFLATE makes
+/// no more than 1,032 bytes of one): so finely can a turn's share be kept.
+const INFLATE_BLOCK_BYTES: usize = 256;
 
 /// Whether the frame may follow what came before it (RFC 6455 §5.4).
 pub(super) fn check_order(opcode: Opcode, is_message_begun: bool) -> Result<(), Violation> {

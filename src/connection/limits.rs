@@ -10,6 +10,8 @@ use crate::base::time::MonotonicTime;
 pub struct Limits {
     /// Longest message, in bytes, fragments together (`maxMessageSize`).
     pub max_message_bytes: usize,
+    /// Longest message of a web client, in bytes; not over `max_message_bytes` (`maxWebMessage`).
+    pub max_web_message_bytes: usize,
     /// Most fragments of one message (`maxFragments`).
     pub max_fragments: u32,
     /// Most bytes that wait for a peer to read them, beyond one message, with what it costs to keep
@@ -40,6 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message_bytes: 16 << 20,
+            max_web_message_bytes: 16 << 20,
             max_fragments: 1_000_000,
             max_queue_bytes: 8 << 20,
             max_control_frames_per_second: 1000,
@@ -55,13 +58,28 @@ impl Default for Limits {
     }
 }
 
-/// What every call of one turn of the loop may use.
+/// What the calls of one turn of the loop share. The loop owns it.
 #[derive(Debug)]
-pub struct TurnContext<'a> {
+pub struct TurnContext {
     /// The time, taken once per turn.
     pub now: MonotonicTime,
     /// What a connection may use.
-    pub limits: &'a Limits,
+    pub limits: Limits,
     /// Spare buffers.
-    pub pool: &'a mut BufferPool,
+    pub pool: BufferPool,
+    /// Bytes that may still be inflated for the connection that is being read; what its peer has
+    /// sent behind them has to wait for its next turn.
+    pub inflate_budget_bytes: usize,
+}
+
+impl TurnContext {
+    /// The first turn, at `now`.
+    pub fn new(now: MonotonicTime, limits: Limits) -> Self {
+        Self {
+            now,
+            limits,
+            pool: BufferPool::default(),
+            inflate_budget_bytes: usize::MAX,
+        }
+    }
 }

@@ -26,7 +26,7 @@ mod sending;
 mod state;
 
 pub use self::deadlines::PING_PAYLOAD;
-pub use self::event::{Event, Message, Outgoing, SendError, Text};
+pub use self::event::{Event, Message, Outgoing, SendError, Text, TimedOut};
 pub use self::limits::{Limits, TurnContext};
 pub use self::php_framing::PhpFraming;
 pub use crate::base::slot_map::{CHUNK_SLOTS, SlotMap};
@@ -37,7 +37,7 @@ use self::inbound::Inbound;
 use self::output::Output;
 use self::php_framing::PhpFramer;
 use self::rate::Rate;
-use self::state::{Asked, ReadingBody, ReadingHead, State};
+use self::state::{Liveness, ReadingBody, ReadingHead, State};
 use crate::protocol::body::{BodyLength, BodyReader};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
@@ -53,7 +53,7 @@ pub struct ConnId {
     pub generation: u32,
 }
 
-/// Whether a quiet peer is asked for a sign of life.
+/// Whether a quiet peer is asked for a sign of life: web clients are, scripts are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keepalive {
     /// Pings, and an end to a peer that does not answer.
@@ -99,7 +99,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that was accepted at `context.now`.
-    pub fn new(context: &TurnContext<'_>) -> Self {
+    pub fn new(context: &TurnContext) -> Self {
         let deadline = context.now + context.limits.handshake_timeout;
         Self {
             state: State::Connecting { deadline },
@@ -115,11 +115,15 @@ impl Connection {
     // ---- arrivals
 
     /// Takes bytes from the front of `input` until something has come of them. Has to be called
-    /// until it returns `None`; then all of `input` is consumed.
+    /// until it returns `None`.
+    ///
+    /// What is left of `input` then cannot be taken yet and has to be given again: behind a request
+    /// that is not answered ([`is_awaiting`](Self::is_awaiting)), or because
+    /// [`TurnContext::inflate_budget_bytes`] is spent.
     pub fn receive<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Option<Event<'a>> {
         if input.is_empty() {
             return None;
@@ -134,8 +138,8 @@ impl Connection {
             }
             State::ReadingBody(_) => self.receive_body(input, context),
             State::AwaitingDecision { .. } | State::AwaitingResponse => None,
-            State::Open { since, asked, .. } => {
-                (*since, *asked) = (context.now, Asked::No);
+            State::Open { liveness, .. } => {
+                *liveness = Liveness::Heard(context.now);
                 self.receive_frames(input, context)
             }
             State::Closing { .. } => self.receive_frames(input, context),
@@ -147,7 +151,7 @@ impl Connection {
     }
 
     /// The peer will send nothing more. What waits for it is still sent.
-    pub fn handle_eof(&mut self, context: &mut TurnContext<'_>) -> Option<Event<'static>> {
+    pub fn handle_eof(&mut self, context: &mut TurnContext) -> Option<Event<'static>> {
         let was_open = self.is_open();
         match self.state {
             State::Closed { .. } | State::Aborted => {}
@@ -170,7 +174,7 @@ impl Connection {
         upgrade: &Upgrade,
         framing: PhpFraming,
         keepalive: Keepalive,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) {
         debug_assert!(matches!(self.state, State::AwaitingDecision { .. }));
         self.php_framer = PhpFramer::new(framing);
@@ -178,22 +182,22 @@ impl Connection {
             .agreed()
             .map(|agreed| Box::new(Compression::new(agreed)));
         self.state = State::Open {
-            since: context.now,
-            asked: Asked::No,
+            liveness: Liveness::Heard(context.now),
             keepalive,
         };
         let padded_len = self
             .php_framer
             .as_ref()
             .and_then(|php_framer| php_framer.opening_len());
-        self.output
-            .append(context.pool, |out| upgrade.write_response(padded_len, out));
+        self.output.append(&mut context.pool, |out| {
+            upgrade.write_response(padded_len, out)
+        });
     }
 
     /// Answers a head with an HTTP response and ends the connection.
-    pub fn reject(&mut self, rejection: Rejection, context: &mut TurnContext<'_>) {
+    pub fn reject(&mut self, rejection: Rejection, context: &mut TurnContext) {
         self.output
-            .append(context.pool, |out| rejection.write_response(out));
+            .append(&mut context.pool, |out| rejection.write_response(out));
         self.state = State::Draining {
             deadline: context.now + context.limits.close_timeout,
         };
@@ -207,7 +211,7 @@ impl Connection {
         &mut self,
         length: BodyLength,
         expectation: Expectation,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<Option<Vec<u8>>, Rejection> {
         debug_assert!(matches!(self.state, State::AwaitingDecision { .. }));
         let mut body = BodyReader::new(length, context.limits.max_message_bytes)?;
@@ -217,7 +221,7 @@ impl Connection {
         }
         if expectation == Expectation::Continue {
             self.output
-                .append(context.pool, |out| out.extend_from_slice(CONTINUE));
+                .append(&mut context.pool, |out| out.extend_from_slice(CONTINUE));
         }
         self.state = State::ReadingBody(Box::new(ReadingBody {
             body,
@@ -233,7 +237,7 @@ impl Connection {
         &mut self,
         after: AfterResponse,
         write: impl FnOnce(&mut Vec<u8>),
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) {
         if !matches!(
             self.state,
@@ -241,7 +245,7 @@ impl Connection {
         ) {
             return;
         }
-        self.output.append(context.pool, write);
+        self.output.append(&mut context.pool, write);
         self.state = match after {
             AfterResponse::KeepAlive => State::KeepAlive {
                 deadline: context.now + context.limits.keep_alive_timeout,
@@ -253,11 +257,11 @@ impl Connection {
     }
 
     /// Begins the close handshake (RFC 6455 §7.1.2); does nothing unless the connection is open.
-    pub fn close(&mut self, code: CloseCode, reason: &str, context: &mut TurnContext<'_>) {
+    pub fn close(&mut self, code: CloseCode, reason: &str, context: &mut TurnContext) {
         if !self.is_open() {
             return;
         }
-        self.push_close(Some((code, reason)), context.pool);
+        self.push_close(Some((code, reason)), &mut context.pool);
         self.state = State::Closing {
             deadline: context.now + context.limits.close_timeout,
         };
@@ -288,9 +292,33 @@ impl Connection {
             .map(|compression| compression.window_bits())
     }
 
+    /// Longest message that is taken from this peer, in bytes.
+    fn max_message_bytes(&self, limits: &Limits) -> usize {
+        match self.state {
+            State::Open {
+                keepalive: Keepalive::Pings,
+                ..
+            } => limits.max_web_message_bytes.min(limits.max_message_bytes),
+            _ => limits.max_message_bytes,
+        }
+    }
+
     /// Whether messages flow.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
+    }
+
+    /// Whether nothing more is received before the application has answered a request.
+    pub fn is_awaiting(&self) -> bool {
+        matches!(
+            self.state,
+            State::AwaitingDecision { .. } | State::AwaitingResponse
+        )
+    }
+
+    /// Whether a plain HTTP request was answered and no other has begun.
+    pub fn is_keeping_alive(&self) -> bool {
+        matches!(self.state, State::KeepAlive { .. })
     }
 
     /// Whether the handshake is still to come.

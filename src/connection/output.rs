@@ -12,10 +12,11 @@ use crate::protocol::extension::Context;
 /// Buffers that are lent to connections while something waits in them, so that an idle
 /// connection owns none and a busy server allocates none. The same for inflaters and deflaters
 /// that remember nothing from one message to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BufferPool {
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
+    max_spare_bytes: usize,
     #[expect(
         clippy::vec_box,
         reason = "they go into messages boxed and come back so"
@@ -26,7 +27,25 @@ pub struct BufferPool {
     queues: Vec<Box<Queue>>,
 }
 
+impl Default for BufferPool {
+    fn default() -> Self {
+        Self {
+            spare: Vec::new(),
+            spare_bytes: 0,
+            max_spare_bytes: MAX_SPARE_BYTES,
+            inflaters: Vec::new(),
+            deflaters: Vec::new(),
+            queues: Vec::new(),
+        }
+    }
+}
+
 impl BufferPool {
+    /// Keeps no more than so many bytes in spare buffers, if that is less than it would.
+    pub fn limit_spare_bytes(&mut self, max_spare_bytes: usize) {
+        self.max_spare_bytes = self.max_spare_bytes.min(max_spare_bytes);
+    }
+
     /// An empty buffer.
     pub fn take(&mut self) -> Vec<u8> {
         let mut buffer = self.take_as_left();
@@ -44,8 +63,8 @@ impl BufferPool {
     /// Takes a buffer back; what would hold too much memory is freed instead.
     pub fn give(&mut self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        let is_full =
-            self.spare.len() >= MAX_SPARE_BUFFERS || self.spare_bytes + capacity > MAX_SPARE_BYTES;
+        let is_full = self.spare.len() >= MAX_SPARE_BUFFERS
+            || self.spare_bytes + capacity > self.max_spare_bytes;
         if capacity == 0 || is_full {
             return;
         }
@@ -59,6 +78,7 @@ impl BufferPool {
 
     fn give_queue(&mut self, queue: Box<Queue>) {
         debug_assert!(queue.first.is_none() && queue.rest.capacity() == 0);
+        debug_assert_eq!(queue.owned_bytes, 0);
         if self.queues.len() < MAX_SPARE_QUEUES {
             self.queues.push(queue);
         }
@@ -95,7 +115,10 @@ impl BufferPool {
 
     /// Frees everything spare.
     pub fn trim(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            max_spare_bytes: self.max_spare_bytes,
+            ..Self::default()
+        };
     }
 
     /// Bytes of memory held.
@@ -121,6 +144,10 @@ struct Queue {
     first: Option<Segment>,
     rest: VecDeque<Segment>,
     byte_count: usize,
+    /// Memory of the owned pieces' buffers, kept as a sum: queues are weighed at every write.
+    owned_bytes: usize,
+    /// Bytes that wait in buffers which others may hold too.
+    shared_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -144,16 +171,35 @@ impl Segment {
     }
 
     /// Copies a small range out of a shared buffer much larger than it, so as not to keep that
-    /// from being used again; `None` for what was not shared.
-    fn own_if_small(&mut self) -> Option<()> {
+    /// from being used again. How many bytes were copied, and the memory that they take then; `None`
+    /// for what was not shared.
+    fn own_if_small(&mut self) -> Option<(usize, usize)> {
         let Self::Shared { bytes, range } = self else {
             return None;
         };
         if range.len() <= SHRINK_BYTES && bytes.capacity() / 16 > range.len() {
             let bytes = bytes.get(range.clone()).unwrap_or_default().to_vec();
+            let (copied, owned) = (bytes.len(), bytes.capacity());
             *self = Self::Owned { bytes, sent: 0 };
+            return Some((copied, owned));
         }
-        Some(())
+        Some((0, 0))
+    }
+
+    /// Bytes of memory that nobody else holds.
+    fn owned_bytes(&self) -> usize {
+        match self {
+            Self::Owned { bytes, .. } => bytes.capacity(),
+            Self::Shared { .. } => 0,
+        }
+    }
+
+    /// Bytes that wait in a buffer which others may hold too.
+    fn shared_bytes(&self) -> usize {
+        match self {
+            Self::Owned { .. } => 0,
+            Self::Shared { range, .. } => range.len(),
+        }
     }
 
     fn recycle(self, pool: &mut BufferPool) {
@@ -175,6 +221,8 @@ impl Queue {
 
     fn push(&mut self, segment: Segment) {
         self.byte_count += segment.as_slice().len();
+        self.owned_bytes += segment.owned_bytes();
+        self.shared_bytes += segment.shared_bytes();
         if self.first.is_none() {
             self.first = Some(segment);
         } else {
@@ -206,24 +254,14 @@ impl Output {
         let Some(queue) = &self.queue else {
             return 0;
         };
-        let owned = |segment: &Segment| match segment {
-            Segment::Owned { bytes, .. } => bytes.capacity(),
-            Segment::Shared { .. } => 0,
-        };
-        queue.pieces().map(owned).sum::<usize>()
-            + queue.rest.capacity() * size_of::<Segment>()
-            + size_of::<Queue>()
+        queue.owned_bytes + queue.rest.capacity() * size_of::<Segment>() + size_of::<Queue>()
     }
 
-    /// Bytes of memory that would be free without this queue: those of its own, and its share of
-    /// the buffers that others hold too.
+    /// Bytes of memory that would be free without this queue, at most: those of its own, and what
+    /// waits in buffers that others hold too.
     pub fn pinned_bytes(&self) -> usize {
-        let share = |segment: &Segment| match segment {
-            Segment::Owned { .. } => 0,
-            Segment::Shared { bytes, .. } => bytes.capacity() / Rc::strong_count(bytes),
-        };
-        let pieces = self.queue.iter().flat_map(|queue| queue.pieces());
-        self.held_bytes() + pieces.map(share).sum::<usize>()
+        let shared_bytes = self.queue.as_ref().map_or(0, |queue| queue.shared_bytes);
+        self.held_bytes() + shared_bytes
     }
 
     /// Takes the buffer at the end of the queue out, for bytes to be appended to it, until
@@ -236,6 +274,7 @@ impl Output {
             Some(Segment::Owned { bytes, sent }) => {
                 let (tail, sent) = (std::mem::take(bytes), *sent);
                 queue.byte_count -= tail.len() - sent;
+                queue.owned_bytes -= tail.capacity();
                 tail
             }
             Some(Segment::Shared { .. }) | None => pool.take(),
@@ -253,9 +292,10 @@ impl Output {
             return;
         };
         if let Some(Segment::Owned { bytes, sent }) = queue.last_mut() {
-            let added = tail.len() - *sent;
+            let (added, held) = (tail.len() - *sent, tail.capacity());
             *bytes = tail;
             queue.byte_count += added;
+            queue.owned_bytes += held;
         } else if tail.is_empty() {
             pool.give(tail);
         } else {
@@ -301,6 +341,7 @@ impl Output {
         {
             known.end = range.end;
             queue.byte_count += range.len();
+            queue.shared_bytes += range.len();
             return;
         }
         queue.push(Segment::Shared {
@@ -343,12 +384,16 @@ impl Output {
         while let Some(segment) = &mut queue.first {
             let waiting = segment.as_slice().len();
             if byte_count < waiting {
+                let shared_before = segment.shared_bytes();
                 skip(segment, byte_count);
+                queue.shared_bytes -= shared_before - segment.shared_bytes();
                 return finished;
             }
             byte_count -= waiting;
             finished += 1;
             if let Some(done) = std::mem::replace(&mut queue.first, queue.rest.pop_front()) {
+                queue.owned_bytes -= done.owned_bytes();
+                queue.shared_bytes -= done.shared_bytes();
                 done.recycle(pool);
             }
         }
@@ -366,7 +411,10 @@ impl Output {
         };
         let pieces = queue.first.iter_mut().chain(&mut queue.rest);
         // What waits behind one of its own has been seen to before.
-        pieces.rev().map_while(Segment::own_if_small).for_each(drop);
+        for (copied, owned) in pieces.rev().map_while(Segment::own_if_small) {
+            queue.shared_bytes -= copied;
+            queue.owned_bytes += owned;
+        }
         let Some(Segment::Owned { bytes, sent }) = &mut queue.first else {
             return;
         };
@@ -374,6 +422,7 @@ impl Output {
         if is_roomy(bytes, waiting) {
             let kept = bytes.get(*sent..).unwrap_or_default().to_vec();
             *sent = 0;
+            queue.owned_bytes = queue.owned_bytes + kept.capacity() - bytes.capacity();
             pool.give(std::mem::replace(bytes, kept));
         }
     }

@@ -5,7 +5,7 @@ use super::Connection;
 use super::event::Event;
 use super::limits::TurnContext;
 use super::output::BufferPool;
-use super::state::{Asked, State};
+use super::state::{Liveness, State};
 use crate::protocol::message::Assembler;
 
 impl Connection {
@@ -36,12 +36,12 @@ impl Connection {
     pub fn receive_payload(
         &mut self,
         byte_count: usize,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Option<Event<'static>> {
-        if let State::Open { since, asked, .. } = &mut self.state
+        if let State::Open { liveness, .. } = &mut self.state
             && byte_count > 0
         {
-            (*since, *asked) = (context.now, Asked::No);
+            *liveness = Liveness::Heard(context.now);
         }
         let filled = match &mut self.inbound {
             Some(inbound) => inbound.fill_payload_buffer(byte_count),

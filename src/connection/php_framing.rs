@@ -34,8 +34,21 @@ pub(super) struct PhpFramer {
     framing: PhpFraming,
     is_opening: bool,
     next_write: Option<MonotonicTime>,
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<WaitingFrame>,
     waiting_bytes: usize,
+    /// The next frame that is pushed is the answer to what the client has sent last.
+    expects_answer: bool,
+    /// The frame that is leaving, or has left last, is such an answer.
+    is_answer: bool,
+    /// Frames that have left and may not have been read yet.
+    unread_count: u32,
+}
+
+/// A plain frame that waits for its shape.
+#[derive(Debug)]
+struct WaitingFrame {
+    bytes: Vec<u8>,
+    is_answer: bool,
 }
 
 impl PhpFramer {
@@ -48,6 +61,9 @@ impl PhpFramer {
                 next_write: None,
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
+                expects_answer: false,
+                is_answer: false,
+                unread_count: 0,
             })
         })
     }
@@ -63,12 +79,33 @@ impl PhpFramer {
     /// Takes an unmasked frame that is to leave after those before it.
     pub(super) fn push(&mut self, plain_frame: Vec<u8>) {
         self.waiting_bytes += plain_frame.len();
-        self.waiting.push_back(plain_frame);
+        self.waiting.push_back(WaitingFrame {
+            bytes: plain_frame,
+            is_answer: std::mem::take(&mut self.expects_answer),
+        });
+    }
+
+    /// What is pushed next is what the client waits for: its `ready`, or a message's `next`.
+    pub(super) fn expect_answer(&mut self) {
+        self.expects_answer = true;
+    }
+
+    /// The client has spoken. If nothing but the answer that it had waited for has left since, it
+    /// has read that, and the next frame needs no gap (protocol.md 6.1).
+    pub(super) fn client_spoke(&mut self) {
+        if self.is_answer && self.unread_count <= 1 {
+            self.unread_count = 0;
+            self.next_write = None;
+        }
     }
 
     /// The next frame, in the shape that the peer needs.
     pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
-        let plain_frame = self.waiting.pop_front()?;
+        let WaitingFrame {
+            bytes: plain_frame,
+            is_answer,
+        } = self.waiting.pop_front()?;
+        self.is_answer = is_answer;
         self.waiting_bytes -= plain_frame.len();
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new();
@@ -89,7 +126,7 @@ impl PhpFramer {
 
     /// Bytes of the frames that wait for their shape, and what it costs to keep them apart.
     pub(super) fn weight(&self) -> usize {
-        self.waiting_bytes + self.waiting.len() * size_of::<Vec<u8>>()
+        self.waiting_bytes + self.waiting.len() * size_of::<WaitingFrame>()
     }
 
     /// Bytes of the frames that wait for their shape.
@@ -99,7 +136,7 @@ impl PhpFramer {
 
     /// Bytes of heap memory that the frames hold that wait.
     pub(super) fn held_bytes(&self) -> usize {
-        self.waiting_bytes + self.waiting.capacity() * size_of::<Vec<u8>>()
+        self.waiting_bytes + self.waiting.capacity() * size_of::<WaitingFrame>()
     }
 
     /// Drops the frames that wait.
@@ -119,9 +156,13 @@ impl PhpFramer {
 
     /// A frame has left as a whole.
     pub(super) fn frame_left(&mut self, now: MonotonicTime) {
+        // What has had its gap has been read, if the client reads at all.
+        let is_read = self.next_write.is_some_and(|due| due <= now) && self.unread_count <= 1;
+        self.unread_count = if is_read { 1 } else { self.unread_count + 1 };
         let gap = match self.framing {
             PhpFraming::Stream | PhpFraming::Records => return,
-            PhpFraming::Padded => LOCAL_GAP,
+            PhpFraming::Padded if self.unread_count <= WINDOW_FRAMES => LOCAL_GAP,
+            PhpFraming::Padded => WINDOW_GAP,
             PhpFraming::Spaced => REMOTE_GAP,
         };
         self.next_write = Some(now + gap);
@@ -144,11 +185,16 @@ const OPENING_STEP: usize = 1024;
 /// What they read for each later frame, in bytes (protocol.md §6).
 const STEP: usize = 8192;
 
-/// Least time between two frames on loopback (protocol.md 6.1). The timer wheel makes it a
-/// millisecond, and that is as well: at exactly 0.2 ms a script that read only after 200 frames had
-/// been sent got 27 of them whole, because the kernel's receive window had not grown with them and
-/// cut one; at a millisecond it got all 200.
+/// Least time between two frames on loopback (protocol.md 6.1).
 const LOCAL_GAP: Duration = Duration::from_micros(200);
+
+/// As many frames as the kernel's receive window surely takes before the client has read any.
+const WINDOW_FRAMES: u32 = 4;
+
+/// Least time between two frames behind those. At 0.2 ms a script that read only after 200 frames
+/// had been sent got 27 of them whole: the receive window had not grown with them and cut one; at a
+/// millisecond it got all 200.
+const WINDOW_GAP: Duration = Duration::from_millis(1);
 
 /// Least time between two frames from elsewhere (protocol.md 6.3).
 const REMOTE_GAP: Duration = Duration::from_millis(2);

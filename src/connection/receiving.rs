@@ -21,7 +21,7 @@ impl Connection {
     pub(super) fn receive_head<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Option<Event<'a>> {
         let (mut head, deadline) = match &mut self.state {
             State::Connecting { deadline } => (Vec::new(), *deadline),
@@ -67,7 +67,7 @@ impl Connection {
     pub(super) fn receive_body<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Option<Event<'a>> {
         let State::ReadingBody(receiving) = &mut self.state else {
             return None;
@@ -92,19 +92,23 @@ impl Connection {
     pub(super) fn receive_frames<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Option<Event<'a>> {
         while !input.is_empty() {
             match self.take_whole_message(input, context) {
-                Some(Ok(message)) if self.is_open() => return Some(Event::Message(message)),
+                Some(Ok(message)) if self.is_open() => {
+                    self.note_that_client_spoke();
+                    return Some(Event::Message(message));
+                }
                 Some(Ok(_)) => continue,
                 Some(Err(violation)) => return self.fail(violation, input, context),
                 None => {}
             }
             match self.next_frame(input, context) {
-                Ok(None) => {}
                 Ok(Some(Event::AssembledMessage(_))) if !self.is_open() => {}
                 Ok(Some(event)) => return Some(event),
+                Ok(None) if self.waits_for_budget(context) => return None,
+                Ok(None) => {}
                 Err(violation) => return self.fail(violation, input, context),
             }
         }
@@ -117,7 +121,7 @@ impl Connection {
     fn take_whole_message<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &TurnContext<'_>,
+        context: &TurnContext,
     ) -> Option<Result<Message<'a>, Violation>> {
         if self.inbound.is_some() {
             return None;
@@ -130,7 +134,7 @@ impl Connection {
         if let Err(violation) = self.count_message(context) {
             return Some(Err(violation));
         }
-        if header.payload_len > context.limits.max_message_bytes as u64 {
+        if header.payload_len > self.max_message_bytes(&context.limits) as u64 {
             return Some(Err(Violation::MessageTooBig));
         }
         take(input, header_len);
@@ -143,7 +147,7 @@ impl Connection {
     fn next_frame<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<Option<Event<'a>>, Violation> {
         let rsv1 = self.rsv1();
         let parsed = match &mut self.inbound {
@@ -170,7 +174,7 @@ impl Connection {
         &mut self,
         header: Header,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<Option<Event<'a>>, Violation> {
         let is_message_begun = self.inbound.as_ref().is_some_and(|i| i.message.is_some());
         check_order(header.opcode, is_message_begun)?;
@@ -181,16 +185,31 @@ impl Connection {
                 self.count_message(context)?;
             }
             let limits = MessageLimits {
-                max_bytes: context.limits.max_message_bytes,
+                max_bytes: self.max_message_bytes(&context.limits),
                 max_fragments: context.limits.max_fragments,
             };
             let begun = self.inbound_mut(context.now).message.take();
-            let mut message = begun.unwrap_or_else(|| self.begin_message(&header, context.pool));
+            let mut message =
+                begun.unwrap_or_else(|| self.begin_message(&header, &mut context.pool));
             message.begin_fragment(&header, limits)?;
             self.inbound_mut(context.now).message = Some(message);
         }
         self.inbound_mut(context.now).begin(header);
         self.continue_frame(input, context)
+    }
+
+    /// Whether the turn's share of inflating is spent, so that the rest of a compressed message has
+    /// to wait.
+    fn waits_for_budget(&self, context: &TurnContext) -> bool {
+        let message = self.inbound.as_ref().and_then(|i| i.message.as_ref());
+        context.inflate_budget_bytes == 0 && message.is_some_and(Assembler::is_inflating)
+    }
+
+    #[inline]
+    fn note_that_client_spoke(&mut self) {
+        if let Some(framer) = &mut self.php_framer {
+            framer.client_spoke();
+        }
     }
 
     /// Where the message of this first header is gathered.
@@ -228,21 +247,26 @@ impl Connection {
     fn continue_frame<'a>(
         &mut self,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<Option<Event<'a>>, Violation> {
         let Some(inbound) = &mut self.inbound else {
             return Ok(None);
         };
         let len = inbound.missing().min(input.len() as u64) as usize;
-        let ended = inbound.push(take(input, len))?;
-        ended.map_or(Ok(None), |header| self.end_frame(header, context))
+        let piece = input.get_mut(..len).unwrap_or_default();
+        let taken_len = inbound.push(piece, &mut context.inflate_budget_bytes)?;
+        take(input, taken_len);
+        match inbound.ended_frame() {
+            Some(header) => self.end_frame(header, context),
+            None => Ok(None),
+        }
     }
 
     /// Acts on a frame whose payload is complete.
     pub(super) fn end_frame(
         &mut self,
         header: Header,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<Option<Event<'static>>, Violation> {
         let Some(inbound) = &mut self.inbound else {
             return Ok(None);
@@ -254,8 +278,9 @@ impl Connection {
         } else if header.fin {
             let message = inbound.message.take();
             self.drop_inbound_if_done();
+            self.note_that_client_spoke();
             message
-                .map(|message| self.end_message(message, context.pool))
+                .map(|message| self.end_message(message, &mut context.pool))
                 .transpose()?
         } else {
             None
@@ -267,7 +292,7 @@ impl Connection {
         &mut self,
         opcode: Opcode,
         payload: &[u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<Option<Event<'static>>, Violation> {
         match opcode {
             Opcode::Close => {
@@ -279,7 +304,7 @@ impl Connection {
                 // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
                 // does not read gets none while its queue is full.
                 if self.output_weight() <= context.limits.max_queue_bytes {
-                    self.push_control(Opcode::Pong, payload, context.pool);
+                    self.push_control(Opcode::Pong, payload, &mut context.pool);
                 }
                 Ok(None)
             }
@@ -288,9 +313,9 @@ impl Connection {
     }
 
     /// RFC 6455 §5.5.1: a close frame is answered by one with the same code, once.
-    fn handle_close(&mut self, code: Option<CloseCode>, context: &mut TurnContext<'_>) {
+    fn handle_close(&mut self, code: Option<CloseCode>, context: &mut TurnContext) {
         if self.is_open() {
-            self.push_close(code.map(|code| (code, "")), context.pool);
+            self.push_close(code.map(|code| (code, "")), &mut context.pool);
         }
         self.forget_input();
         self.state = State::Closed {
@@ -303,7 +328,7 @@ impl Connection {
         &mut self,
         violation: Violation,
         input: &mut &'a mut [u8],
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Option<Event<'a>> {
         *input = &mut [];
         let was_open = self.is_open();
@@ -311,11 +336,11 @@ impl Connection {
         was_open.then_some(Event::Failed(violation))
     }
 
-    pub(super) fn break_off(&mut self, violation: Violation, context: &mut TurnContext<'_>) {
+    pub(super) fn break_off(&mut self, violation: Violation, context: &mut TurnContext) {
         if self.is_open() {
             self.push_close(
                 Some((violation.close_code(), violation.reason())),
-                context.pool,
+                &mut context.pool,
             );
         }
         self.forget_input();
@@ -324,7 +349,7 @@ impl Connection {
         };
     }
 
-    fn count_control(&mut self, context: &TurnContext<'_>) -> Result<(), Violation> {
+    fn count_control(&mut self, context: &TurnContext) -> Result<(), Violation> {
         let limit = context.limits.max_control_frames_per_second;
         let counted = self.control_rate.count(limit, context.now);
         if counted {
@@ -335,7 +360,7 @@ impl Connection {
     }
 
     #[inline]
-    fn count_message(&mut self, context: &TurnContext<'_>) -> Result<(), Violation> {
+    fn count_message(&mut self, context: &TurnContext) -> Result<(), Violation> {
         let limit = context.limits.max_messages_per_second;
         let counted = limit == 0 || self.message_rate.count(limit, context.now);
         if counted {

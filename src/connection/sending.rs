@@ -6,11 +6,12 @@ use super::Connection;
 use super::event::{Outgoing, SendError};
 use super::limits::{Limits, TurnContext};
 use super::output::BufferPool;
-use super::state::{Asked, State};
+use super::state::{Liveness, State};
 use crate::base::time::MonotonicTime;
 use crate::protocol::close;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::frame::{self, Opcode};
+use crate::protocol::message::AssembledMessage;
 
 impl Connection {
     /// Queues a frame as it is. A compressed one must be for a peer whose
@@ -18,7 +19,7 @@ impl Connection {
     pub fn send(
         &mut self,
         outgoing: &Outgoing<'_>,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<(), SendError> {
         if let Some(compression) = &mut self.compression
             && frame::is_compressed(outgoing.frame())
@@ -33,7 +34,7 @@ impl Connection {
     pub fn send_deflated(
         &mut self,
         outgoing: &Outgoing<'_>,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<(), SendError> {
         let is_open = self.is_open();
         let compression = self.compression.as_mut().filter(|_| is_open);
@@ -43,7 +44,7 @@ impl Connection {
             return self.queue(outgoing, context);
         };
         let mut deflated = context.pool.take();
-        if !compression.deflate_frame(outgoing.frame(), context.pool, &mut deflated) {
+        if !compression.deflate_frame(outgoing.frame(), &mut context.pool, &mut deflated) {
             context.pool.give(deflated);
             return self.queue(outgoing, context);
         }
@@ -58,7 +59,7 @@ impl Connection {
     fn queue(
         &mut self,
         outgoing: &Outgoing<'_>,
-        context: &mut TurnContext<'_>,
+        context: &mut TurnContext,
     ) -> Result<(), SendError> {
         if !self.is_open() {
             return Err(SendError::NotOpen);
@@ -67,38 +68,95 @@ impl Connection {
             return Err(SendError::QueueFull);
         }
         if self.php_framer.is_some() {
-            self.push_shaped(outgoing.frame().to_vec(), context.pool);
+            self.push_shaped(outgoing.frame().to_vec(), &mut context.pool);
             return Ok(());
         }
         match outgoing {
             Outgoing::Copied(frame) => {
                 self.output
-                    .append(context.pool, |out| out.extend_from_slice(frame));
+                    .append(&mut context.pool, |out| out.extend_from_slice(frame));
             }
             Outgoing::Shared(bytes, range) => {
-                self.output.push_shared(bytes, range.clone(), context.pool);
+                self.output
+                    .push_shared(bytes, range.clone(), &mut context.pool);
             }
         }
         Ok(())
     }
 
-    /// Lends the end of the output queue to whoever encodes frames for this connection, so that no
-    /// byte is copied twice. `None` if its frames need a shape of their own, if they may have to be
-    /// compressed, or if it is not open;
-    /// [`return_output`](Self::return_output) has to follow before any other call.
-    pub fn lend_output(&mut self, pool: &mut BufferPool) -> Option<Vec<u8>> {
-        let lends = self.is_open() && self.php_framer.is_none() && self.compression.is_none();
-        lends.then(|| self.output.take_tail(pool))
+    /// Queues this server's answer to what the peer has sent: whole frames without masks, one
+    /// behind the other, which are taken out of `frames`. The first one is what the peer waits for.
+    ///
+    /// They go as they are, and by ownership where nothing else waits; a peer that needs each frame
+    /// by itself gets them as [`send_deflated`](Self::send_deflated) has it.
+    ///
+    /// # Errors
+    /// As `send_deflated`, for the first frame that it does not take. What goes as it is has no
+    /// limit here: whoever reads the peer stops when [`is_congested`](Self::is_congested) says so.
+    pub fn reply(
+        &mut self,
+        frames: &mut Vec<u8>,
+        context: &mut TurnContext,
+    ) -> Result<(), SendError> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        if !self.is_open() {
+            frames.clear();
+            return Err(SendError::NotOpen);
+        }
+        if self.php_framer.is_some() || self.compression.is_some() {
+            let replied = self.reply_each(frames, context);
+            frames.clear();
+            return replied;
+        }
+        if self.output.is_empty() {
+            let frames = std::mem::replace(frames, context.pool.take());
+            self.output.push_segment(frames, &mut context.pool);
+        } else {
+            self.output
+                .append(&mut context.pool, |out| out.extend_from_slice(frames));
+            frames.clear();
+        }
+        Ok(())
     }
 
-    /// See [`lend_output`](Self::lend_output).
-    pub fn return_output(&mut self, tail: Vec<u8>, pool: &mut BufferPool) {
-        self.output.put_tail(tail, pool);
+    /// Queues a message that goes back to the peer which has sent it, in the buffer that it was
+    /// gathered in: nothing is copied where it can go as it is. `frames` leaves before it, as by
+    /// [`reply`](Self::reply).
+    ///
+    /// # Errors
+    /// As `reply`.
+    pub fn reply_message(
+        &mut self,
+        frames: &mut Vec<u8>,
+        message: AssembledMessage,
+        context: &mut TurnContext,
+    ) -> Result<(), SendError> {
+        let opcode = message.kind().opcode();
+        let payload = message.into_bytes();
+        if self.php_framer.is_some() || self.compression.is_some() {
+            frame::encode(opcode, &payload, frames);
+            context.pool.give(payload);
+            return self.reply(frames, context);
+        }
+        frame::encode_header(true, opcode, payload.len(), frames);
+        let replied = self.reply(frames, context);
+        match replied {
+            Ok(()) => self.output.push_buffer(payload, &mut context.pool),
+            Err(_) => context.pool.give(payload),
+        }
+        replied
     }
 
-    /// Appends the payload whose header stands at the end of what was returned, without a copy.
-    pub fn follow_output(&mut self, payload: Vec<u8>, pool: &mut BufferPool) {
-        self.output.push_buffer(payload, pool);
+    fn reply_each(&mut self, frames: &[u8], context: &mut TurnContext) -> Result<(), SendError> {
+        if let Some(framer) = &mut self.php_framer {
+            framer.expect_answer();
+        }
+        for frame in frame::split(frames) {
+            self.send_deflated(&Outgoing::Copied(frame), context)?;
+        }
+        Ok(())
     }
 
     /// Bytes that may leave now, in at most `slices.len()` pieces; returns how many pieces.
@@ -123,13 +181,12 @@ impl Connection {
     /// a ping that it has not reached yet.
     pub fn consume_output(&mut self, byte_count: usize, now: MonotonicTime, pool: &mut BufferPool) {
         if let State::Open {
-            since,
-            asked: Asked::Yes,
+            liveness: Liveness::Pinged(at),
             ..
         } = &mut self.state
             && byte_count < self.output.len()
         {
-            *since = now;
+            *at = now;
         }
         self.output.consume(byte_count, pool);
         if let Some(php_framer) = &mut self.php_framer

@@ -4,10 +4,10 @@ use super::{Keepalive, MonotonicTime};
 use crate::protocol::body::BodyReader;
 
 /// ```text
-/// Connecting → ReadingHead → Deciding → Open → Closing → Closed → Gone
-///    ↑           │    └→ Draining ←┴──────────┘
-///    │           ├→ Receiving → Answering
-///    └─ Resting ←┴──────────────────┘
+/// Connecting → ReadingHead → AwaitingDecision → Open → Closing → Closed → Aborted
+///    ↑              │           │ └→ Draining ←┴──────────┘
+///    │              ├→ ReadingBody → AwaitingResponse
+///    └─ KeepAlive ←─┴──────────────────┘
 /// ```
 #[derive(Debug)]
 pub(super) enum State {
@@ -25,9 +25,7 @@ pub(super) enum State {
     KeepAlive { deadline: MonotonicTime },
     /// Messages flow.
     Open {
-        /// When the peer was last heard, or was asked for a sign of life.
-        since: MonotonicTime,
-        asked: Asked,
+        liveness: Liveness,
         keepalive: Keepalive,
     },
     /// Our close frame is on its way, the peer's has not come.
@@ -41,11 +39,13 @@ pub(super) enum State {
     Aborted,
 }
 
-/// Whether a quiet peer has been asked for a sign of life and has not been heard since.
+/// What is known of whether the peer is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    No,
-    Yes,
+pub(super) enum Liveness {
+    /// It was last heard at this time.
+    Heard(MonotonicTime),
+    /// It was silent, was pinged at this time, and has not been heard since.
+    Pinged(MonotonicTime),
 }
 
 /// A head on its way.

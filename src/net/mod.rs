@@ -1,27 +1,42 @@
 //! Sockets, readiness and time: the only layer that touches the operating system's network.
 //!
-//! [`Server`] is the loop. One turn of it: wait; read each ready connection and hand its messages to
-//! the application; deliver what the application has asked for; do what is due; write.
+//! [`Server`] is what a program starts; `event_loop` is one turn after the other: wait; read each
+//! ready connection and hand its messages to the application; carry out what the application wants;
+//! do what is due; write. All that it needs of the system stands behind the trait `System`.
 
+mod acceptor;
+mod broadcast_forms;
+mod certificate_watch;
 mod clock;
-mod deflation;
-mod delivery;
 mod endpoint;
-mod forwarded;
+#[doc(hidden)]
+pub mod event_loop;
+mod link;
+mod link_table;
+mod links;
 mod listener;
+mod memory;
+mod mio_system;
+mod pending_links;
+mod ping_log;
+#[doc(hidden)]
+pub mod proxy_headers;
+#[doc(hidden)]
 pub mod proxy_protocol;
 mod read_buffer;
 mod reading;
 mod received;
-mod requests;
 mod server;
 mod shared_buffers;
 mod socket;
 mod socket_file;
-mod spare;
-mod table;
+mod spare_descriptor;
+#[doc(hidden)]
+pub mod system;
+mod timers;
 mod tls;
 mod transport;
+#[doc(hidden)]
 pub mod wheel;
 
 pub use self::endpoint::{

@@ -1,6 +1,5 @@
 //! A connected socket, TCP or Unix, and a listening one: what mio has two types for.
 
-use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Duration;
@@ -10,19 +9,13 @@ use mio::{Interest, Registry, Token, event};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::socket_file::Cleanup;
+use super::system::{Remote, Stream};
 
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-/// Whom a socket leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remote {
-    Tcp(SocketAddr),
-    Unix,
 }
 
 /// A listening socket.
@@ -37,40 +30,6 @@ pub(super) enum ListenSocket {
 }
 
 impl Socket {
-    /// Small frames leave at once. On Linux they do so already: the listener has handed it on.
-    pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) if !cfg!(target_os = "linux") => stream.set_nodelay(true),
-            Self::Tcp(_) | Self::Unix(_) => Ok(()),
-        }
-    }
-
-    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(how),
-            Self::Unix(stream) => stream.shutdown(how),
-        }
-    }
-
-    /// The address of ours that the peer has reached.
-    pub(super) fn local_ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(stream) => Some(stream.local_addr().ok()?.ip().to_canonical()),
-            Self::Unix(_) => None,
-        }
-    }
-
-    /// Lets the kernel find out whether a quiet peer is still there; on this machine it always
-    /// knows.
-    pub(super) fn keep_alive(&self, idle: Duration) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => {
-                SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
-            }
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
     fn source(&mut self) -> &mut dyn event::Source {
         match self {
             Self::Tcp(stream) => stream,
@@ -78,6 +37,51 @@ impl Socket {
         }
     }
 }
+
+impl Stream for Socket {
+    fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => Some(stream.local_addr().ok()?.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn shutdown_write(&self) {
+        // An error means that the peer is gone, which the next read will tell.
+        drop(match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        });
+    }
+
+    /// On this machine the kernel always knows.
+    fn keep_alive(&self) {
+        if let Self::Tcp(stream) = self
+            && let Err(error) = watch_peer(SockRef::from(stream))
+        {
+            log::debug!("no TCP keepalive: {error}");
+        }
+    }
+}
+
+/// Probes a quiet peer, and gives up one that does not acknowledge what it was sent.
+fn watch_peer(socket: SockRef<'_>) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // Without this, what was sent and not acknowledged is sent again for a quarter of an hour.
+    socket.set_tcp_user_timeout(Some(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_PROBES))
+}
+
+/// Silence after which the kernel asks a script's machine for a sign of life. A script whose network
+/// has died keeps its ident until it is found out, which is to take less than a minute.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
+
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+const KEEPALIVE_PROBES: u32 = 3;
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -122,30 +126,16 @@ impl event::Source for Socket {
     }
 }
 
-impl Remote {
-    /// `None` on a Unix socket.
-    pub(super) fn ip(self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(address) => Some(address.ip().to_canonical()),
-            Self::Unix => None,
-        }
-    }
-}
-
-impl fmt::Display for Remote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("a Unix socket"),
-        }
-    }
-}
-
 impl ListenSocket {
     pub(super) fn accept(&self) -> io::Result<(Socket, Remote)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
+                // Small frames leave at once. On Linux they do so already: the listener has handed
+                // the option on.
+                if !cfg!(target_os = "linux") {
+                    stream.set_nodelay(true)?;
+                }
                 Ok((Socket::Tcp(stream), Remote::Tcp(address)))
             }
             Self::Unix(listener, _) => {

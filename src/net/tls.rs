@@ -4,7 +4,7 @@
 //! loop's buffer, what leaves is encrypted once into bytes that the socket takes. An idle
 //! connection holds the session's keys and nothing else.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -12,11 +12,11 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
 use super::received::{More, Received};
-use super::socket::Socket;
+use super::system::Stream;
 
 /// A socket and the TLS session on it.
-pub(super) struct TlsStream {
-    socket: Socket,
+pub(super) struct TlsStream<S> {
+    socket: S,
     session: UnbufferedServerConnection,
     /// The start of a record, or of a handshake message, whose rest has not come. The session holds
     /// offsets into these bytes: whoever calls it hands it these, or what follows them.
@@ -39,8 +39,8 @@ enum Stage {
     Failed,
 }
 
-impl TlsStream {
-    pub(super) fn new(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Self> {
+impl<S: Stream> TlsStream<S> {
+    pub(super) fn new(socket: S, config: Arc<ServerConfig>) -> io::Result<Self> {
         let session = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         Ok(Self {
             socket,
@@ -53,11 +53,11 @@ impl TlsStream {
         })
     }
 
-    pub(super) fn socket(&self) -> &Socket {
+    pub(super) fn socket(&self) -> &S {
         &self.socket
     }
 
-    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+    pub(super) fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
     }
 

@@ -1,23 +1,21 @@
 //! The way bytes take to the peer.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mio::{Interest, Registry, Token};
 use rustls::ServerConfig;
 
 use super::received::{More, Received};
-use super::socket::Socket;
+use super::system::Stream;
 use super::tls::TlsStream;
 
 /// A connected socket.
-pub(super) enum Transport {
+pub(super) enum Transport<S> {
     /// The socket as it is.
-    Plain(Socket),
+    Plain(S),
     /// TLS on it.
-    Tls(Box<TlsStream>),
+    Tls(Box<TlsStream<S>>),
 }
 
 /// What a write has done.
@@ -29,10 +27,9 @@ pub(super) struct Written {
     pub(super) is_blocked: bool,
 }
 
-impl Transport {
-    /// Takes a fresh connection. Small frames leave at once: TCP_NODELAY.
-    pub(super) fn new(stream: Socket, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
-        stream.set_nodelay()?;
+impl<S: Stream> Transport<S> {
+    /// Takes a fresh connection.
+    pub(super) fn new(stream: S, tls: Option<&Arc<ServerConfig>>) -> io::Result<Self> {
         match tls {
             None => Ok(Self::Plain(stream)),
             Some(config) => Ok(Self::Tls(Box::new(TlsStream::new(
@@ -87,8 +84,7 @@ impl Transport {
     /// Says that nothing more will be sent.
     pub(super) fn shutdown_write(&mut self) {
         self.say_goodbye();
-        // An error means that the peer is gone, which the next read will tell.
-        drop(self.socket().shutdown(Shutdown::Write));
+        self.socket().shutdown_write();
     }
 
     /// Says in TLS that this end was meant, as far as the socket takes it.
@@ -99,7 +95,7 @@ impl Transport {
     }
 
     /// The socket below what is spoken on it.
-    pub(super) fn below(&mut self) -> &mut Socket {
+    pub(super) fn below(&mut self) -> &mut S {
         self.socket_mut()
     }
 
@@ -133,34 +129,19 @@ impl Transport {
         self.socket().local_ip()
     }
 
-    /// Lets the kernel find out whether a quiet peer is still there.
-    pub(super) fn keep_alive(&self, idle: Duration) {
-        if let Err(error) = self.socket().keep_alive(idle) {
-            log::debug!("no TCP keepalive: {error}");
-        }
+    /// Has the kernel find out within a minute that the peer's machine is gone.
+    pub(super) fn keep_alive(&self) {
+        self.socket().keep_alive();
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.socket_mut(), token, Interest::READABLE)
-    }
-
-    pub(super) fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        registry.reregister(self.socket_mut(), token, interest)
-    }
-
-    fn socket(&self) -> &Socket {
+    fn socket(&self) -> &S {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket(),
         }
     }
 
-    fn socket_mut(&mut self) -> &mut Socket {
+    fn socket_mut(&mut self) -> &mut S {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket_mut(),

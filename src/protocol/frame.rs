@@ -137,6 +137,18 @@ pub fn is_compressed(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & RSV1 != 0)
 }
 
+/// The frames that `bytes` consists of: whole, without masks, as [`encode`] writes them.
+pub fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (header, header_len) =
+            Header::parse(bytes, Role::Client, Rsv1::MarksCompressed).ok()??;
+        let payload_len = usize::try_from(header.payload_len).ok()?;
+        let (frame, rest) = bytes.split_at_checked(header_len.checked_add(payload_len)?)?;
+        bytes = rest;
+        Some(frame)
+    })
+}
+
 /// Appends a whole unmasked frame to `out`.
 pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.reserve(payload.len() + MAX_HEADER_BYTES);

@@ -262,6 +262,11 @@ impl Assembler {
         }
     }
 
+    /// Whether it is inflated as it arrives.
+    pub fn is_inflating(&self) -> bool {
+        self.inflating.is_some()
+    }
+
     /// Bytes of payload gathered so far.
     pub fn len(&self) -> usize {
         self.len

@@ -4,5 +4,7 @@
 
 pub mod clients;
 mod ident_index;
+pub mod members;
 
 pub use self::clients::{ClientKind, ClientUuid, Clients, RenameError};
+pub use self::members::{Members, SlotSet};

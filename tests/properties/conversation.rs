@@ -1,7 +1,7 @@
 //! The oracle for a whole connection: bytes and clock steps in, events and output out.
 
 use super::script::{Script, Setting, Step, steps};
-use super::stage::{Outcome, Stage, UpgradeRequest};
+use super::stage::{Outcome, ReadTarget, Stage};
 use super::stream::legal_output;
 
 /// One script, played five times: with all bytes between two other steps in one piece, and in two
@@ -13,23 +13,23 @@ pub fn connection(bytes: &[u8]) {
     let setting = Setting::of(&mut script);
     let cut = script.byte();
     let steps = steps(&mut script);
-    let whole = play(&setting, &steps, UpgradeRequest::Lent, |bytes| vec![bytes]);
+    let whole = play(&setting, &steps, ReadTarget::Lent, |bytes| vec![bytes]);
     legal_output(&setting, &whole.heard);
-    for (upgrade_request, name) in [
-        (UpgradeRequest::Lent, "lent"),
-        (UpgradeRequest::InPlace, "in place"),
+    for (read_target, name) in [
+        (ReadTarget::Lent, "lent"),
+        (ReadTarget::InPlace, "in place"),
     ] {
-        let halves = play(&setting, &steps, upgrade_request, |bytes| {
+        let halves = play(&setting, &steps, read_target, |bytes| {
             let (left, right) = bytes.split_at(bytes.len() * usize::from(cut) / 256);
             vec![left, right]
         });
         assert_eq!(halves, whole, "cut at {cut}/256, {name}");
     }
-    for (upgrade_request, name) in [
-        (UpgradeRequest::Lent, "lent"),
-        (UpgradeRequest::InPlace, "in place"),
+    for (read_target, name) in [
+        (ReadTarget::Lent, "lent"),
+        (ReadTarget::InPlace, "in place"),
     ] {
-        let bytewise = play(&setting, &steps, upgrade_request, |bytes| {
+        let bytewise = play(&setting, &steps, read_target, |bytes| {
             bytes.chunks(1).collect()
         });
         assert_eq!(bytewise, whole, "byte by byte, {name}");
@@ -39,10 +39,10 @@ pub fn connection(bytes: &[u8]) {
 fn play(
     setting: &Setting,
     steps: &[Step],
-    upgrade_request: UpgradeRequest,
+    read_target: ReadTarget,
     cut: impl Fn(&[u8]) -> Vec<&[u8]>,
 ) -> Outcome {
-    let mut stage = Stage::new(setting, upgrade_request);
+    let mut stage = Stage::new(setting, read_target);
     for step in steps {
         match step {
             Step::Bytes(bytes) => cut(bytes)

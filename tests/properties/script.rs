@@ -99,6 +99,7 @@ impl Setting {
 
 const SMALL: Limits = Limits {
     max_message_bytes: 300,
+    max_web_message_bytes: 300,
     max_fragments: 4,
     max_queue_bytes: 600,
     max_control_frames_per_second: 5,

@@ -32,10 +32,9 @@ pub struct Outcome {
 /// One connection with its share of a server.
 pub struct Stage<'a> {
     setting: &'a Setting,
-    upgrade_request: UpgradeRequest,
+    read_target: ReadTarget,
     connection: Connection,
-    pool: BufferPool,
-    now: MonotonicTime,
+    context: TurnContext,
     /// Frames that may be waiting to leave.
     frame_count: usize,
     received_bytes: usize,
@@ -53,7 +52,7 @@ pub struct Stage<'a> {
 
 /// How the peer's bytes come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum UpgradeRequest {
+pub enum ReadTarget {
     /// To be copied.
     Lent,
     /// Payload of long messages where it stays.
@@ -69,21 +68,18 @@ struct Exchange {
 
 impl<'a> Stage<'a> {
     /// A connection that has just been accepted.
-    pub fn new(setting: &'a Setting, upgrade_request: UpgradeRequest) -> Self {
+    pub fn new(setting: &'a Setting, read_target: ReadTarget) -> Self {
         let mut pool = BufferPool::default();
         pool.give(vec![0xFF; setting.spare_bytes]);
         let now = MonotonicTime::START;
-        let connection = Connection::new(&TurnContext {
-            now,
-            limits: &setting.limits,
-            pool: &mut pool,
-        });
+        let mut context = TurnContext::new(now, setting.limits);
+        context.pool = pool;
+        let connection = Connection::new(&context);
         Self {
             setting,
-            upgrade_request,
+            read_target,
             connection,
-            pool,
-            now,
+            context,
             frame_count: 0,
             received_bytes: 0,
             unread: Vec::new(),
@@ -94,13 +90,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut TurnContext<'_>) -> T) -> T {
-        let turn = &mut TurnContext {
-            now: self.now,
-            limits: &self.setting.limits,
-            pool: &mut self.pool,
-        };
-        call(&mut self.connection, turn)
+    fn call<T>(&mut self, call: impl FnOnce(&mut Connection, &mut TurnContext) -> T) -> T {
+        call(&mut self.connection, &mut self.context)
     }
 
     // ---- arrivals
@@ -143,7 +134,7 @@ impl<'a> Stage<'a> {
 
     /// Bytes of a message's payload go to where they stay, if there is room for them.
     fn fill_room(&mut self, input: &mut &mut [u8]) {
-        while self.upgrade_request == UpgradeRequest::InPlace
+        while self.read_target == ReadTarget::InPlace
             && !input.is_empty()
             && let Some(room) = self.connection.payload_buffer(1, 1000)
         {
@@ -178,11 +169,14 @@ impl<'a> Stage<'a> {
             Event::Head(head) => self.decide(&head),
             Event::Body(body) => self.handle_body(body),
             Event::Refused(rejection) => self.expect_refusal(rejection),
-            Event::Lost => self.outcome.heard.was_aborted |= self.connection.is_aborted(),
+            Event::Lost | Event::TimedOut(_) => {
+                self.outcome.heard.was_aborted |= self.connection.is_aborted();
+            }
             Event::Message(_)
             | Event::AssembledMessage(_)
             | Event::Closed(_)
-            | Event::Failed(_) => {}
+            | Event::Failed(_)
+            | Event::PingSent => {}
         }
     }
 
@@ -283,17 +277,17 @@ impl<'a> Stage<'a> {
 
     /// Time passes; what is due is done.
     pub fn wait(&mut self, time: Duration) {
-        self.now += time;
+        self.context.now += time;
         let limits = &self.setting.limits;
         let is_due = self
             .connection
             .next_deadline(limits)
-            .is_some_and(|due| due <= self.now);
+            .is_some_and(|due| due <= self.context.now);
         let event = self.call(Connection::handle_timeout);
         assert!(is_due || event.is_none(), "early, but {event:?}");
         let next = self.connection.next_deadline(limits);
         assert!(
-            next.is_none_or(|due| due > self.now),
+            next.is_none_or(|due| due > self.context.now),
             "a deadline stays due"
         );
         self.frame_count += 1;
@@ -339,7 +333,7 @@ impl<'a> Stage<'a> {
         let mut deflated = Vec::new();
         match self.connection.window_bits() {
             Some(bits) if plain.len() >= frame::frame_len(compression.threshold_bytes) => {
-                let deflater = self.pool.deflater(bits, compression.level);
+                let deflater = self.context.pool.deflater(bits, compression.level);
                 deflater.deflate_frame(&plain, &mut deflated);
             }
             Some(_) | None => {}
@@ -351,7 +345,7 @@ impl<'a> Stage<'a> {
     pub fn read(&mut self, mut len: usize) {
         while len > 0 {
             let mut slices = [IoSlice::new(&[]); 4];
-            let count = self.connection.output(&mut slices, self.now);
+            let count = self.connection.output(&mut slices, self.context.now);
             let bytes: Vec<u8> = slices[..count]
                 .iter()
                 .flat_map(|slice| slice.iter().copied())
@@ -362,7 +356,7 @@ impl<'a> Stage<'a> {
             }
             let before = self.connection.output_len();
             self.connection
-                .consume_output(bytes.len(), self.now, &mut self.pool);
+                .consume_output(bytes.len(), self.context.now, &mut self.context.pool);
             // The next frame may have been padded for its turn.
             let left = before - bytes.len();
             let padded = left + self.padding();
@@ -373,7 +367,7 @@ impl<'a> Stage<'a> {
         if self.connection.output_len() == 0 {
             self.frame_count = 0;
         }
-        self.connection.shrink_output(&mut self.pool);
+        self.connection.shrink_output(&mut self.context.pool);
         self.go_on();
     }
 
@@ -396,8 +390,8 @@ impl<'a> Stage<'a> {
     /// room per frame; what is small anyway. With compression a message may become a thousand times
     /// what has arrived, and inflaters and a deflater may be held.
     pub fn check(&mut self) {
-        self.connection.shrink_output(&mut self.pool);
-        self.connection.shrink_input(&mut self.pool);
+        self.connection.shrink_output(&mut self.context.pool);
+        self.connection.shrink_input(&mut self.context.pool);
         let limits = &self.setting.limits;
         let waiting = self.connection.output_len();
         let most_waiting = limits.max_queue_bytes + LONGEST_SENT + self.padding();
@@ -438,7 +432,7 @@ impl<'a> Stage<'a> {
             self.answer_late();
             self.read(usize::MAX);
             match self.connection.next_write() {
-                Some(due) if due > self.now => self.now = due,
+                Some(due) if due > self.context.now => self.context.now = due,
                 Some(_) => {}
                 // Room has been made for what was not read yet.
                 None if self.is_held() || self.connection.output_len() > 0 => {}

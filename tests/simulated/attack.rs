@@ -10,6 +10,7 @@ use crate::random::Random;
 
 const LIMITS: Limits = Limits {
     max_message_bytes: 20_000,
+    max_web_message_bytes: 20_000,
     max_fragments: 50,
     max_queue_bytes: 10_000,
     max_control_frames_per_second: 50,
@@ -91,7 +92,7 @@ fn attacked(seed: u64) -> Host {
         }
         if random.chance(30) {
             host.write(random.below(5000));
-            host.call(|connection, turn| connection.shrink_output(turn.pool));
+            host.call(|connection, turn| connection.shrink_output(&mut turn.pool));
         }
         let millis = random.pick(&[0, 0, 1, 100, 3000]);
         host.advance(Duration::from_millis(millis));
@@ -109,14 +110,15 @@ fn any_bytes_leave_a_legal_stream_and_bounded_memory() {
         host.drain_with_time();
         assert!(host.connection.is_finished(), "seed {seed}");
         host.expect_idle();
-        assert!(host.pool.held_bytes() <= 4 << 20);
+        assert!(host.context.pool.held_bytes() <= 4 << 20);
     }
 }
 
 #[test]
 fn what_a_header_promises_is_not_allocated() {
     let mut host = Host::open();
-    host.limits.max_message_bytes = usize::MAX >> 1;
+    host.context.limits.max_message_bytes = usize::MAX >> 1;
+    host.context.limits.max_web_message_bytes = usize::MAX >> 1;
     host.feed(&client::promise(0x82, u64::MAX >> 2));
     host.feed(b"some");
     assert!(host.connection.held_bytes() < 1000);
@@ -127,7 +129,8 @@ fn a_message_that_grows_to_its_limit_holds_no_more_than_the_limit() {
     for limit in [5_000_000, 1 << 20, 100_001] {
         let mut host = Host::open();
         host.service = Service::Listen;
-        host.limits.max_message_bytes = limit;
+        host.context.limits.max_message_bytes = limit;
+        host.context.limits.max_web_message_bytes = limit;
         host.feed(&client::promise(0x82, limit as u64));
         for piece in vec![7; limit - 1].chunks(1000) {
             host.feed(piece);

@@ -118,8 +118,11 @@ fn an_unanswered_close_ends_at_its_deadline() {
     let mut host = Host::open();
     host.close(CloseCode::NORMAL, "");
     host.drain();
-    assert_eq!(host.due_in(), Some(host.limits.close_timeout));
-    assert_eq!(host.advance(host.limits.close_timeout - MOMENT), None);
+    assert_eq!(host.due_in(), Some(host.context.limits.close_timeout));
+    assert_eq!(
+        host.advance(host.context.limits.close_timeout - MOMENT),
+        None
+    );
     // Other frames do not put it off.
     host.feed(&client::text("still here"));
     assert!(!host.connection.is_finished());
@@ -133,7 +136,10 @@ fn an_answer_that_nobody_takes_is_dropped_at_the_deadline() {
     let mut host = Host::open();
     host.feed(&[client::text("x"), client::close(1000, "")].concat());
     assert!(!host.connection.is_finished());
-    assert_eq!(host.advance(host.limits.close_timeout), Some(Seen::Lost));
+    assert_eq!(
+        host.advance(host.context.limits.close_timeout),
+        Some(Seen::Lost)
+    );
     assert!(host.connection.is_finished());
     host.expect_idle();
 }
@@ -142,7 +148,7 @@ fn an_answer_that_nobody_takes_is_dropped_at_the_deadline() {
 fn only_the_first_close_counts() {
     let mut host = Host::open();
     host.close(CloseCode::POLICY_VIOLATION, "first");
-    host.advance(host.limits.close_timeout - MOMENT);
+    host.advance(host.context.limits.close_timeout - MOMENT);
     host.close(CloseCode::NORMAL, "second");
     assert_eq!(host.due_in(), Some(MOMENT));
     assert_eq!(host.said().close(), (Some(1008), "first"));
@@ -181,7 +187,7 @@ fn an_end_of_input_does_not_put_the_end_off_twice() {
     let mut host = Host::open();
     host.send(TEXT, b"x").unwrap();
     host.eof();
-    host.advance(host.limits.close_timeout - MOMENT);
+    host.advance(host.context.limits.close_timeout - MOMENT);
     host.eof();
     assert_eq!(host.advance(MOMENT), Some(Seen::Lost));
     assert!(host.connection.is_finished());

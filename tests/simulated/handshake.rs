@@ -116,13 +116,13 @@ fn the_handshake_times_out_however_its_bytes_drip() {
     ];
     for gap in gaps {
         let mut host = host();
-        let start = host.now;
+        let start = host.context.now;
         while host.seen.is_empty() {
             host.feed(b"a");
             host.advance(gap);
         }
         assert_eq!(host.seen, [Seen::Refused(Rejection::Timeout)]);
-        let took = host.now - start;
+        let took = host.context.now - start;
         assert!(took >= limits.handshake_timeout && took < limits.handshake_timeout + gap);
         assert_eq!(host.said().status(), 408);
         host.expect_idle();
@@ -133,8 +133,11 @@ fn the_handshake_times_out_however_its_bytes_drip() {
 fn the_handshake_may_take_its_time_to_the_last_moment() {
     let mut host = host();
     host.feed(&request("")[..100]);
-    assert_eq!(host.due_in(), Some(host.limits.handshake_timeout));
-    assert_eq!(host.advance(host.limits.handshake_timeout - MOMENT), None);
+    assert_eq!(host.due_in(), Some(host.context.limits.handshake_timeout));
+    assert_eq!(
+        host.advance(host.context.limits.handshake_timeout - MOMENT),
+        None
+    );
     host.feed(&request("")[100..]);
     assert!(host.connection.is_open());
     assert_eq!(host.advance(MOMENT), None);
@@ -146,15 +149,15 @@ fn a_refused_peer_that_does_not_hang_up_is_dropped_in_time() {
     let mut host = host();
     host.feed(b"GET / HTTP/1.0\r\n\r\n");
     host.drain();
-    assert_eq!(host.due_in(), Some(host.limits.close_timeout));
+    assert_eq!(host.due_in(), Some(host.context.limits.close_timeout));
     for _ in 0..3 {
         // More input does not put the end off.
-        host.advance(host.limits.close_timeout / 4);
+        host.advance(host.context.limits.close_timeout / 4);
         host.feed(&[0; 5000]);
         host.expect_idle();
     }
     assert_eq!(
-        host.advance(host.limits.close_timeout / 4),
+        host.advance(host.context.limits.close_timeout / 4),
         Some(Seen::Lost)
     );
     assert!(host.connection.is_finished());

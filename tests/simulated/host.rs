@@ -4,7 +4,6 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use websock::api::{BodyPart, Response};
-use websock::connection::output::BufferPool;
 use websock::connection::{
     AfterResponse, Connection, Event, Expectation, Keepalive, Limits, Message, MonotonicTime,
     Outgoing, PhpFraming, SendError, TurnContext,
@@ -29,6 +28,7 @@ pub(crate) enum Seen {
     Closed(Option<u16>),
     Failed(Violation),
     Lost,
+    PingSent,
 }
 
 impl From<Event<'_>> for Seen {
@@ -45,7 +45,8 @@ impl From<Event<'_>> for Seen {
             Event::Message(_) | Event::AssembledMessage(_) => unreachable!("a message"),
             Event::Closed(code) => Self::Closed(code.map(CloseCode::as_u16)),
             Event::Failed(violation) => Self::Failed(violation),
-            Event::Lost => Self::Lost,
+            Event::Lost | Event::TimedOut(_) => Self::Lost,
+            Event::PingSent => Self::PingSent,
         }
     }
 }
@@ -63,9 +64,7 @@ pub(crate) enum Service {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) connection: Connection,
-    pub(crate) limits: Limits,
-    pub(crate) pool: BufferPool,
-    pub(crate) now: MonotonicTime,
+    pub(crate) context: TurnContext,
     pub(crate) service: Service,
     /// How a good request is answered.
     pub(crate) framing: PhpFraming,
@@ -87,17 +86,11 @@ impl Host {
     /// A connection that has just been accepted.
     pub(crate) fn new(limits: Limits) -> Self {
         let now = MonotonicTime::START;
-        let mut pool = BufferPool::default();
-        let connection = Connection::new(&TurnContext {
-            now,
-            limits: &limits,
-            pool: &mut pool,
-        });
+        let context = TurnContext::new(now, limits);
+        let connection = Connection::new(&context);
         Self {
             connection,
-            limits,
-            pool,
-            now,
+            context,
             service: Service::Echo,
             framing: PhpFraming::Stream,
             keepalive: Keepalive::Pings,
@@ -136,17 +129,14 @@ impl Host {
         let mut input = buffer.as_mut_slice();
         for _ in 0..=2 * bytes.len() + 2 {
             let before = input.len();
-            let event = self.connection.receive(
-                &mut input,
-                &mut TurnContext {
-                    now: self.now,
-                    limits: &self.limits,
-                    pool: &mut self.pool,
-                },
-            );
+            let event = self.connection.receive(&mut input, &mut self.context);
             assert!(input.len() <= before, "more is left than was given");
             let Some(event) = event else {
-                assert!(input.is_empty(), "nothing came of it, and bytes are left");
+                let may_wait = self.connection.is_awaiting();
+                assert!(
+                    input.is_empty() || may_wait,
+                    "nothing came of it, and bytes are left"
+                );
                 return;
             };
             let seen = Seen::from(event);
@@ -227,16 +217,8 @@ impl Host {
     }
 
     /// Calls the connection with the turn that it needs.
-    pub(crate) fn call<T>(
-        &mut self,
-        f: impl FnOnce(&mut Connection, &mut TurnContext<'_>) -> T,
-    ) -> T {
-        let turn = &mut TurnContext {
-            now: self.now,
-            limits: &self.limits,
-            pool: &mut self.pool,
-        };
-        f(&mut self.connection, turn)
+    pub(crate) fn call<T>(&mut self, f: impl FnOnce(&mut Connection, &mut TurnContext) -> T) -> T {
+        f(&mut self.connection, &mut self.context)
     }
 
     pub(crate) fn reject(&mut self, rejection: Rejection) {
@@ -269,27 +251,28 @@ impl Host {
 
     /// Moves the clock, and calls when something is due at the new time; what came of it.
     pub(crate) fn advance(&mut self, by: Duration) -> Option<Seen> {
-        self.now += by;
+        self.context.now += by;
         self.expire()
     }
 
     /// Calls if something is due, as the wheel does.
     pub(crate) fn expire(&mut self) -> Option<Seen> {
-        let due = self.connection.next_deadline(&self.limits)?;
-        if due > self.now {
+        let due = self.connection.next_deadline(&self.context.limits)?;
+        if due > self.context.now {
             return None;
         }
         let seen = self.call(Connection::handle_timeout).map(Seen::from);
+        let seen = seen.filter(|seen| *seen != Seen::PingSent);
         self.seen.extend(seen.clone());
-        let next = self.connection.next_deadline(&self.limits);
-        assert!(next.is_none_or(|next| next > self.now), "still due");
+        let next = self.connection.next_deadline(&self.context.limits);
+        assert!(next.is_none_or(|next| next > self.context.now), "still due");
         seen
     }
 
     /// How long it is until something is due.
     pub(crate) fn due_in(&self) -> Option<Duration> {
-        let due = self.connection.next_deadline(&self.limits)?;
-        Some(due - self.now)
+        let due = self.connection.next_deadline(&self.context.limits)?;
+        Some(due - self.context.now)
     }
 
     // ---- output
@@ -302,15 +285,15 @@ impl Host {
     /// One write of at most `most` bytes; how many left.
     pub(crate) fn write(&mut self, most: usize) -> usize {
         let mut slices = [IoSlice::new(&[]); 16];
-        let count = self.connection.output(&mut slices, self.now);
+        let count = self.connection.output(&mut slices, self.context.now);
         let pieces: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
         assert!(count == 0 || !pieces.is_empty(), "pieces without bytes");
         let len = pieces.len().min(most);
         if len > 0 {
             self.wire.extend_from_slice(&pieces[..len]);
-            self.writes.push((len, self.now));
+            self.writes.push((len, self.context.now));
             self.connection
-                .consume_output(len, self.now, &mut self.pool);
+                .consume_output(len, self.context.now, &mut self.context.pool);
         }
         len
     }
@@ -322,8 +305,8 @@ impl Host {
             let Some(next) = self.connection.next_write() else {
                 return;
             };
-            assert!(next > self.now, "output is due and does not come");
-            self.now = next;
+            assert!(next > self.context.now, "output is due and does not come");
+            self.context.now = next;
         }
         panic!("output without end");
     }

@@ -19,7 +19,7 @@ fn pings(host: &mut Host) -> usize {
 #[test]
 fn a_quiet_peer_is_pinged_after_the_interval_and_not_before() {
     let mut host = Host::open();
-    let interval = host.limits.ping_interval;
+    let interval = host.context.limits.ping_interval;
     assert_eq!(host.due_in(), Some(interval));
     assert_eq!(host.advance(interval - MOMENT), None);
     assert_eq!(pings(&mut host), 0);
@@ -31,11 +31,11 @@ fn a_quiet_peer_is_pinged_after_the_interval_and_not_before() {
 fn a_peer_that_answers_is_pinged_again_and_again() {
     let mut host = Host::open();
     for round in 1..=50 {
-        host.advance(host.limits.ping_interval);
+        host.advance(host.context.limits.ping_interval);
         assert_eq!(pings(&mut host), round);
-        host.advance(host.limits.pong_timeout - MOMENT);
+        host.advance(host.context.limits.pong_timeout - MOMENT);
         host.feed(&frame(PONG, br#"{"opcode":"PING"}"#));
-        assert_eq!(host.due_in(), Some(host.limits.ping_interval));
+        assert_eq!(host.due_in(), Some(host.context.limits.ping_interval));
     }
     assert_eq!(host.seen, []);
     host.expect_idle();
@@ -52,12 +52,12 @@ fn a_peer_just_heard_is_not_pinged() {
     ];
     for (name, sign) in signs {
         let mut host = Host::open();
-        host.advance(host.limits.ping_interval - MOMENT);
+        host.advance(host.context.limits.ping_interval - MOMENT);
         host.feed(&sign);
         host.advance(MOMENT);
         assert_eq!(pings(&mut host), 0, "{name}");
-        host.limits.stall_timeout = host.limits.ping_interval * 2;
-        host.advance(host.limits.ping_interval - MOMENT * 2);
+        host.context.limits.stall_timeout = host.context.limits.ping_interval * 2;
+        host.advance(host.context.limits.ping_interval - MOMENT * 2);
         assert_eq!(pings(&mut host), 0, "{name}");
         host.advance(MOMENT);
         assert_eq!(pings(&mut host), 1, "{name}");
@@ -79,10 +79,13 @@ fn a_peer_that_talks_all_the_time_is_never_pinged() {
 #[test]
 fn an_overdue_pong_ends_the_connection_without_a_frame() {
     let mut host = Host::open();
-    host.advance(host.limits.ping_interval);
+    host.advance(host.context.limits.ping_interval);
     host.drain();
-    assert_eq!(host.due_in(), Some(host.limits.pong_timeout));
-    assert_eq!(host.advance(host.limits.pong_timeout - MOMENT), None);
+    assert_eq!(host.due_in(), Some(host.context.limits.pong_timeout));
+    assert_eq!(
+        host.advance(host.context.limits.pong_timeout - MOMENT),
+        None
+    );
     assert!(host.connection.is_open());
     assert_eq!(host.advance(MOMENT), Some(Seen::Lost));
     assert!(host.connection.is_finished());
@@ -109,9 +112,9 @@ fn one_ping_waits_for_its_pong_and_no_second_is_sent() {
 #[test]
 fn a_message_is_a_sign_of_life_while_a_pong_is_due() {
     let mut host = Host::open();
-    host.advance(host.limits.ping_interval);
+    host.advance(host.context.limits.ping_interval);
     host.feed(&client::text("busy"));
-    assert_eq!(host.advance(host.limits.pong_timeout), None);
+    assert_eq!(host.advance(host.context.limits.pong_timeout), None);
     assert!(host.connection.is_open());
 }
 
@@ -119,13 +122,16 @@ fn a_message_is_a_sign_of_life_while_a_pong_is_due() {
 fn a_peer_that_takes_what_waits_before_the_ping_is_not_given_up() {
     let mut host = Host::open();
     host.send(BINARY, &[0; 100_000]).unwrap();
-    host.advance(host.limits.ping_interval);
+    host.advance(host.context.limits.ping_interval);
     for _ in 0..20 {
-        host.advance(host.limits.pong_timeout - MOMENT);
+        host.advance(host.context.limits.pong_timeout - MOMENT);
         assert_eq!(host.write(1000), 1000);
     }
     assert!(host.connection.is_open());
-    assert_eq!(host.advance(host.limits.pong_timeout), Some(Seen::Lost));
+    assert_eq!(
+        host.advance(host.context.limits.pong_timeout),
+        Some(Seen::Lost)
+    );
     host.expect_idle();
 }
 
@@ -162,7 +168,7 @@ fn an_interval_of_zero_switches_pings_off() {
 fn an_early_call_does_nothing() {
     let mut host = Host::open();
     for _ in 0..100 {
-        host.now += host.limits.ping_interval / 101;
+        host.context.now += host.context.limits.ping_interval / 101;
         let event = host.call(|connection, turn| connection.handle_timeout(turn).is_some());
         assert!(!event);
     }

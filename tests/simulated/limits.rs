@@ -41,7 +41,7 @@ fn whatever_is_begun_and_does_not_advance_is_cut() {
     for (name, input) in begun {
         let mut host = unpinged();
         host.feed(&input);
-        let timeout = host.limits.stall_timeout;
+        let timeout = host.context.limits.stall_timeout;
         assert_eq!(host.due_in(), Some(timeout), "{name}");
         assert_eq!(host.advance(timeout - MOMENT), None, "{name}");
         assert_eq!(host.advance(MOMENT), Some(STALLED), "{name}");
@@ -61,7 +61,7 @@ fn a_message_that_gains_enough_in_each_span_lives_and_one_byte_less_does_not() {
                 break;
             }
             for part in [gain / 2, gain - gain / 2] {
-                host.advance(host.limits.stall_timeout / 2 - MOMENT);
+                host.advance(host.context.limits.stall_timeout / 2 - MOMENT);
                 host.feed(&vec![0; part]);
             }
             host.advance(MOMENT * 2);
@@ -75,8 +75,11 @@ fn a_message_that_gains_enough_in_each_span_lives_and_one_byte_less_does_not() {
 fn bytes_of_one_span_do_not_help_in_the_next() {
     let mut host = unpinged();
     host.feed(&[promise(0x82, 1 << 20), vec![0; 500_000]].concat());
-    assert_eq!(host.advance(host.limits.stall_timeout), None);
-    assert_eq!(host.advance(host.limits.stall_timeout), Some(STALLED));
+    assert_eq!(host.advance(host.context.limits.stall_timeout), None);
+    assert_eq!(
+        host.advance(host.context.limits.stall_timeout),
+        Some(STALLED)
+    );
 }
 
 #[test]
@@ -86,7 +89,7 @@ fn control_frames_are_no_progress_of_the_message_between_them() {
     for _ in 0..30 {
         host.feed(&frame(PING, &[0; 125]));
         host.feed(&frame(PONG, &[0; 125]));
-        host.advance(host.limits.stall_timeout / 30);
+        host.advance(host.context.limits.stall_timeout / 30);
     }
     assert_eq!(host.seen, [STALLED]);
 }
@@ -97,7 +100,7 @@ fn empty_fragments_are_no_progress() {
     host.feed(&fragment(false, TEXT, &[b'x'; 100]));
     for _ in 0..30 {
         host.feed(&fragment(false, CONTINUATION, b"").repeat(20));
-        host.advance(host.limits.stall_timeout / 30);
+        host.advance(host.context.limits.stall_timeout / 30);
     }
     assert_eq!(host.seen, [STALLED]);
 }
@@ -105,16 +108,19 @@ fn empty_fragments_are_no_progress() {
 #[test]
 fn a_message_that_is_not_read_for_its_senders_full_queue_is_not_stalled() {
     let mut host = unpinged();
-    host.limits.max_queue_bytes = 10_000;
+    host.context.limits.max_queue_bytes = 10_000;
     host.feed(&fragment(false, TEXT, b"x"));
     host.send(BINARY, &[0; 5000]).unwrap();
-    assert!(host.connection.is_congested(&host.limits));
+    assert!(host.connection.is_congested(&host.context.limits));
     for _ in 0..5 {
-        assert_eq!(host.advance(host.limits.stall_timeout), None);
+        assert_eq!(host.advance(host.context.limits.stall_timeout), None);
     }
     host.drain();
-    assert!(!host.connection.is_congested(&host.limits));
-    assert_eq!(host.advance(host.limits.stall_timeout), Some(STALLED));
+    assert!(!host.connection.is_congested(&host.context.limits));
+    assert_eq!(
+        host.advance(host.context.limits.stall_timeout),
+        Some(STALLED)
+    );
 }
 
 #[test]
@@ -122,8 +128,8 @@ fn a_finished_message_is_not_held_against_the_next() {
     let mut host = unpinged();
     for _ in 0..10 {
         host.feed(&fragment(false, TEXT, b"x"));
-        assert_eq!(host.due_in(), Some(host.limits.stall_timeout));
-        host.advance(host.limits.stall_timeout - MOMENT);
+        assert_eq!(host.due_in(), Some(host.context.limits.stall_timeout));
+        host.advance(host.context.limits.stall_timeout - MOMENT);
         host.feed(&frame(CONTINUATION, b"y"));
         assert_eq!(host.due_in(), None);
         host.expect_nothing_unfinished();
@@ -196,14 +202,14 @@ fn a_rate_comes_back_with_time_and_no_more_than_a_second_of_it() {
         host.feed(&frame(PING, b"").repeat(10));
         host.feed(&client::text("x").repeat(20));
         assert!(host.connection.is_open());
-        host.now += Duration::from_secs(1);
+        host.context.now += Duration::from_secs(1);
     }
     host.feed(&frame(PING, b"").repeat(10));
-    host.now += Duration::from_millis(100);
+    host.context.now += Duration::from_millis(100);
     assert_eq!(taken(&mut host, &frame(PING, b"")), 1);
 
     let mut rested = Host::open_with(rated());
-    rested.now += Duration::from_secs(20);
+    rested.context.now += Duration::from_secs(20);
     assert_eq!(taken(&mut rested, &frame(PING, b"")), 10);
 }
 

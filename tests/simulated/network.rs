@@ -26,6 +26,7 @@ use crate::random::Random;
 
 const LIMITS: Limits = Limits {
     max_message_bytes: 40_000,
+    max_web_message_bytes: 40_000,
     max_fragments: 100,
     max_queue_bytes: 60_000,
     max_control_frames_per_second: 200,

@@ -138,14 +138,14 @@ fn a_gap_is_kept_also_by_a_frame_that_comes_later() {
     let mut host = ready(PhpFraming::Padded);
     host.drain();
     assert_eq!(host.connection.next_write(), None, "nothing waits");
-    host.now += Duration::from_micros(199);
+    host.context.now += Duration::from_micros(199);
     host.send(TEXT, NEXT).unwrap();
     assert_eq!(host.write(usize::MAX), 0);
     assert!(host.connection.next_write().is_some());
-    host.now += Duration::from_micros(1);
+    host.context.now += Duration::from_micros(1);
     assert_eq!(host.write(usize::MAX), 8192);
 
-    host.now += Duration::from_secs(1);
+    host.context.now += Duration::from_secs(1);
     host.send(TEXT, NEXT).unwrap();
     assert_eq!(
         host.write(usize::MAX),
@@ -165,7 +165,7 @@ fn a_frame_that_is_taken_in_parts_goes_on_without_a_gap() {
         "to the end of the frame and not beyond"
     );
     assert_eq!(host.write(5000), 0, "the next one keeps its distance");
-    host.now += Duration::from_micros(200);
+    host.context.now += Duration::from_micros(200);
     assert_eq!(host.write(5000), 5000);
     assert_eq!(host.write(5000), 3192);
 }
@@ -173,7 +173,7 @@ fn a_frame_that_is_taken_in_parts_goes_on_without_a_gap() {
 #[test]
 fn blanks_do_not_count_against_the_queue() {
     let mut host = ready(PhpFraming::Padded);
-    host.limits.max_queue_bytes = 50_000;
+    host.context.limits.max_queue_bytes = 50_000;
     let mut count = 0;
     while host.send(TEXT, NEXT).is_ok() {
         count += 1;
@@ -186,7 +186,7 @@ fn blanks_do_not_count_against_the_queue() {
 #[test]
 fn a_php_client_echoes_a_message_longer_than_the_queue() {
     let mut host = ready(PhpFraming::Padded);
-    host.limits.max_queue_bytes = 50_000;
+    host.context.limits.max_queue_bytes = 50_000;
     let long = vec![b'x'; 60_000];
     host.send(TEXT, NEXT).unwrap();
     host.send(TEXT, &long).unwrap();

@@ -15,6 +15,7 @@ use crate::host::{Host, Seen};
 fn limits() -> Limits {
     Limits {
         max_message_bytes: 300,
+        max_web_message_bytes: 300,
         max_fragments: 6,
         max_control_frames_per_second: 8,
         max_messages_per_second: 12,

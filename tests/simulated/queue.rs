@@ -140,14 +140,14 @@ fn own_and_shared_frames_keep_their_order_however_little_the_peer_takes() {
             let frame = server_frame(TEXT, &payload);
             match random.below(3) {
                 0 => host.send_frame(&Outgoing::Copied(&frame)).unwrap(),
-                1 => lend(&mut host, &frame),
+                1 => reply(&mut host, &frame),
                 _ => {
                     // The same frame twice; the second follows at once or after own bytes.
                     let (len, shared) = (frame.len(), Rc::new(frame.repeat(2)));
                     host.send_frame(&Outgoing::Shared(&shared, 0..len)).unwrap();
                     host.write(random.below(200));
                     if random.chance(50) {
-                        lend(&mut host, &server_frame(PONG, b"between"));
+                        reply(&mut host, &server_frame(PONG, b"between"));
                     }
                     let second = Outgoing::Shared(&shared, len..2 * len);
                     host.send_frame(&second).unwrap();
@@ -157,7 +157,7 @@ fn own_and_shared_frames_keep_their_order_however_little_the_peer_takes() {
             expected.push(payload);
             host.write(random.below(400));
             if random.chance(20) {
-                host.call(|connection, turn| connection.shrink_output(turn.pool));
+                host.call(|connection, turn| connection.shrink_output(&mut turn.pool));
             }
         }
         assert_eq!(host.said().payloads(TEXT), expected, "seed {seed}");
@@ -165,12 +165,11 @@ fn own_and_shared_frames_keep_their_order_however_little_the_peer_takes() {
     }
 }
 
-fn lend(host: &mut Host, frame: &[u8]) {
-    host.call(|connection, turn| {
-        let mut tail = connection.lend_output(turn.pool).unwrap();
-        tail.extend_from_slice(frame);
-        connection.return_output(tail, turn.pool);
-    });
+fn reply(host: &mut Host, frame: &[u8]) {
+    let mut frames = frame.to_vec();
+    host.call(|connection, turn| connection.reply(&mut frames, turn))
+        .unwrap();
+    assert_eq!(frames, []);
 }
 
 #[test]
@@ -191,7 +190,7 @@ fn a_reader_that_never_catches_up_does_not_keep_what_it_has_read() {
     for _ in 0..10_000 {
         host.send(BINARY, &[0; 1000]).unwrap();
         host.write(1004);
-        host.call(|connection, turn| connection.shrink_output(turn.pool));
+        host.call(|connection, turn| connection.shrink_output(&mut turn.pool));
         assert!(host.connection.held_bytes() <= 10_000);
     }
 }
@@ -203,11 +202,11 @@ fn short_frames_between_broadcasts_do_not_hoard_spare_buffers() {
         let mut host = Host::open();
         for _ in 0..100 {
             // Somebody's message has come and gone: its buffer is spare.
-            host.pool.give(Vec::with_capacity(capacity));
+            host.context.pool.give(Vec::with_capacity(capacity));
             host.send(TEXT, b"own").unwrap();
             let outgoing = Outgoing::Shared(&shared, 0..shared.len());
             host.send_frame(&outgoing).unwrap();
-            host.call(|connection, turn| connection.shrink_output(turn.pool));
+            host.call(|connection, turn| connection.shrink_output(&mut turn.pool));
         }
         let (held, waiting) = (host.connection.held_bytes(), host.connection.output_len());
         assert!(held < 20_000, "{held} bytes held for {waiting} that wait");
@@ -220,7 +219,8 @@ fn what_is_not_open_takes_no_frames() {
     assert_eq!(host.send(TEXT, b"x"), Err(SendError::NotOpen));
     host.feed(b"GET /");
     assert_eq!(host.send(TEXT, b"x"), Err(SendError::NotOpen));
-    assert!(host.call(|c, turn| c.lend_output(turn.pool)).is_none());
+    let replied = host.call(|c, turn| c.reply(&mut server_frame(TEXT, b"x"), turn));
+    assert_eq!(replied, Err(SendError::NotOpen));
     host.eof();
     assert_eq!(host.send(TEXT, b"x"), Err(SendError::NotOpen));
     assert_eq!(host.seen, Vec::<Seen>::new());

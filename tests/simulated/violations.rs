@@ -12,6 +12,7 @@ use crate::host::{Host, Seen};
 fn limits() -> Limits {
     Limits {
         max_message_bytes: 1000,
+        max_web_message_bytes: 1000,
         max_fragments: 4,
         max_control_frames_per_second: 5,
         max_messages_per_second: 8,
@@ -154,8 +155,11 @@ fn expect_deaf(host: &mut Host) {
         host.expect_idle();
     }
     assert_eq!((host.seen.clone(), host.said()), (seen, said));
-    assert_eq!(host.due_in(), Some(host.limits.close_timeout));
-    assert_eq!(host.advance(host.limits.close_timeout), Some(Seen::Lost));
+    assert_eq!(host.due_in(), Some(host.context.limits.close_timeout));
+    assert_eq!(
+        host.advance(host.context.limits.close_timeout),
+        Some(Seen::Lost)
+    );
     assert!(host.connection.is_finished());
 }
 

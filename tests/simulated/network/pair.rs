@@ -51,7 +51,7 @@ impl Pair {
         random: &mut Random,
     ) -> Self {
         let mut host = Host::new(LIMITS);
-        host.now = now;
+        host.context.now = now;
         host.connection = host.call(|_, turn| Connection::new(turn));
         host.service = Service::Listen;
         host.compression = compression;
@@ -79,7 +79,7 @@ impl Pair {
 
     /// The first half of a turn: what has arrived, then what is due.
     pub(super) fn turn(&mut self, now: MonotonicTime, random: &mut Random) {
-        self.host.now = now;
+        self.host.context.now = now;
         if self.end.is_some() {
             return;
         }
@@ -195,7 +195,7 @@ impl Pair {
         let codec = connection.window_bits().map_or(0, |_| CODEC_BYTES);
         let most = MOST_BYTES + codec;
         assert!(held <= most, "{held} bytes held by {:?}", self.peer);
-        let now = self.host.now;
+        let now = self.host.context.now;
         if self.end.is_some() {
             return assert_eq!(held, 0);
         }
@@ -255,12 +255,12 @@ pub(super) fn flush(host: &mut Host, down: &mut Link, reads: bool, random: &mut 
         }
     }
     if host.connection.output_len() > 0 {
-        host.call(|connection, turn| connection.shrink_output(turn.pool));
+        host.call(|connection, turn| connection.shrink_output(&mut turn.pool));
     }
     let bytes = host.wire[start..].to_vec();
-    down.send(&bytes, host.now, random);
+    down.send(&bytes, host.context.now, random);
     if host.connection.is_drained() || host.connection.is_finished() {
-        down.end(host.now, random);
+        down.end(host.context.now, random);
     }
     host.connection.is_finished()
 }

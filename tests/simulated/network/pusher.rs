@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use websock::api::Batch;
-use websock::api::batch::{Form, Outcome};
-use websock::app::PushError;
+use websock::api::{Form, Outcome, PushError};
 use websock::connection::{Connection, MonotonicTime, Outgoing, SendError};
 use websock::protocol::packet::{Packet, Verb};
 
@@ -64,7 +63,7 @@ impl Pusher {
     pub(super) fn new(name: usize, now: MonotonicTime, random: &mut Random) -> Self {
         use Habit as H;
         let mut host = Host::new(LIMITS);
-        host.now = now;
+        host.context.now = now;
         host.connection = host.call(|_, turn| Connection::new(turn));
         host.service = Service::Requests;
         let habits = [
@@ -121,7 +120,7 @@ impl Pusher {
     /// What has arrived, unless a push is still to be answered or the answers are not read; then
     /// what is due.
     pub(super) fn turn(&mut self, now: MonotonicTime, pairs: &mut [Pair], random: &mut Random) {
-        self.host.now = now;
+        self.host.context.now = now;
         if self.end.is_some() {
             return;
         }
@@ -156,9 +155,13 @@ impl Pusher {
         {
             let mut batch = Batch::new(body, Form::Json).expect("it was sent so");
             let mut packets = Vec::new();
-            while let Some(packet) = batch.next_packet().map(str::to_owned) {
+            loop {
+                let index = batch.next_index();
+                let Some(packet) = batch.next_packet().map(str::to_owned) else {
+                    break;
+                };
                 let outcome = deliver(&packet, pairs);
-                batch.note(outcome);
+                batch.note(index, outcome);
                 let delivered = match outcome {
                     Outcome::Queued { delivered, .. } => delivered,
                     Outcome::Refused(_) => 0,
@@ -177,7 +180,10 @@ impl Pusher {
         let held = connection.held_bytes();
         assert!(held <= MOST_BYTES, "{held} bytes held by {self:?}");
         let due = connection.next_deadline(&LIMITS);
-        assert!(due.is_none_or(|due| due > self.host.now), "{self:?}");
+        assert!(
+            due.is_none_or(|due| due > self.host.context.now),
+            "{self:?}"
+        );
         if self.is_whole() {
             let is_refused = |seen: &Seen| matches!(seen, Seen::Refused(_) | Seen::Lost);
             assert!(!self.host.seen.iter().any(is_refused), "{self:?}");

@@ -1,15 +1,16 @@
 //! A descriptor kept in reserve, so that connections can be refused when all others are in use.
 
 use std::fs::File;
-use std::io;
 
 /// Holds one descriptor open for nothing.
 #[derive(Debug)]
 pub(super) struct SpareDescriptor(Option<File>);
 
 impl SpareDescriptor {
-    pub(super) fn open() -> io::Result<Self> {
-        File::open(PATH).map(|file| Self(Some(file)))
+    /// Where the file is missing, as in an empty container, there is no reserve: then nobody is
+    /// refused while descriptors lack, and who waits goes on waiting.
+    pub(super) fn open() -> Self {
+        Self(File::open(PATH).ok())
     }
 
     /// Runs `action` with the descriptor free for its use.

@@ -1,0 +1,373 @@
+//! What the application wants done: commands to the loop, and the frames that they carry.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::calls::CallId;
+use super::peer::Peer;
+use crate::connection::{AfterResponse, ConnId, Expectation, Keepalive, Message, PhpFraming};
+use crate::protocol::body::BodyLength;
+use crate::protocol::close_code::CloseCode;
+use crate::protocol::error::Rejection;
+use crate::protocol::frame;
+use crate::protocol::handshake::Upgrade;
+use crate::protocol::message::MessageKind;
+use crate::registry::SlotSet;
+
+/// One thing for the loop to do. A frame is given by its range in the bytes that
+/// [`Commands::take`] hands out.
+#[derive(Debug)]
+pub enum Command {
+    /// Answer a request head with the 101.
+    Accept(Box<Accept>),
+    /// Answer a request with a refusal, and end the connection.
+    Reject {
+        /// The connection.
+        id: ConnId,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// Read the body of a plain HTTP request; [`Event::Body`](super::Event::Body) follows.
+    ReadBody {
+        /// The connection.
+        id: ConnId,
+        /// What the head has announced.
+        length: BodyLength,
+        /// Whether the client waits to be told to send it.
+        expectation: Expectation,
+    },
+    /// Answer a plain HTTP request.
+    Respond {
+        /// The connection.
+        id: ConnId,
+        /// What becomes of it.
+        after: AfterResponse,
+        /// The whole response.
+        bytes: Vec<u8>,
+    },
+    /// Send a frame to one connection.
+    Send {
+        /// The receiver.
+        to: ConnId,
+        /// The frame.
+        frame: Range<usize>,
+        /// Whoever wants to know what became of it.
+        call: Option<CallId>,
+    },
+    /// Send a frame to many.
+    Broadcast {
+        /// The sender, who does not get it.
+        from: ConnId,
+        /// The receivers.
+        members: Rc<SlotSet>,
+        /// The frame.
+        frame: Range<usize>,
+        /// Whoever wants to know what became of it.
+        call: Option<CallId>,
+    },
+    /// Begin the close handshake.
+    Close {
+        /// The connection.
+        id: ConnId,
+        /// The code.
+        code: CloseCode,
+        /// The reason; cut to what a close frame holds.
+        reason: Cow<'static, str>,
+    },
+}
+
+/// How a client is let in.
+#[derive(Debug)]
+pub struct Accept {
+    /// The connection.
+    pub id: ConnId,
+    /// What was agreed on.
+    pub upgrade: Upgrade,
+    /// Where the client is, if proxies are on the way.
+    pub peer: Peer,
+    /// How its frames are shaped.
+    pub framing: PhpFraming,
+    /// Whether it is pinged, as web clients are. Who is not is watched by TCP.
+    pub keepalive: Keepalive,
+    /// Whether it has become a client, or gets one packet and goes.
+    pub admission: Admitted,
+}
+
+/// What an accepted connection becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// A client.
+    Client,
+    /// Nobody: a packet tells it why, and it is closed.
+    TurnedAway,
+}
+
+/// Collects commands while an event is handled.
+///
+/// What goes back to the connection that the event is about is encoded into one buffer, which
+/// becomes that connection's output; everything else becomes a [`Command`].
+#[derive(Debug)]
+pub struct Commands {
+    current: ConnId,
+    /// Frames to `current`, in order.
+    reply: Vec<u8>,
+    message: CurrentMessage,
+    frames: Vec<u8>,
+    list: Vec<Command>,
+    urgency: Urgency,
+    delivery_count: usize,
+}
+
+/// The message that is being handled, as far as its buffer is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CurrentMessage {
+    /// There is none, or it lies in the loop's receive buffer: what goes back is copied.
+    Lent,
+    /// It lies in a buffer of its own, which may go back as a whole.
+    Owned,
+    /// It goes back, in that buffer, behind the frames of the reply.
+    Returned,
+}
+
+/// Whether commands may wait for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    /// Frames to others: several are carried out together.
+    CanWait,
+    /// Something that changes the connection at hand, or that somebody waits for.
+    Now,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        Self {
+            current: NOBODY,
+            reply: Vec::new(),
+            message: CurrentMessage::Lent,
+            frames: Vec::new(),
+            list: Vec::new(),
+            urgency: Urgency::CanWait,
+            delivery_count: 0,
+        }
+    }
+}
+
+impl Commands {
+    // ---- what the application says
+
+    /// Sends a message to the connection that the event is about.
+    pub fn reply(&mut self, kind: MessageKind, payload: &[u8]) {
+        match self.message {
+            CurrentMessage::Lent | CurrentMessage::Owned => {
+                frame::encode(kind.opcode(), payload, &mut self.reply);
+            }
+            // Nothing overtakes the message that goes back.
+            CurrentMessage::Returned => {
+                self.urgency = Urgency::Now;
+                self.send(self.current, kind, payload, None);
+            }
+        }
+    }
+
+    /// Sends the message back that the event has brought: in its own buffer, if it has one.
+    pub fn reply_received(&mut self, message: &Message<'_>) {
+        if self.message == CurrentMessage::Owned {
+            self.message = CurrentMessage::Returned;
+        } else {
+            self.reply(message.kind(), message.as_bytes());
+        }
+    }
+
+    /// Sends a message to one connection.
+    pub fn send(&mut self, to: ConnId, kind: MessageKind, payload: &[u8], call: Option<CallId>) {
+        let frame = self.encode(kind, payload);
+        self.delivery_count += 1;
+        self.push_delivery(Command::Send { to, frame, call }, call);
+    }
+
+    /// Sends a message to `members`, but for `from`.
+    pub fn broadcast(
+        &mut self,
+        from: ConnId,
+        members: Rc<SlotSet>,
+        (kind, payload): (MessageKind, &[u8]),
+        call: Option<CallId>,
+    ) {
+        let frame = self.encode(kind, payload);
+        self.delivery_count += members.len();
+        let command = Command::Broadcast {
+            from,
+            members,
+            frame,
+            call,
+        };
+        self.push_delivery(command, call);
+    }
+
+    /// Closes a connection, after all that was sent to it before.
+    pub fn close(&mut self, id: ConnId, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
+        self.push_now(Command::Close { id, code, reason });
+    }
+
+    /// Lets a client in. What is replied from here on follows the 101.
+    pub fn accept(&mut self, accept: Accept) {
+        self.push_now(Command::Accept(Box::new(accept)));
+    }
+
+    /// Refuses a request.
+    pub fn reject(&mut self, id: ConnId, rejection: Rejection) {
+        self.push_now(Command::Reject { id, rejection });
+    }
+
+    /// Has the body of a plain HTTP request read.
+    pub fn read_body(&mut self, id: ConnId, length: BodyLength, expectation: Expectation) {
+        self.push_now(Command::ReadBody {
+            id,
+            length,
+            expectation,
+        });
+    }
+
+    /// Answers a plain HTTP request.
+    pub fn respond(&mut self, id: ConnId, after: AfterResponse, bytes: Vec<u8>) {
+        self.push_now(Command::Respond { id, after, bytes });
+    }
+
+    fn push_delivery(&mut self, command: Command, call: Option<CallId>) {
+        if call.is_some() {
+            self.urgency = Urgency::Now;
+        }
+        self.list.push(command);
+    }
+
+    fn push_now(&mut self, command: Command) {
+        self.urgency = Urgency::Now;
+        self.list.push(command);
+    }
+
+    fn encode(&mut self, kind: MessageKind, payload: &[u8]) -> Range<usize> {
+        let start = self.frames.len();
+        frame::encode(kind.opcode(), payload, &mut self.frames);
+        start..self.frames.len()
+    }
+
+    // ---- what the loop does with it
+
+    /// An event about `current` is about to be handled. `message` says whose buffer its message
+    /// lies in.
+    pub fn begin(&mut self, current: ConnId, message: CurrentMessage) {
+        debug_assert!(self.reply.is_empty(), "the reply before was not taken");
+        self.current = current;
+        self.message = message;
+    }
+
+    /// The connection that the last event was about.
+    pub fn current(&self) -> ConnId {
+        self.current
+    }
+
+    /// The frames that go back to it, to be taken out, and whether its message follows them.
+    pub fn reply_mut(&mut self) -> (&mut Vec<u8>, CurrentMessage) {
+        let message = std::mem::replace(&mut self.message, CurrentMessage::Lent);
+        (&mut self.reply, message)
+    }
+
+    /// Whether anything goes back to it.
+    pub fn has_reply(&self) -> bool {
+        !self.reply.is_empty() || self.message == CurrentMessage::Returned
+    }
+
+    /// Whether nothing but a reply has been asked for.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether what was asked for must not wait for more.
+    pub fn is_urgent(&self) -> bool {
+        self.urgency == Urgency::Now
+    }
+
+    /// Bytes of the frames to others.
+    pub fn frames_len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Queues that the frames to others go to.
+    pub fn delivery_count(&self) -> usize {
+        self.delivery_count
+    }
+
+    /// Takes all commands and the bytes that hold their frames. Both come back, emptied, with
+    /// [`restore`](Self::restore).
+    pub fn take(&mut self) -> (Vec<Command>, Vec<u8>) {
+        self.delivery_count = 0;
+        self.urgency = Urgency::CanWait;
+        (
+            std::mem::take(&mut self.list),
+            std::mem::take(&mut self.frames),
+        )
+    }
+
+    /// Gives memory back, so that it is used again.
+    pub fn restore(&mut self, mut list: Vec<Command>, mut frames: Vec<u8>) {
+        list.clear();
+        frames.clear();
+        (self.list, self.frames) = (list, frames);
+    }
+}
+
+/// The sender of what comes from no connection.
+pub const NOBODY: ConnId = ConnId {
+    slot: u32::MAX,
+    generation: u32::MAX,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ConnId = ConnId {
+        slot: 1,
+        generation: 1,
+    };
+
+    #[test]
+    fn an_owned_message_that_goes_back_is_not_copied_and_nothing_overtakes_it() {
+        let mut commands = Commands::default();
+        let message = vec![b'x'; 70_000];
+        let message = Message::Binary(&message);
+        commands.begin(ID, CurrentMessage::Owned);
+        commands.reply(MessageKind::Text, b"first");
+        commands.reply_received(&message);
+        commands.reply_received(&message);
+        commands.reply(MessageKind::Text, b"last");
+        assert!(commands.is_urgent());
+        let (reply, current) = commands.reply_mut();
+        assert_eq!(
+            (&**reply, current),
+            (&b"\x81\x05first"[..], CurrentMessage::Returned)
+        );
+        let (list, frames) = commands.take();
+        let frame_lens = list.iter().map(|command| match command {
+            Command::Send { to: ID, frame, .. } => frame.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(frame_lens.collect::<Vec<_>>(), [70_010, 6]);
+        assert!(frames.ends_with(b"\x81\x04last"));
+    }
+
+    #[test]
+    fn a_lent_message_that_goes_back_is_copied() {
+        let mut commands = Commands::default();
+        commands.begin(ID, CurrentMessage::Lent);
+        commands.reply_received(&Message::Binary(b"abc"));
+        assert!(commands.has_reply() && commands.is_empty() && !commands.is_urgent());
+        let (reply, current) = commands.reply_mut();
+        assert_eq!(
+            (&**reply, current),
+            (&b"\x82\x03abc"[..], CurrentMessage::Lent)
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! What the application is told.
+
+use std::net::IpAddr;
+
+use super::calls::{CallId, Receipt};
+use super::peer::Peer;
+use crate::connection::{ConnId, Message};
+use crate::protocol::error::{Rejection, Violation};
+
+/// Something that has happened on a connection, or the answer to a question.
+pub enum Event<'a> {
+    /// A whole request head: `Accept`, `Reject`, `ReadBody` or `Respond` has to follow, now or
+    /// later.
+    Request(IncomingRequest<'a>),
+    /// The whole body of a request whose body was to be read; `Respond` has to follow.
+    Body {
+        /// The connection.
+        id: ConnId,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// A request was refused before it could be handed out: too large, or too slow.
+    Refused {
+        /// The connection.
+        id: ConnId,
+        /// Where it comes from.
+        peer: Peer,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// A complete message.
+    Message {
+        /// The connection.
+        id: ConnId,
+        /// The message.
+        message: &'a Message<'a>,
+    },
+    /// The client broke a rule or passed a limit; `Closed` follows.
+    Failed {
+        /// The connection.
+        id: ConnId,
+        /// Where it comes from.
+        peer: Peer,
+        /// Which rule.
+        violation: Violation,
+    },
+    /// The connection is no longer open, for whatever reason.
+    Closed {
+        /// The connection.
+        id: ConnId,
+        /// Where it came from.
+        peer: Peer,
+    },
+    /// What became of a message that was sent with a call.
+    Delivered {
+        /// The call.
+        call: CallId,
+        /// Whom it has reached.
+        receipt: Receipt,
+    },
+}
+
+/// A request head, and where it comes from.
+pub struct IncomingRequest<'a> {
+    /// The connection.
+    pub id: ConnId,
+    /// The head as it came.
+    pub head: &'a [u8],
+    /// Where the connection comes from.
+    pub peer: Peer,
+    /// What is spoken below HTTP.
+    pub encryption: Encryption,
+    /// The address of ours that was reached; asked for only where it matters, since it is a system
+    /// call. `None` on a Unix socket.
+    pub local_ip: &'a dyn Fn() -> Option<IpAddr>,
+}
+
+/// Whether what is sent is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// It is: TLS.
+    Tls,
+    /// It is not.
+    None,
+}

@@ -1,0 +1,472 @@
+//! Plain HTTP requests: pushes, the demo page's jobs, and what is answered at once.
+//!
+//! Owns the requests that are not answered yet. A push is taken apart a turn's share at a time; each
+//! of its packets asks what became of it, and the response leaves when the last one knows.
+
+use std::collections::{HashMap, VecDeque};
+
+use log::{debug, info};
+
+use super::admission::Admission;
+use super::calls::{Call, CallId, Calls, Receipt, Recipients};
+use super::commands::Commands;
+use super::event::IncomingRequest;
+use super::push::{PushRefusal, Pushing};
+use super::sessions::Sessions;
+use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route};
+use crate::base::MonotonicTime;
+use crate::connection::{AfterResponse, ConnId, Expectation};
+use crate::protocol::body::BodyLength;
+use crate::protocol::error::Rejection;
+use crate::protocol::http::Request;
+use crate::protocol::message::MessageKind;
+use crate::protocol::packet::{Ident, Packet, Verb};
+
+/// The requests that are not answered yet.
+#[derive(Default)]
+pub(super) struct Requests {
+    pending: HashMap<ConnId, PendingRequest>,
+    calls: Calls,
+    /// Those of which a turn's share of packets has been pushed.
+    unfinished: VecDeque<ConnId>,
+    jobs: Jobs,
+    held_bytes: usize,
+}
+
+/// A request whose response is still to come.
+struct PendingRequest {
+    reply: Reply,
+    task: Task,
+    /// Bytes of memory at the last count.
+    held_bytes: usize,
+}
+
+/// How a request is to be answered.
+struct Reply {
+    after: AfterResponse,
+    part: BodyPart,
+    /// The page of another origin that may read the response.
+    origin: Option<String>,
+}
+
+/// What a request is for.
+enum Task {
+    /// Its body, in this form, is to be pushed.
+    Push(Form),
+    /// Its body names the page that a demo job reports to.
+    Job,
+    /// Some of its packets have been pushed.
+    Batch(Box<Batch>),
+}
+
+impl Requests {
+    /// Sees to a request that asks for no WebSocket.
+    ///
+    /// # Errors
+    /// What is wrong with the request as such: it ends the connection.
+    pub(super) fn serve(
+        &mut self,
+        incoming: &IncomingRequest<'_>,
+        request: &Request<'_>,
+        route: Route,
+        admission: &mut Admission,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) -> Result<(), Rejection> {
+        let length = check_framing(request)?;
+        let reply = Reply::to(request, admission);
+        let task = match route {
+            Route::Push(form) => {
+                check_push(incoming, request, admission, now).map(|()| Task::Push(form))
+            }
+            Route::Job => check_job(request, admission).map(|()| Task::Job),
+            Route::Answer(response) => Err(response),
+            Route::Health(response) => Err(check_health(incoming, request, admission)
+                .map_or_else(|refusal| refusal, |()| response)),
+            Route::Preflight => Err(preflight(&reply)),
+            Route::None => Err(Response::empty(404)),
+        };
+        match task {
+            Ok(task) => self.await_body(incoming.id, request, length, (reply, task), commands),
+            Err(response) => {
+                // A body that nobody reads ends the connection.
+                let has_body = !matches!(length, BodyLength::None | BodyLength::Bytes(0));
+                let reply = Reply {
+                    after: if has_body {
+                        AfterResponse::Close
+                    } else {
+                        reply.after
+                    },
+                    ..reply
+                };
+                respond(incoming.id, reply, response, commands);
+            }
+        }
+        Ok(())
+    }
+
+    fn await_body(
+        &mut self,
+        id: ConnId,
+        request: &Request<'_>,
+        length: BodyLength,
+        (reply, task): (Reply, Task),
+        commands: &mut Commands,
+    ) {
+        let expectation = match request.header("Expect") {
+            Some(_) if request.is_http_1_1() => Expectation::Continue,
+            Some(_) | None => Expectation::None,
+        };
+        self.keep(id, reply, task);
+        commands.read_body(id, length, expectation);
+    }
+
+    /// The body of a request is whole.
+    pub(super) fn handle_body(
+        &mut self,
+        id: ConnId,
+        body: Vec<u8>,
+        sessions: &Sessions,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(PendingRequest { reply, task, .. }) = self.take(id) else {
+            return;
+        };
+        let response = match task {
+            Task::Push(form) => match Batch::new(body, form) {
+                Ok(batch) => {
+                    self.keep(id, reply, Task::Batch(Box::new(batch)));
+                    return self.push_on(id, sessions, commands);
+                }
+                Err(response) => response,
+            },
+            Task::Job => self.start_job(id, &body, sessions, now),
+            Task::Batch(_) => return debug_assert!(false, "a body came twice"),
+        };
+        respond(id, reply, response, commands);
+    }
+
+    /// Pushes a turn's share of a batch, or answers it if all is done.
+    fn push_on(&mut self, id: ConnId, sessions: &Sessions, commands: &mut Commands) {
+        let Some(PendingRequest {
+            task: Task::Batch(batch),
+            ..
+        }) = self.pending.get_mut(&id)
+        else {
+            return;
+        };
+        let mut budget = DELIVERIES_PER_TURN;
+        while budget > 0 {
+            let index = batch.next_index();
+            let Some(packet) = batch.next_packet() else {
+                break;
+            };
+            let ask = |recipients| {
+                self.calls.ask(Call {
+                    asker: id,
+                    index,
+                    recipients,
+                })
+            };
+            let pushed = push(id, packet, ask, sessions, commands);
+            let receiver_count = pushed.unwrap_or(0);
+            budget = budget.saturating_sub(receiver_count + PACKET_COST);
+            if let Err(error) = pushed {
+                batch.note(index, Outcome::Refused(error));
+            }
+        }
+        if batch.is_answered() {
+            self.answer_batch(id, commands);
+        } else if batch.has_more() {
+            self.unfinished.push_back(id);
+        }
+    }
+
+    /// What became of a packet.
+    pub(super) fn handle_receipt(
+        &mut self,
+        call: CallId,
+        receipt: Receipt,
+        commands: &mut Commands,
+    ) {
+        let Some(call) = self.calls.answer(call) else {
+            return debug!("an answer came that nobody waits for any more");
+        };
+        let Some(PendingRequest {
+            task: Task::Batch(batch),
+            ..
+        }) = self.pending.get_mut(&call.asker)
+        else {
+            return debug!("#{} has gone before its push was through", call.asker.slot);
+        };
+        let Receipt { queued, full } = receipt;
+        let outcome = match call.recipients {
+            // It was about to go.
+            Recipients::One if queued + full == 0 => Outcome::Refused(PushError::Nobody),
+            Recipients::One | Recipients::All => Outcome::Queued {
+                delivered: queued,
+                full,
+            },
+        };
+        batch.note(call.index, outcome);
+        if batch.is_answered() {
+            self.answer_batch(call.asker, commands);
+        }
+    }
+
+    fn answer_batch(&mut self, id: ConnId, commands: &mut Commands) {
+        if let Some(PendingRequest {
+            reply,
+            task: Task::Batch(batch),
+            ..
+        }) = self.take(id)
+        {
+            batch.log_refusals(id.slot);
+            respond(id, reply, batch.response(), commands);
+        }
+    }
+
+    /// The connection has gone.
+    pub(super) fn handle_close(&mut self, id: ConnId) {
+        self.take(id);
+    }
+
+    /// Goes on with batches, and sends the reports of demo jobs that are due.
+    pub(super) fn handle_timeout(
+        &mut self,
+        sessions: &Sessions,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        for _ in 0..self.unfinished.len() {
+            if let Some(id) = self.unfinished.pop_front() {
+                self.push_on(id, sessions, commands);
+            }
+        }
+        while let Some(packet) = self.jobs.report(now.since_start()) {
+            match receiver_of(&packet, sessions) {
+                Ok(receiver) => {
+                    commands.send(receiver, MessageKind::Text, packet.as_bytes(), None);
+                }
+                Err(_) => debug!("a job's page has gone"),
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
+        if !self.unfinished.is_empty() {
+            return Some(MonotonicTime::START);
+        }
+        self.jobs.next_due().map(|due| MonotonicTime::START + due)
+    }
+
+    /// Bytes of memory held for all requests.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Bytes of memory held for one request.
+    pub(super) fn held_bytes_of(&self, id: ConnId) -> usize {
+        self.pending
+            .get(&id)
+            .map_or(0, |request| request.held_bytes)
+    }
+
+    fn start_job(
+        &mut self,
+        id: ConnId,
+        body: &[u8],
+        sessions: &Sessions,
+        now: MonotonicTime,
+    ) -> Response {
+        let Some(uuid) = find_page(body, sessions) else {
+            return Response::error(404, "uuid names no page that is connected");
+        };
+        match self.jobs.start(&uuid, now.since_start()) {
+            Some(()) => {
+                debug!("#{} has a job run", id.slot);
+                Response::empty(204)
+            }
+            None => Response::error(503, "too many jobs are running: try again"),
+        }
+    }
+
+    fn keep(&mut self, id: ConnId, reply: Reply, task: Task) {
+        let held_bytes = size_of::<PendingRequest>()
+            + match &task {
+                Task::Push(_) | Task::Job => 0,
+                Task::Batch(batch) => batch.held_bytes(),
+            };
+        self.held_bytes += held_bytes;
+        let request = PendingRequest {
+            reply,
+            task,
+            held_bytes,
+        };
+        if let Some(before) = self.pending.insert(id, request) {
+            self.held_bytes -= before.held_bytes;
+        }
+    }
+
+    fn take(&mut self, id: ConnId) -> Option<PendingRequest> {
+        let request = self.pending.remove(&id)?;
+        self.held_bytes -= request.held_bytes;
+        Some(request)
+    }
+}
+
+impl Reply {
+    fn to(request: &Request<'_>, admission: &Admission) -> Self {
+        let is_persistent = request.is_http_1_1() && !request.has_token("Connection", "close");
+        let origin = request.header("Origin");
+        Self {
+            after: match is_persistent {
+                true => AfterResponse::KeepAlive,
+                false => AfterResponse::Close,
+            },
+            part: match request.method() {
+                "HEAD" => BodyPart::LeftOut,
+                _ => BodyPart::Sent,
+            },
+            origin: origin
+                .filter(|origin| admission.is_named_origin(origin))
+                .map(str::to_owned),
+        }
+    }
+}
+
+/// Hands one packet over, whose outcome answers the call that `ask` makes; how many queues it may
+/// come into.
+fn push(
+    from: ConnId,
+    text: &str,
+    ask: impl FnOnce(Recipients) -> CallId,
+    sessions: &Sessions,
+    commands: &mut Commands,
+) -> Result<usize, PushError> {
+    let packet = Packet::parse(text).map_err(PushError::Malformed)?;
+    match packet.verb {
+        Verb::Feedback => {
+            let receiver = find_receiver(&packet, sessions)?;
+            let call = ask(Recipients::One);
+            commands.send(receiver, MessageKind::Text, text.as_bytes(), Some(call));
+            Ok(1)
+        }
+        Verb::Broadcast => {
+            let members = sessions.speakers().snapshot();
+            let (count, content) = (members.len(), (MessageKind::Text, text.as_bytes()));
+            commands.broadcast(from, members, content, Some(ask(Recipients::All)));
+            Ok(count)
+        }
+        Verb::Echo | Verb::Quit | Verb::Uuid | Verb::Unknown => Err(PushError::Opcode),
+    }
+}
+
+fn find_receiver(packet: &Packet<'_>, sessions: &Sessions) -> Result<ConnId, PushError> {
+    if packet.uuid.is_empty() && packet.ident == Ident::None {
+        return Err(PushError::NoReceiver);
+    }
+    let receiver = sessions.clients().find(&packet.uuid, &packet.ident);
+    receiver.ok_or(PushError::Nobody)
+}
+
+fn receiver_of(text: &str, sessions: &Sessions) -> Result<ConnId, PushError> {
+    let packet = Packet::parse(text).map_err(PushError::Malformed)?;
+    find_receiver(&packet, sessions)
+}
+
+/// The uuid in a JSON object, if a page has it.
+fn find_page(body: &[u8], sessions: &Sessions) -> Option<String> {
+    let packet = Packet::parse(str::from_utf8(body).ok()?).ok()?;
+    sessions.clients().find(&packet.uuid, &Ident::None)?;
+    Some(packet.uuid.into_owned())
+}
+
+fn check_push(
+    incoming: &IncomingRequest<'_>,
+    request: &Request<'_>,
+    admission: &mut Admission,
+    now: MonotonicTime,
+) -> Result<(), Response> {
+    let pushing = Pushing {
+        request,
+        peer: admission.locate(request, incoming.peer),
+        local_ip: (incoming.local_ip)(),
+    };
+    let Err(refusal) = admission.check_push(&pushing) else {
+        return Ok(());
+    };
+    let (slot, peer) = (incoming.id.slot, pushing.peer.name());
+    info!("push on #{slot} refused: {} ({peer})", refusal.reason());
+    if refusal == PushRefusal::Source(Rejection::Proxy) {
+        admission.warn_untrusted(incoming.peer, now);
+    }
+    Err(match refusal {
+        PushRefusal::Token => Response::unauthorized(refusal.reason()),
+        PushRefusal::Source(_) | PushRefusal::Origin | PushRefusal::Host => {
+            Response::error(403, refusal.reason())
+        }
+    })
+}
+
+fn check_job(request: &Request<'_>, admission: &Admission) -> Result<(), Response> {
+    let refused = |refusal: PushRefusal| Response::error(403, refusal.reason());
+    admission.check_page(request).map_err(refused)
+}
+
+fn check_health(
+    incoming: &IncomingRequest<'_>,
+    request: &Request<'_>,
+    admission: &Admission,
+) -> Result<(), Response> {
+    let peer = admission.locate(request, incoming.peer);
+    match admission.allows_health(incoming.peer, peer, incoming.local_ip) {
+        true => Ok(()),
+        false => Err(Response::error(
+            403,
+            "health is told to addresses in allowedIP and trustedProxies only",
+        )),
+    }
+}
+
+/// The answer to a browser that asks whether a foreign page may push.
+fn preflight(reply: &Reply) -> Response {
+    match &reply.origin {
+        Some(origin) => Response::preflight(origin),
+        None => Response::error(403, PushRefusal::Origin.reason()),
+    }
+}
+
+fn respond(id: ConnId, reply: Reply, mut response: Response, commands: &mut Commands) {
+    let connection = match reply.after {
+        AfterResponse::KeepAlive => None,
+        AfterResponse::Close => Some("close"),
+    };
+    // A preflight's response has it already.
+    if let Some(origin) = reply.origin.filter(|_| !response.is_shared()) {
+        response.share_with(&origin);
+    }
+    let mut bytes = Vec::new();
+    response.write(reply.part, connection, &mut bytes);
+    commands.respond(id, reply.after, bytes);
+}
+
+/// What has to hold for any request (RFC 9112 §3.2, §6.3; RFC 9110 §10.1.1).
+fn check_framing(request: &Request<'_>) -> Result<BodyLength, Rejection> {
+    if request.is_http_1_1() {
+        request.host()?;
+    }
+    let mut expectations = request.header_values("Expect");
+    if expectations.any(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Rejection::Expectation);
+    }
+    BodyLength::of(request)
+}
+
+/// Most frames that one push brings into queues in one turn: some milliseconds' work.
+const DELIVERIES_PER_TURN: usize = 1 << 16;
+
+/// Reading a packet takes as long as so many deliveries.
+const PACKET_COST: usize = 64;

@@ -1,0 +1,407 @@
+//! The conversation: `ready` on open, `next` after each message, chunks, and who is spoken to about
+//! what.
+//!
+//! Owns the resources and a session for each open client. Who may come in is decided elsewhere
+//! ([`Admission`](super::admission::Admission)).
+
+use log::{info, warn};
+
+use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
+use super::commands::Commands;
+use super::resource::{
+    Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
+};
+use super::web_sends::WebSends;
+use crate::base::{LogLimiter, MonotonicTime, SlotMap};
+use crate::connection::{ConnId, Message};
+use crate::protocol::close_code::CloseCode;
+use crate::protocol::error::Violation;
+use crate::protocol::message::MessageKind;
+use crate::protocol::utf8;
+use crate::registry::{ClientKind, ClientUuid, Clients, Members};
+
+/// What the dialogue is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialogueSettings {
+    /// What is kept between `bufferON` and `bufferOFF`.
+    pub chunks: ChunkLimits,
+    /// `maxMessageSize`: most bytes of all chunks of a script together.
+    pub max_message_bytes: usize,
+    /// `maxWebMessage`: the same for a web client.
+    pub max_web_message_bytes: usize,
+    /// What pages may send (`webSends`).
+    pub web_sends: WebSends,
+}
+
+/// All resources, and all who are connected to them.
+pub(super) struct Sessions {
+    settings: DialogueSettings,
+    clients: Clients,
+    resources: Vec<Registered>,
+    sessions: SlotMap<Session>,
+    chunks: ChunkStore,
+    /// Web clients of all resources that speak the dialogue.
+    speakers: Members,
+    forbidden: LogLimiter,
+}
+
+struct Registered {
+    /// `None` for the resource that serves every path that no other serves.
+    path: Option<String>,
+    kind: Dialogue,
+    /// Its web clients, if it does not speak the dialogue.
+    members: Members,
+    resource: Box<dyn Resource>,
+}
+
+/// What is kept for one open connection.
+struct Session {
+    resource: ResourceId,
+    kind: ClientKind,
+    chunking: Chunking,
+    error_packets: ErrorPackets,
+}
+
+/// Whether a client is between `bufferON` and `bufferOFF`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chunking {
+    On,
+    Off,
+}
+
+/// Somebody who is let in.
+pub(super) struct Newcomer<'a> {
+    pub(super) id: ConnId,
+    pub(super) kind: ClientKind,
+    pub(super) resource: ResourceId,
+    /// Header `Ident`, blanks around it trimmed.
+    pub(super) ident: &'a str,
+    /// Its address, path, query and headers.
+    pub(super) request: ClientRequest<'a>,
+}
+
+impl Sessions {
+    /// No resources, no clients.
+    pub(super) fn new(settings: DialogueSettings) -> Self {
+        Self {
+            clients: Clients::default(),
+            resources: Vec::new(),
+            sessions: SlotMap::default(),
+            chunks: ChunkStore::new(settings.chunks),
+            speakers: Members::default(),
+            forbidden: LogLimiter::default(),
+            settings,
+        }
+    }
+
+    /// Adds a resource on a path, compared exactly, or on all paths that no other has.
+    pub(super) fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
+        info!("Registered resource : {}", path.unwrap_or("*"));
+        let (path, kind) = (path.map(str::to_owned), resource.dialogue());
+        self.resources.push(Registered {
+            path,
+            kind,
+            members: Members::default(),
+            resource,
+        });
+    }
+
+    /// The resource for a path.
+    pub(super) fn find_resource(&self, path: &str) -> Option<ResourceId> {
+        let mut resources = self.resources.iter();
+        let exact = resources.position(|r| r.path.as_deref() == Some(path));
+        let any = || self.resources.iter().position(|r| r.path.is_none());
+        exact.or_else(any).map(|index| index as ResourceId)
+    }
+
+    /// The registry of open clients.
+    pub(super) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// Web clients of all resources that speak the dialogue.
+    pub(super) fn speakers(&self) -> &Members {
+        &self.speakers
+    }
+
+    // ---- events
+
+    /// The connection is open: what it gets first.
+    pub(super) fn handle_open(
+        &mut self,
+        newcomer: &Newcomer<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Newcomer { id, kind, .. } = *newcomer;
+        let uuid = ClientUuid::Standard(uuid::Uuid::new_v4().as_u128());
+        let ready = ready_packet(&uuid);
+        self.clients.open(id, kind, uuid, newcomer.ident);
+        let error_packets = match has_word(newcomer.request.query(), "user=1") {
+            true => ErrorPackets::Wanted,
+            false => ErrorPackets::Unknown,
+        };
+        let session = Session {
+            resource: newcomer.resource,
+            kind,
+            chunking: Chunking::Off,
+            error_packets,
+        };
+        self.sessions.insert(id.slot as usize, session);
+        if kind == ClientKind::Web
+            && let Some(members) = self.members_mut(newcomer.resource)
+        {
+            members.insert(id.slot);
+        }
+        self.with_resource(id, None, now, commands, |resource, client, handle| {
+            if handle.dialogue == Dialogue::Packets {
+                info!("Telling Client to start on  #{}", id.slot);
+                handle.reply(&ready);
+            }
+            resource.on_open(client, &newcomer.request, handle);
+        });
+    }
+
+    /// A complete message came.
+    pub(super) fn handle_message(
+        &mut self,
+        id: ConnId,
+        message: &Message<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(kind) = self.dialogue_of(id) else {
+            return;
+        };
+        if kind == Dialogue::None {
+            return self.pass(id, Received::AsItCame(message), now, commands);
+        }
+        // protocol.md 2.2: before anything that the message causes.
+        commands.reply(MessageKind::Text, NEXT_PACKET.as_bytes());
+        let text = as_text(message);
+        match self.buffer(id, &text, now) {
+            Buffered::Nothing if message.kind() == text.kind() => {
+                self.pass(id, Received::AsItCame(&text), now, commands);
+            }
+            // What goes back is a text frame (protocol.md 2.7).
+            Buffered::Nothing => self.pass(id, Received::Made(&text), now, commands),
+            Buffered::Kept => {}
+            Buffered::Joined(joined) => {
+                let joined = Message::Text(joined.as_str().into());
+                self.pass(id, Received::Made(&joined), now, commands);
+            }
+            Buffered::TooBig => {
+                let reason = "more than maxChunks chunks, or longer than allowed together";
+                commands.close(id, CloseCode::MESSAGE_TOO_BIG, reason);
+            }
+        }
+    }
+
+    fn pass(
+        &mut self,
+        id: ConnId,
+        received: Received<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let message = Some(received);
+        self.with_resource(id, message, now, commands, |resource, client, handle| {
+            resource.on_data(client, received.message(), handle);
+        });
+    }
+
+    /// The client broke a rule; [`handle_close`](Self::handle_close) follows.
+    pub(super) fn handle_error(
+        &mut self,
+        id: ConnId,
+        violation: Violation,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        self.with_resource(id, None, now, commands, |resource, client, handle| {
+            resource.on_error(client, violation, handle);
+        });
+    }
+
+    /// The connection is no longer open; what it was, if it was known here.
+    pub(super) fn handle_close(
+        &mut self,
+        id: ConnId,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) -> Option<ClientKind> {
+        self.with_resource(id, None, now, commands, |resource, client, handle| {
+            resource.on_close(client, handle);
+        });
+        let session = self.sessions.remove(id.slot as usize)?;
+        self.chunks.take(id);
+        if session.kind == ClientKind::Web
+            && let Some(members) = self.members_mut(session.resource)
+        {
+            members.remove(id.slot);
+        }
+        self.clients.close(id);
+        Some(session.kind)
+    }
+
+    /// Closes those whose chunks have stalled.
+    pub(super) fn handle_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        while let Some(id) = self.chunks.next_stalled(now) {
+            let reason = "chunks after bufferON do not grow: over stallTimeout";
+            commands.close(id, CloseCode::POLICY_VIOLATION, reason);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
+        self.chunks.next_deadline()
+    }
+
+    /// Bytes of memory that chunks hold.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.chunks.held_bytes()
+    }
+
+    /// Bytes of memory that one connection's chunks hold.
+    pub(super) fn held_bytes_of(&self, id: ConnId) -> usize {
+        self.chunks.held_bytes_of(id)
+    }
+
+    // ---- inside
+
+    fn dialogue_of(&self, id: ConnId) -> Option<Dialogue> {
+        let session = self.sessions.get(id.slot as usize)?;
+        Some(self.resources.get(usize::from(session.resource))?.kind)
+    }
+
+    /// The audience that web clients of a resource belong to.
+    fn members_mut(&mut self, resource: ResourceId) -> Option<&mut Members> {
+        let registered = self.resources.get_mut(usize::from(resource))?;
+        match registered.kind {
+            Dialogue::Packets => Some(&mut self.speakers),
+            Dialogue::None => Some(&mut registered.members),
+        }
+    }
+
+    /// protocol.md 4.2, 4.3.
+    fn buffer(&mut self, id: ConnId, message: &Message<'_>, now: MonotonicTime) -> Buffered {
+        let Some(session) = self.sessions.get_mut(id.slot as usize) else {
+            return Buffered::Kept;
+        };
+        let Message::Text(text) = message else {
+            return Buffered::Nothing;
+        };
+        match (text.as_bytes(), session.chunking) {
+            (b"bufferON", _) => {
+                session.chunking = Chunking::On;
+                self.chunks.begin(id, now);
+                Buffered::Kept
+            }
+            (b"bufferOFF", _) => {
+                session.chunking = Chunking::Off;
+                let joined = self.chunks.take(id);
+                joined.map_or(Buffered::Kept, Buffered::Joined)
+            }
+            (_, Chunking::Off) => Buffered::Nothing,
+            (_, Chunking::On) => {
+                let max_bytes = match session.kind {
+                    ClientKind::Web => self.settings.max_web_message_bytes,
+                    ClientKind::Php => self.settings.max_message_bytes,
+                };
+                match self.chunks.add(id, text.as_str(), max_bytes) {
+                    Ok(()) => Buffered::Kept,
+                    Err(TooMuch) => Buffered::TooBig,
+                }
+            }
+        }
+    }
+
+    /// Calls a resource about one of its connections; does nothing if it is not open.
+    fn with_resource(
+        &mut self,
+        id: ConnId,
+        received: Option<Received<'_>>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+        call: impl FnOnce(&mut dyn Resource, Client, &mut Handle<'_>),
+    ) {
+        let Some(session) = self.sessions.get(id.slot as usize) else {
+            return;
+        };
+        let Some(registered) = self.resources.get_mut(usize::from(session.resource)) else {
+            return;
+        };
+        let audience = match registered.kind {
+            Dialogue::Packets => &self.speakers,
+            Dialogue::None => &registered.members,
+        };
+        let mut handle = Handle {
+            current: id,
+            dialogue: registered.kind,
+            audience,
+            clients: &mut self.clients,
+            commands,
+            received,
+            web_sends: &self.settings.web_sends,
+            error_packets: session.error_packets,
+            forbidden_count: 0,
+        };
+        let client = Client {
+            id,
+            kind: session.kind,
+        };
+        call(registered.resource.as_mut(), client, &mut handle);
+        if handle.forbidden_count > 0
+            && let Some(count) = self.forbidden.count(now)
+        {
+            warn!(
+                "webSends does not allow {count} packets that pages have sent, the last on #{}",
+                id.slot
+            );
+        }
+    }
+}
+
+/// What `bufferON` and `bufferOFF` make of a message.
+enum Buffered {
+    /// Nothing: it is handled as it is.
+    Nothing,
+    /// It is kept, or was one of the two.
+    Kept,
+    /// All that was kept is handled as one message.
+    Joined(String),
+    /// It is one chunk or some bytes too many.
+    TooBig,
+}
+
+/// Whether a query string has this field and value.
+fn has_word(query: &str, word: &str) -> bool {
+    query.split('&').any(|field| field == word)
+}
+
+/// Answer to every complete data message (protocol.md 2.2).
+const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
+
+/// protocol.md 2.1.
+fn ready_packet(uuid: &ClientUuid) -> String {
+    format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#)
+}
+
+/// protocol.md 1.10, 1.11: a packet, then the close frame.
+pub(super) fn turn_away(id: ConnId, error: &str, code: CloseCode, commands: &mut Commands) {
+    let text = serde_json::Value::from(error);
+    let packet = format!(r#"{{"opcode":"close","error":{text}}}"#);
+    commands.reply(MessageKind::Text, packet.as_bytes());
+    commands.close(id, code, error.to_owned());
+}
+
+/// protocol.md 2.7: binary messages that are UTF-8 count as text.
+fn as_text<'a>(message: &Message<'a>) -> Message<'a> {
+    match *message {
+        Message::Text(text) => Message::Text(text.as_str().into()),
+        Message::Binary(bytes) => match utf8::check(bytes) {
+            Some(text) => Message::Text(text.into()),
+            None => Message::Binary(bytes),
+        },
+    }
+}

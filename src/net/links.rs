@@ -1,0 +1,481 @@
+//! [`Links`]: every connection, what is done to it, and what leaves it.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::ops::Range;
+use std::rc::Rc;
+
+use log::{debug, warn};
+
+use super::broadcast_forms::BroadcastForms;
+use super::link::{Flushing, Link, Reading, Writing};
+use super::link_table::LinkTable;
+use super::memory::{HeavyHolders, HeldBy};
+use super::pending_links::{Activity, PendingLinks};
+use super::shared_buffers::SharedBuffers;
+use super::system::{Interest, Stream, System};
+use super::timers::{Timer, Timers};
+use crate::app::{Accept, Admitted, Receipt};
+use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
+use crate::protocol::close_code::CloseCode;
+use crate::registry::SlotSet;
+
+/// All connections, and the lists of those that something is to be done with.
+pub(super) struct Links<S> {
+    pub(super) table: LinkTable<S>,
+    pub(super) pending: PendingLinks,
+    pub(super) shared_buffers: SharedBuffers,
+    pub(super) heavy: HeavyHolders,
+    /// Bytes of memory that connections hold, but for what they share.
+    pub(super) held_bytes: usize,
+    /// Connections that have more to read than their share of a turn.
+    pub(super) backlog: VecDeque<ConnId>,
+    /// Connections that have something to send at the end of the turn.
+    touched: Vec<ConnId>,
+    /// Who is to be flushed because of broadcasts alone, and may be put off to the next turn.
+    audience: VecDeque<ConnId>,
+    /// Connections that are no longer open and of which the application has not been told.
+    pub(super) ended: Vec<ConnId>,
+    /// Something was broadcast in this turn.
+    has_broadcast: bool,
+    /// The turn before has left some of `audience`.
+    has_put_off: bool,
+}
+
+/// What is to become of a connection that was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// It stays.
+    Kept,
+    /// It has nothing left to do, and has to be removed.
+    Finished,
+}
+
+impl<S: Stream> Default for Links<S> {
+    fn default() -> Self {
+        Self {
+            table: LinkTable::default(),
+            pending: PendingLinks::default(),
+            shared_buffers: SharedBuffers::default(),
+            heavy: HeavyHolders::default(),
+            held_bytes: 0,
+            backlog: VecDeque::new(),
+            touched: Vec::new(),
+            audience: VecDeque::new(),
+            ended: Vec::new(),
+            has_broadcast: false,
+            has_put_off: false,
+        }
+    }
+}
+
+impl<S: Stream> Links<S> {
+    // ---- what the application wants done
+
+    /// Lets a client in: the 101 is on its way.
+    pub(super) fn accept(&mut self, accept: &Accept, context: &mut TurnContext) {
+        let Some(link) = self.table.get_mut(accept.id) else {
+            return;
+        };
+        let (framing, keepalive) = (accept.framing, accept.keepalive);
+        link.peer = accept.peer;
+        link.connection
+            .accept(&accept.upgrade, framing, keepalive, context);
+        if keepalive == Keepalive::None {
+            link.transport.keep_alive();
+        }
+        if accept.admission == Admitted::Client {
+            self.pending.remove(accept.id);
+        }
+        self.read_on(accept.id);
+    }
+
+    /// Answers a plain HTTP request.
+    pub(super) fn respond(
+        &mut self,
+        id: ConnId,
+        respond: impl FnOnce(&mut Link<S>, &mut TurnContext),
+        context: &mut TurnContext,
+    ) {
+        let Some(link) = self.table.get_mut(id) else {
+            return;
+        };
+        respond(link, context);
+        if link.connection.is_keeping_alive() {
+            self.pending.update(id, Activity::Resting);
+        }
+        self.read_on(id);
+        self.touch(id);
+    }
+
+    /// What came behind a request that has been answered can be taken now.
+    fn read_on(&mut self, id: ConnId) {
+        if let Some(link) = self.table.get_mut(id)
+            && link.reading == Reading::Awaiting
+        {
+            link.reading = Reading::Waiting;
+            self.put_on_backlog(id.slot as usize);
+        }
+    }
+
+    /// Queues a frame for one connection; `None` if it is not there.
+    pub(super) fn send(
+        &mut self,
+        to: ConnId,
+        (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
+        context: &mut TurnContext,
+    ) -> Receipt {
+        let Some(link) = self.table.get_mut(to) else {
+            debug!("message to #{}, which is gone", to.slot);
+            return Receipt::default();
+        };
+        let outgoing = if frame.len() < SHARED_BYTES {
+            Outgoing::Copied(frames.get(frame).unwrap_or_default())
+        } else {
+            Outgoing::Shared(frames, frame)
+        };
+        let sent = link.connection.send_deflated(&outgoing, context);
+        self.note_sent(to, sent, context)
+    }
+
+    /// Sees to a connection for which a frame was to be queued.
+    pub(super) fn note_sent(
+        &mut self,
+        to: ConnId,
+        sent: Result<(), SendError>,
+        context: &mut TurnContext,
+    ) -> Receipt {
+        match sent {
+            Ok(()) => {
+                self.touch(to);
+                Receipt { queued: 1, full: 0 }
+            }
+            Err(SendError::NotOpen) => {
+                debug!("message to #{}, which is closing", to.slot);
+                Receipt::default()
+            }
+            Err(SendError::QueueFull) => {
+                self.cut_slow_reader(to, context);
+                Receipt { queued: 0, full: 1 }
+            }
+        }
+    }
+
+    /// Queues one frame, encoded once and compressed once, for every member but the sender.
+    pub(super) fn broadcast(
+        &mut self,
+        from: ConnId,
+        members: &SlotSet,
+        (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
+        compressed: &BroadcastForms,
+        context: &mut TurnContext,
+    ) -> Receipt {
+        self.has_broadcast = true;
+        let forms = compressed.forms_of(frame.start);
+        let mut slow = Vec::new();
+        let mut receipt = Receipt::default();
+        for slot in members.iter() {
+            let Some(link) = self.table.slot_mut(slot) else {
+                continue;
+            };
+            if link.id == from {
+                continue;
+            }
+            let window_bits = link.connection.window_bits();
+            let form = window_bits.and_then(|bits| forms.get(usize::from(bits))?.clone());
+            let outgoing = match (form, &compressed.frames) {
+                (Some(range), Some(bytes)) => Outgoing::Shared(bytes, range),
+                (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
+            };
+            match link.connection.send(&outgoing, context) {
+                Ok(()) => {
+                    receipt.queued += 1;
+                    if link.flushing == Flushing::Done {
+                        link.flushing = Flushing::InTurn;
+                        self.audience.push_back(link.id);
+                    }
+                }
+                Err(SendError::NotOpen) => {}
+                Err(SendError::QueueFull) => slow.push(link.id),
+            }
+        }
+        receipt.full = slow.len();
+        slow.into_iter()
+            .for_each(|id| self.cut_slow_reader(id, context));
+        receipt
+    }
+
+    /// Closes a connection whose queue has reached `maxQueue`.
+    fn cut_slow_reader(&mut self, id: ConnId, context: &mut TurnContext) {
+        let address = self.table.get_mut(id).map(|link| link.peer.name());
+        warn!(
+            "#{} closed: more than maxQueue waits to be sent to it ({})",
+            id.slot,
+            address.unwrap_or_default()
+        );
+        let reason = "more than maxQueue bytes wait to be read";
+        self.close(id, CloseCode::POLICY_VIOLATION, reason, context);
+    }
+
+    /// Begins the close handshake, behind all that was sent before.
+    pub(super) fn close(
+        &mut self,
+        id: ConnId,
+        code: CloseCode,
+        reason: &str,
+        context: &mut TurnContext,
+    ) {
+        let Some(link) = self.table.get_mut(id) else {
+            return;
+        };
+        link.connection.close(code, reason, context);
+        self.ended.push(id);
+        self.touch(id);
+    }
+
+    /// Ends a connection at once.
+    pub(super) fn abort(&mut self, slot: usize) {
+        if let Some(link) = self.table.slot_mut(slot) {
+            link.connection.abort();
+            let id = link.id;
+            self.ended.push(id);
+            self.touch(id);
+        }
+    }
+
+    // ---- lists
+
+    pub(super) fn put_on_backlog(&mut self, slot: usize) {
+        let Some(link) = self.table.slot_mut(slot) else {
+            return;
+        };
+        if link.reading == Reading::Waiting {
+            link.reading = Reading::Backlog;
+            self.backlog.push_back(link.id);
+        }
+    }
+
+    /// Notes that a connection is to be flushed at the end of the turn.
+    pub(super) fn touch(&mut self, id: ConnId) {
+        if let Some(link) = self.table.get_mut(id)
+            && link.flushing != Flushing::Now
+        {
+            link.flushing = Flushing::Now;
+            self.touched.push(id);
+        }
+    }
+
+    /// Whether some connections are to be read or flushed without anything new having come.
+    pub(super) fn has_work(&self) -> bool {
+        !self.backlog.is_empty() || !self.audience.is_empty()
+    }
+
+    /// How many of those who get broadcasts may be flushed in this turn. A storm of broadcasts must
+    /// not queue faster than it leaves: what the last turn put off is done before more is.
+    pub(super) fn audience_budget(&self) -> usize {
+        match self.has_broadcast && self.has_put_off {
+            true => usize::MAX,
+            false => AUDIENCE_PER_TURN,
+        }
+    }
+
+    /// The next connection that is to be flushed: first whoever has been answered, then those who
+    /// only get broadcasts, as long as `audience_budget` lasts.
+    pub(super) fn next_to_flush(&mut self, audience_budget: &mut usize) -> Option<ConnId> {
+        loop {
+            let id = match self.touched.pop() {
+                Some(id) => id,
+                None => {
+                    *audience_budget = audience_budget.checked_sub(1)?;
+                    self.audience.pop_front()?
+                }
+            };
+            if let Some(link) = self.table.get_mut(id)
+                && link.flushing != Flushing::Done
+            {
+                link.flushing = Flushing::Done;
+                return Some(id);
+            }
+        }
+    }
+
+    /// The turn is over.
+    pub(super) fn end_turn(&mut self) {
+        self.has_put_off = !self.audience.is_empty();
+        self.has_broadcast = false;
+        self.table.release();
+    }
+
+    // ---- flush
+
+    /// Writes what may leave now, asks for WRITABLE only if some of it has to wait, and says whether
+    /// the connection has anything left to do.
+    pub(super) fn flush<Y: System<Stream = S>>(
+        &mut self,
+        slot: usize,
+        system: &mut Y,
+        context: &mut TurnContext,
+        timers: &mut Timers,
+    ) -> Flushed {
+        let Some(link) = self.table.slot_mut(slot) else {
+            return Flushed::Kept;
+        };
+        let is_blocked = match write(link, system, context) {
+            Ok(is_blocked) => is_blocked,
+            Err(error) => {
+                debug!("#{slot}: {error}");
+                stop_writing(link);
+                self.put_on_backlog(slot);
+                false
+            }
+        };
+        let Some(link) = self.table.slot_mut(slot) else {
+            return Flushed::Kept;
+        };
+        if link.connection.is_drained() && link.writing == Writing::Ready {
+            link.writing = Writing::ShutDown;
+            link.transport.shutdown_write();
+        }
+        if link.connection.is_finished() && (link.connection.is_aborted() || !is_blocked) {
+            return Flushed::Finished;
+        }
+        if is_blocked != (link.writing == Writing::Blocked) && !rewatch(link, is_blocked, system) {
+            link.connection.abort();
+            return Flushed::Finished;
+        }
+        if is_blocked {
+            link.connection.shrink_output(&mut context.pool);
+        } else if link.reading == Reading::Paused && !link.connection.is_congested(&context.limits)
+        {
+            link.reading = Reading::Backlog;
+            self.backlog.push_back(link.id);
+        }
+        self.count_memory(slot);
+        self.rearm(slot, context, timers);
+        Flushed::Kept
+    }
+
+    /// Takes a connection out whose application has been told of its end.
+    pub(super) fn remove(&mut self, slot: usize, timers: &mut Timers) -> Option<ConnId> {
+        let mut link = self.table.remove(slot)?;
+        link.transport.say_goodbye();
+        timers.forget_link(slot);
+        self.held_bytes -= link.held_bytes;
+        self.heavy.remove(slot);
+        self.pending.remove(link.id);
+        Some(link.id)
+    }
+
+    // ---- memory
+
+    /// Weighs a connection anew.
+    pub(super) fn count_memory(&mut self, slot: usize) {
+        let Some(link) = self.table.slot_mut(slot) else {
+            return;
+        };
+        let held = link.weigh();
+        self.held_bytes = self.held_bytes - link.held_bytes + held;
+        link.held_bytes = held;
+        let (address, pinned) = (link.peer.ip, link.weigh_with_shared());
+        self.heavy.set(slot, address, HeldBy::Link, pinned);
+    }
+
+    /// Bytes of memory held for all connections here.
+    pub(super) fn total_bytes(&self) -> usize {
+        self.held_bytes + self.shared_buffers.held_bytes()
+    }
+
+    // ---- deadlines
+
+    /// Sees to it that a timer wakes this connection no later than it needs.
+    pub(super) fn rearm(&mut self, slot: usize, context: &TurnContext, timers: &mut Timers) {
+        let Some(link) = self.table.slot_mut(slot) else {
+            return;
+        };
+        // What the socket does not take waits for WRITABLE, not for its time.
+        if let Some(next) = link.connection.next_write()
+            && link.writing == Writing::Ready
+        {
+            timers.set(Timer::Write(slot), next);
+        }
+        // A timer that fires too early is set again then; that is cheaper than moving it each time.
+        if let Some(next) = link.connection.next_deadline(&context.limits)
+            && link.armed.is_none_or(|armed| next < armed)
+        {
+            link.armed = Some(next);
+            timers.set(Timer::Link(slot), next);
+        }
+    }
+}
+
+/// Writes; whether something is left that the socket does not take.
+fn write<Y: System>(
+    link: &mut Link<Y::Stream>,
+    system: &Y,
+    context: &mut TurnContext,
+) -> std::io::Result<bool> {
+    if link.transport.flush()? {
+        return Ok(true);
+    }
+    loop {
+        // Frames that have to keep a distance need the time of each write.
+        let has_gaps = link.connection.next_write().is_some();
+        let now = if has_gaps { system.now() } else { context.now };
+        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
+        let count = link.connection.output(&mut slices, now);
+        if count == 0 {
+            return Ok(false);
+        }
+        match link.transport.write(&slices[..count]) {
+            Ok(written) => {
+                link.connection
+                    .consume_output(written.len, now, &mut context.pool);
+                if written.is_blocked {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The peer takes nothing more; what it had sent before is still read.
+fn stop_writing<S: Stream>(link: &mut Link<S>) {
+    let lost = link.connection.output_len();
+    debug!("#{} takes nothing more: {lost} bytes dropped", link.id.slot);
+    link.writing = Writing::Closed;
+    link.connection.drop_output();
+}
+
+/// Asks for WRITABLE, or no longer; whether the system does so.
+fn rewatch<Y: System>(link: &mut Link<Y::Stream>, is_blocked: bool, system: &mut Y) -> bool {
+    let (writing, interest) = match (is_blocked, link.writing) {
+        (true, _) => (Writing::Blocked, Interest::ReadAndWrite),
+        (false, Writing::Blocked) => (Writing::Ready, Interest::Read),
+        // Nothing was asked for.
+        (false, _) => return true,
+    };
+    let slot = link.id.slot as usize;
+    match system.rewatch(link.transport.below(), slot, interest) {
+        Ok(()) => {
+            link.writing = writing;
+            true
+        }
+        Err(error) => {
+            warn!("#{slot}: {error}");
+            false
+        }
+    }
+}
+
+/// Frames from this size on are shared with the receiver instead of copied, in bytes.
+const SHARED_BYTES: usize = 16 << 10;
+
+/// Most pieces of one connection's output that leave in one write.
+const PIECES_PER_WRITE: usize = 16;
+
+/// Most connections that are flushed in one turn because of broadcasts alone: some milliseconds of
+/// system calls, after which those are heard who have sent something meanwhile.
+const AUDIENCE_PER_TURN: usize = 1024;

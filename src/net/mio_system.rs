@@ -1,0 +1,165 @@
+//! The operating system by way of mio: epoll, sockets that do not block, signals by a pipe.
+
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::Duration;
+
+use log::error;
+use mio::unix::SourceFd;
+use mio::{Events, Poll, Token};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::clock::Clock;
+use super::listener::Listener;
+use super::socket::Socket;
+use super::system::{Interest, Readiness, Remote, System};
+use crate::base::MonotonicTime;
+use crate::ops::signals::Signals;
+
+/// The real system.
+pub(super) struct MioSystem {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    listeners: Vec<Listener>,
+    clock: Clock,
+    /// epoll waits in whole milliseconds; what is due sooner is waited for by this.
+    fine_timer: TimerFd,
+}
+
+impl MioSystem {
+    /// Has the listeners and the signals reported.
+    ///
+    /// # Errors
+    /// A system without epoll, pipes, timers or signals.
+    pub(super) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let signals = Signals::register(poll.registry(), SIGNAL_TOKEN)?;
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let fine_timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let descriptor = fine_timer.as_fd().as_raw_fd();
+        let readable = mio::Interest::READABLE;
+        poll.registry()
+            .register(&mut SourceFd(&descriptor), TIMER_TOKEN, readable)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            signals,
+            listeners,
+            clock: Clock::start(),
+            fine_timer,
+        })
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the system has no room for it.
+    pub(super) fn start_listening(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Token(LISTENER_TOKENS + index);
+            registry.register(listener.socket.source(), token, mio::Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// How long epoll waits; a wait that ends within a few milliseconds is left to the fine timer.
+    fn coarse_wait(&mut self, wait: Option<Duration>) -> Option<Duration> {
+        let short = wait.filter(|wait| !wait.is_zero() && *wait < FINE_WAIT);
+        let Some(short) = short else {
+            return wait;
+        };
+        let expiration = Expiration::OneShot(TimeSpec::from_duration(short));
+        match self.fine_timer.set(expiration, TimerSetTimeFlags::empty()) {
+            Ok(()) => None,
+            Err(_) => wait,
+        }
+    }
+}
+
+impl System for MioSystem {
+    type Stream = Socket;
+
+    fn now(&self) -> MonotonicTime {
+        self.clock.now()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
+        let timeout = self.coarse_wait(timeout);
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            match event.token() {
+                SIGNAL_TOKEN => ready.extend(self.signals.pending().map(Readiness::Signal)),
+                // Reading it clears it; what is due is looked at in any case.
+                TIMER_TOKEN => drop(self.fine_timer.wait()),
+                Token(token) if token >= LISTENER_TOKENS => {
+                    ready.push(Readiness::Listener(token - LISTENER_TOKENS));
+                }
+                Token(slot) => {
+                    let is_ended = event.is_read_closed() || event.is_error();
+                    ready.push(Readiness::Link {
+                        slot,
+                        is_writable: event.is_writable(),
+                        is_readable: event.is_readable() || is_ended,
+                        is_ended,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<(Socket, Remote)> {
+        match self.listeners.get(listener) {
+            Some(listener) => listener.socket.accept(),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn watch(&mut self, stream: &mut Socket, slot: usize) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(stream, Token(slot), mio::Interest::READABLE)
+    }
+
+    fn rewatch(&mut self, stream: &mut Socket, slot: usize, interest: Interest) -> io::Result<()> {
+        let interest = match interest {
+            Interest::Read => mio::Interest::READABLE,
+            Interest::ReadAndWrite => mio::Interest::READABLE | mio::Interest::WRITABLE,
+        };
+        self.poll
+            .registry()
+            .reregister(stream, Token(slot), interest)
+    }
+
+    fn stop_listening(&mut self) {
+        for mut listener in self.listeners.drain(..) {
+            if let Err(error) = self.poll.registry().deregister(listener.socket.source()) {
+                error!("a listener was not deregistered: {error}");
+            }
+        }
+    }
+}
+
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Waits shorter than this are measured finer than epoll does: a gap of 0.2 ms to a script would
+/// become a whole millisecond (protocol.md 6.1).
+const FINE_WAIT: Duration = Duration::from_millis(3);
+
+const SIGNAL_TOKEN: Token = Token(usize::MAX);
+
+const TIMER_TOKEN: Token = Token(usize::MAX - 1);
+
+/// Tokens of listeners; those of connections are their slots, which are 32 bits wide.
+const LISTENER_TOKENS: usize = 1 << 40;

@@ -1,0 +1,120 @@
+//! [`System`]: all that the loop needs of the operating system. Tests have one without sockets.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::base::MonotonicTime;
+use crate::ops::signals::Signal;
+
+/// Sockets, readiness and time.
+pub trait System {
+    /// A connected socket.
+    type Stream: Stream;
+
+    /// The time.
+    fn now(&self) -> MonotonicTime;
+
+    /// Waits until something is ready, or for `timeout` at most; `None`: for as long as it takes.
+    /// What is ready is added to `ready`; nothing, if a signal handler has interrupted.
+    ///
+    /// # Errors
+    /// Only if the system cannot wait, which no peer can bring about.
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()>;
+
+    /// Takes the next connection at a listener.
+    ///
+    /// # Errors
+    /// `WouldBlock`: there is none.
+    fn accept(&mut self, listener: usize) -> io::Result<(Self::Stream, Remote)>;
+
+    /// Has the readiness of a new connection reported, under its slot.
+    ///
+    /// # Errors
+    /// If the system has no room for it.
+    fn watch(&mut self, stream: &mut Self::Stream, slot: usize) -> io::Result<()>;
+
+    /// Changes what is reported of it.
+    ///
+    /// # Errors
+    /// If the system has no room for it.
+    fn rewatch(
+        &mut self,
+        stream: &mut Self::Stream,
+        slot: usize,
+        interest: Interest,
+    ) -> io::Result<()>;
+
+    /// Closes all listeners.
+    fn stop_listening(&mut self);
+}
+
+/// A connected socket that does not block.
+pub trait Stream: Read + Write {
+    /// The address of ours that the peer has reached; `None` on a Unix socket.
+    fn local_ip(&self) -> Option<IpAddr>;
+
+    /// Says that nothing more will be sent.
+    fn shutdown_write(&self);
+
+    /// Has the kernel find out within a minute that the peer's machine is gone.
+    fn keep_alive(&self);
+}
+
+/// What is to be reported of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// That there is something to read.
+    Read,
+    /// The same, and that it takes bytes again.
+    ReadAndWrite,
+}
+
+/// What has become ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Connections wait at this listener.
+    Listener(usize),
+    /// A connection.
+    Link {
+        /// Its slot.
+        slot: usize,
+        /// It takes bytes.
+        is_writable: bool,
+        /// There is something to read, or an end.
+        is_readable: bool,
+        /// Nothing will follow what there is to read.
+        is_ended: bool,
+    },
+    /// The administrator asks for something.
+    Signal(Signal),
+}
+
+/// Whom a socket leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// This address.
+    Tcp(SocketAddr),
+    /// The peer of a Unix socket.
+    Unix,
+}
+
+impl Remote {
+    /// `None` on a Unix socket.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("a Unix socket"),
+        }
+    }
+}
