@@ -157,7 +157,15 @@ mod tests {
             ("GET /push HTTP/1.1", Ok(405)),
             ("HEAD /push HTTP/1.1", Ok(405)),
             ("OPTIONS /push HTTP/1.1", Ok(204)),
-            ("POST /push/ HTTP/1.1", Err("none")),
+            ("POST /push/ HTTP/1.1", Ok(404)),
+            ("GET /health HTTP/1.0", Ok(200)),
+            ("HEAD /health HTTP/1.1", Ok(200)),
+            ("POST /health HTTP/1.1", Ok(405)),
+            (
+                "OPTIONS /push HTTP/1.1\r\nOrigin: https://a\r\n\
+                 Access-Control-Request-Method: POST",
+                Err("preflight"),
+            ),
             (upgrade, Err("none")),
             ("GET /websock.js HTTP/1.1", Ok(200)),
             ("HEAD /websock.js HTTP/1.1", Ok(200)),

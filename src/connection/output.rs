@@ -574,14 +574,26 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_buffer_weighs_on_its_holders_in_equal_parts() {
+    fn sums_are_what_the_pieces_hold_whatever_happens_to_them() {
         let shared = Rc::new(vec![1; 90_000]);
         let mut pool = BufferPool::default();
-        let mut queues = [Output::default(), Output::default()];
-        queues
-            .iter_mut()
-            .for_each(|queue| queue.push_shared(&shared, 0..50_000, &mut pool));
-        assert_eq!(queues[0].pinned_bytes() - queues[0].held_bytes(), 30_000);
+        let mut output = Output::default();
+        output.push_shared(&shared, 0..50_000, &mut pool);
+        assert_eq!(output.pinned_bytes() - output.held_bytes(), 50_000);
+        output.push_shared(&shared, 50_000..50_100, &mut pool);
+        output.append(&mut pool, |out| out.resize(3_000, 2));
+        output.push_shared(&shared, 7..100, &mut pool);
+        output.consume(20_000, &mut pool);
+        for step in [1, 40_000, 80, 2_000, 10_000] {
+            let queue = output.queue.as_ref().unwrap();
+            let owned: usize = queue.pieces().map(Segment::owned_bytes).sum();
+            let waiting: usize = queue.pieces().map(Segment::shared_bytes).sum();
+            assert_eq!((queue.owned_bytes, queue.shared_bytes), (owned, waiting));
+            output.consume(step.min(output.len() - 1), &mut pool);
+            output.shrink(&mut pool);
+        }
+        output.consume(output.len(), &mut pool);
+        assert_eq!(output.pinned_bytes(), 0);
     }
 
     #[test]

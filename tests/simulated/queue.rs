@@ -169,7 +169,7 @@ fn reply(host: &mut Host, frame: &[u8]) {
     let mut frames = frame.to_vec();
     host.call(|connection, turn| connection.reply(&mut frames, turn))
         .unwrap();
-    assert_eq!(frames, []);
+    assert!(frames.is_empty());
 }
 
 #[test]

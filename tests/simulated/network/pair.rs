@@ -125,7 +125,8 @@ impl Pair {
                 | Seen::Body(_)
                 | Seen::Refused(_)
                 | Seen::Closed(_)
-                | Seen::Binary(_) => {}
+                | Seen::Binary(_)
+                | Seen::PingSent => {}
             }
         }
     }
