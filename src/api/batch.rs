@@ -195,10 +195,8 @@ fn status(outcome: Outcome) -> u16 {
     match outcome {
         Outcome::Queued { delivered: 0, full } if full > 0 => 503,
         Outcome::Queued { .. } => 200,
-        Outcome::Refused(PushError::Nobody) => 404,
-        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode | PushError::NoReceiver) => {
-            400
-        }
+        Outcome::Refused(PushError::Nobody | PushError::NoReceiver) => 404,
+        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode) => 400,
     }
 }
 

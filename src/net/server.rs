@@ -79,7 +79,10 @@ impl ServerSettings {
                     min_progress_bytes: self.limits.min_progress_bytes,
                 },
                 max_message_bytes: self.limits.max_message_bytes,
-                max_web_message_bytes: self.limits.max_web_message_bytes,
+                max_web_message_bytes: self
+                    .limits
+                    .max_web_message_bytes
+                    .min(self.limits.max_message_bytes),
                 web_sends: self.web_sends,
             },
             upgrade: UpgradeSettings {
