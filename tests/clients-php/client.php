@@ -147,6 +147,9 @@ test('close is answered, and the connection of no use any more', function () {
     $script->close();
     throws(ConnectionLost::class, [], fn() => $script->broadcast('late'));
     $script->close();
+    $stub = stubProgram('no answer');
+    (new Client("ws://$stub->said"))->close();
+    same(1, $stub->countLines()['close 03e8'] ?? 0, 'close frames with 1000');
 });
 
 test('quit ends the connection with 1000', function () {
@@ -174,7 +177,7 @@ test('what JSON cannot say is refused before anything is sent', function () {
         throws(
             InvalidArgumentException::class,
             ['Not sent'],
-            fn() => $script->broadcast($message),
+            fn() => $script->echo($message),
         );
     }
     $script->echo('still here');

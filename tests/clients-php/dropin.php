@@ -54,10 +54,10 @@ test('a sender reaches a receiver by ident, numbers in texts become numbers as e
 });
 
 test('without somebody to send to, feedback sends nothing', function () {
-    $talk = new websocketPhp(server(), 'me');
+    $talk = new websocketPhp('ws://' . stub('say every message back'), 'me');
     $talk->feedback('nobody');
     $talk->talk(['opcode' => 'echo', 'message' => 'x']);
-    same('echo', json_decode($talk->readSocket())->opcode);
+    same('echo', json_decode($talk->readSocket())->opcode, 'the first message that was sent');
 });
 
 test(
@@ -96,6 +96,20 @@ test('what goes wrong is a warning, and nothing is thrown', function () {
     same(true, $talk->connected);
 });
 
-test('a self-signed certificate will do on this machine, as ever', function () {
+test('a self-signed certificate will do on this machine, as ever, and nowhere else', function () {
     same(true, (new websocketPhp(str_replace('wss:', 'ssl:', secureServer())))->connected);
+    // To the client, 127.0.0.2 is another machine.
+    $elsewhere = str_replace('wss:', 'ssl:', secureServer('127.0.0.2'));
+    $talk = null;
+    $warnings = warnings(function () use (&$talk, $elsewhere) {
+        $talk = new websocketPhp($elsewhere);
+    });
+    same([1, false], [count($warnings), $talk->connected], 'warnings, connected');
+    same(true, strpos($talk->errorHandshake, 'not trusted') !== false, $talk->errorHandshake);
+    websocketPhp::$tls = ['cafile' => getenv('WORK') . '/cert.pem', 'peer_name' => 'localhost'];
+    try {
+        same(true, (new websocketPhp($elsewhere))->connected, 'connected');
+    } finally {
+        websocketPhp::$tls = [];
+    }
 });

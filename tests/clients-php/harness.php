@@ -101,6 +101,20 @@ final class Program
         self::$running = array_filter(self::$running, fn(self $one) => $one !== $this);
     }
 
+    /** Asks a stub to end, and counts the lines that it has said until then, by their text. */
+    public function countLines(): array
+    {
+        proc_terminate($this->process);
+        $lines = [];
+        while (($line = $this->readLine()) !== "the end\n") {
+            if ($line === false) {
+                throw new RuntimeException('no last line');
+            }
+            $lines[] = trim($line);
+        }
+        return array_count_values($lines);
+    }
+
     public static function endAll(): void
     {
         foreach (self::$running as $one) {
@@ -125,11 +139,11 @@ function server(array $ini = [], ?Program &$program = null): string
 }
 
 /** Starts the real server with TLS, for the name localhost. */
-function secureServer(): string
+function secureServer(string $host = '127.0.0.1'): string
 {
     $directory = getenv('WORK');
     return server([
-        'adress' => 'wss://127.0.0.1:0',
+        'adress' => "wss://$host:0",
         'certFile' => "$directory/cert.pem",
         'pkFile' => "$directory/key.pem",
     ]);
@@ -138,8 +152,14 @@ function secureServer(): string
 /** Starts stub.php in one of its roles and returns HOST:PORT, or unix:///PATH. */
 function stub(string $role, string ...$arguments): string
 {
-    return (new Program(
+    return stubProgram($role, ...$arguments)->said;
+}
+
+/** The same as a program, whose lines tell of each connection, request and close frame. */
+function stubProgram(string $role, string ...$arguments): Program
+{
+    return new Program(
         [PHP_BINARY, __DIR__ . '/stub.php', $role, ...$arguments],
         '/^listening on (\S+)/',
-    ))->said;
+    );
 }

@@ -78,14 +78,17 @@ test('a push to somebody counts 1, to nobody 0', function () {
 });
 
 test('1,000 pushes go over one connection', function () {
-    $push = new Push(pushServer());
+    $stub = stubProgram('push');
+    $push = new Push("http://$stub->said");
     for ($number = 0; $number < 1000; $number++) {
         same(1, $push->feedback($number, 'here'));
     }
+    same(['connection' => 1, 'request' => 1000], $stub->countLines(), 'what the server saw');
 });
 
 test('several packets in one request are answered one by one', function () {
-    $push = new Push(pushServer());
+    $stub = stubProgram('push');
+    $push = new Push("http://$stub->said");
     $packets = [
         ['opcode' => 'feedback', 'uuid' => 'here', 'message' => 1],
         ['opcode' => 'feedback', 'uuid' => 'gone', 'message' => 2],
@@ -93,6 +96,7 @@ test('several packets in one request are answered one by one', function () {
     same([1, 0], array_column($push->sendAll($packets), 'delivered'));
     same([1, 0], array_column($push->sendAll([5 => $packets[0], 9 => $packets[1]]), 'delivered'));
     same([], $push->sendAll([]));
+    same(2, $stub->countLines()['request'], 'requests');
 });
 
 test('a receiver whose queue is full is told from one who is not there', function () {
@@ -142,7 +146,8 @@ test('a Unix socket will do', function () {
 });
 
 test('a connection that the server has ended in between is made anew', function () {
-    $push = new Push('http://' . stub('push and close'));
+    $stub = stubProgram('push and close');
+    $push = new Push("http://$stub->said");
     same(1, $push->broadcast('a'));
     // Waits for the end of the connection, which the next push is to find.
     $socket = Closure::bind(static fn(Push $push) => $push->stream, null, Push::class)($push);
@@ -155,13 +160,16 @@ test('a connection that the server has ended in between is made anew', function 
     same(1, $push->broadcast('b'));
     $push->close();
     same(1, $push->broadcast('c'));
+    same(['connection' => 3, 'request' => 3], $stub->countLines(), 'what the server saw');
 });
 
 test('a push whose answer does not come is in doubt, and not sent again', function () {
-    $push = new Push('http://' . stub('hang up'));
-    throws(ConnectionLost::class, ['without a word'], fn() => $push->broadcast('a'));
-    $push = new Push('http://' . stub('nothing'), ['timeout' => 0.2]);
-    throws(ConnectionLost::class, ['in time'], fn() => $push->broadcast('a'));
+    foreach (['hang up' => 'without a word', 'nothing' => 'in time'] as $role => $word) {
+        $stub = stubProgram($role);
+        $push = new Push("http://$stub->said", ['timeout' => 0.2]);
+        throws(ConnectionLost::class, [$word], fn() => $push->broadcast('a'));
+        same(['connection' => 1, 'request' => 1], $stub->countLines(), "seen: $role");
+    }
 });
 
 test('what is no websock server is told', function () {

@@ -1,7 +1,8 @@
 <?php
 // A server that does one thing to whoever connects, so that a client has to cope with it:
 //   stub.php ROLE [unix:///PATH]
-// Prints where it listens. It is ended by a signal.
+// Prints where it listens, then a line for each connection, request and close frame. It is ended by
+// a signal; its last line is `the end` then.
 declare(strict_types=1);
 
 require __DIR__ . '/stub-push.php';
@@ -54,6 +55,7 @@ final class Peer
         for ($head = ''; substr($head, -4) !== "\r\n\r\n"; ) {
             $head .= $this->readLine();
         }
+        echo "request\n";
         return $head;
     }
 
@@ -80,8 +82,13 @@ final class Peer
         if ($length >= 126) {
             $length = unpack($length === 126 ? 'n' : 'J', $this->read($length === 126 ? 2 : 8))[1];
         }
-        $mask = $this->read(4);
-        return [$first & 0x0f, $this->read($length) ^ str_repeat($mask, intdiv($length + 3, 4))];
+        $mask = str_repeat($this->read(4), intdiv($length + 3, 4));
+        $payload = $this->read($length) ^ $mask;
+        if (($first & 0x0f) === 0x8) {
+            echo 'close ', bin2hex($payload), "\n";
+            $this->say(frame($payload, 0x88));
+        }
+        return [$first & 0x0f, $payload];
     }
 
     /** Says no more, and reads to the end. */
@@ -180,6 +187,20 @@ $roles = [
         frame('{"opcode":"feedback","message":"a"}'),
     ),
     'a close frame' => answering(frame(pack('n', 1008) . 'output over maxQueue', 0x88)),
+    'next after 100 messages' => static function (Peer $peer): void {
+        $peer->upgrade();
+        for ($number = 0; $number < 100; $number++) {
+            $peer->readFrame();
+        }
+        $peer->say(str_repeat(frame(NEXT), 100));
+        $peer->readFrame();
+    },
+    'say every message back' => static function (Peer $peer): void {
+        $peer->upgrade();
+        while (true) {
+            $peer->say(frame($peer->readFrame()[1]), frame(NEXT));
+        }
+    },
     'half a frame' => static function (Peer $peer): void {
         $peer->upgrade();
         $peer->readFrame();
@@ -213,7 +234,7 @@ $roles = [
     },
     'nothing' => static function (Peer $peer): void {
         while (true) {
-            $peer->readLine();
+            $peer->readHead();
         }
     },
     'hang up' => static function (Peer $peer): void {
@@ -255,9 +276,15 @@ $name = isset($argv[2]) ? $where : stream_socket_get_name($listener, false);
 echo "listening on $name\n";
 // A process for each connection: an answer may wait for what never comes.
 pcntl_signal(SIGCHLD, SIG_IGN);
+pcntl_async_signals(true);
+pcntl_signal(SIGTERM, static function (): void {
+    exit("the end\n");
+});
 while (true) {
     $stream = @stream_socket_accept($listener, 3600);
+    echo $stream ? "connection\n" : '';
     if ($stream && pcntl_fork() === 0) {
+        pcntl_signal(SIGTERM, SIG_DFL);
         $peer = new Peer($stream);
         $roles[$argv[1]]($peer);
         exit(0);

@@ -106,6 +106,19 @@ test('an answer that does not come is in doubt after the timeout', function () u
     throws(ConnectionLost::class, ['closed here'], fn() => $client->broadcast('y'));
 });
 
+test('write does not wait, flush waits for every answer', function () use ($to) {
+    $client = $to('next after 100 messages', ['timeout' => DEADLINE_SECONDS]);
+    for ($number = 0; $number < 99; $number++) {
+        $client->write('{}');
+    }
+    same(null, $client->receive(0), 'an answer before all was sent');
+    $client->write('{}');
+    $client->flush();
+    $client = $to('no answer', ['timeout' => 0.2]);
+    $client->write('{}');
+    throws(ConnectionLost::class, ['handled or not'], fn() => $client->flush());
+});
+
 test('receive returns null when nothing comes', function () use ($to) {
     same(null, $to('no answer')->receive(0.01));
 });
@@ -120,10 +133,19 @@ test(
             null,
             Client::class,
         );
-        $alive = $to('pong only', ['timeout' => 2]);
+        $isAsked = Closure::bind(
+            static fn(Client $client): bool => $client->pingedAt !== null,
+            null,
+            Client::class,
+        );
+        $alive = $to('pong only', ['timeout' => DEADLINE_SECONDS]);
         for ($round = 0; $round < 3; $round++) {
             $age($alive);
-            same(null, $alive->receive(0.1));
+            same(null, $alive->receive(0.0001));
+            for ($until = microtime(true) + DEADLINE_SECONDS; $isAsked($alive); ) {
+                same(null, $alive->receive(0.01));
+                same(true, microtime(true) < $until, 'an answer to the ping');
+            }
         }
         $dead = $to('no answer', ['timeout' => 0.2]);
         $age($dead);
