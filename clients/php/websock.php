@@ -99,6 +99,12 @@ final class Stream
     private $socket;
     /** @var string */
     private $remote;
+    /** @var int the process that has connected */
+    private $processId;
+    /** @var bool */
+    private $isEncrypted = false;
+    /** @var resource[] sockets that this process has from its parent, see close() */
+    private static $inherited = [];
     /** @var string read, from $taken on not taken yet */
     private $buffer = '';
     /** @var int */
@@ -108,6 +114,7 @@ final class Stream
     public function __construct(Address $address, array $tls, float $deadline)
     {
         $this->remote = $address->remote;
+        $this->processId = self::processId();
         $tls += ['peer_name' => $address->host, 'SNI_enabled' => true];
         $context = stream_context_create(['ssl' => $tls, 'socket' => ['tcp_nodelay' => true]]);
         $seconds = max(0.001, $deadline - microtime(true));
@@ -142,18 +149,35 @@ final class Stream
         $this->close();
     }
 
+    /** Closes it for this process; nothing is said that would end it for the one that connected. */
     public function close(): void
     {
-        if ($this->socket) {
+        if ($this->socket && $this->isEncrypted && $this->isInherited()) {
+            // fclose would send a close_notify of TLS into the connection of the parent process.
+            self::$inherited[] = $this->socket;
+        } elseif ($this->socket) {
             fclose($this->socket);
         }
         $this->socket = null;
     }
 
-    /** Whether the other end has closed, or has sent what nobody asked for. Does not wait. */
+    /** Whether a process has connected that has forked this one: both have the same connection. */
+    public function isInherited(): bool
+    {
+        return $this->processId !== self::processId();
+    }
+
+    /**
+     * Whether it is no use: it is another process's, or the other end has closed, or has sent what
+     * nobody asked for. Does not wait.
+     */
     public function isStale(): bool
     {
-        return !$this->socket || $this->available() > 0 || $this->read() || feof($this->socket);
+        return $this->isInherited() ||
+            !$this->socket ||
+            $this->available() > 0 ||
+            $this->read() ||
+            feof($this->socket);
     }
 
     /** How many bytes have been read and not taken. */
@@ -307,6 +331,13 @@ final class Stream
             $remedy = self::tlsRemedy($cause);
             throw new ConnectException("No TLS with $this->remote: $cause. $remedy");
         }
+        $this->isEncrypted = true;
+    }
+
+    /** The same for ever where getmypid is disabled: nobody forks there. */
+    private static function processId(): int
+    {
+        return function_exists('getmypid') ? (int) getmypid() : 0;
     }
 
     private static function tlsRemedy(string $cause): string
@@ -811,6 +842,7 @@ final class Client
      */
     public function write(string $text): void
     {
+        $this->checkProcess();
         $this->unanswered++;
         $this->frames->sendText($text, $this->deadline());
     }
@@ -822,6 +854,7 @@ final class Client
      */
     public function flush(): void
     {
+        $this->checkProcess();
         $deadline = $this->deadline();
         while ($this->unanswered > 0) {
             $before = $this->unanswered;
@@ -859,6 +892,7 @@ final class Client
      */
     public function receiveText(float $seconds): ?string
     {
+        $this->checkProcess();
         $deadline = microtime(true) + $seconds;
         while (!$this->inbox) {
             if (!$this->handleNext($deadline)) {
@@ -873,6 +907,10 @@ final class Client
     /** Says goodbye and waits, for a second at most, until the server has heard it. */
     public function close(): void
     {
+        if ($this->stream->isInherited()) {
+            $this->stream->close();
+            return;
+        }
         try {
             $deadline = microtime(true) + 1;
             $this->frames->sendClose(1000, $deadline);
@@ -883,6 +921,34 @@ final class Client
             // as it should
         }
         $this->stream->close();
+    }
+
+    /** One dialogue cannot be had by two. */
+    public function __clone()
+    {
+        throw new \LogicException('A Client is one connection and has no copies: make a new one');
+    }
+
+    /** @return array<mixed> */
+    public function __serialize(): array
+    {
+        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+    }
+
+    /** @param array<mixed> $data */
+    public function __unserialize(array $data): void
+    {
+        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+    }
+
+    private function checkProcess(): void
+    {
+        if ($this->stream->isInherited()) {
+            throw new ConnectException(
+                'This Client was made before the fork and is that of the other process: ' .
+                    'nothing was sent. Make a new one in each process',
+            );
+        }
     }
 
     private function deadline(): float
@@ -1045,7 +1111,8 @@ final class Client
  * Sends into pages by HTTP (POST /push), and is told whether that reached anybody.
  *
  * The connection is kept for the next push. Nothing is ever sent twice: if a connection breaks
- * before the answer, ConnectionLost says that the push may have been handled or not.
+ * before the answer, ConnectionLost says that the push may have been handled or not. Processes that
+ * were forked, copies and what was unserialized connect for themselves.
  */
 final class Push
 {
@@ -1053,6 +1120,8 @@ final class Push
     private const JSON =
         JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 
+    /** @var string */
+    private $address;
     /** @var Address */
     private $to;
     /** @var array<string, mixed> */
@@ -1082,6 +1151,7 @@ final class Push
         if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
             throw new \InvalidArgumentException('A token has no blanks, no control characters');
         }
+        $this->address = $address;
         $this->to = new Address($address);
     }
 
@@ -1151,6 +1221,24 @@ final class Push
             throw new PushException('Not a result for each packet: is this a websock server?', 200);
         }
         return $results;
+    }
+
+    /** A copy has a connection of its own. */
+    public function __clone()
+    {
+        $this->stream = null;
+    }
+
+    /** @return array{string, array<string, mixed>} what it was made of, the token too */
+    public function __serialize(): array
+    {
+        return [$this->address, $this->options];
+    }
+
+    /** @param array{string, array<string, mixed>} $made */
+    public function __unserialize(array $made): void
+    {
+        $this->__construct(...$made);
     }
 
     /** Ends the connection; the next push makes a new one. */
@@ -1405,6 +1493,12 @@ class websocketPhp
         }
         $this->client = null;
         $this->connected = false;
+    }
+
+    /** @return string[] what a copy in a session has; it is not connected */
+    public function __sleep(): array
+    {
+        return ['uuid', 'chunkSize', 'ident', 'fromUUID', 'errorHandshake'];
     }
 
     /**

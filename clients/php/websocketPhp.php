@@ -149,6 +149,12 @@ class websocketPhp
         $this->connected = false;
     }
 
+    /** @return string[] what a copy in a session has; it is not connected */
+    public function __sleep(): array
+    {
+        return ['uuid', 'chunkSize', 'ident', 'fromUUID', 'errorHandshake'];
+    }
+
     /**
      * @template T
      * @param callable(Client): T $act

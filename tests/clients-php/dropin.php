@@ -96,6 +96,14 @@ test('what goes wrong is a warning, and nothing is thrown', function () {
     same(true, $talk->connected);
 });
 
+test('what comes out of a session is not connected', function () {
+    $talk = new websocketPhp(server(), 'me');
+    $copy = unserialize(serialize($talk));
+    same(['me', $talk->fromUUID, false], [$copy->ident, $copy->fromUUID, $copy->connected]);
+    same(false, $copy->writeWait('{"opcode":"broadcast"}'));
+    same(true, $talk->writeWait('{"opcode":"broadcast"}'));
+});
+
 test('a self-signed certificate will do on this machine, as ever, and nowhere else', function () {
     same(true, (new websocketPhp(str_replace('wss:', 'ssl:', secureServer())))->connected);
     // To the client, 127.0.0.2 is another machine.

@@ -123,6 +123,33 @@ final class Program
     }
 }
 
+/** Runs $act in a process of its own, which ends then; the answer is its id. */
+function fork(callable $act): int
+{
+    $id = pcntl_fork();
+    if ($id !== 0) {
+        return $id;
+    }
+    try {
+        $act();
+    } catch (Throwable $failure) {
+        fwrite(STDERR, 'a child: ' . $failure->getMessage() . "\n");
+        exit(1);
+    }
+    exit(0);
+}
+
+/** Waits for the end of processes, and expects that all went well there. */
+function waitForAll(int ...$ids): void
+{
+    $codes = [];
+    foreach ($ids as $id) {
+        pcntl_waitpid($id, $status);
+        $codes[] = pcntl_wifexited($status) ? pcntl_wexitstatus($status) : 'a signal';
+    }
+    same(array_fill(0, count($ids), 0), $codes, 'exit codes of the children');
+}
+
 /** Starts the real server and returns its address. */
 function server(array $ini = [], ?Program &$program = null): string
 {

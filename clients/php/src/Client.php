@@ -159,6 +159,7 @@ final class Client
      */
     public function write(string $text): void
     {
+        $this->checkProcess();
         $this->unanswered++;
         $this->frames->sendText($text, $this->deadline());
     }
@@ -170,6 +171,7 @@ final class Client
      */
     public function flush(): void
     {
+        $this->checkProcess();
         $deadline = $this->deadline();
         while ($this->unanswered > 0) {
             $before = $this->unanswered;
@@ -207,6 +209,7 @@ final class Client
      */
     public function receiveText(float $seconds): ?string
     {
+        $this->checkProcess();
         $deadline = microtime(true) + $seconds;
         while (!$this->inbox) {
             if (!$this->handleNext($deadline)) {
@@ -221,6 +224,10 @@ final class Client
     /** Says goodbye and waits, for a second at most, until the server has heard it. */
     public function close(): void
     {
+        if ($this->stream->isInherited()) {
+            $this->stream->close();
+            return;
+        }
         try {
             $deadline = microtime(true) + 1;
             $this->frames->sendClose(1000, $deadline);
@@ -231,6 +238,34 @@ final class Client
             // as it should
         }
         $this->stream->close();
+    }
+
+    /** One dialogue cannot be had by two. */
+    public function __clone()
+    {
+        throw new \LogicException('A Client is one connection and has no copies: make a new one');
+    }
+
+    /** @return array<mixed> */
+    public function __serialize(): array
+    {
+        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+    }
+
+    /** @param array<mixed> $data */
+    public function __unserialize(array $data): void
+    {
+        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+    }
+
+    private function checkProcess(): void
+    {
+        if ($this->stream->isInherited()) {
+            throw new ConnectException(
+                'This Client was made before the fork and is that of the other process: ' .
+                    'nothing was sent. Make a new one in each process',
+            );
+        }
     }
 
     private function deadline(): float

@@ -8,7 +8,8 @@ namespace Websock;
  * Sends into pages by HTTP (POST /push), and is told whether that reached anybody.
  *
  * The connection is kept for the next push. Nothing is ever sent twice: if a connection breaks
- * before the answer, ConnectionLost says that the push may have been handled or not.
+ * before the answer, ConnectionLost says that the push may have been handled or not. Processes that
+ * were forked, copies and what was unserialized connect for themselves.
  */
 final class Push
 {
@@ -16,6 +17,8 @@ final class Push
     private const JSON =
         JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 
+    /** @var string */
+    private $address;
     /** @var Address */
     private $to;
     /** @var array<string, mixed> */
@@ -45,6 +48,7 @@ final class Push
         if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
             throw new \InvalidArgumentException('A token has no blanks, no control characters');
         }
+        $this->address = $address;
         $this->to = new Address($address);
     }
 
@@ -114,6 +118,24 @@ final class Push
             throw new PushException('Not a result for each packet: is this a websock server?', 200);
         }
         return $results;
+    }
+
+    /** A copy has a connection of its own. */
+    public function __clone()
+    {
+        $this->stream = null;
+    }
+
+    /** @return array{string, array<string, mixed>} what it was made of, the token too */
+    public function __serialize(): array
+    {
+        return [$this->address, $this->options];
+    }
+
+    /** @param array{string, array<string, mixed>} $made */
+    public function __unserialize(array $made): void
+    {
+        $this->__construct(...$made);
     }
 
     /** Ends the connection; the next push makes a new one. */

@@ -20,6 +20,12 @@ final class Stream
     private $socket;
     /** @var string */
     private $remote;
+    /** @var int the process that has connected */
+    private $processId;
+    /** @var bool */
+    private $isEncrypted = false;
+    /** @var resource[] sockets that this process has from its parent, see close() */
+    private static $inherited = [];
     /** @var string read, from $taken on not taken yet */
     private $buffer = '';
     /** @var int */
@@ -29,6 +35,7 @@ final class Stream
     public function __construct(Address $address, array $tls, float $deadline)
     {
         $this->remote = $address->remote;
+        $this->processId = self::processId();
         $tls += ['peer_name' => $address->host, 'SNI_enabled' => true];
         $context = stream_context_create(['ssl' => $tls, 'socket' => ['tcp_nodelay' => true]]);
         $seconds = max(0.001, $deadline - microtime(true));
@@ -63,18 +70,35 @@ final class Stream
         $this->close();
     }
 
+    /** Closes it for this process; nothing is said that would end it for the one that connected. */
     public function close(): void
     {
-        if ($this->socket) {
+        if ($this->socket && $this->isEncrypted && $this->isInherited()) {
+            // fclose would send a close_notify of TLS into the connection of the parent process.
+            self::$inherited[] = $this->socket;
+        } elseif ($this->socket) {
             fclose($this->socket);
         }
         $this->socket = null;
     }
 
-    /** Whether the other end has closed, or has sent what nobody asked for. Does not wait. */
+    /** Whether a process has connected that has forked this one: both have the same connection. */
+    public function isInherited(): bool
+    {
+        return $this->processId !== self::processId();
+    }
+
+    /**
+     * Whether it is no use: it is another process's, or the other end has closed, or has sent what
+     * nobody asked for. Does not wait.
+     */
     public function isStale(): bool
     {
-        return !$this->socket || $this->available() > 0 || $this->read() || feof($this->socket);
+        return $this->isInherited() ||
+            !$this->socket ||
+            $this->available() > 0 ||
+            $this->read() ||
+            feof($this->socket);
     }
 
     /** How many bytes have been read and not taken. */
@@ -228,6 +252,13 @@ final class Stream
             $remedy = self::tlsRemedy($cause);
             throw new ConnectException("No TLS with $this->remote: $cause. $remedy");
         }
+        $this->isEncrypted = true;
+    }
+
+    /** The same for ever where getmypid is disabled: nobody forks there. */
+    private static function processId(): int
+    {
+        return function_exists('getmypid') ? (int) getmypid() : 0;
     }
 
     private static function tlsRemedy(string $cause): string
