@@ -30,6 +30,64 @@ final class PushException extends WebsockException
 }
 
 /**
+ * What PHP has to let this library do. Hosters forbid functions by disable_functions in php.ini;
+ * calling one of them would be an Error that says nothing of php.ini.
+ *
+ * @internal
+ */
+final class Requirements
+{
+    /** Everything that the library calls, but what works on texts, arrays, numbers and types only. */
+    private const FUNCTIONS = [
+        'base64_encode',
+        'fclose',
+        'feof',
+        'fread',
+        'fwrite',
+        'json_decode',
+        'json_encode',
+        'json_last_error_msg',
+        'microtime',
+        'pack',
+        'random_bytes',
+        'restore_error_handler',
+        'set_error_handler',
+        'sha1',
+        'stream_context_create',
+        'stream_select',
+        'stream_set_blocking',
+        'stream_socket_client',
+        'stream_socket_enable_crypto',
+        'unpack',
+    ];
+
+    /** @var bool */
+    private static $isMet = false;
+
+    /** @throws ConnectException if a function is missing */
+    public static function check(): void
+    {
+        if (self::$isMet) {
+            return;
+        }
+        $missing = [];
+        foreach (self::FUNCTIONS as $name) {
+            if (!function_exists($name)) {
+                $missing[] = $name;
+            }
+        }
+        if ($missing) {
+            $names = implode(', ', $missing);
+            throw new ConnectException(
+                "Not connected: PHP has no $names here. Probably php.ini names it in " .
+                    'disable_functions: take it out there, or ask the hoster to',
+            );
+        }
+        self::$isMet = true;
+    }
+}
+
+/**
  * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
  * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
  *
@@ -754,6 +812,7 @@ final class Client
             throw new \InvalidArgumentException("Client has no option $names");
         }
         $options += self::DEFAULTS;
+        Requirements::check();
         $to = new Address($address);
         $this->timeout = (float) $options['timeout'];
         $this->heardAt = microtime(true);
@@ -1256,6 +1315,7 @@ final class Push
      */
     private function post(array $body): array
     {
+        Requirements::check();
         $json = json_encode($body, self::JSON);
         if ($json === false) {
             $why = json_last_error_msg();

@@ -123,6 +123,24 @@ final class Program
     }
 }
 
+/** Runs $code in a new PHP with these settings, and returns what it prints. */
+function php(string $code, array $settings = []): string
+{
+    $command = [PHP_BINARY, '-d', 'display_errors=1', '-d', 'html_errors=0'];
+    foreach ($settings as $key => $value) {
+        array_push($command, '-d', "$key=$value");
+    }
+    $pipes = [];
+    $process = proc_open(
+        [...$command, '-r', $code],
+        [['file', '/dev/null', 'r'], ['pipe', 'w'], STDERR],
+        $pipes,
+    );
+    $output = stream_get_contents($pipes[1]);
+    proc_close($process);
+    return trim($output);
+}
+
 /** Runs $act in a process of its own, which ends then; the answer is its id. */
 function fork(callable $act): int
 {

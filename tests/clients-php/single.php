@@ -9,6 +9,7 @@ $names = [
     'ConnectException',
     'ConnectionLost',
     'PushException',
+    'Requirements',
     'Address',
     'Stream',
     'Frames',

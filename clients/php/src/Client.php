@@ -71,6 +71,7 @@ final class Client
             throw new \InvalidArgumentException("Client has no option $names");
         }
         $options += self::DEFAULTS;
+        Requirements::check();
         $to = new Address($address);
         $this->timeout = (float) $options['timeout'];
         $this->heardAt = microtime(true);

@@ -153,6 +153,7 @@ final class Push
      */
     private function post(array $body): array
     {
+        Requirements::check();
         $json = json_encode($body, self::JSON);
         if ($json === false) {
             $why = json_last_error_msg();
