@@ -101,18 +101,26 @@ final class Program
         self::$running = array_filter(self::$running, fn(self $one) => $one !== $this);
     }
 
-    /** Asks a stub to end, and counts the lines that it has said until then, by their text. */
-    public function countLines(): array
+    /**
+     * Waits for so many lines of a stub, then asks it to end, and counts what it has said until
+     * then, by the lines' text.
+     */
+    public function countLines(int $atLeast = 0): array
     {
+        for ($lines = []; count($lines) < $atLeast; ) {
+            $lines[] = $this->readStubLine();
+        }
         proc_terminate($this->process);
-        $lines = [];
-        while (($line = $this->readLine()) !== "the end\n") {
-            if ($line === false) {
-                throw new RuntimeException('no last line');
-            }
-            $lines[] = trim($line);
+        while (($line = $this->readStubLine()) !== 'the end') {
+            $lines[] = $line;
         }
         return array_count_values($lines);
+    }
+
+    private function readStubLine(): string
+    {
+        $line = $this->readLine();
+        return $line === false ? throw new RuntimeException('the stub says nothing') : trim($line);
     }
 
     public static function endAll(): void

@@ -164,11 +164,14 @@ test('a connection that the server has ended in between is made anew', function 
 });
 
 test('a push whose answer does not come is in doubt, and not sent again', function () {
-    foreach (['hang up' => 'without a word', 'nothing' => 'in time'] as $role => $word) {
+    foreach (
+        ['hang up' => ['without a word', []], 'nothing' => ['in time', ['timeout' => 0.2]]]
+        as $role => [$word, $options]
+    ) {
         $stub = stubProgram($role);
-        $push = new Push("http://$stub->said", ['timeout' => 0.2]);
+        $push = new Push("http://$stub->said", $options);
         throws(ConnectionLost::class, [$word], fn() => $push->broadcast('a'));
-        same(['connection' => 1, 'request' => 1], $stub->countLines(), "seen: $role");
+        same(['connection' => 1, 'request' => 1], $stub->countLines(2), "seen: $role");
     }
 });
 
