@@ -6,1402 +6,1418 @@ declare(strict_types=1);
 
 namespace Websock {
 
-/** Everything that can go wrong with the server. The message says why, and what to do. */
-class WebsockException extends \RuntimeException
-{
-}
+// A second copy, of whatever version, does nothing: the one that came first has all the classes.
+if (
+    !class_exists(WebsockException::class, false) &&
+    !class_exists(ConnectException::class, false) &&
+    !class_exists(ConnectionLost::class, false) &&
+    !class_exists(PushException::class, false) &&
+    !class_exists(Requirements::class, false) &&
+    !class_exists(Address::class, false) &&
+    !class_exists(Stream::class, false) &&
+    !class_exists(Frames::class, false) &&
+    !class_exists(Response::class, false) &&
+    !class_exists(Client::class, false) &&
+    !class_exists(Push::class, false)
+) {
 
-/** There is no connection, so nothing was sent. */
-final class ConnectException extends WebsockException
-{
-}
-
-/**
- * The connection has ended. What was being sent may have been handled or not; everything that was
- * sent before it has been. The code is that of the server's close frame (RFC 6455, 7.4), or 1006.
- */
-final class ConnectionLost extends WebsockException
-{
-}
-
-/** The server has refused a push. The code is the HTTP status. */
-final class PushException extends WebsockException
-{
-}
-
-/**
- * What PHP has to let this library do. Hosters forbid functions by disable_functions in php.ini;
- * calling one of them would be an Error that says nothing of php.ini.
- *
- * @internal
- */
-final class Requirements
-{
-    /** Everything that the library calls, but what works on texts, arrays, numbers and types only. */
-    private const FUNCTIONS = [
-        'base64_encode',
-        'fclose',
-        'feof',
-        'fread',
-        'fwrite',
-        'json_decode',
-        'json_encode',
-        'json_last_error_msg',
-        'microtime',
-        'pack',
-        'random_bytes',
-        'restore_error_handler',
-        'set_error_handler',
-        'sha1',
-        'stream_context_create',
-        'stream_select',
-        'stream_set_blocking',
-        'stream_socket_client',
-        'stream_socket_enable_crypto',
-        'unpack',
-    ];
-
-    /** @var bool */
-    private static $isMet = false;
-
-    /** @throws ConnectException if a function is missing */
-    public static function check(): void
+    /** Everything that can go wrong with the server. The message says why, and what to do. */
+    class WebsockException extends \RuntimeException
     {
-        if (self::$isMet) {
-            return;
-        }
-        $missing = [];
-        foreach (self::FUNCTIONS as $name) {
-            if (!function_exists($name)) {
-                $missing[] = $name;
-            }
-        }
-        if ($missing) {
-            $names = implode(', ', $missing);
-            throw new ConnectException(
-                "Not connected: PHP has no $names here. Probably php.ini names it in " .
-                    'disable_functions: take it out there, or ask the hoster to',
-            );
-        }
-        self::$isMet = true;
-    }
-}
-
-/**
- * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
- * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
- *
- * @internal
- */
-final class Address
-{
-    /** @var string what PHP's streams take */
-    public $remote;
-    /** @var bool */
-    public $isSecure = false;
-    /** @var string the host, without brackets */
-    public $host = 'localhost';
-    /** @var string the Host header */
-    public $authority = 'localhost';
-    /** @var string path and query, '' if there is none */
-    public $target = '';
-
-    private const SECURE = [
-        'ws' => false,
-        'http' => false,
-        'tcp' => false,
-        'wss' => true,
-        'https' => true,
-        'ssl' => true,
-    ];
-
-    public function __construct(string $text)
-    {
-        if (preg_match('/[\x00-\x20\x7f]/', $text)) {
-            throw new \InvalidArgumentException('An address has no blanks, no control characters');
-        }
-        if (preg_match('~^unix:(?://)?(/.+)~i', $text, $part)) {
-            $this->remote = "unix://$part[1]";
-            return;
-        }
-        $pattern = '~^(?:(\w+)://)?(\[[0-9a-f:.]+\]|[^/:?#@\[\]]+)(?::(\d{1,5}))?([/?][^#]*)?$~iD';
-        $found = preg_match($pattern, $text, $part);
-        $scheme = strtolower($part[1] ?? '') ?: 'tcp';
-        if (!$found || !isset(self::SECURE[$scheme])) {
-            $remedy = 'write ws://HOST:PORT/php';
-            throw new \InvalidArgumentException("\"$text\" is no address: $remedy");
-        }
-        $this->isSecure = self::SECURE[$scheme];
-        $this->host = trim($part[2], '[]');
-        $port = (int) ($part[3] ?? 0) ?: ($this->isSecure ? 443 : 80);
-        $this->remote = "tcp://$part[2]:$port";
-        $this->authority = "$part[2]:$port";
-        $target = $part[4] ?? '';
-        $this->target = strncmp($target, '?', 1) === 0 ? "/$target" : $target;
-    }
-}
-
-/**
- * A connection that keeps what it has read until it is wanted, and never waits beyond a deadline.
- * Deadlines are times of microtime(true).
- *
- * @internal
- */
-final class Stream
-{
-    private const READ_BYTES = 65536;
-    private const WRITE_BYTES = 16384;
-    private const MAX_UNASKED_BYTES = 67108864;
-
-    /** @var resource|null */
-    private $socket;
-    /** @var string */
-    private $remote;
-    /** @var int the process that has connected */
-    private $processId;
-    /** @var bool */
-    private $isEncrypted = false;
-    /** @var resource[] sockets that this process has from its parent, see close() */
-    private static $inherited = [];
-    /** @var string read, from $taken on not taken yet */
-    private $buffer = '';
-    /** @var int */
-    private $taken = 0;
-
-    /** @param array<string, mixed> $tls PHP's ssl context options */
-    public function __construct(Address $address, array $tls, float $deadline)
-    {
-        $this->remote = $address->remote;
-        $this->processId = self::processId();
-        $tls += ['peer_name' => $address->host, 'SNI_enabled' => true];
-        $context = stream_context_create(['ssl' => $tls, 'socket' => ['tcp_nodelay' => true]]);
-        $seconds = max(0.001, $deadline - microtime(true));
-        $warnings = [];
-        $socket = self::quietly($warnings, static function () use ($address, $seconds, $context) {
-            $flags = STREAM_CLIENT_CONNECT;
-            return stream_socket_client(
-                $address->remote,
-                $code,
-                $text,
-                $seconds,
-                $flags,
-                $context,
-            );
-        });
-        if (!$socket) {
-            throw new ConnectException(
-                "Cannot connect to $this->remote: " .
-                    self::cause($warnings) .
-                    '. Is the server running, is that its adress in websock.ini?',
-            );
-        }
-        stream_set_blocking($socket, false);
-        $this->socket = $socket;
-        if ($address->isSecure) {
-            $this->encrypt($deadline);
-        }
     }
 
-    public function __destruct()
+    /** There is no connection, so nothing was sent. */
+    final class ConnectException extends WebsockException
     {
-        $this->close();
-    }
-
-    /** Closes it for this process; nothing is said that would end it for the one that connected. */
-    public function close(): void
-    {
-        if ($this->socket && $this->isEncrypted && $this->isInherited()) {
-            // fclose would send a close_notify of TLS into the connection of the parent process.
-            self::$inherited[] = $this->socket;
-        } elseif ($this->socket) {
-            fclose($this->socket);
-        }
-        $this->socket = null;
-    }
-
-    /** Whether a process has connected that has forked this one: both have the same connection. */
-    public function isInherited(): bool
-    {
-        return $this->processId !== self::processId();
     }
 
     /**
-     * Whether it is no use: it is another process's, or the other end has closed, or has sent what
-     * nobody asked for. Does not wait.
+     * The connection has ended. What was being sent may have been handled or not; everything that was
+     * sent before it has been. The code is that of the server's close frame (RFC 6455, 7.4), or 1006.
      */
-    public function isStale(): bool
+    final class ConnectionLost extends WebsockException
     {
-        return $this->isInherited() ||
-            !$this->socket ||
-            $this->available() > 0 ||
-            $this->read() ||
-            feof($this->socket);
     }
 
-    /** How many bytes have been read and not taken. */
-    public function available(): int
+    /** The server has refused a push. The code is the HTTP status. */
+    final class PushException extends WebsockException
     {
-        return strlen($this->buffer) - $this->taken;
     }
 
-    /** The next bytes, as many as are there, without taking them. */
-    public function peek(int $count): string
+    /**
+     * What PHP has to let this library do. Hosters forbid functions by disable_functions in php.ini;
+     * calling one of them would be an Error that says nothing of php.ini.
+     *
+     * @internal
+     */
+    final class Requirements
     {
-        return substr($this->buffer, $this->taken, $count);
-    }
+        /** Everything that the library calls, but what works on texts, arrays, numbers and types only. */
+        private const FUNCTIONS = [
+            'base64_encode',
+            'fclose',
+            'feof',
+            'fread',
+            'fwrite',
+            'json_decode',
+            'json_encode',
+            'json_last_error_msg',
+            'microtime',
+            'pack',
+            'random_bytes',
+            'restore_error_handler',
+            'set_error_handler',
+            'sha1',
+            'stream_context_create',
+            'stream_select',
+            'stream_set_blocking',
+            'stream_socket_client',
+            'stream_socket_enable_crypto',
+            'unpack',
+        ];
 
-    /** Takes bytes that are there. */
-    public function take(int $count): string
-    {
-        $bytes = substr($this->buffer, $this->taken, $count);
-        $this->taken += $count;
-        if ($this->taken >= strlen($this->buffer)) {
-            $this->buffer = '';
-            $this->taken = 0;
-        } elseif ($this->taken > self::READ_BYTES) {
-            $this->buffer = substr($this->buffer, $this->taken);
-            $this->taken = 0;
+        /** @var bool */
+        private static $isMet = false;
+
+        /** @throws ConnectException if a function is missing */
+        public static function check(): void
+        {
+            if (self::$isMet) {
+                return;
+            }
+            $missing = [];
+            foreach (self::FUNCTIONS as $name) {
+                if (!function_exists($name)) {
+                    $missing[] = $name;
+                }
+            }
+            if ($missing) {
+                $names = implode(', ', $missing);
+                throw new ConnectException(
+                    "Not connected: PHP has no $names here. Probably php.ini names it in " .
+                        'disable_functions: take it out there, or ask the hoster to',
+                );
+            }
+            self::$isMet = true;
         }
-        return $bytes;
     }
 
-    /** Where $needle begins among the bytes that are there, or null. */
-    public function find(string $needle): ?int
+    /**
+     * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
+     * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
+     *
+     * @internal
+     */
+    final class Address
     {
-        $position = strpos($this->buffer, $needle, $this->taken);
-        return $position === false ? null : $position - $this->taken;
+        /** @var string what PHP's streams take */
+        public $remote;
+        /** @var bool */
+        public $isSecure = false;
+        /** @var string the host, without brackets */
+        public $host = 'localhost';
+        /** @var string the Host header */
+        public $authority = 'localhost';
+        /** @var string path and query, '' if there is none */
+        public $target = '';
+
+        private const SECURE = [
+            'ws' => false,
+            'http' => false,
+            'tcp' => false,
+            'wss' => true,
+            'https' => true,
+            'ssl' => true,
+        ];
+
+        public function __construct(string $text)
+        {
+            if (preg_match('/[\x00-\x20\x7f]/', $text)) {
+                throw new \InvalidArgumentException('An address has no blanks, no control characters');
+            }
+            if (preg_match('~^unix:(?://)?(/.+)~i', $text, $part)) {
+                $this->remote = "unix://$part[1]";
+                return;
+            }
+            $pattern = '~^(?:(\w+)://)?(\[[0-9a-f:.]+\]|[^/:?#@\[\]]+)(?::(\d{1,5}))?([/?][^#]*)?$~iD';
+            $found = preg_match($pattern, $text, $part);
+            $scheme = strtolower($part[1] ?? '') ?: 'tcp';
+            if (!$found || !isset(self::SECURE[$scheme])) {
+                $remedy = 'write ws://HOST:PORT/php';
+                throw new \InvalidArgumentException("\"$text\" is no address: $remedy");
+            }
+            $this->isSecure = self::SECURE[$scheme];
+            $this->host = trim($part[2], '[]');
+            $port = (int) ($part[3] ?? 0) ?: ($this->isSecure ? 443 : 80);
+            $this->remote = "tcp://$part[2]:$port";
+            $this->authority = "$part[2]:$port";
+            $target = $part[4] ?? '';
+            $this->target = strncmp($target, '?', 1) === 0 ? "/$target" : $target;
+        }
     }
 
-    /** Waits for more bytes. False at the deadline. */
-    public function fill(float $deadline): bool
+    /**
+     * A connection that keeps what it has read until it is wanted, and never waits beyond a deadline.
+     * Deadlines are times of microtime(true).
+     *
+     * @internal
+     */
+    final class Stream
     {
-        // Reading comes before waiting: what TLS has deciphered already, no wait would show.
-        while (!$this->read()) {
-            if (!$this->socket || feof($this->socket)) {
+        private const READ_BYTES = 65536;
+        private const WRITE_BYTES = 16384;
+        private const MAX_UNASKED_BYTES = 67108864;
+
+        /** @var resource|null */
+        private $socket;
+        /** @var string */
+        private $remote;
+        /** @var int the process that has connected */
+        private $processId;
+        /** @var bool */
+        private $isEncrypted = false;
+        /** @var resource[] sockets that this process has from its parent, see close() */
+        private static $inherited = [];
+        /** @var string read, from $taken on not taken yet */
+        private $buffer = '';
+        /** @var int */
+        private $taken = 0;
+
+        /** @param array<string, mixed> $tls PHP's ssl context options */
+        public function __construct(Address $address, array $tls, float $deadline)
+        {
+            $this->remote = $address->remote;
+            $this->processId = self::processId();
+            $tls += ['peer_name' => $address->host, 'SNI_enabled' => true];
+            $context = stream_context_create(['ssl' => $tls, 'socket' => ['tcp_nodelay' => true]]);
+            $seconds = max(0.001, $deadline - microtime(true));
+            $warnings = [];
+            $socket = self::quietly($warnings, static function () use ($address, $seconds, $context) {
+                $flags = STREAM_CLIENT_CONNECT;
+                return stream_socket_client(
+                    $address->remote,
+                    $code,
+                    $text,
+                    $seconds,
+                    $flags,
+                    $context,
+                );
+            });
+            if (!$socket) {
+                throw new ConnectException(
+                    "Cannot connect to $this->remote: " .
+                        self::cause($warnings) .
+                        '. Is the server running, is that its adress in websock.ini?',
+                );
+            }
+            stream_set_blocking($socket, false);
+            $this->socket = $socket;
+            if ($address->isSecure) {
+                $this->encrypt($deadline);
+            }
+        }
+
+        public function __destruct()
+        {
+            $this->close();
+        }
+
+        /** Closes it for this process; nothing is said that would end it for the one that connected. */
+        public function close(): void
+        {
+            if ($this->socket && $this->isEncrypted && $this->isInherited()) {
+                // fclose would send a close_notify of TLS into the connection of the parent process.
+                self::$inherited[] = $this->socket;
+            } elseif ($this->socket) {
+                fclose($this->socket);
+            }
+            $this->socket = null;
+        }
+
+        /** Whether a process has connected that has forked this one: both have the same connection. */
+        public function isInherited(): bool
+        {
+            return $this->processId !== self::processId();
+        }
+
+        /**
+         * Whether it is no use: it is another process's, or the other end has closed, or has sent what
+         * nobody asked for. Does not wait.
+         */
+        public function isStale(): bool
+        {
+            return $this->isInherited() ||
+                !$this->socket ||
+                $this->available() > 0 ||
+                $this->read() ||
+                feof($this->socket);
+        }
+
+        /** How many bytes have been read and not taken. */
+        public function available(): int
+        {
+            return strlen($this->buffer) - $this->taken;
+        }
+
+        /** The next bytes, as many as are there, without taking them. */
+        public function peek(int $count): string
+        {
+            return substr($this->buffer, $this->taken, $count);
+        }
+
+        /** Takes bytes that are there. */
+        public function take(int $count): string
+        {
+            $bytes = substr($this->buffer, $this->taken, $count);
+            $this->taken += $count;
+            if ($this->taken >= strlen($this->buffer)) {
+                $this->buffer = '';
+                $this->taken = 0;
+            } elseif ($this->taken > self::READ_BYTES) {
+                $this->buffer = substr($this->buffer, $this->taken);
+                $this->taken = 0;
+            }
+            return $bytes;
+        }
+
+        /** Where $needle begins among the bytes that are there, or null. */
+        public function find(string $needle): ?int
+        {
+            $position = strpos($this->buffer, $needle, $this->taken);
+            return $position === false ? null : $position - $this->taken;
+        }
+
+        /** Waits for more bytes. False at the deadline. */
+        public function fill(float $deadline): bool
+        {
+            // Reading comes before waiting: what TLS has deciphered already, no wait would show.
+            while (!$this->read()) {
+                if (!$this->socket || feof($this->socket)) {
+                    throw new ConnectionLost("$this->remote has ended it without a word", 1006);
+                }
+                if (!$this->wait(false, $deadline)) {
+                    return false;
+                }
+            }
+            return true;
+        }
+
+        /**
+         * Sends it all, and reads meanwhile, so that two full queues do not wait for each other. The
+         * time until the deadline is there anew whenever the other end has taken something.
+         */
+        public function write(string $bytes, float $deadline): void
+        {
+            $patience = $deadline - microtime(true);
+            for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
+                $piece = substr($bytes, $sent, self::WRITE_BYTES);
+                while (($count = $this->writePiece($piece)) === 0) {
+                    $this->waitToWrite($deadline);
+                }
+                $deadline = microtime(true) + $patience;
+            }
+        }
+
+        private function waitToWrite(float $deadline): void
+        {
+            if (!$this->wait(true, $deadline)) {
+                throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
+            }
+            if (!$this->read() && feof($this->socket)) {
                 throw new ConnectionLost("$this->remote has ended it without a word", 1006);
             }
-            if (!$this->wait(false, $deadline)) {
+            if ($this->available() > self::MAX_UNASKED_BYTES) {
+                throw new ConnectionLost('More has come than is kept: read more often', 1006);
+            }
+        }
+
+        private function writePiece(string $piece): int
+        {
+            $warnings = ['it was closed here'];
+            $count = false;
+            if ($this->socket) {
+                $warnings = [];
+                $count = self::quietly($warnings, function () use ($piece) {
+                    return fwrite($this->socket, $piece);
+                });
+            }
+            if ($count === false && ($warnings || feof($this->socket))) {
+                $text = "No connection to $this->remote any more: " . self::cause($warnings);
+                throw new ConnectionLost($text, 1006);
+            }
+            return (int) $count;
+        }
+
+        /** Reads what is there. */
+        private function read(): bool
+        {
+            $warnings = [];
+            $bytes = $this->socket
+                ? self::quietly($warnings, function () {
+                    return fread($this->socket, self::READ_BYTES);
+                })
+                : '';
+            $this->buffer .= (string) $bytes;
+            return (string) $bytes !== '';
+        }
+
+        private function wait(bool $isWriting, float $deadline): bool
+        {
+            while (($left = $deadline - microtime(true)) > 0) {
+                $reading = [$this->socket];
+                $writing = $isWriting ? [$this->socket] : null;
+                $except = null;
+                $seconds = (int) min($left, 3600);
+                $micros = (int) (fmod($left, 1) * 1e6);
+                $warnings = [];
+                $count = self::quietly($warnings, static function () use (
+                    &$reading,
+                    &$writing,
+                    &$except,
+                    $seconds,
+                    $micros
+                ) {
+                    return stream_select($reading, $writing, $except, $seconds, $micros);
+                });
+                if ($count) {
+                    return true;
+                }
+                // A signal ends the wait too; anything else would fail for ever.
+                if ($count === false && stripos(implode($warnings), 'interrupted') === false) {
+                    throw new WebsockException('Cannot wait: ' . self::cause($warnings));
+                }
+            }
+            return false;
+        }
+
+        private function encrypt(float $deadline): void
+        {
+            $warnings = [];
+            do {
+                $done = self::quietly($warnings, function () {
+                    $method = STREAM_CRYPTO_METHOD_TLS_CLIENT;
+                    return stream_socket_enable_crypto($this->socket, true, $method);
+                });
+            } while ($done === 0 && $this->wait(false, $deadline));
+            if ($done !== true) {
+                $cause = $done === 0 ? 'no answer in time' : self::cause($warnings);
+                $remedy = self::tlsRemedy($cause);
+                throw new ConnectException("No TLS with $this->remote: $cause. $remedy");
+            }
+            $this->isEncrypted = true;
+        }
+
+        /** The same for ever where getmypid is disabled: nobody forks there. */
+        private static function processId(): int
+        {
+            return function_exists('getmypid') ? (int) getmypid() : 0;
+        }
+
+        private static function tlsRemedy(string $cause): string
+        {
+            if (stripos($cause, 'verify failed') !== false) {
+                return "Its certificate is not trusted here: give 'tls' => ['cafile' => 'FILE.pem']";
+            }
+            if (stripos($cause, 'did not match') !== false) {
+                return "It is for another name: write that, or give 'tls' => ['peer_name' => 'NAME']";
+            }
+            return 'If the server listens without TLS there, write ws:// or http://';
+        }
+
+        /**
+         * Calls $act and collects PHP's warnings.
+         *
+         * @param string[] $warnings
+         * @return mixed
+         */
+        private static function quietly(array &$warnings, callable $act)
+        {
+            set_error_handler(static function (int $level, string $text) use (&$warnings): bool {
+                $warnings[] = $text;
+                return true;
+            });
+            try {
+                return $act();
+            } finally {
+                restore_error_handler();
+            }
+        }
+
+        /** @param string[] $warnings */
+        private static function cause(array $warnings): string
+        {
+            $text = preg_replace('/^\w+\(\): |\s+/', ' ', implode('; ', $warnings));
+            return trim((string) $text) ?: 'the other end has closed it';
+        }
+    }
+
+    /**
+     * WebSocket messages over a stream (RFC 6455, client side): answers pings, joins fragments.
+     *
+     * @internal
+     */
+    final class Frames
+    {
+        private const TEXT = 0x1;
+        private const CLOSE = 0x8;
+        private const PING = 0x9;
+        private const PONG = 0xa;
+
+        /** @var Stream */
+        private $stream;
+        /** @var int */
+        private $maxMessageBytes;
+        /** @var string fragments of an unfinished message */
+        private $fragments = '';
+        /** @var bool */
+        private $isFragmented = false;
+
+        public function __construct(Stream $stream, int $maxMessageBytes)
+        {
+            $this->stream = $stream;
+            $this->maxMessageBytes = $maxMessageBytes;
+        }
+
+        public function sendText(string $text, float $deadline): void
+        {
+            $this->send(self::TEXT, $text, $deadline);
+        }
+
+        public function sendPing(float $deadline): void
+        {
+            $this->send(self::PING, '', $deadline);
+        }
+
+        public function sendClose(int $code, float $deadline): void
+        {
+            $this->send(self::CLOSE, pack('n', $code), $deadline);
+        }
+
+        /**
+         * The next message, or null at the deadline; then nothing is lost.
+         *
+         * @param bool $isHeard set to true when anything has come, be it half a frame
+         */
+        public function receive(float $deadline, bool &$isHeard = false): ?string
+        {
+            for (;;) {
+                $frame = $this->nextFrame();
+                if ($frame !== null) {
+                    $isHeard = true;
+                    $message = $this->handle($frame[0], $frame[1], $frame[2], $deadline);
+                    if ($message !== null) {
+                        return $message;
+                    }
+                } elseif ($this->stream->fill($deadline)) {
+                    $isHeard = true;
+                } else {
+                    return null;
+                }
+            }
+        }
+
+        private function send(int $opcode, string $payload, float $deadline): void
+        {
+            $length = strlen($payload);
+            $head = chr(0x80 | $opcode);
+            if ($length < 126) {
+                $head .= chr(0x80 | $length);
+            } elseif ($length < 65536) {
+                $head .= pack('Cn', 0x80 | 126, $length);
+            } else {
+                $head .= pack('CJ', 0x80 | 127, $length);
+            }
+            $mask = random_bytes(4);
+            $masked = $payload ^ str_repeat($mask, intdiv($length + 3, 4));
+            $this->stream->write($head . $mask . $masked, $deadline);
+        }
+
+        /**
+         * Opcode, whether it is the last fragment, and payload; null if the frame is not whole yet.
+         *
+         * @return array{int, bool, string}|null
+         */
+        private function nextFrame(): ?array
+        {
+            $head = $this->stream->peek(10);
+            if (strlen($head) < 2) {
+                return null;
+            }
+            [$first, $length] = [ord($head[0]), ord($head[1])];
+            $this->check(($first & 0x70) === 0, 'a reserved bit is set');
+            $this->check($length < 0x80, 'a frame is masked');
+            $isControl = ($first & 0x08) !== 0;
+            $isWhole = $first >= 0x80 && $length < 126;
+            $this->check(!$isControl || $isWhole, 'a control frame is long or in fragments');
+            $headBytes = [126 => 4, 127 => 10][$length] ?? 2;
+            if (strlen($head) < $headBytes) {
+                return null;
+            }
+            if ($headBytes > 2) {
+                $length = unpack($headBytes === 4 ? 'n' : 'J', $head, 2)[1];
+            }
+            $isShort = $length >= 0 && $length + strlen($this->fragments) <= $this->maxMessageBytes;
+            $this->check($isShort, "a message is longer than maxMessageBytes, $this->maxMessageBytes");
+            if ($this->stream->available() < $headBytes + $length) {
+                return null;
+            }
+            $this->stream->take($headBytes);
+            return [$first & 0x0f, $first >= 0x80, $this->stream->take($length)];
+        }
+
+        /** What a frame completes: a message, or null. */
+        private function handle(int $opcode, bool $isLast, string $payload, float $deadline): ?string
+        {
+            switch ($opcode) {
+                case self::PING:
+                    $this->send(self::PONG, $payload, max($deadline, microtime(true) + 1));
+                    return null;
+                case self::PONG:
+                    return null;
+                case self::CLOSE:
+                    throw $this->closed($payload);
+                case 0x0:
+                case self::TEXT:
+                case 0x2:
+                    return $this->join($opcode, $isLast, $payload);
+                default:
+                    $this->check(false, "opcode $opcode is unknown");
+            }
+        }
+
+        private function join(int $opcode, bool $isLast, string $payload): ?string
+        {
+            $this->check(($opcode === 0) === $this->isFragmented, 'fragments are out of order');
+            $this->isFragmented = !$isLast;
+            $this->fragments .= $payload;
+            if (!$isLast) {
+                return null;
+            }
+            $message = $this->fragments;
+            $this->fragments = '';
+            return $message;
+        }
+
+        private function closed(string $payload): ConnectionLost
+        {
+            $code = strlen($payload) < 2 ? 1005 : unpack('n', $payload)[1];
+            $reason = substr($payload, 2);
+            try {
+                $this->sendClose($code === 1005 ? 1000 : $code, microtime(true) + 1);
+            } catch (ConnectionLost $lost) {
+                // It has not waited for our answer.
+            }
+            $remedy =
+                [
+                    1001 => 'The server stops: connect again in a moment',
+                    1007 => 'What was sent was no JSON in UTF-8',
+                    1008 => 'A limit in websock.ini: maxQueue, if this script reads too little',
+                    1009 => 'The message was longer than maxMessageSize',
+                ][$code] ?? 'Connect again';
+            return new ConnectionLost("The server has closed: $code $reason. $remedy", $code);
+        }
+
+        private function check(bool $isRight, string $what): void
+        {
+            if (!$isRight) {
+                throw new ConnectionLost("What came is not allowed: $what", 1002);
+            }
+        }
+    }
+
+    /**
+     * The answer to an HTTP/1.1 request.
+     *
+     * @internal
+     */
+    final class Response
+    {
+        private const MAX_HEAD_BYTES = 16384;
+        private const MAX_BODY_BYTES = 16777216;
+
+        /** @var int */
+        public $status;
+        /** @var string */
+        public $body = '';
+        /** @var array<string, string> by name in lower case */
+        private $headers = [];
+
+        /** Reads one from the stream. */
+        public function __construct(Stream $stream, float $deadline)
+        {
+            while (($end = $stream->find("\r\n\r\n")) === null) {
+                self::checkBeginning($stream->peek(5));
+                if ($stream->available() > self::MAX_HEAD_BYTES || !$stream->fill($deadline)) {
+                    throw new ConnectionLost('No HTTP answer in time. ' . self::REMEDY, 1006);
+                }
+            }
+            self::checkBeginning($stream->peek(5));
+            $lines = explode("\r\n", $stream->take($end + 4));
+            $this->status = (int) substr($lines[0], 9, 3);
+            foreach ($lines as $line) {
+                [$name, $value] = explode(':', $line, 2) + [1 => ''];
+                $this->headers[strtolower($name)] = trim($value);
+            }
+            if ($this->status >= 200 && $this->status !== 204) {
+                $this->readBody($stream, $deadline);
+            }
+        }
+
+        public function header(string $name): string
+        {
+            return $this->headers[$name] ?? '';
+        }
+
+        /** The body as the one line that is shown to people. */
+        public function reason(): string
+        {
+            $line = preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200));
+            return "$this->status " . trim((string) $line);
+        }
+
+        private static function checkBeginning(string $bytes): void
+        {
+            if ($bytes !== '' && $bytes[0] === "\x15") {
+                throw new ConnectException('The server speaks TLS there: write wss:// or https://');
+            }
+            if (strncmp($bytes, 'HTTP/', strlen($bytes)) !== 0) {
+                throw new ConnectException('What answered does not speak HTTP. ' . self::REMEDY);
+            }
+        }
+
+        private function readBody(Stream $stream, float $deadline): void
+        {
+            $length = $this->header('content-length');
+            if (stripos($this->header('transfer-encoding'), 'chunked') !== false) {
+                $this->readChunks($stream, $deadline);
+            } elseif ($length !== '') {
+                $this->body = self::exactly($stream, max(0, (int) $length), $deadline);
+            } else {
+                $this->readToEnd($stream, $deadline);
+            }
+        }
+
+        private function readChunks(Stream $stream, float $deadline): void
+        {
+            do {
+                $line = self::line($stream, $deadline);
+                $size = (int) hexdec(substr($line, 0, strspn($line, '0123456789abcdefABCDEF')));
+                $this->body .= self::exactly($stream, $size, $deadline);
+                if ($size > 0) {
+                    self::line($stream, $deadline);
+                }
+                self::checkSize(strlen($this->body));
+            } while ($size > 0);
+            while (self::line($stream, $deadline) !== '') {
+                // a trailer
+            }
+        }
+
+        private function readToEnd(Stream $stream, float $deadline): void
+        {
+            try {
+                while ($stream->fill($deadline)) {
+                    self::checkSize($stream->available());
+                }
+            } catch (ConnectionLost $end) {
+                // That is how such a body ends.
+            }
+            $this->body = $stream->take($stream->available());
+        }
+
+        private static function line(Stream $stream, float $deadline): string
+        {
+            while (($end = $stream->find("\r\n")) === null) {
+                self::checkSize($stream->available());
+                self::more($stream, $deadline);
+            }
+            return rtrim($stream->take($end + 2));
+        }
+
+        private static function exactly(Stream $stream, int $count, float $deadline): string
+        {
+            self::checkSize($count);
+            while ($stream->available() < $count) {
+                self::more($stream, $deadline);
+            }
+            return $stream->take($count);
+        }
+
+        private static function more(Stream $stream, float $deadline): void
+        {
+            if (!$stream->fill($deadline)) {
+                throw new ConnectionLost('The HTTP answer was not complete in time', 1006);
+            }
+        }
+
+        private static function checkSize(int $count): void
+        {
+            if ($count > self::MAX_BODY_BYTES) {
+                throw new ConnectionLost('The HTTP answer is too long. ' . self::REMEDY, 1006);
+            }
+        }
+
+        private const REMEDY = 'Is this the port of adress in websock.ini?';
+    }
+
+    /**
+     * A script's connection to a websock server.
+     *
+     * The server answers each message with one `next`; the sending methods return when it has come, so
+     * the server has handled the message then. Whatever else arrives meanwhile is kept for receive().
+     */
+    final class Client
+    {
+        private const DEFAULTS = [
+            'ident' => '',
+            'timeout' => 10.0,
+            'token' => '',
+            'tls' => [],
+            'path' => '/php',
+            'maxMessageBytes' => 33554432,
+        ];
+        private const JSON =
+            JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+        private const MAX_INBOX_BYTES = 67108864;
+        private const MAX_SEEN = 1000;
+        private const SILENCE_SECONDS = 30;
+
+        /** @var string under which web clients could be reached; scripts are reached by ident */
+        public $uuid = '';
+
+        /** @var Stream */
+        private $stream;
+        /** @var Frames */
+        private $frames;
+        /** @var float */
+        private $timeout;
+        /** @var string why the server closes, if it has said so in a packet */
+        private $refusal = '';
+        /** @var int messages whose `next` has not come */
+        private $unanswered = 0;
+        /** @var string[] */
+        private $inbox = [];
+        /** @var int */
+        private $inboxBytes = 0;
+        /** @var array<string, true> ids of packets that have come */
+        private $seen = [];
+        /** @var float */
+        private $heardAt;
+        /** @var float|null */
+        private $pingedAt;
+
+        /**
+         * Connects.
+         *
+         * Options: `ident`, the name under which others reach this script; `timeout`, seconds for
+         * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`,
+         * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
+         * `maxMessageBytes`, the longest message that is taken (32 MiB).
+         *
+         * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
+         * @param array<string, mixed> $options
+         * @throws ConnectException if there is no websock server, or it refuses
+         * @throws \InvalidArgumentException if an argument makes no sense
+         */
+        public function __construct(string $address, array $options = [])
+        {
+            $unknown = array_diff_key($options, self::DEFAULTS);
+            if ($unknown) {
+                $names = implode(', ', array_keys($unknown));
+                throw new \InvalidArgumentException("Client has no option $names");
+            }
+            $options += self::DEFAULTS;
+            Requirements::check();
+            $to = new Address($address);
+            $this->timeout = (float) $options['timeout'];
+            $this->heardAt = microtime(true);
+            $deadline = $this->deadline();
+            $this->stream = new Stream($to, $options['tls'], $deadline);
+            $this->frames = new Frames($this->stream, $options['maxMessageBytes']);
+            try {
+                $this->upgrade($to, $options, $deadline);
+                $this->awaitReady($deadline);
+            } catch (ConnectionLost $lost) {
+                $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
+                throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
+            }
+        }
+
+        /**
+         * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+         *
+         * @param mixed $message whatever JSON can say
+         * @param string|array<string, string|int> $to
+         * @throws ConnectionLost
+         */
+        public function feedback($message, $to): void
+        {
+            $target = is_array($to) ? $to : ['uuid' => $to];
+            if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+                throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+            }
+            $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+        }
+
+        /**
+         * Sends to all web clients.
+         *
+         * @param mixed $message whatever JSON can say
+         * @throws ConnectionLost
+         */
+        public function broadcast($message): void
+        {
+            $this->send(['opcode' => 'broadcast', 'message' => $message]);
+        }
+
+        /**
+         * Sends to this script itself; receive() gets it.
+         *
+         * @param mixed $message whatever JSON can say
+         * @throws ConnectionLost
+         */
+        public function echo($message): void
+        {
+            $this->send(['opcode' => 'echo', 'message' => $message]);
+        }
+
+        /**
+         * Sends a packet and waits until the server has handled it.
+         *
+         * @param array<string, mixed> $packet with an `opcode`
+         * @throws ConnectionLost if the connection ends first; then it may have been handled or not
+         * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
+         */
+        public function send(array $packet): void
+        {
+            $text = json_encode($packet, self::JSON);
+            if ($text === false) {
+                $why = json_last_error_msg();
+                throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
+            }
+            $this->sendText($text);
+        }
+
+        /**
+         * Sends a text as it is and waits until the server has handled it.
+         *
+         * @throws ConnectionLost if the connection ends first; then it may have been handled or not
+         */
+        public function sendText(string $text): void
+        {
+            $this->write($text);
+            $this->flush();
+        }
+
+        /**
+         * Sends a text as it is and does not wait. Call flush() behind some hundred of them at most.
+         *
+         * @throws ConnectionLost
+         */
+        public function write(string $text): void
+        {
+            $this->checkProcess();
+            $this->unanswered++;
+            $this->frames->sendText($text, $this->deadline());
+        }
+
+        /**
+         * Waits until the server has handled everything that was sent.
+         *
+         * @throws ConnectionLost if the connection ends first
+         */
+        public function flush(): void
+        {
+            $this->checkProcess();
+            $deadline = $this->deadline();
+            while ($this->unanswered > 0) {
+                $before = $this->unanswered;
+                if (!$this->handleNext($deadline)) {
+                    $this->stream->close();
+                    $text = "No answer for $this->timeout s; it may have been handled or not";
+                    throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
+                }
+                if ($this->unanswered < $before) {
+                    $deadline = $this->deadline();
+                }
+            }
+        }
+
+        /**
+         * The next packet from others, or null if none comes for $seconds.
+         *
+         * @return array<string, mixed>|null
+         * @throws ConnectionLost
+         */
+        public function receive(float $seconds): ?array
+        {
+            $text = $this->receiveText($seconds);
+            if ($text === null) {
+                return null;
+            }
+            $packet = json_decode($text, true, 512, JSON_BIGINT_AS_STRING);
+            return is_array($packet) ? $packet : ['opcode' => '', 'message' => $text];
+        }
+
+        /**
+         * The same as the text that came.
+         *
+         * @throws ConnectionLost
+         */
+        public function receiveText(float $seconds): ?string
+        {
+            $this->checkProcess();
+            $deadline = microtime(true) + $seconds;
+            while (!$this->inbox) {
+                if (!$this->handleNext($deadline)) {
+                    return null;
+                }
+            }
+            $text = array_shift($this->inbox);
+            $this->inboxBytes -= strlen($text);
+            return $text;
+        }
+
+        /** Says goodbye and waits, for a second at most, until the server has heard it. */
+        public function close(): void
+        {
+            if ($this->stream->isInherited()) {
+                $this->stream->close();
+                return;
+            }
+            try {
+                $deadline = microtime(true) + 1;
+                $this->frames->sendClose(1000, $deadline);
+                while ($this->frames->receive($deadline) !== null) {
+                    // what was under way is not wanted any more
+                }
+            } catch (ConnectionLost $closed) {
+                // as it should
+            }
+            $this->stream->close();
+        }
+
+        /** One dialogue cannot be had by two. */
+        public function __clone()
+        {
+            throw new \LogicException('A Client is one connection and has no copies: make a new one');
+        }
+
+        /** @return array<mixed> */
+        public function __serialize(): array
+        {
+            throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+        }
+
+        /** @param array<mixed> $data */
+        public function __unserialize(array $data): void
+        {
+            throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+        }
+
+        private function checkProcess(): void
+        {
+            if ($this->stream->isInherited()) {
+                throw new ConnectException(
+                    'This Client was made before the fork and is that of the other process: ' .
+                        'nothing was sent. Make a new one in each process',
+                );
+            }
+        }
+
+        private function deadline(): float
+        {
+            return microtime(true) + $this->timeout;
+        }
+
+        /** Takes in one message; false at the deadline. */
+        private function handleNext(float $deadline): bool
+        {
+            $text = $this->nextText($deadline);
+            if ($text === null) {
                 return false;
             }
-        }
-        return true;
-    }
-
-    /**
-     * Sends it all, and reads meanwhile, so that two full queues do not wait for each other. The
-     * time until the deadline is there anew whenever the other end has taken something.
-     */
-    public function write(string $bytes, float $deadline): void
-    {
-        $patience = $deadline - microtime(true);
-        for ($sent = 0; $sent < strlen($bytes); $sent += $count) {
-            $piece = substr($bytes, $sent, self::WRITE_BYTES);
-            while (($count = $this->writePiece($piece)) === 0) {
-                $this->waitToWrite($deadline);
+            $packet = json_decode($text, true);
+            $opcode = is_array($packet) ? $packet['opcode'] ?? null : null;
+            if ($opcode === 'next') {
+                $this->unanswered = max(0, $this->unanswered - 1);
+            } elseif ($opcode === 'ready') {
+                $this->uuid = (string) ($packet['uuid'] ?? '');
+            } elseif ($opcode === 'close') {
+                $this->refusal = (string) ($packet['error'] ?? 'the server closes without a reason');
+            } elseif (!$this->isSeen($packet)) {
+                $this->keep($text);
             }
-            $deadline = microtime(true) + $patience;
+            return true;
         }
-    }
 
-    private function waitToWrite(float $deadline): void
-    {
-        if (!$this->wait(true, $deadline)) {
-            throw new ConnectionLost("$this->remote has taken nothing for too long", 1006);
+        /** Waits for a message, and after long silence asks whether the server is still there. */
+        private function nextText(float $deadline): ?string
+        {
+            do {
+                $due = $this->pingedAt
+                    ? $this->pingedAt + $this->timeout
+                    : $this->heardAt + self::SILENCE_SECONDS;
+                $isHeard = false;
+                $text = $this->frames->receive(min($deadline, $due), $isHeard);
+                $now = microtime(true);
+                if ($isHeard) {
+                    $this->heardAt = $now;
+                    $this->pingedAt = null;
+                } elseif ($now >= $due && $this->pingedAt) {
+                    $this->stream->close();
+                    throw new ConnectionLost(
+                        'The server is silent, even if asked. Connect again',
+                        1006,
+                    );
+                } elseif ($now >= $due) {
+                    $this->frames->sendPing($this->deadline());
+                    $this->pingedAt = $now;
+                }
+            } while ($text === null && $now < $deadline);
+            return $text;
         }
-        if (!$this->read() && feof($this->socket)) {
-            throw new ConnectionLost("$this->remote has ended it without a word", 1006);
-        }
-        if ($this->available() > self::MAX_UNASKED_BYTES) {
-            throw new ConnectionLost('More has come than is kept: read more often', 1006);
-        }
-    }
 
-    private function writePiece(string $piece): int
-    {
-        $warnings = ['it was closed here'];
-        $count = false;
-        if ($this->socket) {
-            $warnings = [];
-            $count = self::quietly($warnings, function () use ($piece) {
-                return fwrite($this->socket, $piece);
-            });
-        }
-        if ($count === false && ($warnings || feof($this->socket))) {
-            $text = "No connection to $this->remote any more: " . self::cause($warnings);
-            throw new ConnectionLost($text, 1006);
-        }
-        return (int) $count;
-    }
-
-    /** Reads what is there. */
-    private function read(): bool
-    {
-        $warnings = [];
-        $bytes = $this->socket
-            ? self::quietly($warnings, function () {
-                return fread($this->socket, self::READ_BYTES);
-            })
-            : '';
-        $this->buffer .= (string) $bytes;
-        return (string) $bytes !== '';
-    }
-
-    private function wait(bool $isWriting, float $deadline): bool
-    {
-        while (($left = $deadline - microtime(true)) > 0) {
-            $reading = [$this->socket];
-            $writing = $isWriting ? [$this->socket] : null;
-            $except = null;
-            $seconds = (int) min($left, 3600);
-            $micros = (int) (fmod($left, 1) * 1e6);
-            $warnings = [];
-            $count = self::quietly($warnings, static function () use (
-                &$reading,
-                &$writing,
-                &$except,
-                $seconds,
-                $micros
-            ) {
-                return stream_select($reading, $writing, $except, $seconds, $micros);
-            });
-            if ($count) {
+        /**
+         * Whether a packet is the second copy of one whose sender was in doubt.
+         *
+         * @param mixed $packet
+         */
+        private function isSeen($packet): bool
+        {
+            $id = is_array($packet) ? $packet['once'] ?? null : null;
+            if (!is_string($id)) {
+                return false;
+            }
+            if (isset($this->seen["=$id"])) {
                 return true;
             }
-            // A signal ends the wait too; anything else would fail for ever.
-            if ($count === false && stripos(implode($warnings), 'interrupted') === false) {
-                throw new WebsockException('Cannot wait: ' . self::cause($warnings));
+            $this->seen["=$id"] = true;
+            if (count($this->seen) > self::MAX_SEEN) {
+                unset($this->seen[key($this->seen)]);
             }
-        }
-        return false;
-    }
-
-    private function encrypt(float $deadline): void
-    {
-        $warnings = [];
-        do {
-            $done = self::quietly($warnings, function () {
-                $method = STREAM_CRYPTO_METHOD_TLS_CLIENT;
-                return stream_socket_enable_crypto($this->socket, true, $method);
-            });
-        } while ($done === 0 && $this->wait(false, $deadline));
-        if ($done !== true) {
-            $cause = $done === 0 ? 'no answer in time' : self::cause($warnings);
-            $remedy = self::tlsRemedy($cause);
-            throw new ConnectException("No TLS with $this->remote: $cause. $remedy");
-        }
-        $this->isEncrypted = true;
-    }
-
-    /** The same for ever where getmypid is disabled: nobody forks there. */
-    private static function processId(): int
-    {
-        return function_exists('getmypid') ? (int) getmypid() : 0;
-    }
-
-    private static function tlsRemedy(string $cause): string
-    {
-        if (stripos($cause, 'verify failed') !== false) {
-            return "Its certificate is not trusted here: give 'tls' => ['cafile' => 'FILE.pem']";
-        }
-        if (stripos($cause, 'did not match') !== false) {
-            return "It is for another name: write that, or give 'tls' => ['peer_name' => 'NAME']";
-        }
-        return 'If the server listens without TLS there, write ws:// or http://';
-    }
-
-    /**
-     * Calls $act and collects PHP's warnings.
-     *
-     * @param string[] $warnings
-     * @return mixed
-     */
-    private static function quietly(array &$warnings, callable $act)
-    {
-        set_error_handler(static function (int $level, string $text) use (&$warnings): bool {
-            $warnings[] = $text;
-            return true;
-        });
-        try {
-            return $act();
-        } finally {
-            restore_error_handler();
-        }
-    }
-
-    /** @param string[] $warnings */
-    private static function cause(array $warnings): string
-    {
-        $text = preg_replace('/^\w+\(\): |\s+/', ' ', implode('; ', $warnings));
-        return trim((string) $text) ?: 'the other end has closed it';
-    }
-}
-
-/**
- * WebSocket messages over a stream (RFC 6455, client side): answers pings, joins fragments.
- *
- * @internal
- */
-final class Frames
-{
-    private const TEXT = 0x1;
-    private const CLOSE = 0x8;
-    private const PING = 0x9;
-    private const PONG = 0xa;
-
-    /** @var Stream */
-    private $stream;
-    /** @var int */
-    private $maxMessageBytes;
-    /** @var string fragments of an unfinished message */
-    private $fragments = '';
-    /** @var bool */
-    private $isFragmented = false;
-
-    public function __construct(Stream $stream, int $maxMessageBytes)
-    {
-        $this->stream = $stream;
-        $this->maxMessageBytes = $maxMessageBytes;
-    }
-
-    public function sendText(string $text, float $deadline): void
-    {
-        $this->send(self::TEXT, $text, $deadline);
-    }
-
-    public function sendPing(float $deadline): void
-    {
-        $this->send(self::PING, '', $deadline);
-    }
-
-    public function sendClose(int $code, float $deadline): void
-    {
-        $this->send(self::CLOSE, pack('n', $code), $deadline);
-    }
-
-    /**
-     * The next message, or null at the deadline; then nothing is lost.
-     *
-     * @param bool $isHeard set to true when anything has come, be it half a frame
-     */
-    public function receive(float $deadline, bool &$isHeard = false): ?string
-    {
-        for (;;) {
-            $frame = $this->nextFrame();
-            if ($frame !== null) {
-                $isHeard = true;
-                $message = $this->handle($frame[0], $frame[1], $frame[2], $deadline);
-                if ($message !== null) {
-                    return $message;
-                }
-            } elseif ($this->stream->fill($deadline)) {
-                $isHeard = true;
-            } else {
-                return null;
-            }
-        }
-    }
-
-    private function send(int $opcode, string $payload, float $deadline): void
-    {
-        $length = strlen($payload);
-        $head = chr(0x80 | $opcode);
-        if ($length < 126) {
-            $head .= chr(0x80 | $length);
-        } elseif ($length < 65536) {
-            $head .= pack('Cn', 0x80 | 126, $length);
-        } else {
-            $head .= pack('CJ', 0x80 | 127, $length);
-        }
-        $mask = random_bytes(4);
-        $masked = $payload ^ str_repeat($mask, intdiv($length + 3, 4));
-        $this->stream->write($head . $mask . $masked, $deadline);
-    }
-
-    /**
-     * Opcode, whether it is the last fragment, and payload; null if the frame is not whole yet.
-     *
-     * @return array{int, bool, string}|null
-     */
-    private function nextFrame(): ?array
-    {
-        $head = $this->stream->peek(10);
-        if (strlen($head) < 2) {
-            return null;
-        }
-        [$first, $length] = [ord($head[0]), ord($head[1])];
-        $this->check(($first & 0x70) === 0, 'a reserved bit is set');
-        $this->check($length < 0x80, 'a frame is masked');
-        $isControl = ($first & 0x08) !== 0;
-        $isWhole = $first >= 0x80 && $length < 126;
-        $this->check(!$isControl || $isWhole, 'a control frame is long or in fragments');
-        $headBytes = [126 => 4, 127 => 10][$length] ?? 2;
-        if (strlen($head) < $headBytes) {
-            return null;
-        }
-        if ($headBytes > 2) {
-            $length = unpack($headBytes === 4 ? 'n' : 'J', $head, 2)[1];
-        }
-        $isShort = $length >= 0 && $length + strlen($this->fragments) <= $this->maxMessageBytes;
-        $this->check($isShort, "a message is longer than maxMessageBytes, $this->maxMessageBytes");
-        if ($this->stream->available() < $headBytes + $length) {
-            return null;
-        }
-        $this->stream->take($headBytes);
-        return [$first & 0x0f, $first >= 0x80, $this->stream->take($length)];
-    }
-
-    /** What a frame completes: a message, or null. */
-    private function handle(int $opcode, bool $isLast, string $payload, float $deadline): ?string
-    {
-        switch ($opcode) {
-            case self::PING:
-                $this->send(self::PONG, $payload, max($deadline, microtime(true) + 1));
-                return null;
-            case self::PONG:
-                return null;
-            case self::CLOSE:
-                throw $this->closed($payload);
-            case 0x0:
-            case self::TEXT:
-            case 0x2:
-                return $this->join($opcode, $isLast, $payload);
-            default:
-                $this->check(false, "opcode $opcode is unknown");
-        }
-    }
-
-    private function join(int $opcode, bool $isLast, string $payload): ?string
-    {
-        $this->check(($opcode === 0) === $this->isFragmented, 'fragments are out of order');
-        $this->isFragmented = !$isLast;
-        $this->fragments .= $payload;
-        if (!$isLast) {
-            return null;
-        }
-        $message = $this->fragments;
-        $this->fragments = '';
-        return $message;
-    }
-
-    private function closed(string $payload): ConnectionLost
-    {
-        $code = strlen($payload) < 2 ? 1005 : unpack('n', $payload)[1];
-        $reason = substr($payload, 2);
-        try {
-            $this->sendClose($code === 1005 ? 1000 : $code, microtime(true) + 1);
-        } catch (ConnectionLost $lost) {
-            // It has not waited for our answer.
-        }
-        $remedy =
-            [
-                1001 => 'The server stops: connect again in a moment',
-                1007 => 'What was sent was no JSON in UTF-8',
-                1008 => 'A limit in websock.ini: maxQueue, if this script reads too little',
-                1009 => 'The message was longer than maxMessageSize',
-            ][$code] ?? 'Connect again';
-        return new ConnectionLost("The server has closed: $code $reason. $remedy", $code);
-    }
-
-    private function check(bool $isRight, string $what): void
-    {
-        if (!$isRight) {
-            throw new ConnectionLost("What came is not allowed: $what", 1002);
-        }
-    }
-}
-
-/**
- * The answer to an HTTP/1.1 request.
- *
- * @internal
- */
-final class Response
-{
-    private const MAX_HEAD_BYTES = 16384;
-    private const MAX_BODY_BYTES = 16777216;
-
-    /** @var int */
-    public $status;
-    /** @var string */
-    public $body = '';
-    /** @var array<string, string> by name in lower case */
-    private $headers = [];
-
-    /** Reads one from the stream. */
-    public function __construct(Stream $stream, float $deadline)
-    {
-        while (($end = $stream->find("\r\n\r\n")) === null) {
-            self::checkBeginning($stream->peek(5));
-            if ($stream->available() > self::MAX_HEAD_BYTES || !$stream->fill($deadline)) {
-                throw new ConnectionLost('No HTTP answer in time. ' . self::REMEDY, 1006);
-            }
-        }
-        self::checkBeginning($stream->peek(5));
-        $lines = explode("\r\n", $stream->take($end + 4));
-        $this->status = (int) substr($lines[0], 9, 3);
-        foreach ($lines as $line) {
-            [$name, $value] = explode(':', $line, 2) + [1 => ''];
-            $this->headers[strtolower($name)] = trim($value);
-        }
-        if ($this->status >= 200 && $this->status !== 204) {
-            $this->readBody($stream, $deadline);
-        }
-    }
-
-    public function header(string $name): string
-    {
-        return $this->headers[$name] ?? '';
-    }
-
-    /** The body as the one line that is shown to people. */
-    public function reason(): string
-    {
-        $line = preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200));
-        return "$this->status " . trim((string) $line);
-    }
-
-    private static function checkBeginning(string $bytes): void
-    {
-        if ($bytes !== '' && $bytes[0] === "\x15") {
-            throw new ConnectException('The server speaks TLS there: write wss:// or https://');
-        }
-        if (strncmp($bytes, 'HTTP/', strlen($bytes)) !== 0) {
-            throw new ConnectException('What answered does not speak HTTP. ' . self::REMEDY);
-        }
-    }
-
-    private function readBody(Stream $stream, float $deadline): void
-    {
-        $length = $this->header('content-length');
-        if (stripos($this->header('transfer-encoding'), 'chunked') !== false) {
-            $this->readChunks($stream, $deadline);
-        } elseif ($length !== '') {
-            $this->body = self::exactly($stream, max(0, (int) $length), $deadline);
-        } else {
-            $this->readToEnd($stream, $deadline);
-        }
-    }
-
-    private function readChunks(Stream $stream, float $deadline): void
-    {
-        do {
-            $line = self::line($stream, $deadline);
-            $size = (int) hexdec(substr($line, 0, strspn($line, '0123456789abcdefABCDEF')));
-            $this->body .= self::exactly($stream, $size, $deadline);
-            if ($size > 0) {
-                self::line($stream, $deadline);
-            }
-            self::checkSize(strlen($this->body));
-        } while ($size > 0);
-        while (self::line($stream, $deadline) !== '') {
-            // a trailer
-        }
-    }
-
-    private function readToEnd(Stream $stream, float $deadline): void
-    {
-        try {
-            while ($stream->fill($deadline)) {
-                self::checkSize($stream->available());
-            }
-        } catch (ConnectionLost $end) {
-            // That is how such a body ends.
-        }
-        $this->body = $stream->take($stream->available());
-    }
-
-    private static function line(Stream $stream, float $deadline): string
-    {
-        while (($end = $stream->find("\r\n")) === null) {
-            self::checkSize($stream->available());
-            self::more($stream, $deadline);
-        }
-        return rtrim($stream->take($end + 2));
-    }
-
-    private static function exactly(Stream $stream, int $count, float $deadline): string
-    {
-        self::checkSize($count);
-        while ($stream->available() < $count) {
-            self::more($stream, $deadline);
-        }
-        return $stream->take($count);
-    }
-
-    private static function more(Stream $stream, float $deadline): void
-    {
-        if (!$stream->fill($deadline)) {
-            throw new ConnectionLost('The HTTP answer was not complete in time', 1006);
-        }
-    }
-
-    private static function checkSize(int $count): void
-    {
-        if ($count > self::MAX_BODY_BYTES) {
-            throw new ConnectionLost('The HTTP answer is too long. ' . self::REMEDY, 1006);
-        }
-    }
-
-    private const REMEDY = 'Is this the port of adress in websock.ini?';
-}
-
-/**
- * A script's connection to a websock server.
- *
- * The server answers each message with one `next`; the sending methods return when it has come, so
- * the server has handled the message then. Whatever else arrives meanwhile is kept for receive().
- */
-final class Client
-{
-    private const DEFAULTS = [
-        'ident' => '',
-        'timeout' => 10.0,
-        'token' => '',
-        'tls' => [],
-        'path' => '/php',
-        'maxMessageBytes' => 33554432,
-    ];
-    private const JSON =
-        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
-    private const MAX_INBOX_BYTES = 67108864;
-    private const MAX_SEEN = 1000;
-    private const SILENCE_SECONDS = 30;
-
-    /** @var string under which web clients could be reached; scripts are reached by ident */
-    public $uuid = '';
-
-    /** @var Stream */
-    private $stream;
-    /** @var Frames */
-    private $frames;
-    /** @var float */
-    private $timeout;
-    /** @var string why the server closes, if it has said so in a packet */
-    private $refusal = '';
-    /** @var int messages whose `next` has not come */
-    private $unanswered = 0;
-    /** @var string[] */
-    private $inbox = [];
-    /** @var int */
-    private $inboxBytes = 0;
-    /** @var array<string, true> ids of packets that have come */
-    private $seen = [];
-    /** @var float */
-    private $heardAt;
-    /** @var float|null */
-    private $pingedAt;
-
-    /**
-     * Connects.
-     *
-     * Options: `ident`, the name under which others reach this script; `timeout`, seconds for
-     * connecting and for each answer (10); `token`, if pushToken is set in websock.ini; `tls`,
-     * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
-     * `maxMessageBytes`, the longest message that is taken (32 MiB).
-     *
-     * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
-     * @param array<string, mixed> $options
-     * @throws ConnectException if there is no websock server, or it refuses
-     * @throws \InvalidArgumentException if an argument makes no sense
-     */
-    public function __construct(string $address, array $options = [])
-    {
-        $unknown = array_diff_key($options, self::DEFAULTS);
-        if ($unknown) {
-            $names = implode(', ', array_keys($unknown));
-            throw new \InvalidArgumentException("Client has no option $names");
-        }
-        $options += self::DEFAULTS;
-        Requirements::check();
-        $to = new Address($address);
-        $this->timeout = (float) $options['timeout'];
-        $this->heardAt = microtime(true);
-        $deadline = $this->deadline();
-        $this->stream = new Stream($to, $options['tls'], $deadline);
-        $this->frames = new Frames($this->stream, $options['maxMessageBytes']);
-        try {
-            $this->upgrade($to, $options, $deadline);
-            $this->awaitReady($deadline);
-        } catch (ConnectionLost $lost) {
-            $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
-            throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
-        }
-    }
-
-    /**
-     * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
-     *
-     * @param mixed $message whatever JSON can say
-     * @param string|array<string, string|int> $to
-     * @throws ConnectionLost
-     */
-    public function feedback($message, $to): void
-    {
-        $target = is_array($to) ? $to : ['uuid' => $to];
-        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
-            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
-        }
-        $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
-    }
-
-    /**
-     * Sends to all web clients.
-     *
-     * @param mixed $message whatever JSON can say
-     * @throws ConnectionLost
-     */
-    public function broadcast($message): void
-    {
-        $this->send(['opcode' => 'broadcast', 'message' => $message]);
-    }
-
-    /**
-     * Sends to this script itself; receive() gets it.
-     *
-     * @param mixed $message whatever JSON can say
-     * @throws ConnectionLost
-     */
-    public function echo($message): void
-    {
-        $this->send(['opcode' => 'echo', 'message' => $message]);
-    }
-
-    /**
-     * Sends a packet and waits until the server has handled it.
-     *
-     * @param array<string, mixed> $packet with an `opcode`
-     * @throws ConnectionLost if the connection ends first; then it may have been handled or not
-     * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
-     */
-    public function send(array $packet): void
-    {
-        $text = json_encode($packet, self::JSON);
-        if ($text === false) {
-            $why = json_last_error_msg();
-            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
-        }
-        $this->sendText($text);
-    }
-
-    /**
-     * Sends a text as it is and waits until the server has handled it.
-     *
-     * @throws ConnectionLost if the connection ends first; then it may have been handled or not
-     */
-    public function sendText(string $text): void
-    {
-        $this->write($text);
-        $this->flush();
-    }
-
-    /**
-     * Sends a text as it is and does not wait. Call flush() behind some hundred of them at most.
-     *
-     * @throws ConnectionLost
-     */
-    public function write(string $text): void
-    {
-        $this->checkProcess();
-        $this->unanswered++;
-        $this->frames->sendText($text, $this->deadline());
-    }
-
-    /**
-     * Waits until the server has handled everything that was sent.
-     *
-     * @throws ConnectionLost if the connection ends first
-     */
-    public function flush(): void
-    {
-        $this->checkProcess();
-        $deadline = $this->deadline();
-        while ($this->unanswered > 0) {
-            $before = $this->unanswered;
-            if (!$this->handleNext($deadline)) {
-                $this->stream->close();
-                $text = "No answer for $this->timeout s; it may have been handled or not";
-                throw new ConnectionLost("$text. If the server is just slow, set 'timeout'", 1006);
-            }
-            if ($this->unanswered < $before) {
-                $deadline = $this->deadline();
-            }
-        }
-    }
-
-    /**
-     * The next packet from others, or null if none comes for $seconds.
-     *
-     * @return array<string, mixed>|null
-     * @throws ConnectionLost
-     */
-    public function receive(float $seconds): ?array
-    {
-        $text = $this->receiveText($seconds);
-        if ($text === null) {
-            return null;
-        }
-        $packet = json_decode($text, true, 512, JSON_BIGINT_AS_STRING);
-        return is_array($packet) ? $packet : ['opcode' => '', 'message' => $text];
-    }
-
-    /**
-     * The same as the text that came.
-     *
-     * @throws ConnectionLost
-     */
-    public function receiveText(float $seconds): ?string
-    {
-        $this->checkProcess();
-        $deadline = microtime(true) + $seconds;
-        while (!$this->inbox) {
-            if (!$this->handleNext($deadline)) {
-                return null;
-            }
-        }
-        $text = array_shift($this->inbox);
-        $this->inboxBytes -= strlen($text);
-        return $text;
-    }
-
-    /** Says goodbye and waits, for a second at most, until the server has heard it. */
-    public function close(): void
-    {
-        if ($this->stream->isInherited()) {
-            $this->stream->close();
-            return;
-        }
-        try {
-            $deadline = microtime(true) + 1;
-            $this->frames->sendClose(1000, $deadline);
-            while ($this->frames->receive($deadline) !== null) {
-                // what was under way is not wanted any more
-            }
-        } catch (ConnectionLost $closed) {
-            // as it should
-        }
-        $this->stream->close();
-    }
-
-    /** One dialogue cannot be had by two. */
-    public function __clone()
-    {
-        throw new \LogicException('A Client is one connection and has no copies: make a new one');
-    }
-
-    /** @return array<mixed> */
-    public function __serialize(): array
-    {
-        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
-    }
-
-    /** @param array<mixed> $data */
-    public function __unserialize(array $data): void
-    {
-        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
-    }
-
-    private function checkProcess(): void
-    {
-        if ($this->stream->isInherited()) {
-            throw new ConnectException(
-                'This Client was made before the fork and is that of the other process: ' .
-                    'nothing was sent. Make a new one in each process',
-            );
-        }
-    }
-
-    private function deadline(): float
-    {
-        return microtime(true) + $this->timeout;
-    }
-
-    /** Takes in one message; false at the deadline. */
-    private function handleNext(float $deadline): bool
-    {
-        $text = $this->nextText($deadline);
-        if ($text === null) {
             return false;
         }
-        $packet = json_decode($text, true);
-        $opcode = is_array($packet) ? $packet['opcode'] ?? null : null;
-        if ($opcode === 'next') {
-            $this->unanswered = max(0, $this->unanswered - 1);
-        } elseif ($opcode === 'ready') {
-            $this->uuid = (string) ($packet['uuid'] ?? '');
-        } elseif ($opcode === 'close') {
-            $this->refusal = (string) ($packet['error'] ?? 'the server closes without a reason');
-        } elseif (!$this->isSeen($packet)) {
-            $this->keep($text);
-        }
-        return true;
-    }
 
-    /** Waits for a message, and after long silence asks whether the server is still there. */
-    private function nextText(float $deadline): ?string
-    {
-        do {
-            $due = $this->pingedAt
-                ? $this->pingedAt + $this->timeout
-                : $this->heardAt + self::SILENCE_SECONDS;
-            $isHeard = false;
-            $text = $this->frames->receive(min($deadline, $due), $isHeard);
-            $now = microtime(true);
-            if ($isHeard) {
-                $this->heardAt = $now;
-                $this->pingedAt = null;
-            } elseif ($now >= $due && $this->pingedAt) {
+        private function keep(string $text): void
+        {
+            $this->inbox[] = $text;
+            $this->inboxBytes += strlen($text);
+            if ($this->inboxBytes > self::MAX_INBOX_BYTES) {
                 $this->stream->close();
                 throw new ConnectionLost(
-                    'The server is silent, even if asked. Connect again',
+                    'More has come than is kept: call receive() more often',
                     1006,
                 );
-            } elseif ($now >= $due) {
-                $this->frames->sendPing($this->deadline());
-                $this->pingedAt = $now;
-            }
-        } while ($text === null && $now < $deadline);
-        return $text;
-    }
-
-    /**
-     * Whether a packet is the second copy of one whose sender was in doubt.
-     *
-     * @param mixed $packet
-     */
-    private function isSeen($packet): bool
-    {
-        $id = is_array($packet) ? $packet['once'] ?? null : null;
-        if (!is_string($id)) {
-            return false;
-        }
-        if (isset($this->seen["=$id"])) {
-            return true;
-        }
-        $this->seen["=$id"] = true;
-        if (count($this->seen) > self::MAX_SEEN) {
-            unset($this->seen[key($this->seen)]);
-        }
-        return false;
-    }
-
-    private function keep(string $text): void
-    {
-        $this->inbox[] = $text;
-        $this->inboxBytes += strlen($text);
-        if ($this->inboxBytes > self::MAX_INBOX_BYTES) {
-            $this->stream->close();
-            throw new ConnectionLost(
-                'More has come than is kept: call receive() more often',
-                1006,
-            );
-        }
-    }
-
-    /** @param array<string, mixed> $options */
-    private function upgrade(Address $to, array $options, float $deadline): void
-    {
-        $key = base64_encode(random_bytes(16));
-        $target = $to->target === '' ? $options['path'] : $to->target;
-        if ($options['token'] !== '') {
-            $target .=
-                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
-        }
-        $lines = [
-            "GET $target HTTP/1.1",
-            "Host: $to->authority",
-            'Upgrade: websocket',
-            'Connection: Upgrade',
-            "Sec-WebSocket-Key: $key",
-            'Sec-WebSocket-Version: 13',
-            'Client-Type: php',
-            'X-Websock-Frames: stream',
-        ];
-        if ((string) $options['ident'] !== '') {
-            $lines[] = "Ident: $options[ident]";
-        }
-        if (preg_match('/[\x00-\x1f\x7f]/', implode('', $lines))) {
-            throw new \InvalidArgumentException('ident and path have no control characters');
-        }
-        $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
-        $response = new Response($this->stream, $deadline);
-        if ($response->status !== 101) {
-            $text = "$to->remote refuses: " . $response->reason();
-            throw new ConnectException($text . self::remedy($response->status), $response->status);
-        }
-        $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
-        if ($response->header('sec-websocket-accept') !== $accept) {
-            $text = "$to->remote answers for somebody else: is a cache in between?";
-            throw new ConnectException($text);
-        }
-    }
-
-    private function awaitReady(float $deadline): void
-    {
-        while ($this->uuid === '' && !$this->inbox && $this->refusal === '') {
-            if (!$this->handleNext($deadline)) {
-                break;
             }
         }
-        if ($this->refusal !== '') {
-            $isPath = strncmp($this->refusal, 'no resource', 11) === 0;
-            $hint = $isPath ? '. Paths are /php, /web and /' : '';
-            throw new ConnectException("The server closes: $this->refusal$hint", 1008);
+
+        /** @param array<string, mixed> $options */
+        private function upgrade(Address $to, array $options, float $deadline): void
+        {
+            $key = base64_encode(random_bytes(16));
+            $target = $to->target === '' ? $options['path'] : $to->target;
+            if ($options['token'] !== '') {
+                $target .=
+                    (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
+            }
+            $lines = [
+                "GET $target HTTP/1.1",
+                "Host: $to->authority",
+                'Upgrade: websocket',
+                'Connection: Upgrade',
+                "Sec-WebSocket-Key: $key",
+                'Sec-WebSocket-Version: 13',
+                'Client-Type: php',
+                'X-Websock-Frames: stream',
+            ];
+            if ((string) $options['ident'] !== '') {
+                $lines[] = "Ident: $options[ident]";
+            }
+            if (preg_match('/[\x00-\x1f\x7f]/', implode('', $lines))) {
+                throw new \InvalidArgumentException('ident and path have no control characters');
+            }
+            $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
+            $response = new Response($this->stream, $deadline);
+            if ($response->status !== 101) {
+                $text = "$to->remote refuses: " . $response->reason();
+                throw new ConnectException($text . self::remedy($response->status), $response->status);
+            }
+            $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
+            if ($response->header('sec-websocket-accept') !== $accept) {
+                $text = "$to->remote answers for somebody else: is a cache in between?";
+                throw new ConnectException($text);
+            }
         }
-        if ($this->uuid === '') {
-            throw new ConnectException(
-                'No "ready" came: this is another kind of WebSocket server',
+
+        private function awaitReady(float $deadline): void
+        {
+            while ($this->uuid === '' && !$this->inbox && $this->refusal === '') {
+                if (!$this->handleNext($deadline)) {
+                    break;
+                }
+            }
+            if ($this->refusal !== '') {
+                $isPath = strncmp($this->refusal, 'no resource', 11) === 0;
+                $hint = $isPath ? '. Paths are /php, /web and /' : '';
+                throw new ConnectException("The server closes: $this->refusal$hint", 1008);
+            }
+            if ($this->uuid === '') {
+                throw new ConnectException(
+                    'No "ready" came: this is another kind of WebSocket server',
+                );
+            }
+        }
+
+        private static function remedy(int $status): string
+        {
+            $remedies = [
+                401 => '. Give the pushToken of websock.ini as \'token\'',
+                403 => '. Add the address of this machine to allowedIP in websock.ini',
+                431 => '. Path, token and ident are too long',
+                503 => '. The server is full; try again later',
+            ];
+            return $remedies[$status] ?? '. Is this the port of adress in websock.ini?';
+        }
+    }
+
+    /**
+     * Sends into pages by HTTP (POST /push), and is told whether that reached anybody.
+     *
+     * The connection is kept for the next push. Nothing is ever sent twice: if a connection breaks
+     * before the answer, ConnectionLost says that the push may have been handled or not. Processes that
+     * were forked, copies and what was unserialized connect for themselves.
+     */
+    final class Push
+    {
+        private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
+        private const JSON =
+            JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+
+        /** @var string */
+        private $address;
+        /** @var Address */
+        private $to;
+        /** @var array<string, mixed> */
+        private $options;
+        /** @var Stream|null */
+        private $stream;
+
+        /**
+         * Connects with the first push, not yet here.
+         *
+         * Options: `token`, if pushToken is set in websock.ini; `timeout`, seconds for connecting and
+         * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
+         *
+         * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
+         *     unix:/PATH. A path is put before /push, for a proxy that wants one.
+         * @param array<string, mixed> $options
+         * @throws \InvalidArgumentException if an argument makes no sense
+         */
+        public function __construct(string $address, array $options = [])
+        {
+            $unknown = array_diff_key($options, self::DEFAULTS);
+            if ($unknown) {
+                $names = implode(', ', array_keys($unknown));
+                throw new \InvalidArgumentException("Push has no option $names");
+            }
+            $this->options = $options + self::DEFAULTS;
+            if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
+                throw new \InvalidArgumentException('A token has no blanks, no control characters');
+            }
+            $this->address = $address;
+            $this->to = new Address($address);
+        }
+
+        /**
+         * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+         *
+         * @param mixed $message whatever JSON can say
+         * @param string|array<string, string|int> $to
+         * @return int how many were reached: 1, or 0 if nobody has that uuid or ident
+         * @throws WebsockException
+         */
+        public function feedback($message, $to): int
+        {
+            $target = is_array($to) ? $to : ['uuid' => $to];
+            if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
+                throw new \InvalidArgumentException('feedback needs a uuid or an ident');
+            }
+            return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+        }
+
+        /**
+         * To all web clients.
+         *
+         * @param mixed $message whatever JSON can say
+         * @return int how many were reached
+         * @throws WebsockException
+         */
+        public function broadcast($message): int
+        {
+            return $this->send(['opcode' => 'broadcast', 'message' => $message]);
+        }
+
+        /**
+         * One packet.
+         *
+         * @param array<string, mixed> $packet with an `opcode`
+         * @return int how many were reached
+         * @throws ConnectException if nobody answers; nothing was sent
+         * @throws ConnectionLost if the answer does not come; it may have been handled or not
+         * @throws PushException if the server refuses; getCode() is the status, 503 a full queue
+         * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
+         */
+        public function send(array $packet): int
+        {
+            $answer = $this->post($packet);
+            if (!isset($answer['delivered'])) {
+                throw new PushException(
+                    'No "delivered" in the answer: is this a websock server?',
+                    200,
+                );
+            }
+            return (int) $answer['delivered'];
+        }
+
+        /**
+         * Several packets in one request, handled in order.
+         *
+         * @param array<int, array<string, mixed>> $packets
+         * @return array<int, array{delivered: int, error?: string}> a result for each
+         * @throws WebsockException as send() does
+         */
+        public function sendAll(array $packets): array
+        {
+            $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+            $results = $answer['results'] ?? null;
+            if (!is_array($results) || count($results) !== count($packets)) {
+                throw new PushException('Not a result for each packet: is this a websock server?', 200);
+            }
+            return $results;
+        }
+
+        /** A copy has a connection of its own. */
+        public function __clone()
+        {
+            $this->stream = null;
+        }
+
+        /** @return array{string, array<string, mixed>} what it was made of, the token too */
+        public function __serialize(): array
+        {
+            return [$this->address, $this->options];
+        }
+
+        /** @param array{string, array<string, mixed>} $made */
+        public function __unserialize(array $made): void
+        {
+            $this->__construct(...$made);
+        }
+
+        /** Ends the connection; the next push makes a new one. */
+        public function close(): void
+        {
+            if ($this->stream) {
+                $this->stream->close();
+            }
+            $this->stream = null;
+        }
+
+        /**
+         * @param array<mixed> $body
+         * @return array<mixed> the JSON of an answer that tells who was reached
+         */
+        private function post(array $body): array
+        {
+            Requirements::check();
+            $json = json_encode($body, self::JSON);
+            if ($json === false) {
+                $why = json_last_error_msg();
+                throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
+            }
+            $deadline = $this->deadline();
+            if (!$this->stream || $this->stream->isStale()) {
+                $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
+            }
+            try {
+                $response = $this->exchange($json, $deadline);
+            } catch (WebsockException $failure) {
+                $this->close();
+                throw $failure;
+            }
+            $answer = json_decode($response->body, true);
+            $isDone = $response->status === 200 || $this->isNobody($response, $answer);
+            if (!$isDone || !is_array($answer)) {
+                throw $this->refused($response, is_array($answer) ? $answer : []);
+            }
+            return $answer;
+        }
+
+        private function deadline(): float
+        {
+            return microtime(true) + (float) $this->options['timeout'];
+        }
+
+        /** @param mixed $answer */
+        private function isNobody(Response $response, $answer): bool
+        {
+            return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
+        }
+
+        private function exchange(string $json, float $deadline): Response
+        {
+            $path = rtrim($this->to->target, '/');
+            $lines = [
+                "POST $path/push HTTP/1.1",
+                "Host: {$this->to->authority}",
+                'Content-Type: application/json',
+                'Content-Length: ' . strlen($json),
+            ];
+            if ($this->options['token'] !== '') {
+                $lines[] = 'Authorization: Bearer ' . $this->options['token'];
+            }
+            assert($this->stream !== null);
+            $unsent = null;
+            try {
+                $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n$json", $deadline);
+            } catch (ConnectionLost $unsent) {
+                // A server that refuses may close before it has read all; its answer may be there.
+            }
+            try {
+                do {
+                    $response = new Response($this->stream, $this->deadline());
+                } while ($response->status < 200);
+            } catch (ConnectionLost $lost) {
+                throw $unsent ?? $lost;
+            }
+            if ($unsent || stripos($response->header('connection'), 'close') !== false) {
+                $this->close();
+            }
+            return $response;
+        }
+
+        /** @param array<mixed> $answer */
+        private function refused(Response $response, array $answer): PushException
+        {
+            $status = $response->status;
+            $reason = isset($answer['error']) ? "$status $answer[error]" : $response->reason();
+            $remedies = [
+                400 => 'The packet was not understood',
+                401 => "Give the pushToken of websock.ini as 'token'",
+                403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
+                404 => 'There is no /push: is the address without path, and the port right?',
+                405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
+                413 => 'The message is longer than maxMessageSize',
+                426 => 'This port takes WebSocket only',
+                503 => 'The receiver does not read, or the server is full: try again later',
+            ];
+            $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
+            return new PushException(
+                "{$this->to->remote} refuses the push: $reason. $remedy",
+                $status,
             );
         }
-    }
-
-    private static function remedy(int $status): string
-    {
-        $remedies = [
-            401 => '. Give the pushToken of websock.ini as \'token\'',
-            403 => '. Add the address of this machine to allowedIP in websock.ini',
-            431 => '. Path, token and ident are too long',
-            503 => '. The server is full; try again later',
-        ];
-        return $remedies[$status] ?? '. Is this the port of adress in websock.ini?';
-    }
-}
-
-/**
- * Sends into pages by HTTP (POST /push), and is told whether that reached anybody.
- *
- * The connection is kept for the next push. Nothing is ever sent twice: if a connection breaks
- * before the answer, ConnectionLost says that the push may have been handled or not. Processes that
- * were forked, copies and what was unserialized connect for themselves.
- */
-final class Push
-{
-    private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
-    private const JSON =
-        JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
-
-    /** @var string */
-    private $address;
-    /** @var Address */
-    private $to;
-    /** @var array<string, mixed> */
-    private $options;
-    /** @var Stream|null */
-    private $stream;
-
-    /**
-     * Connects with the first push, not yet here.
-     *
-     * Options: `token`, if pushToken is set in websock.ini; `timeout`, seconds for connecting and
-     * for each answer (10); `tls`, PHP's ssl context options, such as cafile.
-     *
-     * @param string $address http://HOST:PORT or https://HOST:PORT, also ws, wss, tcp and ssl; or
-     *     unix:/PATH. A path is put before /push, for a proxy that wants one.
-     * @param array<string, mixed> $options
-     * @throws \InvalidArgumentException if an argument makes no sense
-     */
-    public function __construct(string $address, array $options = [])
-    {
-        $unknown = array_diff_key($options, self::DEFAULTS);
-        if ($unknown) {
-            $names = implode(', ', array_keys($unknown));
-            throw new \InvalidArgumentException("Push has no option $names");
-        }
-        $this->options = $options + self::DEFAULTS;
-        if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
-            throw new \InvalidArgumentException('A token has no blanks, no control characters');
-        }
-        $this->address = $address;
-        $this->to = new Address($address);
-    }
-
-    /**
-     * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
-     *
-     * @param mixed $message whatever JSON can say
-     * @param string|array<string, string|int> $to
-     * @return int how many were reached: 1, or 0 if nobody has that uuid or ident
-     * @throws WebsockException
-     */
-    public function feedback($message, $to): int
-    {
-        $target = is_array($to) ? $to : ['uuid' => $to];
-        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
-            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
-        }
-        return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
-    }
-
-    /**
-     * To all web clients.
-     *
-     * @param mixed $message whatever JSON can say
-     * @return int how many were reached
-     * @throws WebsockException
-     */
-    public function broadcast($message): int
-    {
-        return $this->send(['opcode' => 'broadcast', 'message' => $message]);
-    }
-
-    /**
-     * One packet.
-     *
-     * @param array<string, mixed> $packet with an `opcode`
-     * @return int how many were reached
-     * @throws ConnectException if nobody answers; nothing was sent
-     * @throws ConnectionLost if the answer does not come; it may have been handled or not
-     * @throws PushException if the server refuses; getCode() is the status, 503 a full queue
-     * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
-     */
-    public function send(array $packet): int
-    {
-        $answer = $this->post($packet);
-        if (!isset($answer['delivered'])) {
-            throw new PushException(
-                'No "delivered" in the answer: is this a websock server?',
-                200,
-            );
-        }
-        return (int) $answer['delivered'];
-    }
-
-    /**
-     * Several packets in one request, handled in order.
-     *
-     * @param array<int, array<string, mixed>> $packets
-     * @return array<int, array{delivered: int, error?: string}> a result for each
-     * @throws WebsockException as send() does
-     */
-    public function sendAll(array $packets): array
-    {
-        $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
-        $results = $answer['results'] ?? null;
-        if (!is_array($results) || count($results) !== count($packets)) {
-            throw new PushException('Not a result for each packet: is this a websock server?', 200);
-        }
-        return $results;
-    }
-
-    /** A copy has a connection of its own. */
-    public function __clone()
-    {
-        $this->stream = null;
-    }
-
-    /** @return array{string, array<string, mixed>} what it was made of, the token too */
-    public function __serialize(): array
-    {
-        return [$this->address, $this->options];
-    }
-
-    /** @param array{string, array<string, mixed>} $made */
-    public function __unserialize(array $made): void
-    {
-        $this->__construct(...$made);
-    }
-
-    /** Ends the connection; the next push makes a new one. */
-    public function close(): void
-    {
-        if ($this->stream) {
-            $this->stream->close();
-        }
-        $this->stream = null;
-    }
-
-    /**
-     * @param array<mixed> $body
-     * @return array<mixed> the JSON of an answer that tells who was reached
-     */
-    private function post(array $body): array
-    {
-        Requirements::check();
-        $json = json_encode($body, self::JSON);
-        if ($json === false) {
-            $why = json_last_error_msg();
-            throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
-        }
-        $deadline = $this->deadline();
-        if (!$this->stream || $this->stream->isStale()) {
-            $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
-        }
-        try {
-            $response = $this->exchange($json, $deadline);
-        } catch (WebsockException $failure) {
-            $this->close();
-            throw $failure;
-        }
-        $answer = json_decode($response->body, true);
-        $isDone = $response->status === 200 || $this->isNobody($response, $answer);
-        if (!$isDone || !is_array($answer)) {
-            throw $this->refused($response, is_array($answer) ? $answer : []);
-        }
-        return $answer;
-    }
-
-    private function deadline(): float
-    {
-        return microtime(true) + (float) $this->options['timeout'];
-    }
-
-    /** @param mixed $answer */
-    private function isNobody(Response $response, $answer): bool
-    {
-        return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
-    }
-
-    private function exchange(string $json, float $deadline): Response
-    {
-        $path = rtrim($this->to->target, '/');
-        $lines = [
-            "POST $path/push HTTP/1.1",
-            "Host: {$this->to->authority}",
-            'Content-Type: application/json',
-            'Content-Length: ' . strlen($json),
-        ];
-        if ($this->options['token'] !== '') {
-            $lines[] = 'Authorization: Bearer ' . $this->options['token'];
-        }
-        assert($this->stream !== null);
-        $unsent = null;
-        try {
-            $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n$json", $deadline);
-        } catch (ConnectionLost $unsent) {
-            // A server that refuses may close before it has read all; its answer may be there.
-        }
-        try {
-            do {
-                $response = new Response($this->stream, $this->deadline());
-            } while ($response->status < 200);
-        } catch (ConnectionLost $lost) {
-            throw $unsent ?? $lost;
-        }
-        if ($unsent || stripos($response->header('connection'), 'close') !== false) {
-            $this->close();
-        }
-        return $response;
-    }
-
-    /** @param array<mixed> $answer */
-    private function refused(Response $response, array $answer): PushException
-    {
-        $status = $response->status;
-        $reason = isset($answer['error']) ? "$status $answer[error]" : $response->reason();
-        $remedies = [
-            400 => 'The packet was not understood',
-            401 => "Give the pushToken of websock.ini as 'token'",
-            403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
-            404 => 'There is no /push: is the address without path, and the port right?',
-            405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
-            413 => 'The message is longer than maxMessageSize',
-            426 => 'This port takes WebSocket only',
-            503 => 'The receiver does not read, or the server is full: try again later',
-        ];
-        $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
-        return new PushException(
-            "{$this->to->remote} refuses the push: $reason. $remedy",
-            $status,
-        );
     }
 }
 }
@@ -1412,179 +1428,182 @@ use Websock\Address;
 use Websock\Client;
 use Websock\WebsockException;
 
-/**
- * Takes the place of phpWebSocketServer's class of this name: a script changes only its require.
- *
- * As there, nothing is thrown: what goes wrong is a warning, and $connected is false from then on.
- * Messages that arrive while an answer is awaited are no longer lost, and readSocket() waits as
- * long as it takes. Certificates are checked, except on this machine itself; see $tls.
- */
-class websocketPhp
-{
-    /** @var array<string, mixed> PHP's ssl context options, such as ['cafile' => 'FILE.pem'] */
-    public static $tls = [];
-
-    /** @var string the web client that feedback() is for */
-    public $uuid = '';
-    /** @var bool */
-    public $connected = false;
-    /** @var int not used any more: long messages need no chunks */
-    public $chunkSize = 0;
-    /** @var string */
-    public $ident;
-    /** @var string this connection's uuid */
-    public $fromUUID = '';
-    /** @var string */
-    public $errorHandshake = '';
-
-    /** @var Client|null */
-    private $client;
-    /** @var int answers to writeSocket() that readSocket() has not given yet */
-    private $owed = 0;
-
-    /** JSON_NUMERIC_CHECK as ever, though it makes the number 7 of the text "007". */
-    private const JSON = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_NUMERIC_CHECK;
-    private const NEXT = '{"opcode":"next","fyi":""}';
-    private const HERE = ['localhost', '127.0.0.1', '::1'];
+if (!class_exists('websocketPhp', false)) {
 
     /**
-     * @param string $Address such as ssl://example.org:8096/php
-     * @param string $myIdent the name under which other scripts reach this one
+     * Takes the place of phpWebSocketServer's class of this name: a script changes only its require.
+     *
+     * As there, nothing is thrown: what goes wrong is a warning, and $connected is false from then on.
+     * Messages that arrive while an answer is awaited are no longer lost, and readSocket() waits as
+     * long as it takes. Certificates are checked, except on this machine itself; see $tls.
      */
-    public function __construct($Address, $myIdent = '')
+    class websocketPhp
     {
-        $this->ident = (string) $myIdent;
-        try {
-            $host = (new Address((string) $Address))->host;
-            $tls =
-                self::$tls +
-                (in_array($host, self::HERE, true)
-                    ? ['verify_peer' => false, 'verify_peer_name' => false]
-                    : []);
-            $options = ['ident' => $this->ident, 'tls' => $tls, 'path' => '/'];
-            $this->client = new Client((string) $Address, $options);
-            $this->fromUUID = $this->client->uuid;
-            $this->connected = true;
-        } catch (WebsockException | InvalidArgumentException $failure) {
-            $this->errorHandshake = $failure->getMessage();
-            $this->fail($failure);
-        }
-    }
+        /** @var array<string, mixed> PHP's ssl context options, such as ['cafile' => 'FILE.pem'] */
+        public static $tls = [];
 
-    /** @param mixed $message */
-    final public function broadcast($message): void
-    {
-        $this->talk(['opcode' => 'broadcast', 'message' => $message]);
-    }
+        /** @var string the web client that feedback() is for */
+        public $uuid = '';
+        /** @var bool */
+        public $connected = false;
+        /** @var int not used any more: long messages need no chunks */
+        public $chunkSize = 0;
+        /** @var string */
+        public $ident;
+        /** @var string this connection's uuid */
+        public $fromUUID = '';
+        /** @var string */
+        public $errorHandshake = '';
 
-    /**
-     * @param mixed $message
-     * @param string|int $otherIdent
-     */
-    final public function feedback($message, $otherIdent = ''): void
-    {
-        if ($this->uuid || $otherIdent !== '') {
-            $this->talk([
-                'opcode' => 'feedback',
-                'ident' => $otherIdent,
-                'uuid' => $this->uuid,
-                'message' => $message,
-                'fromUUID' => $this->fromUUID,
-            ]);
-        }
-    }
+        /** @var Client|null */
+        private $client;
+        /** @var int answers to writeSocket() that readSocket() has not given yet */
+        private $owed = 0;
 
-    /** @param array<string, mixed>|object $msg */
-    final public function talk($msg): void
-    {
-        $json = json_encode((object) $msg, self::JSON);
-        if ($json === false) {
-            trigger_error('websock: not sent, ' . json_last_error_msg(), E_USER_WARNING);
-        } else {
-            $this->writeWait($json);
-        }
-    }
+        /** JSON_NUMERIC_CHECK as ever, though it makes the number 7 of the text "007". */
+        private const JSON = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_NUMERIC_CHECK;
+        private const NEXT = '{"opcode":"next","fyi":""}';
+        private const HERE = ['localhost', '127.0.0.1', '::1'];
 
-    /**
-     * @param string $m
-     * @return bool whether the server has handled it
-     */
-    final public function writeWait($m)
-    {
-        return $this->attempt(static function (Client $client) use ($m): bool {
-            $client->sendText((string) $m);
-            return true;
-        }, false);
-    }
-
-    /** @param string $message an empty one closes, as ever */
-    final public function writeSocket($message): void
-    {
-        if ((string) $message === '') {
-            $this->silent();
-            return;
-        }
-        $this->owed += $this->attempt(static function (Client $client) use ($message): int {
-            $client->write((string) $message);
-            return 1;
-        }, 0);
-    }
-
-    /** @return string the next message, or '' if the connection has ended */
-    final public function readSocket()
-    {
-        return $this->attempt(function (Client $client): string {
-            if ($this->owed > 0) {
-                $client->flush();
-                $this->owed--;
-                return self::NEXT;
+        /**
+         * @param string $Address such as ssl://example.org:8096/php
+         * @param string $myIdent the name under which other scripts reach this one
+         */
+        public function __construct($Address, $myIdent = '')
+        {
+            $this->ident = (string) $myIdent;
+            try {
+                $host = (new Address((string) $Address))->host;
+                $tls =
+                    self::$tls +
+                    (in_array($host, self::HERE, true)
+                        ? ['verify_peer' => false, 'verify_peer_name' => false]
+                        : []);
+                $options = ['ident' => $this->ident, 'tls' => $tls, 'path' => '/'];
+                $this->client = new Client((string) $Address, $options);
+                $this->fromUUID = $this->client->uuid;
+                $this->connected = true;
+            } catch (WebsockException | InvalidArgumentException $failure) {
+                $this->errorHandshake = $failure->getMessage();
+                $this->fail($failure);
             }
-            do {
-                $text = $client->receiveText(3600.0);
-            } while ($text === null);
-            return $text;
-        }, '');
-    }
-
-    final public function silent(): void
-    {
-        if ($this->client) {
-            $this->client->close();
         }
-        $this->client = null;
-        $this->connected = false;
-    }
 
-    /** @return string[] what a copy in a session has; it is not connected */
-    public function __sleep(): array
-    {
-        return ['uuid', 'chunkSize', 'ident', 'fromUUID', 'errorHandshake'];
-    }
-
-    /**
-     * @template T
-     * @param callable(Client): T $act
-     * @param T $otherwise
-     * @return T
-     */
-    private function attempt(callable $act, $otherwise)
-    {
-        if (!$this->client || !$this->connected) {
-            return $otherwise;
+        /** @param mixed $message */
+        final public function broadcast($message): void
+        {
+            $this->talk(['opcode' => 'broadcast', 'message' => $message]);
         }
-        try {
-            return $act($this->client);
-        } catch (WebsockException $failure) {
-            $this->fail($failure);
-            return $otherwise;
-        }
-    }
 
-    private function fail(Exception $failure): void
-    {
-        $this->client = null;
-        $this->connected = false;
-        trigger_error('websock: ' . $failure->getMessage(), E_USER_WARNING);
+        /**
+         * @param mixed $message
+         * @param string|int $otherIdent
+         */
+        final public function feedback($message, $otherIdent = ''): void
+        {
+            if ($this->uuid || $otherIdent !== '') {
+                $this->talk([
+                    'opcode' => 'feedback',
+                    'ident' => $otherIdent,
+                    'uuid' => $this->uuid,
+                    'message' => $message,
+                    'fromUUID' => $this->fromUUID,
+                ]);
+            }
+        }
+
+        /** @param array<string, mixed>|object $msg */
+        final public function talk($msg): void
+        {
+            $json = json_encode((object) $msg, self::JSON);
+            if ($json === false) {
+                trigger_error('websock: not sent, ' . json_last_error_msg(), E_USER_WARNING);
+            } else {
+                $this->writeWait($json);
+            }
+        }
+
+        /**
+         * @param string $m
+         * @return bool whether the server has handled it
+         */
+        final public function writeWait($m)
+        {
+            return $this->attempt(static function (Client $client) use ($m): bool {
+                $client->sendText((string) $m);
+                return true;
+            }, false);
+        }
+
+        /** @param string $message an empty one closes, as ever */
+        final public function writeSocket($message): void
+        {
+            if ((string) $message === '') {
+                $this->silent();
+                return;
+            }
+            $this->owed += $this->attempt(static function (Client $client) use ($message): int {
+                $client->write((string) $message);
+                return 1;
+            }, 0);
+        }
+
+        /** @return string the next message, or '' if the connection has ended */
+        final public function readSocket()
+        {
+            return $this->attempt(function (Client $client): string {
+                if ($this->owed > 0) {
+                    $client->flush();
+                    $this->owed--;
+                    return self::NEXT;
+                }
+                do {
+                    $text = $client->receiveText(3600.0);
+                } while ($text === null);
+                return $text;
+            }, '');
+        }
+
+        final public function silent(): void
+        {
+            if ($this->client) {
+                $this->client->close();
+            }
+            $this->client = null;
+            $this->connected = false;
+        }
+
+        /** @return string[] what a copy in a session has; it is not connected */
+        public function __sleep(): array
+        {
+            return ['uuid', 'chunkSize', 'ident', 'fromUUID', 'errorHandshake'];
+        }
+
+        /**
+         * @template T
+         * @param callable(Client): T $act
+         * @param T $otherwise
+         * @return T
+         */
+        private function attempt(callable $act, $otherwise)
+        {
+            if (!$this->client || !$this->connected) {
+                return $otherwise;
+            }
+            try {
+                return $act($this->client);
+            } catch (WebsockException $failure) {
+                $this->fail($failure);
+                return $otherwise;
+            }
+        }
+
+        private function fail(Exception $failure): void
+        {
+            $this->client = null;
+            $this->connected = false;
+            trigger_error('websock: ' . $failure->getMessage(), E_USER_WARNING);
+        }
     }
 }
 }

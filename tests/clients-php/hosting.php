@@ -87,3 +87,72 @@ test('what hosters forbid besides is not needed', function () {
     $settings = ['disable_functions' => $forbidden, 'allow_url_fopen' => '0'];
     same('11xy', php($code, $settings));
 });
+
+/** Writes a copy of the library, changed by $edit, and returns the code that loads it. */
+function copyOf(string $file, callable $edit): string
+{
+    static $count = 0;
+    $copy = getenv('WORK') . '/copy' . ++$count . '.php';
+    file_put_contents($copy, $edit(file_get_contents($file)));
+    return 'require ' . var_export($copy, true) . ';';
+}
+
+/** What Composer does with composer.json's autoload. */
+function composer(): string
+{
+    return 'spl_autoload_register(function ($class) {
+        $path = str_replace(["Websock\\\\", "\\\\"], ["src/", "/"], $class) . ".php";
+        if (is_file($file = ' .
+        var_export(SOURCE, true) .
+        ' . "/$path")) { require $file; }
+    });';
+}
+
+test('a second copy of the library, of another version too, is harmless', function () {
+    $same = copyOf(SINGLE, fn(string $text) => $text);
+    $other = copyOf(
+        SINGLE,
+        fn(string $text) => preg_replace(
+            ['/final class Push\b.*?\{/s', '/^(\s*)final class Address\b/m'],
+            ['$0 const VERSION = "other";', '$1final class Novelty {} $0'],
+            $text,
+        ),
+    );
+    $deployed = copyOf(SINGLE, fn() => '<?php class websocketPhp { const VERSION = "deployed"; }');
+    $url = var_export(server(), true);
+    $which =
+        'echo defined("Websock\Push::VERSION") ? "other" : "this", " ",
+            defined("websocketPhp::VERSION") ? "deployed" : "new", " ",
+            (new Websock\Push(' .
+        $url .
+        '))->broadcast(1),
+            strlen((new Websock\Client(' .
+        $url .
+        '))->uuid), strlen((new ReflectionClass("websocketPhp"))->name);';
+    $load = 'require ' . var_export(SINGLE, true) . ';';
+    $autoloaded = composer() . 'new Websock\Push("http://h");';
+    $cases = [
+        'this file twice' => [$load . $load, 'this new'],
+        'a copy' => [$load . $same, 'this new'],
+        'another version behind it' => [$load . $other, 'this new'],
+        'another version before it' => [$other . $load, 'other new'],
+        'Composer, and nothing loaded by it' => [composer() . $load, 'this new'],
+        'Composer, and Push loaded by it' => [$autoloaded . $load, 'this new'],
+        'Composer behind it' => [$load . $autoloaded, 'this new'],
+        'Composer before another version' => [$autoloaded . $other, 'this new'],
+        "phpWebSocketServer's own class before it" => [$deployed . $load, 'this deployed'],
+    ];
+    foreach ($cases as $case => [$code, $expected]) {
+        same("$expected 03612", php($code . $which), $case);
+    }
+});
+
+test('the library leaves no variables and functions behind', function () {
+    $code =
+        '$before = [count(get_defined_vars()), count(get_defined_functions()["user"])]; require ' .
+        var_export(SINGLE, true) .
+        '; echo json_encode([$before,
+            [count(get_defined_vars()) - 1, count(get_defined_functions()["user"])]]);';
+    [$before, $after] = json_decode(php($code));
+    same($before, $after, 'variables and functions');
+});
