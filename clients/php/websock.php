@@ -13,6 +13,8 @@ if (
     !class_exists(ConnectionLost::class, false) &&
     !class_exists(PushException::class, false) &&
     !class_exists(Requirements::class, false) &&
+    !class_exists(Options::class, false) &&
+    !class_exists(Receiver::class, false) &&
     !class_exists(Address::class, false) &&
     !class_exists(Stream::class, false) &&
     !class_exists(Frames::class, false) &&
@@ -103,6 +105,226 @@ if (
     }
 
     /**
+     * The options of a Client or a Push, each of its type, with its default where it was not given. What
+     * makes no sense is refused here, by name, and not where it is used.
+     *
+     * @internal
+     */
+    final class Options
+    {
+        /** @var string */
+        public $token = '';
+        /** @var float seconds */
+        public $timeout = 10.0;
+        /** @var array<string, mixed> PHP's ssl context options */
+        public $tls = [];
+        /** @var string */
+        public $ident = '';
+        /** @var string */
+        public $path = '/php';
+        /** @var int */
+        public $maxMessageBytes = 33554432;
+
+        private const NAMES = [
+            'Push' => ['token', 'timeout', 'tls'],
+            'Client' => ['token', 'timeout', 'tls', 'ident', 'path', 'maxMessageBytes'],
+        ];
+        /** What must be texts and what true or false in `tls`; others are passed on to PHP as they are. */
+        private const TLS_TEXTS = ['peer_name', 'cafile', 'capath', 'local_cert', 'local_pk', 'ciphers'];
+        private const TLS_SWITCHES = [
+            'verify_peer',
+            'verify_peer_name',
+            'allow_self_signed',
+            'SNI_enabled',
+        ];
+
+        /** @var string Push or Client */
+        private $for;
+
+        /** @param array<mixed> $options */
+        public function __construct(string $for, array $options)
+        {
+            $this->for = $for;
+            foreach ($options as $name => $value) {
+                if (!in_array($name, self::NAMES[$for], true)) {
+                    throw $this->unknown($name);
+                }
+                $this->$name = $this->{"check$name"}($value);
+            }
+        }
+
+        /**
+         * A value as messages show it.
+         *
+         * @param mixed $value
+         */
+        public static function shown($value): string
+        {
+            if ($value === false) {
+                return 'false, as getenv() says: is the environment variable set?';
+            }
+            if ($value === null) {
+                return 'null: is the variable set? If there is to be none, leave it out';
+            }
+            if (is_string($value)) {
+                return '"' . substr((string) preg_replace('/[^\x20-\x7e]/', '?', $value), 0, 80) . '"';
+            }
+            return is_int($value) || is_float($value) ? "the number $value" : 'of type ' . gettype($value);
+        }
+
+        /** @param mixed $value */
+        private function checkToken($value): string
+        {
+            $isText = is_string($value);
+            $shown = $isText ? 'one with blanks or control characters' : self::shown($value);
+            $isRight = $isText && !preg_match('/[^\x21-\x7e]/', $value);
+            $isLine = $isText && preg_match('/^[\x21-\x7e]+\s+$/D', $value);
+            $hint = $isLine ? ': it ends with a blank or a line end, use trim()' : '';
+            return $isRight ? $value : $this->fail('token', $shown . $hint, 'the text of pushToken');
+        }
+
+        /** @param mixed $value */
+        private function checkTimeout($value): float
+        {
+            $isRight = !is_bool($value) && is_numeric($value) && $value > 0 && $value <= 1e9;
+            $wanted = 'a number of seconds above 0';
+            return $isRight ? (float) $value : $this->fail('timeout', self::shown($value), $wanted);
+        }
+
+        /** @param mixed $value */
+        private function checkIdent($value): string
+        {
+            $isRight =
+                is_int($value) || (is_string($value) && !preg_match('/[\x00-\x1f\x7f]/', $value));
+            $wanted = 'a name without control characters';
+            return $isRight ? (string) $value : $this->fail('ident', self::shown($value), $wanted);
+        }
+
+        /** @param mixed $value */
+        private function checkPath($value): string
+        {
+            $isRight = is_string($value) && preg_match('~^/[\x21\x22\x24-\x7e]*$~D', $value);
+            $wanted = 'a path that begins with /, without blanks, as /php';
+            return $isRight ? $value : $this->fail('path', self::shown($value), $wanted);
+        }
+
+        /** @param mixed $value */
+        private function checkMaxMessageBytes($value): int
+        {
+            $isRight = is_int($value) || (is_string($value) && preg_match('/^\d{1,18}$/D', $value));
+            $wanted = 'a number of bytes above 0, as 33554432';
+            return $isRight && (int) $value > 0
+                ? (int) $value
+                : $this->fail('maxMessageBytes', self::shown($value), $wanted);
+        }
+
+        /**
+         * @param mixed $value
+         * @return array<string, mixed>
+         */
+        private function checkTls($value): array
+        {
+            if (!is_array($value)) {
+                $this->fail('tls', self::shown($value), "an array, as ['cafile' => 'FILE.pem']");
+            }
+            foreach ($value as $name => $part) {
+                $known = array_merge(self::TLS_TEXTS, self::TLS_SWITCHES);
+                $meant = self::closest((string) $name, $known);
+                if (is_int($name) || $name === 'ssl') {
+                    $wanted = "PHP's ssl context options themselves, as ['cafile' => 'FILE.pem']";
+                    $this->fail('tls', 'an array of something else', $wanted);
+                } elseif ($meant !== '' && $meant !== $name) {
+                    $this->fail('tls', 'one with ' . self::shown($name), "'$meant'");
+                } elseif (in_array($name, self::TLS_TEXTS, true) && (!is_string($part) || !$part)) {
+                    $this->fail("tls' => ['$name']", self::shown($part), 'a text');
+                } elseif (in_array($name, self::TLS_SWITCHES, true) && is_string($part)) {
+                    $this->fail("tls' => ['$name']", self::shown($part), 'true or false');
+                }
+            }
+            return $value;
+        }
+
+        /** @return never */
+        private function fail(string $name, string $shown, string $wanted)
+        {
+            $name = substr($name, -1) === ']' ? "'$name" : "'$name'";
+            throw new \InvalidArgumentException(
+                "$this->for's option $name has to be $wanted. It is $shown",
+            );
+        }
+
+        /** @param string|int $name */
+        private function unknown($name): \InvalidArgumentException
+        {
+            $names = self::NAMES[$this->for];
+            $hint = 'It has ' . implode(', ', $names);
+            if (is_int($name)) {
+                $hint = "Options have names: ['token' => 'TOKEN']";
+            } elseif (self::closest($name, $names) !== '') {
+                $hint = "Did you mean '" . self::closest($name, $names) . "'?";
+            } elseif (in_array($name, self::NAMES['Client'], true)) {
+                $hint .= "; '$name' is one of Client";
+            }
+            $shown = is_int($name) ? $name : self::shown($name);
+            return new \InvalidArgumentException("$this->for has no option $shown. $hint");
+        }
+
+        /**
+         * The name that was probably meant, or ''.
+         *
+         * @param string[] $names
+         */
+        private static function closest(string $name, array $names): string
+        {
+            $found = '';
+            $least = 3;
+            foreach ($names as $known) {
+                $plain = strtolower(substr(str_replace(['-', '_', ' '], '', $name), 0, 60));
+                $distance = levenshtein($plain, strtolower(str_replace('_', '', $known)));
+                if ($name === $known) {
+                    return $known;
+                }
+                if ($distance < $least && $distance < strlen($known) - 2) {
+                    $least = $distance;
+                    $found = $known;
+                }
+            }
+            return $found;
+        }
+    }
+
+    /**
+     * Whom a feedback is for.
+     *
+     * @internal
+     */
+    final class Receiver
+    {
+        /**
+         * The packet's fields that name it.
+         *
+         * @param mixed $to a uuid, or ['uuid' => UUID] or ['ident' => NAME]
+         * @return array<mixed>
+         */
+        public static function fields($to): array
+        {
+            $fields = is_array($to) ? $to : ['uuid' => $to];
+            foreach (['uuid', 'ident'] as $name) {
+                $value = $fields[$name] ?? '';
+                if (is_object($value) && method_exists($value, '__toString')) {
+                    $value = $fields[$name] = (string) $value;
+                }
+                if ((is_string($value) && $value !== '') || ($name === 'ident' && is_int($value))) {
+                    return $fields;
+                }
+            }
+            $given = array_values(array_intersect_key($fields, ['uuid' => 0, 'ident' => 0]));
+            $shown = $given ? Options::shown($given[0]) : "an array with neither 'uuid' nor 'ident'";
+            throw new \InvalidArgumentException("feedback needs a uuid or an ident. It got $shown");
+        }
+    }
+
+    /**
      * Where the server is, as websock.ini, browsers or PHP write it: SCHEME://HOST[:PORT][/PATH] with
      * ws, http or tcp, for TLS wss, https or ssl; without a scheme, tcp; or unix:/PATH/OF/SOCKET.
      *
@@ -144,6 +366,7 @@ if (
             $scheme = strtolower($part[1] ?? '') ?: 'tcp';
             if (!$found || !isset(self::SECURE[$scheme])) {
                 $remedy = 'write ws://HOST:PORT/php';
+                $remedy .= $text === '' ? '. Is the environment variable set that it comes from?' : '';
                 throw new \InvalidArgumentException("\"$text\" is no address: $remedy");
             }
             $this->isSecure = self::SECURE[$scheme];
@@ -768,14 +991,6 @@ if (
      */
     final class Client
     {
-        private const DEFAULTS = [
-            'ident' => '',
-            'timeout' => 10.0,
-            'token' => '',
-            'tls' => [],
-            'path' => '/php',
-            'maxMessageBytes' => 33554432,
-        ];
         private const JSON =
             JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
         private const MAX_INBOX_BYTES = 67108864;
@@ -821,19 +1036,14 @@ if (
          */
         public function __construct(string $address, array $options = [])
         {
-            $unknown = array_diff_key($options, self::DEFAULTS);
-            if ($unknown) {
-                $names = implode(', ', array_keys($unknown));
-                throw new \InvalidArgumentException("Client has no option $names");
-            }
-            $options += self::DEFAULTS;
+            $options = new Options('Client', $options);
             Requirements::check();
             $to = new Address($address);
-            $this->timeout = (float) $options['timeout'];
+            $this->timeout = $options->timeout;
             $this->heardAt = microtime(true);
             $deadline = $this->deadline();
-            $this->stream = new Stream($to, $options['tls'], $deadline);
-            $this->frames = new Frames($this->stream, $options['maxMessageBytes']);
+            $this->stream = new Stream($to, $options->tls, $deadline);
+            $this->frames = new Frames($this->stream, $options->maxMessageBytes);
             try {
                 $this->upgrade($to, $options, $deadline);
                 $this->awaitReady($deadline);
@@ -852,11 +1062,7 @@ if (
          */
         public function feedback($message, $to): void
         {
-            $target = is_array($to) ? $to : ['uuid' => $to];
-            if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
-                throw new \InvalidArgumentException('feedback needs a uuid or an ident');
-            }
-            $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+            $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
         }
 
         /**
@@ -1112,14 +1318,13 @@ if (
             }
         }
 
-        /** @param array<string, mixed> $options */
-        private function upgrade(Address $to, array $options, float $deadline): void
+        private function upgrade(Address $to, Options $options, float $deadline): void
         {
             $key = base64_encode(random_bytes(16));
-            $target = $to->target === '' ? $options['path'] : $to->target;
-            if ($options['token'] !== '') {
+            $target = $to->target === '' ? $options->path : $to->target;
+            if ($options->token !== '') {
                 $target .=
-                    (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
+                    (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options->token);
             }
             $lines = [
                 "GET $target HTTP/1.1",
@@ -1131,11 +1336,8 @@ if (
                 'Client-Type: php',
                 'X-Websock-Frames: stream',
             ];
-            if ((string) $options['ident'] !== '') {
-                $lines[] = "Ident: $options[ident]";
-            }
-            if (preg_match('/[\x00-\x1f\x7f]/', implode('', $lines))) {
-                throw new \InvalidArgumentException('ident and path have no control characters');
+            if ($options->ident !== '') {
+                $lines[] = "Ident: $options->ident";
             }
             $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
             $response = new Response($this->stream, $deadline);
@@ -1190,16 +1392,15 @@ if (
      */
     final class Push
     {
-        private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
         private const JSON =
             JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 
-        /** @var string */
-        private $address;
         /** @var Address */
         private $to;
-        /** @var array<string, mixed> */
+        /** @var Options */
         private $options;
+        /** @var array{string, array<string, mixed>} the constructor's arguments */
+        private $made;
         /** @var Stream|null */
         private $stream;
 
@@ -1216,16 +1417,8 @@ if (
          */
         public function __construct(string $address, array $options = [])
         {
-            $unknown = array_diff_key($options, self::DEFAULTS);
-            if ($unknown) {
-                $names = implode(', ', array_keys($unknown));
-                throw new \InvalidArgumentException("Push has no option $names");
-            }
-            $this->options = $options + self::DEFAULTS;
-            if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
-                throw new \InvalidArgumentException('A token has no blanks, no control characters');
-            }
-            $this->address = $address;
+            $this->options = new Options('Push', $options);
+            $this->made = [$address, $options];
             $this->to = new Address($address);
         }
 
@@ -1239,11 +1432,7 @@ if (
          */
         public function feedback($message, $to): int
         {
-            $target = is_array($to) ? $to : ['uuid' => $to];
-            if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
-                throw new \InvalidArgumentException('feedback needs a uuid or an ident');
-            }
-            return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+            return $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
         }
 
         /**
@@ -1306,7 +1495,7 @@ if (
         /** @return array{string, array<string, mixed>} what it was made of, the token too */
         public function __serialize(): array
         {
-            return [$this->address, $this->options];
+            return $this->made;
         }
 
         /** @param array{string, array<string, mixed>} $made */
@@ -1338,7 +1527,7 @@ if (
             }
             $deadline = $this->deadline();
             if (!$this->stream || $this->stream->isStale()) {
-                $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
+                $this->stream = new Stream($this->to, $this->options->tls, $deadline);
             }
             try {
                 $response = $this->exchange($json, $deadline);
@@ -1356,7 +1545,7 @@ if (
 
         private function deadline(): float
         {
-            return microtime(true) + (float) $this->options['timeout'];
+            return microtime(true) + $this->options->timeout;
         }
 
         /** @param mixed $answer */
@@ -1374,8 +1563,8 @@ if (
                 'Content-Type: application/json',
                 'Content-Length: ' . strlen($json),
             ];
-            if ($this->options['token'] !== '') {
-                $lines[] = 'Authorization: Bearer ' . $this->options['token'];
+            if ($this->options->token !== '') {
+                $lines[] = 'Authorization: Bearer ' . $this->options->token;
             }
             assert($this->stream !== null);
             $unsent = null;
@@ -1474,11 +1663,10 @@ if (!class_exists('websocketPhp', false)) {
             $this->ident = (string) $myIdent;
             try {
                 $host = (new Address((string) $Address))->host;
-                $tls =
-                    self::$tls +
-                    (in_array($host, self::HERE, true)
-                        ? ['verify_peer' => false, 'verify_peer_name' => false]
-                        : []);
+                $tls = self::$tls;
+                if (is_array($tls) && in_array($host, self::HERE, true)) {
+                    $tls += ['verify_peer' => false, 'verify_peer_name' => false];
+                }
                 $options = ['ident' => $this->ident, 'tls' => $tls, 'path' => '/'];
                 $this->client = new Client((string) $Address, $options);
                 $this->fromUUID = $this->client->uuid;

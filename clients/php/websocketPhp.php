@@ -50,11 +50,10 @@ class websocketPhp
         $this->ident = (string) $myIdent;
         try {
             $host = (new Address((string) $Address))->host;
-            $tls =
-                self::$tls +
-                (in_array($host, self::HERE, true)
-                    ? ['verify_peer' => false, 'verify_peer_name' => false]
-                    : []);
+            $tls = self::$tls;
+            if (is_array($tls) && in_array($host, self::HERE, true)) {
+                $tls += ['verify_peer' => false, 'verify_peer_name' => false];
+            }
             $options = ['ident' => $this->ident, 'tls' => $tls, 'path' => '/'];
             $this->client = new Client((string) $Address, $options);
             $this->fromUUID = $this->client->uuid;

@@ -96,6 +96,20 @@ test('what goes wrong is a warning, and nothing is thrown', function () {
     same(true, $talk->connected);
 });
 
+test('certificate options that make no sense are a warning', function () {
+    websocketPhp::$tls = getenv('WEBSOCK_TEST_NOT_SET');
+    try {
+        $talk = null;
+        $warnings = warnings(function () use (&$talk) {
+            $talk = new websocketPhp('ssl://127.0.0.1:1');
+        });
+        same([1, false], [count($warnings), $talk->connected], 'warnings, connected');
+        same(true, strpos($warnings[0], "'tls'") !== false, $warnings[0]);
+    } finally {
+        websocketPhp::$tls = [];
+    }
+});
+
 test('what comes out of a session is not connected', function () {
     $talk = new websocketPhp(server(), 'me');
     $copy = unserialize(serialize($talk));

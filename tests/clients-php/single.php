@@ -10,6 +10,8 @@ $names = [
     'ConnectionLost',
     'PushException',
     'Requirements',
+    'Options',
+    'Receiver',
     'Address',
     'Stream',
     'Frames',

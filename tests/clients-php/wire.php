@@ -61,13 +61,13 @@ test('a second copy of a packet is dropped', function () use ($to, $messages) {
 test('the request says what the server has to know', function () {
     $client = new Client('ws://' . stub('echo its request') . '/php?x=1', [
         'ident' => 'me',
-        'token' => 'a b&c',
+        'token' => 'a+b&c',
     ]);
     $client->broadcast('x');
     $request = $client->receive(DEADLINE_SECONDS)['request'];
     foreach (
         [
-            'GET /php?x=1&token=a%20b%26c HTTP/1.1',
+            'GET /php?x=1&token=a%2Bb%26c HTTP/1.1',
             'Client-Type: php',
             'X-Websock-Frames: stream',
             'Ident: me',

@@ -46,6 +46,7 @@ final class Address
         $scheme = strtolower($part[1] ?? '') ?: 'tcp';
         if (!$found || !isset(self::SECURE[$scheme])) {
             $remedy = 'write ws://HOST:PORT/php';
+            $remedy .= $text === '' ? '. Is the environment variable set that it comes from?' : '';
             throw new \InvalidArgumentException("\"$text\" is no address: $remedy");
         }
         $this->isSecure = self::SECURE[$scheme];

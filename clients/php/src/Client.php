@@ -12,14 +12,6 @@ namespace Websock;
  */
 final class Client
 {
-    private const DEFAULTS = [
-        'ident' => '',
-        'timeout' => 10.0,
-        'token' => '',
-        'tls' => [],
-        'path' => '/php',
-        'maxMessageBytes' => 33554432,
-    ];
     private const JSON =
         JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
     private const MAX_INBOX_BYTES = 67108864;
@@ -65,19 +57,14 @@ final class Client
      */
     public function __construct(string $address, array $options = [])
     {
-        $unknown = array_diff_key($options, self::DEFAULTS);
-        if ($unknown) {
-            $names = implode(', ', array_keys($unknown));
-            throw new \InvalidArgumentException("Client has no option $names");
-        }
-        $options += self::DEFAULTS;
+        $options = new Options('Client', $options);
         Requirements::check();
         $to = new Address($address);
-        $this->timeout = (float) $options['timeout'];
+        $this->timeout = $options->timeout;
         $this->heardAt = microtime(true);
         $deadline = $this->deadline();
-        $this->stream = new Stream($to, $options['tls'], $deadline);
-        $this->frames = new Frames($this->stream, $options['maxMessageBytes']);
+        $this->stream = new Stream($to, $options->tls, $deadline);
+        $this->frames = new Frames($this->stream, $options->maxMessageBytes);
         try {
             $this->upgrade($to, $options, $deadline);
             $this->awaitReady($deadline);
@@ -96,11 +83,7 @@ final class Client
      */
     public function feedback($message, $to): void
     {
-        $target = is_array($to) ? $to : ['uuid' => $to];
-        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
-            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
-        }
-        $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+        $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
     }
 
     /**
@@ -356,14 +339,13 @@ final class Client
         }
     }
 
-    /** @param array<string, mixed> $options */
-    private function upgrade(Address $to, array $options, float $deadline): void
+    private function upgrade(Address $to, Options $options, float $deadline): void
     {
         $key = base64_encode(random_bytes(16));
-        $target = $to->target === '' ? $options['path'] : $to->target;
-        if ($options['token'] !== '') {
+        $target = $to->target === '' ? $options->path : $to->target;
+        if ($options->token !== '') {
             $target .=
-                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options['token']);
+                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options->token);
         }
         $lines = [
             "GET $target HTTP/1.1",
@@ -375,11 +357,8 @@ final class Client
             'Client-Type: php',
             'X-Websock-Frames: stream',
         ];
-        if ((string) $options['ident'] !== '') {
-            $lines[] = "Ident: $options[ident]";
-        }
-        if (preg_match('/[\x00-\x1f\x7f]/', implode('', $lines))) {
-            throw new \InvalidArgumentException('ident and path have no control characters');
+        if ($options->ident !== '') {
+            $lines[] = "Ident: $options->ident";
         }
         $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
         $response = new Response($this->stream, $deadline);

@@ -13,16 +13,15 @@ namespace Websock;
  */
 final class Push
 {
-    private const DEFAULTS = ['token' => '', 'timeout' => 10.0, 'tls' => []];
     private const JSON =
         JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
 
-    /** @var string */
-    private $address;
     /** @var Address */
     private $to;
-    /** @var array<string, mixed> */
+    /** @var Options */
     private $options;
+    /** @var array{string, array<string, mixed>} the constructor's arguments */
+    private $made;
     /** @var Stream|null */
     private $stream;
 
@@ -39,16 +38,8 @@ final class Push
      */
     public function __construct(string $address, array $options = [])
     {
-        $unknown = array_diff_key($options, self::DEFAULTS);
-        if ($unknown) {
-            $names = implode(', ', array_keys($unknown));
-            throw new \InvalidArgumentException("Push has no option $names");
-        }
-        $this->options = $options + self::DEFAULTS;
-        if (preg_match('/[^\x21-\x7e]/', $this->options['token'])) {
-            throw new \InvalidArgumentException('A token has no blanks, no control characters');
-        }
-        $this->address = $address;
+        $this->options = new Options('Push', $options);
+        $this->made = [$address, $options];
         $this->to = new Address($address);
     }
 
@@ -62,11 +53,7 @@ final class Push
      */
     public function feedback($message, $to): int
     {
-        $target = is_array($to) ? $to : ['uuid' => $to];
-        if (($target['uuid'] ?? '') === '' && ($target['ident'] ?? '') === '') {
-            throw new \InvalidArgumentException('feedback needs a uuid or an ident');
-        }
-        return $this->send(['opcode' => 'feedback'] + $target + ['message' => $message]);
+        return $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
     }
 
     /**
@@ -129,7 +116,7 @@ final class Push
     /** @return array{string, array<string, mixed>} what it was made of, the token too */
     public function __serialize(): array
     {
-        return [$this->address, $this->options];
+        return $this->made;
     }
 
     /** @param array{string, array<string, mixed>} $made */
@@ -161,7 +148,7 @@ final class Push
         }
         $deadline = $this->deadline();
         if (!$this->stream || $this->stream->isStale()) {
-            $this->stream = new Stream($this->to, $this->options['tls'], $deadline);
+            $this->stream = new Stream($this->to, $this->options->tls, $deadline);
         }
         try {
             $response = $this->exchange($json, $deadline);
@@ -179,7 +166,7 @@ final class Push
 
     private function deadline(): float
     {
-        return microtime(true) + (float) $this->options['timeout'];
+        return microtime(true) + $this->options->timeout;
     }
 
     /** @param mixed $answer */
@@ -197,8 +184,8 @@ final class Push
             'Content-Type: application/json',
             'Content-Length: ' . strlen($json),
         ];
-        if ($this->options['token'] !== '') {
-            $lines[] = 'Authorization: Bearer ' . $this->options['token'];
+        if ($this->options->token !== '') {
+            $lines[] = 'Authorization: Bearer ' . $this->options->token;
         }
         assert($this->stream !== null);
         $unsent = null;
