@@ -6,7 +6,7 @@ declare(strict_types=1);
 
 namespace Websock {
 
-// A second copy, of whatever version, does nothing: the one that came first has all the classes.
+// A second copy, of whatever version, does nothing: all classes are of the first one.
 if (
     !class_exists(WebsockException::class, false) &&
     !class_exists(ConnectException::class, false) &&
@@ -19,6 +19,7 @@ if (
     !class_exists(Stream::class, false) &&
     !class_exists(Frames::class, false) &&
     !class_exists(Response::class, false) &&
+    !class_exists(Refusal::class, false) &&
     !class_exists(Client::class, false) &&
     !class_exists(Push::class, false)
 ) {
@@ -54,7 +55,7 @@ if (
      */
     final class Requirements
     {
-        /** Everything that the library calls, but what works on texts, arrays, numbers and types only. */
+        /** All that the library calls, but what works on texts, arrays, numbers and types only. */
         private const FUNCTIONS = [
             'base64_encode',
             'fclose',
@@ -105,8 +106,8 @@ if (
     }
 
     /**
-     * The options of a Client or a Push, each of its type, with its default where it was not given. What
-     * makes no sense is refused here, by name, and not where it is used.
+     * The options of a Client or a Push, each of its type, with its default where it was not given.
+     * What makes no sense is refused here, by name, and not where it is used.
      *
      * @internal
      */
@@ -129,8 +130,15 @@ if (
             'Push' => ['token', 'timeout', 'tls'],
             'Client' => ['token', 'timeout', 'tls', 'ident', 'path', 'maxMessageBytes'],
         ];
-        /** What must be texts and what true or false in `tls`; others are passed on to PHP as they are. */
-        private const TLS_TEXTS = ['peer_name', 'cafile', 'capath', 'local_cert', 'local_pk', 'ciphers'];
+        /** What has to be a text, or true or false, in `tls`; PHP gets the others as they are. */
+        private const TLS_TEXTS = [
+            'peer_name',
+            'cafile',
+            'capath',
+            'local_cert',
+            'local_pk',
+            'ciphers',
+        ];
         private const TLS_SWITCHES = [
             'verify_peer',
             'verify_peer_name',
@@ -169,7 +177,8 @@ if (
             if (is_string($value)) {
                 return '"' . substr((string) preg_replace('/[^\x20-\x7e]/', '?', $value), 0, 80) . '"';
             }
-            return is_int($value) || is_float($value) ? "the number $value" : 'of type ' . gettype($value);
+            $isNumber = is_int($value) || is_float($value);
+            return $isNumber ? "the number $value" : 'of type ' . gettype($value);
         }
 
         /** @param mixed $value */
@@ -694,6 +703,8 @@ if (
         private $fragments = '';
         /** @var bool */
         private $isFragmented = false;
+        /** @var bool whether a close frame was sent: nothing may follow it (RFC 6455, 5.5.1) */
+        private $isClosing = false;
 
         public function __construct(Stream $stream, int $maxMessageBytes)
         {
@@ -713,7 +724,10 @@ if (
 
         public function sendClose(int $code, float $deadline): void
         {
-            $this->send(self::CLOSE, pack('n', $code), $deadline);
+            if (!$this->isClosing) {
+                $this->isClosing = true;
+                $this->send(self::CLOSE, pack('n', $code), $deadline);
+            }
         }
 
         /**
@@ -793,7 +807,9 @@ if (
         {
             switch ($opcode) {
                 case self::PING:
-                    $this->send(self::PONG, $payload, max($deadline, microtime(true) + 1));
+                    if (!$this->isClosing) {
+                        $this->send(self::PONG, $payload, max($deadline, microtime(true) + 1));
+                    }
                     return null;
                 case self::PONG:
                     return null;
@@ -824,7 +840,7 @@ if (
         private function closed(string $payload): ConnectionLost
         {
             $code = strlen($payload) < 2 ? 1005 : unpack('n', $payload)[1];
-            $reason = substr($payload, 2);
+            $reason = Response::shown(substr($payload, 2), 123);
             try {
                 $this->sendClose($code === 1005 ? 1000 : $code, microtime(true) + 1);
             } catch (ConnectionLost $lost) {
@@ -891,11 +907,11 @@ if (
             return $this->headers[$name] ?? '';
         }
 
-        /** The body as the one line that is shown to people. */
-        public function reason(): string
+        /** What the other end has said, as a line that does no harm to a terminal or a log. */
+        public static function shown(string $text, int $length): string
         {
-            $line = preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200));
-            return "$this->status " . trim((string) $line);
+            $line = preg_replace(['/\s+/', '/[^\x20-\x7e]/'], [' ', '?'], $text);
+            return substr(trim((string) $line), 0, $length);
         }
 
         private static function checkBeginning(string $bytes): void
@@ -984,6 +1000,109 @@ if (
     }
 
     /**
+     * Who has refused a request, why, and what to do. A proxy before websock, or another server on the
+     * port, answers with the same statuses: what websock.ini can change is told only if websock has
+     * answered, which the shape of its answers shows.
+     *
+     * @internal
+     */
+    final class Refusal
+    {
+        private const MAX_BODY_BYTES = 8192;
+
+        /** Advice by what websock's reason has in it; the other reasons have their own. */
+        private const REMEDIES = [
+            '/token is needed/' => "Give the pushToken of websock.ini as 'token'",
+            '/allowedIP/' =>
+                'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
+            '/trustedProxies/' =>
+                'Add the proxy to trustedProxies in websock.ini, or address websock without it',
+            '/opened with GET/' => 'There is no /push there: give the address without a path',
+            '/queue is full/' => 'The receiver does not read: try again later',
+            '/head is too large/' => 'Path, token and ident are too long',
+        ];
+
+        /** Advice by the status of others. */
+        private const FOREIGN = [
+            200 => 'There is no "delivered" in it. Is this the port of adress in websock.ini?',
+            401 => 'It wants a sign-in of its own: let it ask for none there',
+            403 => 'A rule of its own forbids this: change that, not websock.ini',
+            404 => 'Is this the port of adress in websock.ini, and does a proxy pass this path on?',
+            405 => 'Is this the port of adress in websock.ini, and does a proxy pass this path on?',
+            407 => 'It wants a sign-in of its own: let it ask for none there',
+            413 => 'Its limit is smaller than maxMessageSize; with nginx, that is client_max_body_size',
+            429 => 'It limits how often: try again later',
+            500 => 'It has failed itself: its log says why',
+            502 => 'If it is a proxy, it does not reach websock: is websock running where it looks?',
+            503 => 'If it is a proxy, it does not reach websock: is websock running where it looks?',
+            504 => 'If it is a proxy, websock has not answered it in time, or it does not reach it',
+        ];
+
+        /** What only a reason of websock's has in it, if a proxy has passed it on. */
+        private const OWN_WORDS =
+            '/pushToken|allowedIP|allowedOrigins|trustedProxies|adress|maxMessageSize|' .
+            'handshakeTimeout|X-Forwarded-For|WebSocket|server is overloaded|head is too large/';
+
+        /** Websock's own reason, as a line; null if it is another server that has answered. */
+        public static function reason(Response $response): ?string
+        {
+            if (strlen($response->body) > self::MAX_BODY_BYTES) {
+                return null;
+            }
+            $answer = json_decode($response->body, true);
+            if (is_array($answer)) {
+                $error = is_string($answer['error'] ?? null) ? $answer['error'] : 'it does not say why';
+                return is_int($answer['delivered'] ?? null) ? Response::shown($error, 200) : null;
+            }
+            // Before it knows what is wanted, websock refuses with a sentence, and no more headers than
+            // it has to. Others send Server or Date, too; a proxy adds them to websock's answer.
+            $isText = stripos($response->header('content-type'), 'text/plain') === 0;
+            $isSentence = preg_match('/^[A-Z][^\x00-\x1f<>]{9,250}\.\n?$/D', $response->body);
+            $isDirect = true;
+            foreach (['server', 'date', 'via'] as $name) {
+                $isDirect = $isDirect && $response->header($name) === '';
+            }
+            $isOwn = $isDirect || preg_match(self::OWN_WORDS, $response->body);
+            return $isText && $isSentence && $isOwn ? Response::shown($response->body, 250) : null;
+        }
+
+        /** All that is to be told. */
+        public static function text(Response $response, string $remote): string
+        {
+            $reason = self::reason($response);
+            if ($reason === null) {
+                return self::foreignText($response, $remote);
+            }
+            $text = "$remote refuses: $response->status " . rtrim($reason, '.');
+            foreach (self::REMEDIES as $pattern => $remedy) {
+                if (preg_match($pattern, $reason)) {
+                    return "$text. $remedy";
+                }
+            }
+            return $text;
+        }
+
+        /** Nothing of the body, which may be anything. */
+        private static function foreignText(Response $response, string $remote): string
+        {
+            $status = $response->status;
+            $server = Response::shown($response->header('server'), 60);
+            $who = $server === '' ? '' : " (Server: $server)";
+            $text = "$remote answers $status, but not as websock does: a proxy or another server$who";
+            if ($status >= 300 && $status < 400) {
+                // What is behind ? may be a token.
+                $pattern = '~[?#].*|(?<=//)[^/]*@~s';
+                $location = preg_replace($pattern, '', $response->header('location'));
+                $shown = Response::shown((string) $location, 120);
+                return "$text. It points to another address" .
+                    ($shown === '' ? '' : ", $shown: give that one if it is websock's");
+            }
+            $remedy = self::FOREIGN[$status] ?? 'Is this the port of adress in websock.ini?';
+            return "$text. $remedy";
+        }
+    }
+
+    /**
      * A script's connection to a websock server.
      *
      * The server answers each message with one `next`; the sending methods return when it has come, so
@@ -1062,7 +1181,8 @@ if (
          */
         public function feedback($message, $to): void
         {
-            $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
+            $to = Receiver::fields($to);
+            $this->send(['opcode' => 'feedback'] + $to + ['message' => $message]);
         }
 
         /**
@@ -1212,13 +1332,13 @@ if (
         /** @return array<mixed> */
         public function __serialize(): array
         {
-            throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+            throw new \LogicException('A Client is a connection: make a new one, serialize none');
         }
 
         /** @param array<mixed> $data */
         public function __unserialize(array $data): void
         {
-            throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+            throw new \LogicException('A Client is a connection: make a new one, serialize none');
         }
 
         private function checkProcess(): void
@@ -1248,9 +1368,12 @@ if (
             if ($opcode === 'next') {
                 $this->unanswered = max(0, $this->unanswered - 1);
             } elseif ($opcode === 'ready') {
-                $this->uuid = (string) ($packet['uuid'] ?? '');
+                $uuid = $packet['uuid'] ?? '';
+                $this->uuid = is_string($uuid) ? $uuid : '';
             } elseif ($opcode === 'close') {
-                $this->refusal = (string) ($packet['error'] ?? 'the server closes without a reason');
+                $error = $packet['error'] ?? '';
+                $line = is_string($error) ? Response::shown($error, 200) : '';
+                $this->refusal = $line === '' ? 'the server closes without a reason' : $line;
             } elseif (!$this->isSeen($packet)) {
                 $this->keep($text);
             }
@@ -1342,8 +1465,7 @@ if (
             $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
             $response = new Response($this->stream, $deadline);
             if ($response->status !== 101) {
-                $text = "$to->remote refuses: " . $response->reason();
-                throw new ConnectException($text . self::remedy($response->status), $response->status);
+                throw new ConnectException(Refusal::text($response, $to->remote), $response->status);
             }
             $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
             if ($response->header('sec-websocket-accept') !== $accept) {
@@ -1369,17 +1491,6 @@ if (
                     'No "ready" came: this is another kind of WebSocket server',
                 );
             }
-        }
-
-        private static function remedy(int $status): string
-        {
-            $remedies = [
-                401 => '. Give the pushToken of websock.ini as \'token\'',
-                403 => '. Add the address of this machine to allowedIP in websock.ini',
-                431 => '. Path, token and ident are too long',
-                503 => '. The server is full; try again later',
-            ];
-            return $remedies[$status] ?? '. Is this the port of adress in websock.ini?';
         }
     }
 
@@ -1432,7 +1543,8 @@ if (
          */
         public function feedback($message, $to): int
         {
-            return $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
+            $to = Receiver::fields($to);
+            return $this->send(['opcode' => 'feedback'] + $to + ['message' => $message]);
         }
 
         /**
@@ -1459,14 +1571,7 @@ if (
          */
         public function send(array $packet): int
         {
-            $answer = $this->post($packet);
-            if (!isset($answer['delivered'])) {
-                throw new PushException(
-                    'No "delivered" in the answer: is this a websock server?',
-                    200,
-                );
-            }
-            return (int) $answer['delivered'];
+            return $this->post($packet)['delivered'];
         }
 
         /**
@@ -1515,7 +1620,7 @@ if (
 
         /**
          * @param array<mixed> $body
-         * @return array<mixed> the JSON of an answer that tells who was reached
+         * @return array{delivered: int} the JSON of an answer that tells how many were reached
          */
         private function post(array $body): array
         {
@@ -1536,9 +1641,10 @@ if (
                 throw $failure;
             }
             $answer = json_decode($response->body, true);
-            $isDone = $response->status === 200 || $this->isNobody($response, $answer);
-            if (!$isDone || !is_array($answer)) {
-                throw $this->refused($response, is_array($answer) ? $answer : []);
+            $isNobody = $response->status === 404 && Refusal::reason($response) !== null;
+            $isCounted = is_array($answer) && is_int($answer['delivered'] ?? null);
+            if (!$isCounted || ($response->status !== 200 && !$isNobody)) {
+                throw $this->refused($response);
             }
             return $answer;
         }
@@ -1546,12 +1652,6 @@ if (
         private function deadline(): float
         {
             return microtime(true) + $this->options->timeout;
-        }
-
-        /** @param mixed $answer */
-        private function isNobody(Response $response, $answer): bool
-        {
-            return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
         }
 
         private function exchange(string $json, float $deadline): Response
@@ -1586,26 +1686,15 @@ if (
             return $response;
         }
 
-        /** @param array<mixed> $answer */
-        private function refused(Response $response, array $answer): PushException
+        private function refused(Response $response): WebsockException
         {
-            $status = $response->status;
-            $reason = isset($answer['error']) ? "$status $answer[error]" : $response->reason();
-            $remedies = [
-                400 => 'The packet was not understood',
-                401 => "Give the pushToken of websock.ini as 'token'",
-                403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
-                404 => 'There is no /push: is the address without path, and the port right?',
-                405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
-                413 => 'The message is longer than maxMessageSize',
-                426 => 'This port takes WebSocket only',
-                503 => 'The receiver does not read, or the server is full: try again later',
-            ];
-            $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
-            return new PushException(
-                "{$this->to->remote} refuses the push: $reason. $remedy",
-                $status,
-            );
+            $text = Refusal::text($response, $this->to->remote);
+            if ($response->status < 500 || Refusal::reason($response) !== null) {
+                return new PushException($text, $response->status);
+            }
+            // A proxy says this, too, if websock has taken the push and the answer was lost.
+            $doubt = 'The push may have been handled or not';
+            return new ConnectionLost("$text. $doubt", $response->status);
         }
     }
 }

@@ -147,9 +147,10 @@ test('close is answered, and the connection of no use any more', function () {
     $script->close();
     throws(ConnectionLost::class, [], fn() => $script->broadcast('late'));
     $script->close();
-    $stub = stubProgram('no answer');
+    $stub = stubProgram('tell the end');
     (new Client("ws://$stub->said"))->close();
-    same(1, $stub->countLines()['close 03e8'] ?? 0, 'close frames with 1000');
+    $expected = ['connection' => 1, 'request' => 1, 'close 03e8' => 1, 'ended' => 1];
+    same($expected, $stub->countLines(4), 'what the server saw');
 });
 
 test('quit ends the connection with 1000', function () {

@@ -77,8 +77,7 @@ final class Program
         );
         self::$running[] = $this;
         $this->output = $pipes[1];
-        stream_set_timeout($this->output, DEADLINE_SECONDS);
-        while (($line = fgets($this->output)) !== false) {
+        while (($line = $this->readLine()) !== false) {
             if (preg_match($pattern, $line, $found)) {
                 $this->said = $found[1];
                 return;
@@ -87,9 +86,14 @@ final class Program
         throw new RuntimeException('no line as expected from ' . implode(' ', $command));
     }
 
-    /** Its next line; false at its end. */
+    /** Its next line; false at its end. It fails at the deadline, which pipes do not know. */
     public function readLine(): string|false
     {
+        $reading = [$this->output];
+        $none = null;
+        if (stream_select($reading, $none, $none, DEADLINE_SECONDS) !== 1) {
+            throw new RuntimeException('no line for ' . DEADLINE_SECONDS . ' s');
+        }
         return fgets($this->output);
     }
 

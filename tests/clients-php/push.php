@@ -101,7 +101,7 @@ test('several packets in one request are answered one by one', function () {
 
 test('a receiver whose queue is full is told from one who is not there', function () {
     $push = new Push(pushServer());
-    $words = ['503 full', 'does not read', 'later'];
+    $words = ['503', 'queue is full', 'does not read', 'later'];
     $refused = throws(PushException::class, $words, fn() => $push->feedback('hello', 'full'));
     same(503, $refused->getCode(), 'code');
     same(1, $push->feedback('the connection is still there', 'here'));
@@ -136,7 +136,7 @@ test('a refusal before all was read is told', function () {
 
 test('an address with a path that has no push is told', function () {
     $push = new Push(pushServer() . '/php');
-    throws(PushException::class, ['404', 'without path'], fn() => $push->broadcast('x'));
+    throws(PushException::class, ['405', 'without a path'], fn() => $push->broadcast('x'));
 });
 
 test('a Unix socket will do', function () {
@@ -180,7 +180,7 @@ test('what is no websock server is told', function () {
         [
             'SSH' => [ConnectException::class, 'does not speak HTTP'],
             'a web page' => [PushException::class, 'port of adress in websock.ini'],
-            'not found' => [PushException::class, 'no /push'],
+            'not found' => [PushException::class, 'not as websock does'],
             'a page for every push' => [PushException::class, 'delivered'],
         ]
         as $role => [$class, $word]
@@ -189,11 +189,10 @@ test('what is no websock server is told', function () {
         throws($class, [$word], fn() => $push->broadcast('x'));
     }
     $push = new Push('http://' . stub('a page for every push'));
-    throws(
-        PushException::class,
-        ['each packet'],
-        fn() => $push->sendAll([['opcode' => 'broadcast']]),
-    );
+    $packets = [['opcode' => 'broadcast']];
+    throws(PushException::class, ['delivered'], fn() => $push->sendAll($packets));
+    $push = new Push('http://' . stub('push and close'));
+    throws(PushException::class, ['each packet'], fn() => $push->sendAll($packets));
 });
 
 test('certificates are checked', function () {

@@ -28,8 +28,9 @@ test('a Unix socket that does not exist', function () use ($refused) {
 
 foreach (
     [
-        'a web page' => ['200', 'It works!', 'websock.ini'],
-        'not found' => ['404', 'Not Found', 'websock.ini'],
+        'a web page' => ['200', 'not as websock does', 'websock.ini'],
+        'not found' => ['404', 'not as websock does', 'websock.ini'],
+        'a refusal of another kind' => ['without a reason'],
         'SSH' => ['does not speak HTTP', 'websock.ini'],
         'hang up' => ['without a word'],
         'nothing' => ['no HTTP answer in time', 'websock.ini'],
@@ -40,7 +41,8 @@ foreach (
     as $role => $words
 ) {
     test("a server that answers with: $role", function () use ($refused, $role, $words) {
-        $refused('ws://' . stub($role), $words, ['timeout' => 0.5]);
+        $options = $role === 'nothing' ? ['timeout' => 0.2] : [];
+        $refused('ws://' . stub($role), $words, $options);
     });
 }
 

@@ -45,7 +45,7 @@ for php in $(compgen -c php | grep -xE 'php([78]\.[0-9])?' | sort -u); do
 done | tee -a "$WORK/report" | grep -v '^ok' || true
 passed=$(grep -c '^ok ' "$WORK/report" || true)
 failed=$(grep -c '^FAILED ' "$WORK/report" || true)
-# Its code is 1 if a test has failed and 0 if none has; anything else is a suite that has broken off.
+# Its code is 1 if a test has failed and 0 if none has; else the suite has broken off.
 if [ "$code" != $((suite_failed > 0)) ] || ! grep -qx 'all parts have been run' "$WORK/report"; then
     echo "FAILED the suite itself ended with code $code"
     failed=$((failed + 1))

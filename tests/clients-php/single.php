@@ -16,13 +16,14 @@ $names = [
     'Stream',
     'Frames',
     'Response',
+    'Refusal',
     'Client',
     'Push',
 ];
 
 echo "<?php\n\n// Client of a websock server in one file, MIT licence. Its source is src/.\n\n";
 echo "declare(strict_types=1);\n\nnamespace Websock {\n\n";
-echo "// A second copy, of whatever version, does nothing: the one that came first has all the classes.\n";
+echo "// A second copy, of whatever version, does nothing: all classes are of the first one.\n";
 $isFirst = array_map(fn(string $name) => "!class_exists($name::class, false)", $names);
 echo "if (\n    ", implode(" &&\n    ", $isFirst), "\n) {\n";
 foreach ($names as $name) {

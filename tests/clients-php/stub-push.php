@@ -1,7 +1,10 @@
 <?php
-// POST /push as the real server answers it (issue 6): one client, with the uuid `here` and the
+// POST /push as the real server answers it: one client, with the uuid `here` and the
 // ident `backend`; the queue of `full` is full; with the path /secret/push, the token is `sesame`.
 declare(strict_types=1);
+
+const NOBODY = 'nobody has this uuid or ident';
+const FULL = "the receiver's queue is full";
 
 /** Answers pushes on one connection until the client ends it. */
 function push(Peer $peer): void
@@ -11,7 +14,8 @@ function push(Peer $peer): void
         preg_match('/^Content-Length: (\d+)\r$/mi', $head, $found);
         $body = $peer->read((int) ($found[1] ?? 0));
         [$status, $answer] = judge($head, $body);
-        $answer = json_encode($answer);
+        $type = is_array($answer) ? 'application/json' : 'text/plain';
+        $answer = is_array($answer) ? json_encode($answer) . "\n" : $answer;
         // Each form of a body once: with a length, in chunks, behind an interim answer.
         if ($number % 3 === 2) {
             $half = intdiv(strlen($answer), 2);
@@ -22,11 +26,12 @@ function push(Peer $peer): void
                 strlen($answer) - $half,
                 substr($answer, $half),
             );
-            $peer->say("HTTP/1.1 $status\r\nTransfer-Encoding: chunked\r\n\r\n$chunks");
+            $head = "HTTP/1.1 $status\r\nContent-Type: $type\r\nTransfer-Encoding: chunked";
+            $peer->say("$head\r\n\r\n$chunks");
         } else {
             $interim = $number % 3 === 0 ? "HTTP/1.1 100 Continue\r\n\r\n" : '';
             $peer->say(
-                "{$interim}HTTP/1.1 $status\r\nContent-Length: ",
+                "{$interim}HTTP/1.1 $status\r\nContent-Type: $type\r\nContent-Length: ",
                 (string) strlen($answer),
                 "\r\n\r\n$answer",
             );
@@ -39,30 +44,42 @@ function judge(string $head, string $body): array
 {
     if (strpos($head, 'POST /secret/push ') === 0) {
         if (!strpos($head, "\r\nAuthorization: Bearer sesame\r\n")) {
-            return ['401 Unauthorized', ['error' => 'a token is needed']];
+            return refusal('401 Unauthorized', 'a token is needed: send what pushToken has');
         }
     } elseif (strpos($head, 'POST /push ') !== 0) {
-        return ['404 Not Found', ['error' => 'no such path']];
+        return [
+            '405 Method Not Allowed',
+            "The method is not allowed: a WebSocket is opened with GET.\n",
+        ];
     }
     $packets = json_decode($body, true);
     if (strlen($body) > 100_000) {
-        return ['413 Content Too Large', ['error' => 'more than maxMessageSize']];
+        return [
+            '413 Content Too Large',
+            "The body is too large: maxMessageSize bounds it.\n",
+        ];
     }
     if (!is_array($packets) || !strpos($head, "\r\nContent-Type: application/json\r\n")) {
-        return ['400 Bad Request', ['error' => 'no JSON at 0']];
+        return refusal('400 Bad Request', 'invalid JSON at byte 0');
     }
     if (isset($packets['opcode'])) {
         $answer = judgePacket($packets);
         $status = [
             '' => '200 OK',
-            'nobody' => '404 Not Found',
-            'full' => '503 Service Unavailable',
+            NOBODY => '404 Not Found',
+            FULL => '503 Service Unavailable',
         ];
         return [$status[$answer['error'] ?? ''], $answer];
     }
     $results = array_map('judgePacket', $packets);
     $delivered = array_sum(array_column($results, 'delivered'));
     return ['200 OK', ['delivered' => $delivered, 'results' => $results]];
+}
+
+/** Status line and answer of a push that is refused. */
+function refusal(string $status, string $error): array
+{
+    return [$status, ['delivered' => 0, 'error' => $error]];
 }
 
 function judgePacket(array $packet): array
@@ -74,5 +91,5 @@ function judgePacket(array $packet): array
     ) {
         return ['delivered' => 1];
     }
-    return ['delivered' => 0, 'error' => ($packet['uuid'] ?? '') === 'full' ? 'full' : 'nobody'];
+    return ['delivered' => 0, 'error' => ($packet['uuid'] ?? '') === 'full' ? FULL : NOBODY];
 }

@@ -6,6 +6,7 @@
 declare(strict_types=1);
 
 require __DIR__ . '/stub-push.php';
+require __DIR__ . '/stub-answers.php';
 
 const NEXT = '{"opcode":"next","fyi":""}';
 const READY = '{"opcode":"ready","uuid":"8367a0a4-0000-4000-8000-000000000000"}';
@@ -137,7 +138,8 @@ $roles = [
     'push refused early' => static function (Peer $peer): void {
         $peer->readHead();
         $peer->say(
-            "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nContent-Length: 48\r\n",
+            "Connection: close\r\n\r\nThe body is too large: maxMessageSize bounds it.\n",
         );
         $peer->drain();
     },
@@ -212,6 +214,15 @@ $roles = [
             $peer->readFrame();
         }
     },
+    'tell the end' => static function (Peer $peer): void {
+        register_shutdown_function(static function (): void {
+            echo "ended\n";
+        });
+        $peer->upgrade();
+        while (true) {
+            $peer->readFrame();
+        }
+    },
     'pong only' => static function (Peer $peer): void {
         $peer->upgrade();
         while (true) {
@@ -253,6 +264,11 @@ $roles = [
         $peer->say((string) preg_replace('/Accept: .*/', "Accept: AAAA\r", $answer), frame(READY));
         $peer->readFrame();
     },
+    'a refusal of another kind' => static function (Peer $peer): void {
+        $peer->say($peer->upgrade(false), frame('{"opcode":"close","error":["x"]}'));
+        $peer->readFrame();
+    },
+    'a close frame for a terminal' => answering(frame(pack('n', 1008) . "\e[2J\x07 evil", 0x88)),
     'another dialogue' => static function (Peer $peer): void {
         $peer->say($peer->upgrade(false), frame('welcome'));
         $peer->readFrame();
@@ -263,6 +279,9 @@ $roles = [
     },
 ];
 
+$role = preg_match('/^(.*), (\d{3})$/', $argv[1], $found)
+    ? answer($found[1], $found[2])
+    : $roles[$argv[1]];
 $context = stream_context_create(['socket' => ['tcp_nodelay' => true]]);
 $where = $argv[2] ?? 'tcp://127.0.0.1:0';
 $listener = stream_socket_server(
@@ -286,7 +305,7 @@ while (true) {
     if ($stream && pcntl_fork() === 0) {
         pcntl_signal(SIGTERM, SIG_DFL);
         $peer = new Peer($stream);
-        $roles[$argv[1]]($peer);
+        $role($peer);
         exit(0);
     }
     if ($stream) {

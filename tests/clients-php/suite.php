@@ -14,7 +14,18 @@ test('websock.php is what its source makes', function () {
     same(true, $made === $kept, 'current (run: php single.php > ../../clients/php/websock.php)');
 });
 
-$parts = ['client', 'wire', 'refusals', 'push', 'processes', 'hosting', 'options', 'dropin', 'examples'];
+$parts = [
+    'client',
+    'wire',
+    'refusals',
+    'answers',
+    'push',
+    'processes',
+    'hosting',
+    'options',
+    'dropin',
+    'examples',
+];
 foreach (array_slice($argv, 1) ?: $parts as $part) {
     require __DIR__ . "/$part.php";
 }

@@ -94,6 +94,11 @@ test('the reason of a close frame is told, with what to do', function () use ($t
     same(1008, $lost->getCode(), 'code');
 });
 
+test('what a server says is shown without control characters', function () use ($to) {
+    $client = $to('a close frame for a terminal');
+    throws(ConnectionLost::class, ['1008 ?[2J? evil'], fn() => $client->broadcast('x'));
+});
+
 test('an end in the middle of a frame is told', function () use ($to) {
     $client = $to('half a frame');
     throws(ConnectionLost::class, ['without a word'], fn() => $client->broadcast('x'));

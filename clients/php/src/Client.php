@@ -83,7 +83,8 @@ final class Client
      */
     public function feedback($message, $to): void
     {
-        $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
+        $to = Receiver::fields($to);
+        $this->send(['opcode' => 'feedback'] + $to + ['message' => $message]);
     }
 
     /**
@@ -233,13 +234,13 @@ final class Client
     /** @return array<mixed> */
     public function __serialize(): array
     {
-        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+        throw new \LogicException('A Client is a connection: make a new one, serialize none');
     }
 
     /** @param array<mixed> $data */
     public function __unserialize(array $data): void
     {
-        throw new \LogicException('A Client is a connection: make a new one instead of serializing');
+        throw new \LogicException('A Client is a connection: make a new one, serialize none');
     }
 
     private function checkProcess(): void
@@ -269,9 +270,12 @@ final class Client
         if ($opcode === 'next') {
             $this->unanswered = max(0, $this->unanswered - 1);
         } elseif ($opcode === 'ready') {
-            $this->uuid = (string) ($packet['uuid'] ?? '');
+            $uuid = $packet['uuid'] ?? '';
+            $this->uuid = is_string($uuid) ? $uuid : '';
         } elseif ($opcode === 'close') {
-            $this->refusal = (string) ($packet['error'] ?? 'the server closes without a reason');
+            $error = $packet['error'] ?? '';
+            $line = is_string($error) ? Response::shown($error, 200) : '';
+            $this->refusal = $line === '' ? 'the server closes without a reason' : $line;
         } elseif (!$this->isSeen($packet)) {
             $this->keep($text);
         }
@@ -363,8 +367,7 @@ final class Client
         $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
         $response = new Response($this->stream, $deadline);
         if ($response->status !== 101) {
-            $text = "$to->remote refuses: " . $response->reason();
-            throw new ConnectException($text . self::remedy($response->status), $response->status);
+            throw new ConnectException(Refusal::text($response, $to->remote), $response->status);
         }
         $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
         if ($response->header('sec-websocket-accept') !== $accept) {
@@ -390,16 +393,5 @@ final class Client
                 'No "ready" came: this is another kind of WebSocket server',
             );
         }
-    }
-
-    private static function remedy(int $status): string
-    {
-        $remedies = [
-            401 => '. Give the pushToken of websock.ini as \'token\'',
-            403 => '. Add the address of this machine to allowedIP in websock.ini',
-            431 => '. Path, token and ident are too long',
-            503 => '. The server is full; try again later',
-        ];
-        return $remedies[$status] ?? '. Is this the port of adress in websock.ini?';
     }
 }

@@ -24,6 +24,8 @@ final class Frames
     private $fragments = '';
     /** @var bool */
     private $isFragmented = false;
+    /** @var bool whether a close frame was sent: nothing may follow it (RFC 6455, 5.5.1) */
+    private $isClosing = false;
 
     public function __construct(Stream $stream, int $maxMessageBytes)
     {
@@ -43,7 +45,10 @@ final class Frames
 
     public function sendClose(int $code, float $deadline): void
     {
-        $this->send(self::CLOSE, pack('n', $code), $deadline);
+        if (!$this->isClosing) {
+            $this->isClosing = true;
+            $this->send(self::CLOSE, pack('n', $code), $deadline);
+        }
     }
 
     /**
@@ -123,7 +128,9 @@ final class Frames
     {
         switch ($opcode) {
             case self::PING:
-                $this->send(self::PONG, $payload, max($deadline, microtime(true) + 1));
+                if (!$this->isClosing) {
+                    $this->send(self::PONG, $payload, max($deadline, microtime(true) + 1));
+                }
                 return null;
             case self::PONG:
                 return null;
@@ -154,7 +161,7 @@ final class Frames
     private function closed(string $payload): ConnectionLost
     {
         $code = strlen($payload) < 2 ? 1005 : unpack('n', $payload)[1];
-        $reason = substr($payload, 2);
+        $reason = Response::shown(substr($payload, 2), 123);
         try {
             $this->sendClose($code === 1005 ? 1000 : $code, microtime(true) + 1);
         } catch (ConnectionLost $lost) {

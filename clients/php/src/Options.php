@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace Websock;
 
 /**
- * The options of a Client or a Push, each of its type, with its default where it was not given. What
- * makes no sense is refused here, by name, and not where it is used.
+ * The options of a Client or a Push, each of its type, with its default where it was not given.
+ * What makes no sense is refused here, by name, and not where it is used.
  *
  * @internal
  */
@@ -29,8 +29,15 @@ final class Options
         'Push' => ['token', 'timeout', 'tls'],
         'Client' => ['token', 'timeout', 'tls', 'ident', 'path', 'maxMessageBytes'],
     ];
-    /** What must be texts and what true or false in `tls`; others are passed on to PHP as they are. */
-    private const TLS_TEXTS = ['peer_name', 'cafile', 'capath', 'local_cert', 'local_pk', 'ciphers'];
+    /** What has to be a text, or true or false, in `tls`; PHP gets the others as they are. */
+    private const TLS_TEXTS = [
+        'peer_name',
+        'cafile',
+        'capath',
+        'local_cert',
+        'local_pk',
+        'ciphers',
+    ];
     private const TLS_SWITCHES = [
         'verify_peer',
         'verify_peer_name',
@@ -69,7 +76,8 @@ final class Options
         if (is_string($value)) {
             return '"' . substr((string) preg_replace('/[^\x20-\x7e]/', '?', $value), 0, 80) . '"';
         }
-        return is_int($value) || is_float($value) ? "the number $value" : 'of type ' . gettype($value);
+        $isNumber = is_int($value) || is_float($value);
+        return $isNumber ? "the number $value" : 'of type ' . gettype($value);
     }
 
     /** @param mixed $value */

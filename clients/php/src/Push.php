@@ -53,7 +53,8 @@ final class Push
      */
     public function feedback($message, $to): int
     {
-        return $this->send(['opcode' => 'feedback'] + Receiver::fields($to) + ['message' => $message]);
+        $to = Receiver::fields($to);
+        return $this->send(['opcode' => 'feedback'] + $to + ['message' => $message]);
     }
 
     /**
@@ -80,14 +81,7 @@ final class Push
      */
     public function send(array $packet): int
     {
-        $answer = $this->post($packet);
-        if (!isset($answer['delivered'])) {
-            throw new PushException(
-                'No "delivered" in the answer: is this a websock server?',
-                200,
-            );
-        }
-        return (int) $answer['delivered'];
+        return $this->post($packet)['delivered'];
     }
 
     /**
@@ -136,7 +130,7 @@ final class Push
 
     /**
      * @param array<mixed> $body
-     * @return array<mixed> the JSON of an answer that tells who was reached
+     * @return array{delivered: int} the JSON of an answer that tells how many were reached
      */
     private function post(array $body): array
     {
@@ -157,9 +151,10 @@ final class Push
             throw $failure;
         }
         $answer = json_decode($response->body, true);
-        $isDone = $response->status === 200 || $this->isNobody($response, $answer);
-        if (!$isDone || !is_array($answer)) {
-            throw $this->refused($response, is_array($answer) ? $answer : []);
+        $isNobody = $response->status === 404 && Refusal::reason($response) !== null;
+        $isCounted = is_array($answer) && is_int($answer['delivered'] ?? null);
+        if (!$isCounted || ($response->status !== 200 && !$isNobody)) {
+            throw $this->refused($response);
         }
         return $answer;
     }
@@ -167,12 +162,6 @@ final class Push
     private function deadline(): float
     {
         return microtime(true) + $this->options->timeout;
-    }
-
-    /** @param mixed $answer */
-    private function isNobody(Response $response, $answer): bool
-    {
-        return $response->status === 404 && ($answer['delivered'] ?? null) === 0;
     }
 
     private function exchange(string $json, float $deadline): Response
@@ -207,25 +196,14 @@ final class Push
         return $response;
     }
 
-    /** @param array<mixed> $answer */
-    private function refused(Response $response, array $answer): PushException
+    private function refused(Response $response): WebsockException
     {
-        $status = $response->status;
-        $reason = isset($answer['error']) ? "$status $answer[error]" : $response->reason();
-        $remedies = [
-            400 => 'The packet was not understood',
-            401 => "Give the pushToken of websock.ini as 'token'",
-            403 => 'Add the address of this machine to allowedIP in websock.ini, or set pushToken',
-            404 => 'There is no /push: is the address without path, and the port right?',
-            405 => 'There is no /push for POST: is the port that of adress in websock.ini?',
-            413 => 'The message is longer than maxMessageSize',
-            426 => 'This port takes WebSocket only',
-            503 => 'The receiver does not read, or the server is full: try again later',
-        ];
-        $remedy = $remedies[$status] ?? 'Is this the port of adress in websock.ini?';
-        return new PushException(
-            "{$this->to->remote} refuses the push: $reason. $remedy",
-            $status,
-        );
+        $text = Refusal::text($response, $this->to->remote);
+        if ($response->status < 500 || Refusal::reason($response) !== null) {
+            return new PushException($text, $response->status);
+        }
+        // A proxy says this, too, if websock has taken the push and the answer was lost.
+        $doubt = 'The push may have been handled or not';
+        return new ConnectionLost("$text. $doubt", $response->status);
     }
 }

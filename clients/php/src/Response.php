@@ -47,11 +47,11 @@ final class Response
         return $this->headers[$name] ?? '';
     }
 
-    /** The body as the one line that is shown to people. */
-    public function reason(): string
+    /** What the other end has said, as a line that does no harm to a terminal or a log. */
+    public static function shown(string $text, int $length): string
     {
-        $line = preg_replace('/[\x00-\x20]+/', ' ', substr($this->body, 0, 200));
-        return "$this->status " . trim((string) $line);
+        $line = preg_replace(['/\s+/', '/[^\x20-\x7e]/'], [' ', '?'], $text);
+        return substr(trim((string) $line), 0, $length);
     }
 
     private static function checkBeginning(string $bytes): void
