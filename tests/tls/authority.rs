@@ -16,7 +16,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
 };
-use x509_parser::der_parser::parse_der;
+use x509_cert::der::Decode as _;
+use x509_cert::der::asn1::Any;
 
 use crate::harness::server::Directory;
 use crate::harness::tls::{TlsTransport, trusting_over};
@@ -100,10 +101,9 @@ impl Leaf {
     /// The key as it was written before PKCS #8, with this label: the innermost of its wrapping.
     pub(crate) fn old_key_pem(&self, label: &str) -> String {
         let wrapped = self.key.serialize_der();
-        let (_, wrapped) = parse_der(&wrapped).expect("DER");
         // RFC 5208 §5: version, algorithm, key.
-        let parts = wrapped.as_sequence().expect("a sequence");
-        pem(label, parts[2].as_slice().expect("an octet string"))
+        let parts = Vec::<Any>::from_der(&wrapped).expect("a sequence");
+        pem(label, parts[2].value())
     }
 }
 

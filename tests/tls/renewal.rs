@@ -5,7 +5,8 @@ use std::thread;
 
 use rcgen::SerialNumber;
 use rustix::process::Signal;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use crate::authority::{Authority, Files, Leaf, dial, expect_dialogue, params, shown};
 use crate::harness::{Conn, Request, Server, eventually};
@@ -22,10 +23,13 @@ fn issue(authority: &Authority, serial: u64) -> Leaf {
 fn serial_seen(server: &Server, authority: &Authority) -> u64 {
     let transport = dial(server, authority.client(), "localhost");
     let leaf = shown(&transport).remove(0);
-    let (_, leaf) = X509Certificate::from_der(&leaf).expect("a certificate");
-    let serial = leaf.tbs_certificate.serial.to_u64_digits();
+    let leaf = Certificate::from_der(&leaf).expect("a certificate");
+    let serial = leaf.tbs_certificate().serial_number();
     expect_dialogue(transport);
-    serial[0]
+    serial
+        .as_bytes()
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 fn count_of(server: &Server, text: &str) -> usize {

@@ -1,5 +1,7 @@
 //! PEM files → TLS configuration, checked, and again when the files change.
 
+mod x509;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -15,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite, version};
 
 use crate::base::escape;
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509::X509;
 
 /// Where one certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,35 +144,33 @@ fn load_pair(pair: &KeyPair, warnings: &mut Vec<String>) -> Result<LoadedPair, T
     let leaf = chain
         .first()
         .ok_or_else(|| bad_cert("holds no certificate".into()))?;
-    let (_, leaf) = X509Certificate::from_der(leaf)
-        .map_err(|error| bad_cert(format!("the first certificate cannot be read: {error}")))?;
-    let validity = leaf.validity();
-    if !validity.is_valid() {
-        return Err(bad_cert(
-            if validity.not_before > x509_parser::time::ASN1Time::now() {
-                format!("is not valid before {}", validity.not_before)
-            } else {
-                format!(
-                    "has expired on {}; renew it (certbot renew)",
-                    validity.not_after
-                )
-            },
-        ));
+    let leaf = X509::read(leaf)
+        .ok_or_else(|| bad_cert("the first certificate cannot be read: it is damaged".into()))?;
+    let now = SystemTime::now();
+    if now < leaf.not_before.at {
+        let starts = &leaf.not_before.text;
+        return Err(bad_cert(format!("is not valid before {starts}")));
     }
-    if chain.len() == 1 && leaf.issuer() != leaf.subject() {
+    if leaf.not_after.at < now {
+        let ended = &leaf.not_after.text;
+        return Err(bad_cert(format!(
+            "has expired on {ended}; renew it (certbot renew)"
+        )));
+    }
+    if chain.len() == 1 && leaf.issuer != leaf.subject {
         warnings.push(format!(
             "{} holds the certificate without those that signed it, so some clients will refuse it; \
              name the file that holds them all (Let's Encrypt's fullchain.pem)",
             pair.cert_file.display()
         ));
     }
-    let names = names_of(&leaf);
+    let names = leaf.dns_names;
     let description = format!(
         "{} is for {}, until {}, signed by {}, {} in the chain",
         pair.cert_file.display(),
         names.join(", "),
-        validity.not_after,
-        escape(&leaf.issuer().to_string()),
+        leaf.not_after.text,
+        escape(&leaf.issuer.to_string()),
         chain.len()
     );
     if !is_in_order(&chain) {
@@ -180,8 +180,6 @@ fn load_pair(pair: &KeyPair, warnings: &mut Vec<String>) -> Result<LoadedPair, T
             pair.cert_file.display()
         ));
     }
-    let expires = SystemTime::UNIX_EPOCH
-        + Duration::from_secs(u64::try_from(validity.not_after.timestamp()).unwrap_or(0));
     let signer = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| TlsError {
         file: pair.key_file.clone(),
         reason: format!("holds a key of a kind that is not supported: {error}"),
@@ -197,21 +195,16 @@ fn load_pair(pair: &KeyPair, warnings: &mut Vec<String>) -> Result<LoadedPair, T
     Ok(LoadedPair {
         key,
         names,
-        expires,
+        expires: leaf.not_after.at,
         description,
     })
 }
 
 /// RFC 5246 §7.4.2: each certifies the one in front of it.
 fn is_in_order(chain: &[CertificateDer<'_>]) -> bool {
-    let names = |der: &CertificateDer<'_>| {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let (issuer, subject) = (certificate.issuer(), certificate.subject());
-        Some((issuer.as_raw().to_vec(), subject.as_raw().to_vec()))
-    };
     chain.windows(2).all(|pair| {
-        let (one, next) = (names(&pair[0]), names(&pair[1]));
-        one.is_some_and(|(issuer, _)| next.is_some_and(|(_, subject)| issuer == subject))
+        let (one, next) = (X509::read(&pair[0]), X509::read(&pair[1]));
+        one.is_some_and(|one| next.is_some_and(|next| one.issuer == next.subject))
     })
 }
 
@@ -255,20 +248,6 @@ fn unreadable(error: &io::Error) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// The names that a certificate is for, lower case; a wildcard keeps its `*.`.
-fn names_of(leaf: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(alternative)) = leaf.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let names = alternative.value.general_names.iter();
-    names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            _ => None,
-        })
-        .collect()
 }
 
 fn server_config(choice: Choice) -> Result<ServerConfig, rustls::Error> {
