@@ -56,7 +56,9 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
         Server::bind_inheriting(config.server_settings(), &config.endpoints(), inherited)
             .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
     if let Some(certificates) = certificates {
-        server.set_certificates(certificates);
+        server
+            .set_certificates(certificates)
+            .map_err(|error| failure(format_args!("error: {error}")))?;
     }
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
@@ -79,13 +81,24 @@ fn check(options: &Options, dial: Option<&str>) -> Result<ExitCode, ExitCode> {
     for warning in certificates.iter().flat_map(Certificates::warnings) {
         complain(format_args!("warning: {warning}"));
     }
+    let mut has_expired = false;
+    for note in certificates.iter().flat_map(Certificates::expiry_notes) {
+        has_expired |= note.level == log::Level::Error;
+        let level = note.level.as_str().to_ascii_lowercase();
+        complain(format_args!(
+            "{}: {}",
+            level.replace("warn", "warning"),
+            note.text
+        ));
+    }
     let mut report = config.report().map_err(failure)?;
     let certificates = certificates.iter().flat_map(Certificates::descriptions);
-    for finding in certificates.cloned().chain(findings(&config)) {
+    for finding in certificates.chain(findings(&config)) {
         report.push_str(&format!("; {finding}\n"));
     }
     say(&report);
     match dial {
+        _ if has_expired => Ok(ExitCode::FAILURE),
         Some(url) => connect(url, &config),
         None => Ok(ExitCode::SUCCESS),
     }

@@ -31,7 +31,7 @@ use crate::cli::options::Options;
 use crate::connection::Limits;
 use crate::logging::LogSettings;
 use crate::net::{Endpoint, ProxyProtocol, Security, ServerSettings};
-use crate::ops::certificates::{Certificates, KeyPair};
+use crate::ops::certificates::{Certificates, FileRole, KeyPair};
 use crate::protocol::extension::CompressionSettings;
 
 pub use listen::Listen;
@@ -259,8 +259,11 @@ impl Config {
             })
             .collect();
         Certificates::load(&pairs).map(Some).map_err(|error| {
-            let is_key = self.key_files.contains(&error.file);
-            self.problem(if is_key { "pkFile" } else { "certFile" }, error)
+            let key = match error.role {
+                FileRole::Key if !self.key_files.is_empty() => "pkFile",
+                FileRole::Key | FileRole::Certificate => "certFile",
+            };
+            self.problem(key, error)
         })
     }
 
