@@ -42,7 +42,21 @@ pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<BadLine>) {
     let mut bad_lines = Vec::new();
     let mut section = String::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut is_in_pem = false;
     for (line, written) in (1..).zip(text.lines()) {
+        // A key that somebody has pasted: its lines must not be told as wrong ones.
+        if written.contains("-----BEGIN ") && !is_comment(written) {
+            is_in_pem = true;
+            bad_lines.push(BadLine {
+                line,
+                text: HIDDEN.to_owned(),
+                reason: "the name of a file is wanted, not what the file holds",
+            });
+        }
+        if is_in_pem {
+            is_in_pem = !written.contains("-----END ");
+            continue;
+        }
         let written = without_comment(written).trim();
         match read_line(written) {
             Ok(Line::Blank) => {}
@@ -61,6 +75,10 @@ pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<BadLine>) {
         }
     }
     (entries, bad_lines)
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with([';', '#'])
 }
 
 /// Replaces each `${NAME}` in `value` by what `variable` knows for NAME.
@@ -165,6 +183,9 @@ fn without_comment(line: &str) -> &str {
     }
     line
 }
+
+/// Stands for a line that nobody may see.
+const HIDDEN: &str = "(hidden)";
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::Config;
 use super::listen::listeners;
 use super::value::{
     Expected, G, K, M, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    paths, proxies, size, size_or_off, token,
+    pem_files, proxies, size, size_or_off, token,
 };
 
 /// One key of websock.ini.
@@ -53,8 +53,8 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 pub(super) const KEYS: &[Key] = &[
     key("adress", "ws://localhost:8096", |c, v| set(&mut c.listen, listeners(v))),
     key("backlog", "1024", |c, v| set(&mut c.backlog, count(v, 1..=65_535))),
-    key("certFile", "", |c, v| set(&mut c.cert_files, paths(v))),
-    key("pkFile", "", |c, v| set(&mut c.key_files, paths(v))),
+    key("certFile", "", |c, v| set(&mut c.cert_files, pem_files(v))),
+    key("pkFile", "", |c, v| set(&mut c.key_files, pem_files(v))),
 
     key("logfile", "", |c, v| set(&mut c.log.file, path(v))),
     key("console", "true", |c, v| set(&mut c.log.console, boolean(v))),

@@ -5,7 +5,8 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Config;
+use super::value::is_key_material;
+use super::{Config, keys};
 use crate::base::escape;
 
 /// Where a value comes from. Ordered as problems are told: by line.
@@ -63,7 +64,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = if self.key == SECRET {
+        let value = if is_secret(&self.key, &self.value) {
             "(hidden)"
         } else {
             &self.value
@@ -163,8 +164,67 @@ fn log_directory(file: &Path) -> &Path {
     }
 }
 
+/// Whether nobody may see this: a token, also under a name that is mistyped or in a line that is
+/// wrong, or a private key that stands where its file's name belongs.
+fn is_secret(key: &str, value: &str) -> bool {
+    let name = if key.is_empty() {
+        value.split(['=', ' ', '\t']).next().unwrap_or_default()
+    } else {
+        key
+    };
+    match keys::nearest(name) {
+        Some(SECRET) => true,
+        // The middle of a key, its line ends escaped.
+        Some("certFile" | "pkFile") if value.contains(r"\n") => true,
+        _ => is_key_material(value),
+    }
+}
+
 /// The key whose value is shown to nobody.
 const SECRET: &str = "pushToken";
 
 /// What would make a bare value mean something else.
 const QUOTED: [char; 5] = [';', '#', '\'', '"', ' '];
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::options::Options;
+    use crate::config::Config;
+
+    /// A secret is in no message, whatever is wrong with its line.
+    #[test]
+    fn no_secret_is_told() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
+        for ini in [
+            "pushToken=s3cret",
+            "PUSHTOKEN=s3cret\u{fffd}",
+            "pushtoken=s3cret${NONE}",
+            "pushTokn=s3cret",
+            "pushToken='s3cret",
+            "pushToken s3cret",
+            "pkFile=-----BEGIN PRIVATE KEY-----\ns3cret==\n-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\ns3cret",
+            "certFile=a\npkFile=s3cret\\n",
+            &format!("pkFile={key}"),
+            &format!("certfile={key},a"),
+            "pkFile=${KEY}",
+            "pkFil=${KEY}",
+        ] {
+            let ini = format!("{ini}\nmaxClients=none\nadress=wss://localhost\n");
+            let variable =
+                |name: &str| (name == "KEY").then(|| "-----BEGIN A-----\ns3cret\n".to_owned());
+            let error = Config::parse(None, &ini, &Options::default(), &variable);
+            let said = error.expect_err("wrong values").to_string();
+            assert!(!said.contains("s3cret") && !said.contains(key), "{said}");
+        }
+    }
+
+    /// A comment may show how it looks.
+    #[test]
+    fn a_comment_hides_nothing() {
+        let ini = "; -----BEGIN PRIVATE KEY-----\nmaxClients=none\n";
+        let error = Config::parse(None, ini, &Options::default(), &|_| None);
+        let said = error.expect_err("wrong values").to_string();
+        assert!(said.contains("maxClients=none"), "{said}");
+    }
+}

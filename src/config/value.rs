@@ -108,6 +108,36 @@ pub(super) fn paths(text: &str) -> Result<Vec<PathBuf>, Expected> {
     Ok(files.into_iter().flatten().collect())
 }
 
+/// Files, patterns (`*` in the file's name) and directories of certificates or keys,
+/// comma-separated.
+pub(super) fn pem_files(text: &str) -> Result<Vec<PathBuf>, Expected> {
+    if is_key_material(text) {
+        return Err("the name of a file is wanted, not what the file holds".to_owned());
+    }
+    let files = paths(text)?;
+    let is_in_directory = |file: &PathBuf| {
+        let parent = file.parent();
+        parent.is_some_and(|parent| parent.as_os_str().as_encoded_bytes().contains(&b'*'))
+    };
+    if files.iter().any(is_in_directory) {
+        return Err("a * may stand in the name of the file only, not of a directory".to_owned());
+    }
+    Ok(files)
+}
+
+/// Whether this is the text of a key or a certificate, which stands in no message: with its
+/// boundaries or line ends, or base64 alone, which begins with `M` (an ASN.1 SEQUENCE) or has its
+/// line ends escaped.
+pub(super) fn is_key_material(text: &str) -> bool {
+    let parts = ["-----BEGIN", "-----END", "PRIVATE KEY", "\n"];
+    let base64 = text.replace(r"\n", "");
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    parts.iter().any(|part| text.contains(part))
+        || base64.len() >= 40
+            && (text.starts_with('M') || base64.len() < text.len())
+            && base64.bytes().all(is_base64)
+}
+
 /// One of `log`'s levels; `off` is not among them, as errors are always worth a line.
 pub(super) fn level(text: &str) -> Result<LevelFilter, Expected> {
     text.parse()
@@ -434,6 +464,26 @@ mod tests {
         assert!(level("off").is_err());
         assert!(level("").is_err());
         assert!(level("verbose").is_err());
+    }
+
+    #[test]
+    fn keys_and_certificates_are_told_from_the_names_of_their_files() {
+        let base64 = "b".repeat(40);
+        for (text, expected) in [
+            ("/etc/letsencrypt/live/example.org/privkey.pem", false),
+            (r"D:\nginx\certs\example.pem", false),
+            ("/etc/panel/ssl/*.crt", false),
+            (&format!("/etc/{base64}"), false),
+            (&format!("M{base64}"), true),
+            (&format!(r"{base64}\n{base64}=="), true),
+            ("a\nb", true),
+            (r"-----BEGIN CERTIFICATE-----\nMII", true),
+        ] {
+            assert_eq!(is_key_material(text), expected, "{text}");
+            assert_eq!(pem_files(text).is_err(), expected, "{text}");
+        }
+        assert!(pem_files("/etc/*/cert.pem").is_err());
+        assert_eq!(pem_files("a*,b").map(|files| files.len()), Ok(2));
     }
 
     #[test]
