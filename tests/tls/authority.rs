@@ -12,6 +12,7 @@ use rcgen::{
     KeyUsagePurpose, SignatureAlgorithm,
 };
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
@@ -32,9 +33,24 @@ impl Authority {
         Self(issuer.expect("a certificate"))
     }
 
+    /// One that signs with RSA.
+    pub(crate) fn new_rsa() -> Self {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
+        let issuer = CertifiedIssuer::self_signed(authority_params("Test Root"), key);
+        Self(issuer.expect("a certificate"))
+    }
+
     /// One whose certificate this one has signed.
     pub(crate) fn intermediate(&self) -> Self {
         let params = authority_params("Test Intermediate");
+        let issuer = CertifiedIssuer::signed_by(params, key(), self.issuer());
+        Self(issuer.expect("a certificate"))
+    }
+
+    /// The same, and its certificate has ended.
+    pub(crate) fn intermediate_until(&self, (year, month, day): (i32, u8, u8)) -> Self {
+        let mut params = authority_params("Test Intermediate");
+        params.not_after = rcgen::date_time_ymd(year, month, day);
         let issuer = CertifiedIssuer::signed_by(params, key(), self.issuer());
         Self(issuer.expect("a certificate"))
     }
@@ -77,11 +93,29 @@ impl Authority {
         &self,
         versions: &[&'static SupportedProtocolVersion],
     ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("a root");
-        let mut config = trusting_over(roots, versions);
+        let mut config = trusting_over(self.roots(), versions);
         config.resumption = Resumption::disabled();
         config
+    }
+
+    /// The same with the algorithms of this provider.
+    pub(crate) fn client_by(
+        &self,
+        provider: CryptoProvider,
+        version: &'static SupportedProtocolVersion,
+    ) -> ClientConfig {
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_protocol_versions(&[version]);
+        let builder = builder.expect("a version of TLS");
+        builder
+            .with_root_certificates(self.roots())
+            .with_no_client_auth()
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a root");
+        roots
     }
 }
 
@@ -152,6 +186,13 @@ impl Files {
         let (file, new) = (self.path(name), self.path("new"));
         fs::write(&new, text).expect("a file");
         fs::rename(&new, &file).expect("a file in its place");
+        file.display().to_string()
+    }
+
+    /// A FIFO that nobody writes to.
+    pub(crate) fn fifo(&self, name: &str) -> String {
+        let file = self.path(name);
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
         file.display().to_string()
     }
 

@@ -12,6 +12,7 @@ mod certificates;
 mod harness;
 mod mistakes;
 mod renewal;
+mod selection;
 mod sessions;
 
 /// What this suite speaks below WebSocket.

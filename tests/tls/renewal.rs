@@ -1,5 +1,6 @@
 //! New certificates without a restart.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -9,6 +10,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use crate::authority::{Authority, Files, Leaf, dial, expect_dialogue, params, shown};
+use crate::harness::tls::TlsTransport;
 use crate::harness::{Conn, Request, Server, eventually};
 
 /// A certificate with this serial number.
@@ -22,10 +24,15 @@ fn issue(authority: &Authority, serial: u64) -> Leaf {
 #[track_caller]
 fn serial_seen(server: &Server, authority: &Authority) -> u64 {
     let transport = dial(server, authority.client(), "localhost");
-    let leaf = shown(&transport).remove(0);
+    let serial = serial_of(&transport);
+    expect_dialogue(transport);
+    serial
+}
+
+fn serial_of(transport: &TlsTransport) -> u64 {
+    let leaf = shown(transport).remove(0);
     let leaf = Certificate::from_der(&leaf).expect("a certificate");
     let serial = leaf.tbs_certificate().serial_number();
-    expect_dialogue(transport);
     serial
         .as_bytes()
         .iter()
@@ -126,11 +133,11 @@ fn what_is_wrong_with_a_new_certificate_is_told_once_and_the_old_one_stays() {
         assert_eq!(serial_seen(&server, &authority), 1);
     }
     let told = count_of(&server, KEPT);
-    // Asked again for the same files, it has nothing to say.
+    // Asked again for the same files, it says that nothing has changed.
     server.signal(Signal::HUP);
-    eventually("the signal is handled", || count_of(&server, "SIGHUP") == 5);
+    server.wait_for_log(&format!("still: {KEPT}"));
     assert_eq!(serial_seen(&server, &authority), 1);
-    assert_eq!(count_of(&server, KEPT), told);
+    assert_eq!(count_of(&server, KEPT), told + 1);
     replace(&server, &files, (&other.pem, &other.key_pem()), TAKEN_UP);
     assert_eq!(serial_seen(&server, &authority), 2);
 }
@@ -141,7 +148,7 @@ fn a_missing_file_keeps_the_old_certificate_until_it_is_there_again() {
     let files = Files::new();
     let old = issue(&authority, 1);
     let server = Server::start(&files.pair(&old.pem, &old.key_pem()));
-    std::fs::remove_file(files.path("cert.pem")).expect("it goes");
+    fs::remove_file(files.path("cert.pem")).expect("it goes");
     server.signal(Signal::HUP);
     let line = server.wait_for_log(KEPT);
     assert!(line.contains("cert.pem"), "{line}");
@@ -186,4 +193,113 @@ fn a_certificate_that_ends_soon_is_told_of() {
     let leaf = authority.issue_for(&params, &rcgen::PKCS_ECDSA_P256_SHA256);
     let server = Server::start(&files.pair(&leaf.pem, &leaf.key_pem()));
     server.wait_for_log("a certificate expires in 10 days; renew it");
+}
+
+/// Two certificates whose PEM texts are of one length.
+fn issue_alike(authority: &Authority, old: &Leaf, serial: u64) -> Leaf {
+    let fitting = (0..1_000).map(|_| issue(authority, serial));
+    let len = |leaf: &Leaf| (leaf.pem.len(), leaf.key_pem().len());
+    let found = fitting.into_iter().find(|leaf| len(leaf) == len(old));
+    found.expect("signatures have a few lengths only")
+}
+
+/// Writes over a file, which keeps its time of change as `touch -d` or a copying program has it.
+fn overwrite(files: &Files, name: &str, text: &str) {
+    let path = files.path(name);
+    let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
+    let modified = modified.expect("a time");
+    fs::write(&path, text).expect("a file");
+    let file = fs::File::options().write(true).open(&path);
+    let file = file.expect("a file");
+    file.set_modified(modified).expect("the time is set");
+}
+
+/// Neither a time that is set back nor an equal length hides a new certificate.
+#[test]
+fn a_change_is_noticed_that_shows_in_neither_time_nor_length() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let old = issue(&authority, 1);
+    let new = issue_alike(&authority, &old, 2);
+    let server = Server::start(&files.pair(&old.pem, &old.key_pem()));
+    assert_eq!(serial_seen(&server, &authority), 1);
+    overwrite(&files, "cert.pem", &new.pem);
+    overwrite(&files, "key.pem", &new.key_pem());
+    server.signal(Signal::HUP);
+    server.wait_for_log(TAKEN_UP);
+    assert_eq!(serial_seen(&server, &authority), 2);
+}
+
+/// As if the key came with the wrong mode, and was opened up later: nothing about the file but that
+/// it can be read has changed.
+#[test]
+fn a_take_up_that_has_failed_is_tried_again_without_a_change_and_without_a_signal() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let (old, new) = (issue(&authority, 1), issue(&authority, 2));
+    assert_eq!(old.key_pem().len(), new.key_pem().len());
+    let server = Server::start(&files.pair(&old.pem, &old.key_pem()));
+    files.write("cert.pem", &new.pem);
+    server.signal(Signal::HUP);
+    server.wait_for_log(KEPT);
+    overwrite(&files, "key.pem", &new.key_pem());
+    eventually_thrice("it is tried again", || count_of(&server, TAKEN_UP) == 1);
+    assert_eq!(serial_seen(&server, &authority), 2);
+}
+
+/// The serial number of what a client of this name is shown.
+#[track_caller]
+fn serial_for(server: &Server, authority: &Authority, name: &str) -> u64 {
+    serial_of(&dial(server, authority.client(), name))
+}
+
+#[test]
+fn a_pair_that_is_bad_keeps_no_other_from_being_taken_up() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let issue = |name: &str, serial: u64| {
+        let mut params = params(name);
+        params.serial_number = Some(SerialNumber::from(serial));
+        authority.issue_for(&params, &rcgen::PKCS_ECDSA_P256_SHA256)
+    };
+    let write = |name: &str, leaf: &Leaf| {
+        files.write(name, &format!("{}{}", leaf.pem, leaf.key_pem()));
+    };
+    write("a.pem", &issue("localhost", 1));
+    write("b.pem", &issue("example.org", 2));
+    let (a, b) = (files.path("a.pem"), files.path("b.pem"));
+    let server = Server::start(&format!("certFile={}, {}", a.display(), b.display()));
+    for (round, bad) in (0u64..).zip(["a.pem", "b.pem"]) {
+        let good = if bad == "a.pem" { "b.pem" } else { "a.pem" };
+        let name_of = |file: &str| ["localhost", "example.org"][usize::from(file == "b.pem")];
+        let kept = serial_for(&server, &authority, name_of(bad));
+        files.write(bad, "no certificate");
+        write(good, &issue(name_of(good), 10 + round));
+        let before = count_of(&server, TAKEN_UP);
+        server.signal(Signal::HUP);
+        eventually(TAKEN_UP, || count_of(&server, TAKEN_UP) > before);
+        assert_eq!(serial_for(&server, &authority, name_of(good)), 10 + round);
+        assert_eq!(serial_for(&server, &authority, name_of(bad)), kept);
+        let line = server.wait_for_line(bad, |line| line.contains(KEPT) && line.contains(bad));
+        assert!(line.contains("holds no certificate"), "{line}");
+    }
+}
+
+/// The loop must not wait for a file, whatever it has become.
+#[test]
+fn a_fifo_in_place_of_the_certificate_holds_nobody_up() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let old = issue(&authority, 1);
+    let server = Server::start(&files.pair(&old.pem, &old.key_pem()));
+    fs::remove_file(files.path("cert.pem")).expect("it goes");
+    files.fifo("cert.pem");
+    server.signal(Signal::HUP);
+    let line = server.wait_for_log(KEPT);
+    assert!(line.contains("is a FIFO"), "{line}");
+    assert_eq!(serial_seen(&server, &authority), 1);
+    fs::remove_file(files.path("cert.pem")).expect("it goes");
+    let new = issue(&authority, 2);
+    replace(&server, &files, (&new.pem, &new.key_pem()), TAKEN_UP);
+    assert_eq!(serial_seen(&server, &authority), 2);
 }
