@@ -18,7 +18,7 @@ my %allowed = (
     net        => [[qw(protocol connection app http backplane net ops)],
                    [qw(log mio nix proxy_header rlimit rustls signal_hook_mio socket2)]],
     ops        => [[qw(protocol connection app http net ops config options logging)],
-                   [qw(listenfd log memchr mio nix rlimit rustls signal_hook signal_hook_mio x509_parser)]],
+                   [qw(listenfd log memchr mio nix rlimit rustls signal_hook signal_hook_mio base64 x509_cert)]],
     config     => [[qw(protocol connection app http net ops config options logging)], [qw(ini ipnet log strsim)]],
     options    => [[qw(client options)], [qw(getopts strsim)]],
     logging    => [[qw(config options logging)], [qw(env_logger file_rotate jiff log)]],

@@ -26,7 +26,7 @@ fn write(files: &Files, name: &str, leaf: &Leaf) {
 #[track_caller]
 fn expect_shown(server: &Server, authority: &Authority, name: &str, leaf: &Leaf) {
     let transport = dial(server, authority.client(), name);
-    assert_eq!(shown(&transport), [leaf.der.clone()], "{name}");
+    assert_eq!(shown(&transport), std::slice::from_ref(&leaf.der), "{name}");
     expect_dialogue(transport);
 }
 
@@ -156,7 +156,7 @@ fn of_an_rsa_and_an_ecdsa_certificate_each_client_gets_one_that_it_can_check() {
                 let transport = dial(&server, config, "localhost");
                 assert_eq!(
                     shown(&transport),
-                    [leaf.der.clone()],
+                    std::slice::from_ref(&leaf.der),
                     "{ini} {signatures:?}"
                 );
                 expect_dialogue(transport);

@@ -28,7 +28,10 @@ pub(super) struct Report {
 
 /// How the files of `certFile` and `pkFile` looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen([Result<Vec<(PathBuf, Option<Stamp>)>, String>; 2]);
+pub(super) struct Seen([Stamps; 2]);
+
+/// The files that a value stands for, or why they cannot be known.
+type Stamps = Result<Vec<(PathBuf, Option<Stamp>)>, String>;
 
 impl Seen {
     fn of(files: &KeyPair) -> Self {
@@ -67,6 +70,15 @@ struct UnderWay {
     is_told: bool,
 }
 
+/// Wakes when the thread ends, however it does.
+struct Waking(Arc<dyn Fn() + Send + Sync>);
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 impl Default for Looker {
     fn default() -> Self {
         Self {
@@ -100,10 +112,12 @@ impl Looker {
         let wake = Arc::clone(&self.wake);
         let name = "certificates".to_owned();
         thread::Builder::new().name(name).spawn(move || {
+            // Dropped in the opposite order: whoever is woken finds a result or that there is none.
+            let _waking = Waking(wake);
+            let sender = sender;
             let reports = requests.iter().map(|request| look(request, now));
             // Whoever asked may have gone.
             let _ = sender.send(reports.collect());
-            wake();
         })?;
         self.under_way = Some(UnderWay {
             reports,

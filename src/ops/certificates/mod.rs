@@ -7,6 +7,7 @@
 //! No message holds a byte of a file: a private key that has got into the wrong place must not get
 //! into the log as well.
 
+mod entry;
 mod files;
 mod load;
 mod look;
@@ -23,8 +24,8 @@ use std::time::{Duration, SystemTime};
 use log::Level;
 use rustls::ServerConfig;
 
-use load::Loaded;
-use look::{Looker, Report, Request, Seen};
+use entry::Entry;
+use look::{Looker, Request};
 use pair::Pair;
 use resolver::Shown;
 
@@ -129,30 +130,6 @@ pub struct Certificates {
     next_look: Option<LookReason>,
 }
 
-/// One value of `certFile` with its value of `pkFile`.
-#[derive(Debug)]
-struct Entry {
-    files: KeyPair,
-    /// The newest first; never empty.
-    in_force: Vec<Arc<Pair>>,
-    seen: Seen,
-    /// What went wrong with the last attempt, in the words that it was told with.
-    failures: Vec<Failure>,
-    /// A certificate will be valid later.
-    awaits_validity: bool,
-    /// When the end of a certificate was last told.
-    expiry_told: Option<SystemTime>,
-}
-
-/// What keeps a file from being taken up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Failure {
-    /// Another certificate stays in force in its place.
-    Kept(String),
-    /// A file of a pattern or directory, without which there is enough.
-    Unused(String),
-}
-
 impl Certificates {
     /// Reads and checks all files, and waits for it. The first entry is used for names that no
     /// certificate has. A certificate out of its time is served; [`Self::expiry_notes`] tells it.
@@ -241,6 +218,11 @@ impl Certificates {
         let (reason, now) = self.look;
         let mut outcome = Outcome::default();
         let mut has_changed = false;
+        if reports.is_empty() {
+            let text = "the look at the certificates' files has broken off; what is in force stays";
+            outcome.failed = self.entries.len();
+            outcome.notes.push(Note::new(Level::Error, text.into()));
+        }
         for (entry, report) in self.entries.iter_mut().zip(reports) {
             has_changed |= entry.apply(report, reason, now, &mut outcome);
         }
@@ -300,179 +282,6 @@ fn config_of(entries: &[Entry]) -> Result<ServerConfig, rustls::Error> {
         .and_then(|entry| entry.in_force.iter().min_by_key(|pair| &pair.file));
     let default_names = first.map(|pair| pair.names.clone()).unwrap_or_default();
     resolver::server_config(shown.collect(), default_names)
-}
-
-impl Entry {
-    fn load(files: &KeyPair, now: SystemTime) -> Result<Self, TlsError> {
-        let request = Request {
-            files: files.clone(),
-            seen: None,
-        };
-        let Report { seen, found } = look::look(&request, now);
-        let loaded = found.expect("what has not been seen is read")?;
-        Ok(Self {
-            files: files.clone(),
-            in_force: loaded.pairs,
-            seen,
-            failures: loaded.unusable.iter().map(Failure::unused).collect(),
-            awaits_validity: loaded.awaits_validity,
-            expiry_told: None,
-        })
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let warnings = self.in_force.iter().flat_map(|pair| pair.warnings.clone());
-        let failures = self.failures.iter().map(|failure| failure.text(""));
-        warnings.chain(failures).collect()
-    }
-
-    /// A change would not be seen if it is of the time, or of who may read the directory.
-    fn has_to_be_read(&self, now: SystemTime) -> bool {
-        let is_faulty = |pair: &Arc<Pair>| pair.lifetime.fault(now).is_some();
-        self.awaits_validity || !self.failures.is_empty() || self.in_force.iter().any(is_faulty)
-    }
-
-    /// Whether what is in force has changed.
-    fn apply(
-        &mut self,
-        report: Report,
-        reason: LookReason,
-        now: SystemTime,
-        outcome: &mut Outcome,
-    ) -> bool {
-        self.seen = report.seen;
-        let (next, failures) = match report.found {
-            None => return false,
-            Some(Ok(loaded)) => {
-                self.awaits_validity = loaded.awaits_validity;
-                self.merge(loaded, now)
-            }
-            Some(Err(error)) => (
-                self.in_force.clone(),
-                vec![Failure::Kept(error.to_string())],
-            ),
-        };
-        for failure in &failures {
-            outcome.failed += 1;
-            let is_known = self.failures.contains(failure);
-            if !is_known {
-                outcome.notes.push(failure.note(""));
-            } else if reason == LookReason::Hangup {
-                outcome.notes.push(failure.note("still: "));
-            }
-        }
-        self.failures = failures;
-        let is_in =
-            |pairs: &[Arc<Pair>], one: &Pair| pairs.iter().any(|p| p.shows_the_same_as(one));
-        let new = next.iter().filter(|pair| !is_in(&self.in_force, pair));
-        let mut has_changed = next.len() != self.in_force.len();
-        for pair in new {
-            has_changed = true;
-            outcome.taken_up += 1;
-            let text = format!(
-                "New certificate in force for new connections: {}",
-                pair.description
-            );
-            outcome.notes.push(Note::new(Level::Info, text));
-            let warnings = pair.warnings.iter().cloned();
-            let warnings = warnings.map(|text| Note::new(Level::Warn, text));
-            outcome.notes.extend(warnings);
-        }
-        if has_changed {
-            self.in_force = next;
-            self.expiry_told = None;
-        }
-        has_changed
-    }
-
-    /// What will be in force: what has been read, and of the old ones those that are valid while
-    /// the new one in their place is not, and those whose file is unusable now.
-    fn merge(&self, loaded: Loaded, now: SystemTime) -> (Vec<Arc<Pair>>, Vec<Failure>) {
-        let mut next: Vec<Arc<Pair>> = Vec::new();
-        let mut failures = Vec::new();
-        for new in loaded.pairs {
-            let is_better = |old: &&Arc<Pair>| {
-                let is_in_its_place = old.file == new.file || new.replaces(old);
-                is_in_its_place && old.lifetime.fault(now).is_none()
-            };
-            match (
-                new.lifetime.fault(now),
-                self.in_force.iter().find(is_better),
-            ) {
-                (Some(fault), Some(old)) => {
-                    let text = format!("{}: {fault}", new.file.display());
-                    failures.push(Failure::Kept(text));
-                    next.push(Arc::clone(old));
-                }
-                _ => next.push(new),
-            }
-        }
-        for unusable in &loaded.unusable {
-            let is_of_it = |old: &&Arc<Pair>| old.file == unusable.file;
-            let is_missed = |old: &&Arc<Pair>| !next.iter().any(|new| new.replaces(old));
-            let mut olds = self.in_force.iter();
-            match olds.find(|old| is_of_it(old) && is_missed(old)) {
-                Some(old) => {
-                    next.push(Arc::clone(old));
-                    failures.push(Failure::Kept(unusable.to_string()));
-                }
-                None => failures.push(Failure::unused(unusable)),
-            }
-        }
-        (next, failures)
-    }
-
-    fn expiry_notes(&self, now: SystemTime) -> Vec<Note> {
-        let is_kept = |failure: &&Failure| matches!(failure, Failure::Kept(_));
-        let failures = self.failures.iter().filter(is_kept);
-        let cause: String = failures.map(|failure| failure.text("; ")).collect();
-        let note = |pair: &Arc<Pair>| {
-            let file = pair.file.display();
-            if let Some(fault) = pair.lifetime.fault(now) {
-                let text = format!("{file}: {fault}{cause}");
-                return Some(Note::new(Level::Error, text));
-            }
-            let left = pair.lifetime.time_left(now)?;
-            let text = format!(
-                "a certificate expires in {}; renew it: {file}, {}{cause}",
-                in_words(left),
-                pair.lifetime.end()
-            );
-            Some(Note::new(Level::Warn, text))
-        };
-        self.in_force.iter().filter_map(note).collect()
-    }
-}
-
-impl Failure {
-    fn unused(error: &TlsError) -> Self {
-        Self::Unused(error.to_string())
-    }
-
-    fn text(&self, before: &str) -> String {
-        match self {
-            Self::Kept(text) => format!("{before}the old certificate stays in force: {text}"),
-            Self::Unused(text) => format!("{before}not used: {text}"),
-        }
-    }
-
-    fn note(&self, before: &str) -> Note {
-        let level = match self {
-            Self::Kept(_) => Level::Error,
-            Self::Unused(_) => Level::Warn,
-        };
-        Note::new(level, self.text(before))
-    }
-}
-
-/// Whole days, or hours if there are fewer than two.
-fn in_words(left: Duration) -> String {
-    let hours = left.as_secs() / 3_600;
-    if hours < 48 {
-        format!("{hours} hours")
-    } else {
-        format!("{} days", hours / 24)
-    }
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
