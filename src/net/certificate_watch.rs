@@ -3,32 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{error, info, warn};
 use rustls::ServerConfig;
 
+use super::system::Waker;
 use super::timers::{Timer, Timers};
 use crate::base::MonotonicTime;
-use crate::ops::certificates::Certificates;
+use crate::ops::certificates::{Certificates, LookReason, Note};
 
 /// The certificates for endpoints that speak TLS, if there are any.
 #[derive(Default)]
 pub(super) struct CertificateWatch {
     certificates: Option<Certificates>,
-    /// When the days left were last logged.
-    expiry_logged: Option<MonotonicTime>,
 }
 
 impl CertificateWatch {
-    /// Begins to watch.
+    /// Begins to watch. Files are read by a thread of its own, which calls `waker` when it is done.
     pub(super) fn watch(
         &mut self,
-        certificates: Certificates,
+        mut certificates: Certificates,
+        waker: Waker,
         now: MonotonicTime,
         timers: &mut Timers,
     ) {
         for warning in certificates.warnings() {
-            warn!("{warning}");
+            log::warn!("{warning}");
         }
+        certificates.set_waker(move || waker());
         self.certificates = Some(certificates);
         timers.set(Timer::Certificates, now);
     }
@@ -38,45 +38,31 @@ impl CertificateWatch {
         self.certificates.as_ref().map(Certificates::config)
     }
 
-    /// Looks at the files, and comes back.
+    /// Has the files looked at, and comes back.
     pub(super) fn look(&mut self, now: MonotonicTime, timers: &mut Timers) {
         timers.set(Timer::Certificates, now + LOOK_INTERVAL);
-        self.reload(now);
-        self.warn_expiry(now);
-    }
-
-    /// Takes up files that have changed.
-    pub(super) fn reload(&mut self, _now: MonotonicTime) {
-        let Some(certificates) = &mut self.certificates else {
-            return;
-        };
-        match certificates.reload_if_changed() {
-            Ok(false) => {}
-            Ok(true) => {
-                info!("New certificate in force for new connections");
-                self.expiry_logged = None;
-            }
-            Err(error) => error!("the old certificate stays in force: {error}"),
+        if let Some(certificates) = &mut self.certificates {
+            certificates.request_look(LookReason::Timer);
+            certificates.due_notes().iter().for_each(Note::log);
         }
     }
 
-    fn warn_expiry(&mut self, now: MonotonicTime) {
-        let Some(left) = self.certificates.as_ref().map(Certificates::time_left) else {
-            return;
-        };
-        let is_due = |logged| logged + DAY <= now;
-        if left < EXPIRY_WARNING && self.expiry_logged.is_none_or(is_due) {
-            self.expiry_logged = Some(now);
-            let days = left.as_secs() / DAY.as_secs();
-            warn!("a certificate expires in {days} days; renew it");
+    /// Has them looked at now, whatever is known of them.
+    pub(super) fn reload(&mut self) {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.request_look(LookReason::Hangup);
+        }
+    }
+
+    /// Takes up what a look has found, if one has ended.
+    pub(super) fn take_up(&mut self) {
+        if let Some(certificates) = &mut self.certificates
+            && let Some(outcome) = certificates.take_result()
+        {
+            outcome.notes.iter().for_each(Note::log);
         }
     }
 }
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// From how long before the end on it is logged every day that a certificate expires.
-const EXPIRY_WARNING: Duration = Duration::from_secs(21 * 86_400);
-
-const DAY: Duration = Duration::from_secs(86_400);

@@ -154,7 +154,9 @@ impl<Y: System> EventLoop<Y> {
     /// The certificates for endpoints that speak TLS.
     pub fn watch_certificates(&mut self, certificates: Certificates) {
         let now = self.context.now;
-        self.certificates.watch(certificates, now, &mut self.timers);
+        let waker = self.system.waker();
+        self.certificates
+            .watch(certificates, waker, now, &mut self.timers);
     }
 
     /// What is done at SIGHUP, as opening the log anew.
@@ -241,6 +243,7 @@ impl<Y: System> EventLoop<Y> {
                 }
             }
             Readiness::Signal(signal) => self.handle_signal(signal),
+            Readiness::Woken => self.certificates.take_up(),
         }
     }
 
@@ -682,7 +685,7 @@ impl<Y: System> EventLoop<Y> {
             (Signal::Hangup, _) => {
                 (self.on_hangup)();
                 info!("SIGHUP: log file and certificates are opened anew");
-                self.certificates.reload(self.context.now);
+                self.certificates.reload();
             }
             (Signal::Stop, LoopState::Running) => self.begin_stop(),
             (Signal::Stop, LoopState::Stopping { .. }) => {

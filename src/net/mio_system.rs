@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::error;
@@ -13,7 +14,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use super::clock::Clock;
 use super::listener::Listener;
 use super::socket::Socket;
-use super::system::{Interest, Readiness, Remote, System};
+use super::system::{Interest, Readiness, Remote, System, Waker};
 use crate::base::MonotonicTime;
 use crate::ops::signals::Signals;
 
@@ -26,6 +27,7 @@ pub(super) struct MioSystem {
     clock: Clock,
     /// epoll waits in whole milliseconds; what is due sooner is waited for by this.
     fine_timer: TimerFd,
+    waker: Arc<mio::Waker>,
 }
 
 impl MioSystem {
@@ -42,8 +44,10 @@ impl MioSystem {
         let readable = mio::Interest::READABLE;
         poll.registry()
             .register(&mut SourceFd(&descriptor), TIMER_TOKEN, readable)?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER_TOKEN)?);
         Ok(Self {
             poll,
+            waker,
             events: Events::with_capacity(EVENTS_PER_TURN),
             signals,
             listeners,
@@ -100,6 +104,7 @@ impl System for MioSystem {
         for event in &self.events {
             match event.token() {
                 SIGNAL_TOKEN => ready.extend(self.signals.pending().map(Readiness::Signal)),
+                WAKER_TOKEN => ready.push(Readiness::Woken),
                 // Reading it clears it; what is due is looked at in any case.
                 TIMER_TOKEN => drop(self.fine_timer.wait()),
                 Token(token) if token >= LISTENER_TOKENS => {
@@ -142,6 +147,15 @@ impl System for MioSystem {
             .reregister(stream, Token(slot), interest)
     }
 
+    fn waker(&self) -> Waker {
+        let waker = Arc::clone(&self.waker);
+        Arc::new(move || {
+            if let Err(error) = waker.wake() {
+                error!("the loop could not be woken: {error}");
+            }
+        })
+    }
+
     fn stop_listening(&mut self) {
         for mut listener in self.listeners.drain(..) {
             if let Err(error) = self.poll.registry().deregister(listener.socket.source()) {
@@ -160,6 +174,8 @@ const FINE_WAIT: Duration = Duration::from_millis(3);
 const SIGNAL_TOKEN: Token = Token(usize::MAX);
 
 const TIMER_TOKEN: Token = Token(usize::MAX - 1);
+
+const WAKER_TOKEN: Token = Token(usize::MAX - 2);
 
 /// Tokens of listeners; those of connections are their slots, which are 32 bits wide.
 const LISTENER_TOKENS: usize = 1 << 40;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::MonotonicTime;
@@ -45,6 +46,9 @@ pub trait System {
         slot: usize,
         interest: Interest,
     ) -> io::Result<()>;
+
+    /// What another thread calls to end a wait: [`Readiness::Woken`] follows.
+    fn waker(&self) -> Waker;
 
     /// Closes all listeners.
     fn stop_listening(&mut self);
@@ -89,7 +93,12 @@ pub enum Readiness {
     },
     /// The administrator asks for something.
     Signal(Signal),
+    /// A helper thread has something to tell.
+    Woken,
 }
+
+/// Ends a wait of the loop, from any thread.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// Whom a socket leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
