@@ -56,9 +56,7 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
         Server::bind_inheriting(config.server_settings(), &config.endpoints(), inherited)
             .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
     if let Some(certificates) = certificates {
-        server
-            .set_certificates(certificates)
-            .map_err(|error| failure(format_args!("error: {error}")))?;
+        server.set_certificates(certificates);
     }
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
