@@ -2,36 +2,17 @@
 //   node --test suite.mjs      WEBSOCK: the program. CHROMIUM: the browser. SHOTS: where pictures go.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
+import { freePort, startServer } from './harness.mjs';
+
 const axe = await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 let browser, directory, port, server;
-
-/** A port that nobody listens on; the server gets it again after a restart. */
-async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => probe.once('listening', resolve));
-  const { port } = probe.address();
-  await new Promise(resolve => probe.close(resolve));
-  return port;
-}
-
-async function startServer() {
-  const child = spawn(process.env.WEBSOCK, ['-i', join(directory, 'websock.ini')]);
-  const lines = createInterface({ input: child.stdout });
-  for await (const line of lines) {
-    if (line.includes('Demo page:')) break;
-  }
-  child.stdout.resume();
-  return child;
-}
 
 async function stopServer() {
   const ended = new Promise(resolve => server.once('exit', resolve));
@@ -42,8 +23,7 @@ async function stopServer() {
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'websock-browser-'));
   port = await freePort();
-  await writeFile(join(directory, 'websock.ini'), `adress=ws://127.0.0.1:${port}\nconsole=true\ndemo=true\n`);
-  server = await startServer();
+  server = await startServer(directory, port);
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM,
     args: ['--headless', '--no-sandbox'],
@@ -150,7 +130,7 @@ test('the page says that the server has gone, and comes back with it', () =>
       await stopServer();
       await page.locator('#state[data-state="waiting"], #state[data-state="connecting"]').waitFor();
       assert.equal(await page.locator('#job').isDisabled(), true);
-      server = await startServer();
+      server = await startServer(directory, port);
       await connected(page);
       assert.notEqual(await uuidOf(page), before);
       await page.locator('#echo').click();
@@ -165,7 +145,7 @@ test('a page that was offline comes back at once when it is online', () =>
       await stopServer();
       await page.locator('#state[data-state="waiting"], #state[data-state="connecting"]').waitFor();
       await context.setOffline(true);
-      server = await startServer();
+      server = await startServer(directory, port);
       await context.setOffline(false);
       await page.evaluate(() => dispatchEvent(new Event('online')));
       await connected(page);

@@ -242,3 +242,62 @@ test('a long message on a slow line is not taken for silence', async (t) => {
   await pass(20_000);
   assert.equal(client.state, 'waiting');
 });
+
+// What a browser says of a request that the page's policy forbids.
+function violation(fields) {
+  return Object.assign(new Event('securitypolicyviolation'), {
+    blockedURI: URL,
+    effectiveDirective: 'connect-src',
+    disposition: 'enforce',
+    ...fields,
+  });
+}
+
+for (const blockedURI of [URL, 'http://localhost:8096/web', 'ws']) {
+  test(`a policy that forbids the socket is named at once, reported as ${blockedURI}`, async (t) => {
+    const { window } = fakePage(t);
+    const { pass, WebSocket, client } = setUp(t);
+    const events = record(client, 'error', 'close');
+    const kept = client.echo('kept');
+    WebSocket.last.readyState = 3;
+    window.dispatchEvent(violation({ blockedURI }));
+    assert.equal(client.state, 'closed');
+    await assert.rejects(kept, { code: 'closed' });
+    const { code, message } = events[0][1].error;
+    assert.equal(code, 'address');
+    assert.match(message, /Content-Security-Policy.* ws:\/\/localhost:8096 .*connect-src/);
+    assert.equal(events.at(-1)[1].isFinal, true);
+    await pass(3_600_000);
+    assert.equal(WebSocket.all.length, 1);
+  });
+}
+
+test('what a policy forbids elsewhere, or only reports, is not taken for the socket', async (t) => {
+  const { window } = fakePage(t);
+  const { WebSocket, client } = setUp(t);
+  WebSocket.last.readyState = 0;
+  for (const fields of [
+    { blockedURI: 'ws://localhost:8097/web' },
+    { blockedURI: 'ws' }, // another socket of the page: ours has not failed
+    { blockedURI: 'inline' },
+    { disposition: 'report' },
+  ]) {
+    window.dispatchEvent(violation(fields));
+    assert.equal(client.state, 'connecting', JSON.stringify(fields));
+  }
+  await WebSocket.last.open();
+  window.dispatchEvent(violation());
+  assert.equal(client.state, 'open');
+});
+
+test('an address that the browser refuses outright is a matter of scheme or policy', async (t) => {
+  class WebSocket {
+    constructor() {
+      throw new Error('The operation is insecure.');
+    }
+  }
+  const { pass, client } = setUp(t, { WebSocket });
+  const errors = record(client, 'error');
+  await pass(0);
+  assert.match(errors[0][1].error.message, /^The operation is insecure\. .*wss.*connect-src/);
+});

@@ -13,8 +13,9 @@ import {
   SCHEME_HINT,
   UNREACHABLE_HINT,
   WebsockError,
+  policyHint,
 } from './errors.mjs';
-import { hasLoneSurrogate, newId, toUrl } from './text.mjs';
+import { hasLoneSurrogate, newId, schemeless, toUrl } from './text.mjs';
 
 /** Closings that would repeat themselves. 1000 is the answer to `quit`. */
 const FINAL_CODES = [1000, 1002, 1003, 1007, 1010];
@@ -223,7 +224,7 @@ export class Websock extends EventTarget {
     try {
       this.#socket = new this.#options.WebSocket(this.#url);
     } catch ({ message }) {
-      return this.#finish(1006, '', new WebsockError('address', `${message} ${SCHEME_HINT}`));
+      return this.#refuse(`${message} ${SCHEME_HINT} ${policyHint(this.#url)}`);
     }
     this.#socket.onopen = () => (isOpen = true);
     this.#socket.onmessage = ({ data }) => this.#handleData(data);
@@ -269,6 +270,24 @@ export class Websock extends EventTarget {
     return isOpen
       ? new WebsockError('dialogue', `No "ready" from ${this.#url}. ${OTHER_HINT}`)
       : new WebsockError('unreachable', `No WebSocket at ${this.#url}. ${UNREACHABLE_HINT}`);
+  }
+
+  /** Coming back would not help: the browser lets this page have no such connection. */
+  #refuse(text) {
+    this.#release();
+    this.#finish(1006, '', new WebsockError('address', text));
+  }
+
+  /**
+   * The page's policy has forbidden a request. Browsers tell which one by its URL, or by less of it,
+   * such as the scheme; then it was ours if our socket has failed. No `close` follows in Chromium.
+   */
+  #handleViolation({ blockedURI, disposition }) {
+    const isPending = this.#state === 'connecting' || this.#state === 'waiting';
+    if (!isPending || disposition !== 'enforce') return;
+    const hasFailed = this.#socket && !(this.#socket.readyState < 2);
+    const isOurs = schemeless(blockedURI) === schemeless(this.#url);
+    if (isOurs || (hasFailed && this.#url.startsWith(blockedURI))) this.#refuse(policyHint(this.#url));
   }
 
   /** Lets go of a socket that may never tell its end. */
@@ -361,12 +380,14 @@ export class Websock extends EventTarget {
   }
 
   #watch(signal) {
+    const page = globalThis.document; // Node and workers have none
+    const on = (target, type, then) => target?.addEventListener?.(type, then, until);
     const until = { signal: this.#end.signal };
     if (signal?.aborted) this.#abort();
-    signal?.addEventListener('abort', () => this.#abort(), until);
-    globalThis.addEventListener?.('online', () => this.#wake(), until);
-    const page = globalThis.document;
-    page?.addEventListener('visibilitychange', () => page.hidden || this.#wake(), until);
+    on(signal, 'abort', () => this.#abort());
+    on(globalThis, 'online', () => this.#wake());
+    on(globalThis, 'securitypolicyviolation', (event) => this.#handleViolation(event));
+    on(page, 'visibilitychange', () => page.hidden || this.#wake());
   }
 
   #after(ms, then) {

@@ -13,3 +13,8 @@ export const OTHER_HINT = 'Is this port another program, or another WebSocket se
 export const UNREACHABLE_HINT =
   `Is the server running, are host and port right? ${SCHEME_HINT} Look in the Network tab: ` +
   '403 means that allowedOrigins lacks this page; 400 or 404, that another server answered.';
+
+/** What to do about a Content-Security-Policy that forbids `url`. */
+export function policyHint(url) {
+  return `The page's Content-Security-Policy must have ${new URL(url).origin} in its connect-src.`;
+}

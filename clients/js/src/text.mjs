@@ -25,3 +25,8 @@ export function toUrl(text) {
   url.hash = '';
   return url.href.replace(/^http/, 'ws');
 }
+
+/** What follows the scheme: reports name the request for a WebSocket by ws or http, or upgraded. */
+export function schemeless(url) {
+  return url.replace(/^\w+:/, '');
+}
