@@ -36,7 +36,8 @@ export class WebsockError extends Error {
   readonly packet?: Packet;
 }
 
-export type State = 'connecting' | 'open' | 'waiting' | 'closing' | 'closed';
+/** `waiting` for the next attempt; `away` while the page is frozen or in the back/forward cache. */
+export type State = 'connecting' | 'open' | 'waiting' | 'away' | 'closing' | 'closed';
 
 export interface Options {
   /** Messages sent ahead of their `next`, at least 1. Default 16; PHP servers need 1. */
@@ -85,7 +86,10 @@ export interface Events {
   broadcast: Event & { readonly packet: Packet };
   feedback: Event & { readonly packet: Packet };
   echo: Event & { readonly packet: Packet };
-  /** A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms. */
+  /**
+   * A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms; after
+   * `page left` (1001), when the page is there again.
+   */
   close: Event & {
     readonly code: number;
     readonly reason: string;

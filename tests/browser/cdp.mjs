@@ -91,15 +91,18 @@ class Browser {
   }
 }
 
-/** A tab. What its page logs as JSON is kept in `told`. */
+/** A tab. What its page logs as JSON, no text twice, is kept in `told`. */
 class Page extends EventEmitter {
   told = [];
+  #texts = new Set();
 
   constructor(call, targetId) {
     super();
     Object.assign(this, { call, targetId });
-    this.on('Runtime.consoleAPICalled', ({ args }) => {
-      this.told.push(JSON.parse(args[0].value));
+    this.on('Runtime.consoleAPICalled', ({ args: [{ value }] }) => {
+      if (this.#texts.has(value)) return; // a page out of the cache has all its log repeated
+      this.#texts.add(value);
+      this.told.push(JSON.parse(value));
       this.emit('told');
     });
   }

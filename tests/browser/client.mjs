@@ -12,15 +12,20 @@ import { freePort, startServer, startSite, within } from './harness.mjs';
 
 let browser, directory, port, server, site;
 
+/** Keeps a page out of the back/forward cache. */
+const NO_CACHE = { 'Cache-Control': 'no-store' };
+
 /** A page whose client, and whatever happens to it, is told to the test. */
 function page(script = '') {
   return `<!doctype html><title>A page</title><script src="/websock.js"></script><script>
-    const tell = (told) => console.log(JSON.stringify(told));
+    let number = 0;
+    const tell = (told) => console.log(JSON.stringify({ number: ++number, ...told }));
     const ws = new Websock('ws://127.0.0.1:${port}/web', { log() {} });
     for (const type of ['connecting', 'ready', 'feedback', 'broadcast', 'echo', 'close', 'error']) {
       ws.addEventListener(type, ({ uuid, packet, code, isFinal, error }) =>
         tell({ type, uuid, message: packet?.message, code: error?.code ?? code, isFinal, text: error?.message }));
     }
+    addEventListener('pageshow', ({ persisted }) => tell({ type: 'pageshow', persisted }));
     ${script}
   </script>`;
 }
@@ -30,6 +35,9 @@ before(async () => {
   port = await freePort();
   server = await startServer(directory, port);
   site = await startSite({
+    '/page': { html: page() },
+    '/leaver': { html: page("addEventListener('pagehide', () => ws.echo('said on leaving'))") },
+    '/unloaded': { html: page("addEventListener('pagehide', () => ws.broadcast('last words'))"), headers: NO_CACHE },
     '/forbidden': { html: page(), headers: { 'Content-Security-Policy': "connect-src 'self'" } },
   });
   browser = await launch();
@@ -41,6 +49,70 @@ after(async () => {
   server?.kill('SIGTERM');
   if (server) assert.deepEqual(await once(server, 'exit'), [0, null]);
   await rm(directory, { recursive: true });
+});
+
+/** How many a message for that uuid has reached, says the server. */
+async function push(uuid, message = 'hello') {
+  const response = await fetch(`http://127.0.0.1:${port}/push`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ opcode: 'feedback', uuid, message }),
+  });
+  const { delivered = 0 } = await response.json();
+  return delivered;
+}
+
+/** Asks the server until it knows that nobody has that uuid any more. */
+function gone(uuid) {
+  const ask = async () => {
+    while (await push(uuid)) await new Promise(setImmediate);
+  };
+  return within(ask(), 'a server that knows that the page has been left');
+}
+
+/** The page is there again, on one new connection, and hears what is sent to it. */
+async function isBack(tab, start, oldUuid) {
+  const { uuid } = await tab.tells({ type: 'ready' }, start);
+  assert.notEqual(uuid, oldUuid);
+  assert.equal(await push(uuid, 'welcome back'), 1);
+  await tab.tells({ type: 'feedback', message: 'welcome back' }, start);
+  const attempts = tab.told.slice(start).filter(({ type }) => type === 'connecting');
+  assert.equal(attempts.length, 1);
+}
+
+test('a page in the back/forward cache is not told to be there, and returns', async () => {
+  const tab = await browser.open(`${site.url}/leaver`);
+  const { uuid } = await tab.tells({ type: 'ready' });
+  assert.equal(await push(uuid), 1);
+  await tab.go(`${site.url}/elsewhere`);
+  await gone(uuid);
+  const start = tab.told.length;
+  await tab.back();
+  await tab.tells({ type: 'pageshow', persisted: true }, start);
+  await isBack(tab, start, uuid);
+  await tab.tells({ type: 'echo', message: 'said on leaving' }, start);
+});
+
+test('a page that is frozen is not told to be there, and returns', async () => {
+  const tab = await browser.open(`${site.url}/page`);
+  const { uuid } = await tab.tells({ type: 'ready' });
+  await browser.show(await browser.open(`${site.url}/elsewhere`));
+  assert.equal(await push(uuid), 1, 'hidden is not frozen');
+  await tab.setLifecycle('frozen');
+  await gone(uuid);
+  const start = tab.told.length;
+  await tab.setLifecycle('active');
+  await isBack(tab, start, uuid);
+});
+
+test('a page that is unloaded is gone, and its last words are heard', async () => {
+  const other = await browser.open(`${site.url}/page`);
+  await other.tells({ type: 'ready' });
+  const tab = await browser.open(`${site.url}/unloaded`);
+  const { uuid } = await tab.tells({ type: 'ready' });
+  await tab.go(`${site.url}/elsewhere`);
+  await gone(uuid);
+  await other.tells({ type: 'broadcast', message: 'last words' });
 });
 
 test('a page whose policy forbids the socket is told of the policy, for good', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Websock } from '../../clients/js/websock.mjs';
-import { fakeClock, fakeWebSocket, record } from './fake-socket.mjs';
+import { fakeClock, fakePage, fakeWebSocket, record } from './fake-socket.mjs';
 
 const URL = 'ws://localhost:8096/web';
 
@@ -77,19 +77,6 @@ test('a server that answers but never says ready is told from one that is not th
   assert.equal(errors[0][1].error.code, 'dialogue');
   assert.match(errors[0][1].error.message, /ready.*another WebSocket server/);
 });
-
-// Browsers have these events on window and document; Node has neither.
-function fakePage(t) {
-  const page = Object.assign(new EventTarget(), { hidden: false });
-  const window = new EventTarget();
-  globalThis.document = page;
-  globalThis.addEventListener = window.addEventListener.bind(window);
-  t.after(() => {
-    delete globalThis.document;
-    delete globalThis.addEventListener;
-  });
-  return { page, window };
-}
 
 test('it comes back at once when the browser is online again', async (t) => {
   const { window } = fakePage(t);
@@ -253,7 +240,8 @@ function violation(fields) {
   });
 }
 
-for (const blockedURI of [URL, 'http://localhost:8096/web', 'ws']) {
+const REPORTED = [URL, 'http://localhost:8096/web', 'ws://localhost:8096', 'ws'];
+for (const blockedURI of REPORTED) {
   test(`a policy that forbids the socket is named at once, reported as ${blockedURI}`, async (t) => {
     const { window } = fakePage(t);
     const { pass, WebSocket, client } = setUp(t);
@@ -300,4 +288,121 @@ test('an address that the browser refuses outright is a matter of scheme or poli
   const errors = record(client, 'error');
   await pass(0);
   assert.match(errors[0][1].error.message, /^The operation is insecure\. .*wss.*connect-src/);
+});
+
+const pageEvent = (type, persisted) => Object.assign(new Event(type), { persisted });
+
+// How a page is left for a while, and how it returns.
+const LEAVING = {
+  'goes into the back/forward cache': {
+    leave: ({ window }) => window.dispatchEvent(pageEvent('pagehide', true)),
+    come: ({ window }) => window.dispatchEvent(pageEvent('pageshow', true)),
+  },
+  'is frozen': {
+    leave: ({ page }) => page.dispatchEvent(new Event('freeze')),
+    come: ({ page }) => page.dispatchEvent(new Event('resume')),
+  },
+  'is cached and frozen': {
+    leave({ page, window }) {
+      window.dispatchEvent(pageEvent('pagehide', true));
+      page.dispatchEvent(new Event('freeze'));
+    },
+    come({ page, window }) {
+      page.dispatchEvent(new Event('resume'));
+      window.dispatchEvent(pageEvent('pageshow', true));
+    },
+  },
+};
+
+for (const [name, { leave, come }] of Object.entries(LEAVING)) {
+  test(`a page that ${name} leaves the server, and returns once`, async (t) => {
+    const browser = fakePage(t);
+    const { pass, WebSocket, client } = setUp(t);
+    const events = record(client, 'close', 'ready');
+    await WebSocket.last.open();
+    leave(browser);
+    assert.deepEqual(
+      [WebSocket.last.isClosed, client.uuid, client.state],
+      [true, null, 'away'],
+    );
+    await pass(3_600_000);
+    browser.window.dispatchEvent(new Event('online'));
+    browser.page.dispatchEvent(new Event('visibilitychange'));
+    assert.equal(WebSocket.all.length, 1, 'nothing happens while it is away');
+    const { code, reason, isFinal } = events[1][1];
+    assert.deepEqual([code, reason, isFinal], [1001, 'page left', false]);
+    come(browser);
+    assert.equal(WebSocket.all.length, 2);
+    await WebSocket.last.open('u2');
+    assert.equal(client.uuid, 'u2');
+    await pass(3_600_000);
+    client.quit();
+  });
+
+  test(`what a page has sent that ${name} arrives when it returns`, async (t) => {
+    const browser = fakePage(t);
+    const { WebSocket, client } = setUp(t, { inFlight: 1 });
+    await WebSocket.last.open();
+    const own = client.send({ opcode: 'own' }).catch(({ code }) => code);
+    const sent = [client.echo(1)];
+    leave(browser);
+    sent.push(client.echo(2));
+    come(browser);
+    await WebSocket.last.open();
+    for (let count = 0; count < 2; count++) await WebSocket.last.next();
+    const messages = WebSocket.last.packets.map(({ message }) => message);
+    assert.deepEqual(messages, [1, 2]);
+    await Promise.all(sent);
+    assert.equal(await own, 'in-doubt');
+  });
+
+  test(`a page that ${name} while it connects or waits makes no second connection`, async (t) => {
+    for (const isWaiting of [false, true]) {
+      const browser = fakePage(t);
+      const WebSocket = fakeWebSocket();
+      const client = new Websock(URL, { WebSocket, log() {} });
+      const errors = record(client, 'error');
+      if (isWaiting) await WebSocket.last.end();
+      leave(browser);
+      assert.equal(client.state, 'away');
+      if (!isWaiting) await WebSocket.last.end(); // late: the socket is no longer listened to
+      assert.equal(errors.length, Number(isWaiting), 'leaving is no failure');
+      come(browser);
+      assert.equal(WebSocket.all.length, 2);
+      client.quit();
+    }
+  });
+
+  test(`a client that says goodbye, or is away, and is closed does not return: ${name}`, async (t) => {
+    for (const isOpen of [false, true]) {
+      const browser = fakePage(t);
+      const WebSocket = fakeWebSocket();
+      const client = new Websock(URL, { WebSocket, log() {} });
+      if (isOpen) await WebSocket.last.open();
+      if (isOpen) client.quit();
+      leave(browser);
+      assert.equal(client.state, isOpen ? 'closed' : 'away');
+      await client.quit();
+      come(browser);
+      assert.deepEqual([client.state, WebSocket.all.length], ['closed', 1]);
+    }
+  });
+}
+
+test('a page that is unloaded keeps its socket for its last words', async (t) => {
+  const { window } = fakePage(t);
+  const { WebSocket, client } = setUp(t);
+  await WebSocket.last.open();
+  window.dispatchEvent(pageEvent('pagehide', false));
+  client.broadcast('bye');
+  assert.deepEqual(WebSocket.last.packets, [{ opcode: 'broadcast', message: 'bye' }]);
+  assert.equal(WebSocket.last.isClosed, false);
+});
+
+test('a page that is shown for the first time connects once', async (t) => {
+  const { page, window } = fakePage(t);
+  const { WebSocket } = setUp(t);
+  window.dispatchEvent(pageEvent('pageshow', false));
+  page.dispatchEvent(new Event('resume'));
+  assert.equal(WebSocket.all.length, 1);
 });

@@ -19,7 +19,7 @@ export function classic() {
   // To a module, the last line awaits the regular expression /'/ (behind 0&&: never), and exports.
   // To a classic script it is the variable await, divided by a text (never), and a comment.
   return `\
-// Client of a websock server, MIT licence. To be read in clients/js/src.
+// websock-client, MIT licence; source: clients/js/src
 var{${names}}=(()=>{${body}return{${list.replace(/(\w+) as (\w+)/g, '$2:$1')}}})();
 0&&await/'/;export{${names}};//'
 `;

@@ -97,3 +97,16 @@ export function record(client, ...types) {
   for (const type of types) client.addEventListener(type, (event) => events.push([type, event]));
   return events;
 }
+
+/** Browsers have these events on window and document; Node has neither. */
+export function fakePage(t) {
+  const page = Object.assign(new EventTarget(), { hidden: false });
+  const window = new EventTarget();
+  globalThis.document = page;
+  globalThis.addEventListener = window.addEventListener.bind(window);
+  t.after(() => {
+    delete globalThis.document;
+    delete globalThis.addEventListener;
+  });
+  return { page, window };
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { socketWebClient } from '../../clients/js/websock.mjs';
-import { fakeClock, fakeWebSocket } from './fake-socket.mjs';
+import { fakeClock, fakePage, fakeWebSocket } from './fake-socket.mjs';
 
 /** A page of the PHP server's kind. */
 function setUp(t, ...args) {
@@ -82,6 +82,19 @@ test('it comes back by itself, and a page that calls init then does not make it 
   await WebSocket.last.open('second');
   assert.equal(sock.uuid(), 'second');
   assert.equal(calls.filter(([name]) => name === 'ready').length, 2);
+});
+
+test('a page that calls init when it is left does not connect until it returns', async (t) => {
+  const { page } = fakePage(t);
+  const { WebSocket, sock } = setUp(t);
+  sock.setCallbackClose(() => sock.init());
+  sock.init();
+  await WebSocket.last.open();
+  page.dispatchEvent(new Event('freeze'));
+  await new Promise(setImmediate);
+  assert.equal(WebSocket.all.length, 1);
+  page.dispatchEvent(new Event('resume'));
+  assert.equal(WebSocket.all.length, 2);
 });
 
 test('init on an open connection replaces it, and the old one is heard no more', async (t) => {

@@ -86,7 +86,7 @@ export class Websock extends EventTarget {
     return this.#uuid;
   }
 
-  /** `connecting`, `open`, `waiting` (for the next attempt), `closing` or `closed`. */
+  /** `connecting`, `open`, `waiting` (for the next attempt), `away`, `closing` or `closed`. */
   get state() {
     return this.#state;
   }
@@ -130,7 +130,7 @@ export class Websock extends EventTarget {
     if (this.#state === 'open') {
       this.#put(control('quit'));
       this.#state = 'closing';
-    } else if (this.#state !== 'closing' && this.#state !== 'closed') {
+    } else if (this.#state !== 'closing') {
       this.#abort();
     }
     return closed;
@@ -238,9 +238,7 @@ export class Websock extends EventTarget {
     const cause = this.#refusal || reason;
     const error = this.#explain(code, cause, isOpen);
     if (this.#uuid && Date.now() - this.#readyAt > STABLE_MS) this.#attempt = 0;
-    this.#state = 'waiting';
-    this.#socket = this.#uuid = null;
-    this.#settle(code);
+    this.#disconnect('waiting', code);
     if (before === 'closing') return this.#finish(code, cause);
     if (this.#options.isFinal(code, cause)) return this.#finish(code, cause, error);
     if (error) this.#report(error);
@@ -248,6 +246,31 @@ export class Websock extends EventTarget {
     const delay = Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
     this.#after(delay, () => this.#connect());
     this.#emit('close', { code, reason: cause, isFinal: false, delay });
+  }
+
+  #disconnect(state, code) {
+    this.#state = state;
+    this.#socket = this.#uuid = null;
+    this.#settle(code);
+  }
+
+  /**
+   * The page is frozen or in the back/forward cache. It would read nothing, and whoever pushes to
+   * it would be told that it is there.
+   */
+  #leave() {
+    const before = this.#state;
+    if (before === 'away') return;
+    if (before === 'closing') return this.#abort();
+    this.#release();
+    clearTimeout(this.#timer);
+    this.#disconnect('away', 1006);
+    if (before === 'waiting') return; // its `close` has been told
+    this.#emit('close', { code: 1001, reason: 'page left', isFinal: false, delay: 0 });
+  }
+
+  #return() {
+    if (this.#state === 'away') this.#connect();
   }
 
   #finish(code, reason, error) {
@@ -279,15 +302,15 @@ export class Websock extends EventTarget {
   }
 
   /**
-   * The page's policy has forbidden a request. Browsers tell which one by its URL, or by less of it,
-   * such as the scheme; then it was ours if our socket has failed. No `close` follows in Chromium.
+   * The page's policy has forbidden a request. Browsers tell which one by its URL, or by less of
+   * it, such as the scheme; then it was ours if our socket has failed. Chromium tells no `close`.
    */
   #handleViolation({ blockedURI, disposition }) {
-    const isPending = this.#state === 'connecting' || this.#state === 'waiting';
-    if (!isPending || disposition !== 'enforce') return;
+    if (this.#uuid || disposition !== 'enforce') return;
     const hasFailed = this.#socket && !(this.#socket.readyState < 2);
-    const isOurs = schemeless(blockedURI) === schemeless(this.#url);
-    if (isOurs || (hasFailed && this.#url.startsWith(blockedURI))) this.#refuse(policyHint(this.#url));
+    const isNamed = schemeless(blockedURI) === schemeless(this.#url);
+    if (!isNamed && !(hasFailed && this.#url.startsWith(blockedURI))) return;
+    this.#refuse(policyHint(this.#url));
   }
 
   /** Lets go of a socket that may never tell its end. */
@@ -388,6 +411,11 @@ export class Websock extends EventTarget {
     on(globalThis, 'online', () => this.#wake());
     on(globalThis, 'securitypolicyviolation', (event) => this.#handleViolation(event));
     on(page, 'visibilitychange', () => page.hidden || this.#wake());
+    // If not persisted it is unloaded: the browser closes the socket, after the page's last words.
+    on(globalThis, 'pagehide', ({ persisted }) => persisted === false || this.#leave());
+    on(globalThis, 'pageshow', () => this.#return());
+    on(page, 'freeze', () => this.#leave());
+    on(page, 'resume', () => this.#return());
   }
 
   #after(ms, then) {

@@ -11,7 +11,7 @@ export function socketWebClient(server, port, app) {
   let client = null;
 
   function init() {
-    if (client?.state === 'waiting' || client?.state === 'connecting') return; // it is under way
+    if (['connecting', 'waiting', 'away'].includes(client?.state)) return; // it is under way
     client?.quit();
     let mine = null;
     try {

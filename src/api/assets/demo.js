@@ -10,6 +10,7 @@ const STATES = {
   connecting: 'connecting …',
   open: 'connected',
   waiting: 'not connected, trying again',
+  away: 'not connected while the page is away',
   closing: 'closing …',
   closed: 'closed',
 };
