@@ -321,10 +321,7 @@ for (const [name, { leave, come }] of Object.entries(LEAVING)) {
     const events = record(client, 'close', 'ready');
     await WebSocket.last.open();
     leave(browser);
-    assert.deepEqual(
-      [WebSocket.last.isClosed, client.uuid, client.state],
-      [true, null, 'away'],
-    );
+    assert.deepEqual([WebSocket.last.isClosed, client.uuid, client.state], [true, null, 'away']);
     await pass(3_600_000);
     browser.window.dispatchEvent(new Event('online'));
     browser.page.dispatchEvent(new Event('visibilitychange'));

@@ -85,7 +85,7 @@ export function fakeClock(t) {
   });
   return async (ms) => {
     const until = now + ms;
-    for (let ready; (ready = due(until)).length;) runFirst(ready);
+    for (let ready; (ready = due(until)).length; ) runFirst(ready);
     now = until;
     await flush();
   };

@@ -1,0 +1,170 @@
+/** A JSON object of the dialogue. Other keys are passed on unchanged. */
+export interface Packet {
+  opcode: string;
+  message?: unknown;
+  uuid?: string;
+  ident?: string | number;
+  /** Id by which a receiver recognises a second copy. */
+  once?: string;
+  [key: string]: unknown;
+}
+
+export type WebsockErrorCode =
+  /** The address cannot be used, or the browser refuses it. */
+  | 'address'
+  /** Nothing, or no WebSocket server, answered there. */
+  | 'unreachable'
+  /** What answered does not speak the dialogue. */
+  | 'dialogue'
+  /** The server refused or ended the connection and said why. */
+  | 'refused'
+  /** Not sent: no packet, or text that is not Unicode. */
+  | 'invalid'
+  /** Not sent: the outbox is full. */
+  | 'full'
+  /** Not sent: the server takes no message that long. */
+  | 'too-long'
+  /** The connection broke before the answer; the server may have handled it or not. */
+  | 'in-doubt'
+  /** Not sent: the client has been closed. */
+  | 'closed';
+
+export class WebsockError extends Error {
+  readonly name: 'WebsockError';
+  readonly code: WebsockErrorCode;
+  /** The packet that was not delivered, if one is concerned. */
+  readonly packet?: Packet;
+}
+
+/** `waiting` for the next attempt; `away` while the page is frozen or in the back/forward cache. */
+export type State = 'connecting' | 'open' | 'waiting' | 'away' | 'closing' | 'closed';
+
+export interface Options {
+  /** Messages sent ahead of their `next`, at least 1. Default 16; PHP servers need 1. */
+  inFlight?: number;
+  /** Whether broadcast, feedback and echo packets in doubt are sent again. Default true. */
+  resend?: boolean;
+  /** Characters that may wait; one message may be longer. Default 8,388,608. */
+  outboxLimit?: number;
+  /** The first delay is random between 0 and this, in ms; the limit then doubles. Default 1000. */
+  firstDelay?: number;
+  /** Upper end of all delays, in ms. Default 30,000. */
+  maxDelay?: number;
+  /** From the attempt to the server's `ready`, in ms. Default 10,000. */
+  connectTimeout?: number;
+  /** Silence, in ms, after which the server is asked to answer. Default 25,000; 0: never. */
+  heartbeat?: number;
+  /** Silence, while an answer is due, that gives the connection up, in ms. Default 20,000. */
+  timeout?: number;
+  /** Whether a closing is for good. Default: 1000, 1002, 1003, 1007, 1010 and an unknown path. */
+  isFinal?: (code: number, reason: string) => boolean;
+  /** Where warnings go. Default `console.warn`. */
+  log?: (text: string) => void;
+  /** A WebSocket class, where the platform has none. */
+  WebSocket?: new (url: string) => any;
+  /** Closes the client at once. */
+  signal?: AbortSignal;
+}
+
+export interface SendOptions {
+  /**
+   * Gives the message up. One that waits is not sent; one that has been sent may arrive all the
+   * same, but is not repeated.
+   */
+  signal?: AbortSignal;
+}
+
+export type Target = string | { uuid: string } | { ident: string | number };
+
+export interface Events {
+  /** An attempt begins. */
+  connecting: Event;
+  /** The server has given this connection its uuid; after each reconnection, a new one. */
+  ready: Event & { readonly uuid: string; readonly packet: Packet };
+  /** A packet, whatever its opcode, but not `ready`, `next` and `close`. */
+  message: Event & { readonly packet: Packet };
+  broadcast: Event & { readonly packet: Packet };
+  feedback: Event & { readonly packet: Packet };
+  echo: Event & { readonly packet: Packet };
+  /**
+   * A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms; after
+   * `page left` (1001), when the page is there again.
+   */
+  close: Event & {
+    readonly code: number;
+    readonly reason: string;
+    readonly isFinal: boolean;
+    readonly delay: number;
+  };
+  /** What a rejected promise says, and what is wrong with the connection. */
+  error: Event & { readonly error: WebsockError };
+}
+
+/**
+ * A connection to a websock server that comes back by itself.
+ *
+ * @throws {WebsockError} `address`, if `url` is no address
+ * @throws {TypeError} if an option is unknown, or no WebSocket class is there
+ */
+export class Websock extends EventTarget {
+  /** @param url ws: or wss:, also http(s):, tcp: and ssl:, or a path on the page's own server */
+  constructor(url: string | URL, options?: Options);
+  /** This connection's name at the server, a new one each time; null while there is none. */
+  readonly uuid: string | null;
+  readonly state: State;
+  /**
+   * Sends a packet, now or when connected, in order. Resolves when the server has handled it.
+   * Rejects with a {@link WebsockError}, or with the signal's reason. Needs no `catch`: a failure
+   * is an `error` event as well.
+   */
+  send(packet: Packet, options?: SendOptions): Promise<void>;
+  /** To all web clients but this one. */
+  broadcast(message: unknown, options?: SendOptions): Promise<void>;
+  /** To one client, by uuid or ident. Resolves also if nobody has it. */
+  feedback(message: unknown, to: Target, options?: SendOptions): Promise<void>;
+  /** To this client, as an `echo` event. */
+  echo(message: unknown, options?: SendOptions): Promise<void>;
+  /** Sends what waits, says goodbye and does not come back. Resolves when closed. */
+  quit(): Promise<void>;
+  addEventListener<T extends keyof Events>(
+    type: T,
+    listener: (event: Events[T]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+type Callback = (packet: any) => unknown;
+
+/** What the pages of phpWebSocketServer call. */
+export interface SocketWebClient {
+  /** Connects, and from then on comes back by itself. */
+  init(): void;
+  sendMsg(packet: Packet): void;
+  sendAsync(packet: Packet): Promise<void>;
+  uuid(): string | null;
+  quit(): void;
+  isOpen(): boolean;
+  broadcast(message: unknown): void;
+  feedback(message: unknown, uuid: string): void;
+  echo(message: unknown): void;
+  callbacks: { status: Callback; ready: Callback; readmessage: Callback; close: Callback };
+  /** @param type status, ready, readMessage or close, in any case */
+  setCallback(type: string, callback: Callback): void;
+  setCallbackStatus(callback: (text: string) => unknown): void;
+  setCallbackReady(callback: Callback): void;
+  setCallbackReadMessage(callback: Callback): void;
+  setCallbackClose(callback: () => unknown): void;
+}
+
+/** The call of the deployed pages; `app` is the path, such as `/web`. */
+export function socketWebClient(server: string, app: string): SocketWebClient;
+export function socketWebClient(
+  server: string,
+  port: number | string,
+  app: string,
+): SocketWebClient;
