@@ -1,3 +1,42 @@
+// The types of lib "dom", "webworker" or @types/node where they are there, else the little of them
+// that is needed, so that these types compile everywhere.
+
+/** What all events have. */
+export type WebsockEvent = typeof globalThis extends { Event: { prototype: infer Known } }
+  ? Known
+  : { readonly type: string };
+
+/** A signal that a caller gives up by, of an `AbortController`. */
+export type Signal = typeof globalThis extends { AbortSignal: { prototype: infer Known } }
+  ? Known
+  : { readonly aborted: boolean; readonly reason: any };
+
+/** An address that has been taken apart. */
+export type Address = typeof globalThis extends { URL: { prototype: infer Known } }
+  ? Known
+  : { readonly href: string };
+
+/** The class that {@link Websock} extends. */
+declare const Base: typeof globalThis extends {
+  EventTarget: infer Known extends new () => object;
+}
+  ? Known
+  : new () => { dispatchEvent(event: WebsockEvent): boolean };
+
+/** What is called when an event happens. */
+export type Listener<Happened> =
+  | ((event: Happened) => unknown)
+  | { handleEvent: (event: Happened) => unknown };
+
+export interface ListenOptions {
+  capture?: boolean;
+  passive?: boolean;
+  /** Whether it is called for the first event only. */
+  once?: boolean;
+  /** Removes the listener. */
+  signal?: Signal;
+}
+
 /** A JSON object of the dialogue. Other keys are passed on unchanged. */
 export interface Packet {
   opcode: string;
@@ -63,7 +102,7 @@ export interface Options {
   /** A WebSocket class, where the platform has none. */
   WebSocket?: new (url: string) => any;
   /** Closes the client at once. */
-  signal?: AbortSignal;
+  signal?: Signal;
 }
 
 export interface SendOptions {
@@ -71,33 +110,33 @@ export interface SendOptions {
    * Gives the message up. One that waits is not sent; one that has been sent may arrive all the
    * same, but is not repeated.
    */
-  signal?: AbortSignal;
+  signal?: Signal;
 }
 
 export type Target = string | { uuid: string } | { ident: string | number };
 
 export interface Events {
   /** An attempt begins. */
-  connecting: Event;
+  connecting: WebsockEvent;
   /** The server has given this connection its uuid; after each reconnection, a new one. */
-  ready: Event & { readonly uuid: string; readonly packet: Packet };
+  ready: WebsockEvent & { readonly uuid: string; readonly packet: Packet };
   /** A packet, whatever its opcode, but not `ready`, `next` and `close`. */
-  message: Event & { readonly packet: Packet };
-  broadcast: Event & { readonly packet: Packet };
-  feedback: Event & { readonly packet: Packet };
-  echo: Event & { readonly packet: Packet };
+  message: WebsockEvent & { readonly packet: Packet };
+  broadcast: WebsockEvent & { readonly packet: Packet };
+  feedback: WebsockEvent & { readonly packet: Packet };
+  echo: WebsockEvent & { readonly packet: Packet };
   /**
    * A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms; after
    * `page left` (1001), when the page is there again.
    */
-  close: Event & {
+  close: WebsockEvent & {
     readonly code: number;
     readonly reason: string;
     readonly isFinal: boolean;
     readonly delay: number;
   };
   /** What a rejected promise says, and what is wrong with the connection. */
-  error: Event & { readonly error: WebsockError };
+  error: WebsockEvent & { readonly error: WebsockError };
 }
 
 /**
@@ -106,9 +145,9 @@ export interface Events {
  * @throws {WebsockError} `address`, if `url` is no address
  * @throws {TypeError} if an option is unknown, or no WebSocket class is there
  */
-export class Websock extends EventTarget {
+export class Websock extends Base {
   /** @param url ws: or wss:, also http(s):, tcp: and ssl:, or a path on the page's own server */
-  constructor(url: string | URL, options?: Options);
+  constructor(url: string | Address, options?: Options);
   /** This connection's name at the server, a new one each time; null while there is none. */
   readonly uuid: string | null;
   readonly state: State;
@@ -126,15 +165,25 @@ export class Websock extends EventTarget {
   echo(message: unknown, options?: SendOptions): Promise<void>;
   /** Sends what waits, says goodbye and does not come back. Resolves when closed. */
   quit(): Promise<void>;
-  addEventListener<T extends keyof Events>(
-    type: T,
-    listener: (event: Events[T]) => unknown,
-    options?: boolean | AddEventListenerOptions,
+  addEventListener<Type extends keyof Events>(
+    type: Type,
+    listener: Listener<Events[Type]> | null,
+    options?: boolean | ListenOptions,
   ): void;
   addEventListener(
     type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+    listener: Listener<WebsockEvent> | null,
+    options?: boolean | ListenOptions,
+  ): void;
+  removeEventListener<Type extends keyof Events>(
+    type: Type,
+    listener: Listener<Events[Type]> | null,
+    options?: boolean | { capture?: boolean },
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: Listener<WebsockEvent> | null,
+    options?: boolean | { capture?: boolean },
   ): void;
 }
 
@@ -168,3 +217,5 @@ export function socketWebClient(
   port: number | string,
   app: string,
 ): SocketWebClient;
+
+export {};

@@ -139,7 +139,28 @@ test('a copy of websock.js is required where files are CommonJS', (t) => {
   assert.deepEqual(Object.keys(required), NAMES);
 });
 
-test('the types fit their use, and refuse misuse', () => {
-  const tsc = join(here, 'node_modules/.bin/tsc');
-  execFileSync(tsc, ['--project', join(here, 'tsconfig.json')], { stdio: 'inherit' });
-});
+// Where the types are used: what else is known there, and what is compiled.
+const PLATFORMS = {
+  'no library': [{}],
+  'lib "dom"': [{ lib: ['es2022', 'dom'] }, 'types-dom.mts'],
+  'lib "webworker"': [{ lib: ['es2022', 'webworker'] }, 'types-dom.mts'],
+  '@types/node': [{ types: ['node'] }, 'types-dom.mts'],
+  '@types/node and lib "dom"': [{ lib: ['es2022', 'dom'], types: ['node'] }, 'types-dom.mts'],
+};
+
+for (const [name, [compilerOptions, ...more]] of Object.entries(PLATFORMS)) {
+  test(`the types fit their use, and refuse misuse, with ${name}`, (t) => {
+    const files = ['types.mts', 'types-require.cts', ...more].map((file) => join(here, file));
+    const typeRoots = [join(here, 'node_modules/@types')];
+    const project = join(temporaryDirectory(t), 'tsconfig.json');
+    writeFileSync(
+      project,
+      JSON.stringify({
+        extends: join(here, 'tsconfig.json'),
+        compilerOptions: { typeRoots, ...compilerOptions },
+        files,
+      }),
+    );
+    execFileSync(join(here, 'node_modules/.bin/tsc'), ['--project', project], { stdio: 'inherit' });
+  });
+}

@@ -1,17 +1,32 @@
-// Compiled only: what must fit, and below each @ts-expect-error what must not.
-import { socketWebClient, Websock, WebsockError } from '../../clients/js/websock.mjs';
+// Compiled only, with any library or none: what must fit, and below each @ts-expect-error what must
+// not.
+import { type Events, socketWebClient, Websock, WebsockError } from '../../clients/js/websock.mjs';
 
-const client = new Websock('/web', { heartbeat: 0, signal: AbortSignal.timeout(1) });
+const client = new Websock('/web', { heartbeat: 0, maxDelay: 1 });
 const uuid: string | null = client.uuid;
 const done: Promise<void> = client.feedback({ percent: 5 }, { ident: 42 }, {});
-client.feedback('text', 'uuid', { signal: AbortSignal.timeout(1) });
 client.send({ opcode: 'own', anything: [1] }).then(() => client.quit());
-client.addEventListener('ready', (event) => event.uuid.length);
+client.addEventListener('ready', (event) => event.uuid.length + event.type.length);
 client.addEventListener('feedback', ({ packet }) => packet.message);
 client.addEventListener('close', ({ code, isFinal, delay }) => isFinal || code + delay);
 client.addEventListener('error', ({ error }) => error.code === 'in-doubt');
 const caught: unknown = new WebsockError();
 if (caught instanceof WebsockError) caught.packet?.opcode;
+
+// As an effect does that cleans up after itself.
+const show = ({ packet }: Events['feedback']) => packet.message;
+client.addEventListener('feedback', show);
+client.removeEventListener('feedback', show);
+client.addEventListener('ready', ({ uuid }) => uuid.length, { once: true, capture: true });
+client.removeEventListener('ready', ({ uuid }) => uuid.length, { capture: true });
+client.removeEventListener('ready', null, true);
+const object = { handleEvent: ({ uuid }: Events['ready']) => uuid.length };
+client.addEventListener('ready', object);
+client.removeEventListener('ready', object);
+const any = (event: { readonly type: string }) => event.type;
+client.addEventListener('my own', any);
+client.removeEventListener('my own', any);
+const state: 'connecting' | 'open' | 'waiting' | 'away' | 'closing' | 'closed' = client.state;
 
 const sock = socketWebClient('ws://localhost:8096', '/web');
 sock.setCallback('readMessage', (packet) => packet.message);
@@ -20,6 +35,8 @@ sock.feedback('text', 'uuid');
 
 // @ts-expect-error an option that does not exist
 new Websock('/web', { hartbeat: 1 });
+// @ts-expect-error no address
+new Websock(8096);
 // @ts-expect-error no opcode
 client.send({ message: 1 });
 // @ts-expect-error nobody to send to
@@ -28,5 +45,11 @@ client.feedback('text');
 client.uuid = 'x';
 // @ts-expect-error no such error
 client.addEventListener('error', ({ error }) => error.code === 'indoubt');
+// @ts-expect-error a close event has no packet
+client.addEventListener('close', show);
+// @ts-expect-error nor can it have been added
+client.removeEventListener('close', show);
+// @ts-expect-error an option that does not exist
+client.addEventListener('ready', () => {}, { onse: true });
 
-export { done, uuid };
+export { done, state, uuid };
