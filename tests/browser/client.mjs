@@ -30,11 +30,18 @@ function page(script = '') {
   </script>`;
 }
 
+/** A page that imports the same file. */
+const MODULE = `<!doctype html><title>A module</title><script type="module">
+  import * as client from '/websock.js';
+  console.log(JSON.stringify({ names: Object.keys(client).join(), isGlobal: 'Websock' in window }));
+</script>`;
+
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'websock-browser-'));
   port = await freePort();
   server = await startServer(directory, port);
   site = await startSite({
+    '/module': { html: MODULE },
     '/page': { html: page() },
     '/leaver': { html: page("addEventListener('pagehide', () => ws.echo('said on leaving'))") },
     '/unloaded': { html: page("addEventListener('pagehide', () => ws.broadcast('last words'))"), headers: NO_CACHE },
@@ -121,4 +128,9 @@ test('a page whose policy forbids the socket is told of the policy, for good', a
   assert.equal(code, 'address');
   assert.match(text, new RegExp(`Content-Security-Policy.* ws://127.0.0.1:${port} .*connect-src`));
   await tab.tells({ type: 'close', isFinal: true });
+});
+
+test('websock.js is a module, too, and then leaves no global', async () => {
+  const tab = await browser.open(`${site.url}/module`);
+  await tab.tells({ names: 'Websock,WebsockError,socketWebClient', isGlobal: false });
 });

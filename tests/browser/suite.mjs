@@ -2,7 +2,7 @@
 //   node --test suite.mjs      WEBSOCK: the program. CHROMIUM: the browser. SHOTS: where pictures go.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -85,6 +85,86 @@ test('the curl line, pasted, shows its message in the page', () =>
     for await (const chunk of child.stdout) answer += chunk;
     assert.equal(answer, '{"delivered":1}\n');
     await line(page, 'hello from a terminal');
+  }));
+
+for (const [width, height] of [[1280, 720], [390, 844]]) {
+  test(`the job and what arrives are on the first screen, ${width} wide`, () =>
+    withPage(
+      async page => {
+        await page.locator('#job').click();
+        await page.evaluate(() => ws.feedback('hello from a script', ws.uuid));
+        await line(page, 'hello from a script');
+        await line(page, 'the job is done');
+        for (const selector of ['#job', '#progress', '#curl', '#log p:nth-child(1)', '#log p:nth-child(2)']) {
+          const { y, height: own } = await page.locator(selector).boundingBox();
+          assert.ok(y >= 0 && y + own <= height, `${selector} ends at ${y + own}`);
+        }
+        assert.equal(await page.evaluate(() => scrollY), 0);
+      },
+      { context: { viewport: { width, height } } },
+    ));
+
+  test(`no word of the curl line is broken, ${width} wide`, () =>
+    withPage(
+      async page => {
+        const broken = await page.locator('#curl').evaluate(({ firstChild: text }) =>
+          [...text.data.matchAll(/\S+/g)].filter(({ 0: word, index }) => {
+            const range = document.createRange();
+            range.setStart(text, index);
+            range.setEnd(text, index + word.length);
+            return range.getClientRects().length !== 1;
+          }).map(([word]) => word),
+        );
+        assert.deepEqual(broken, []);
+      },
+      { context: { viewport: { width, height } } },
+    ));
+}
+
+test('while a job runs there is no second one, and the bar only grows', () =>
+  withPage(async page => {
+    await page.evaluate(() => {
+      window.values = [];
+      const watch = () => values.push(document.getElementById('progress').value);
+      new MutationObserver(watch).observe(document.getElementById('progress'), { attributes: true });
+    });
+    for (let times = 0; times < 2; times++) await page.evaluate(() => document.getElementById('job').click());
+    await page.waitForFunction(() => values.includes(50));
+    await page.evaluate(() => document.getElementById('job').click());
+    await page.waitForFunction(() => values.includes(100));
+    const values = await page.evaluate(() => values);
+    assert.deepEqual(values, values.toSorted((a, b) => a - b));
+    await page.evaluate(() => ws.echo('all that came before has arrived'));
+    await line(page, 'all that came before has arrived');
+    assert.equal(await page.locator('#log p', { hasText: 'the job is done' }).count(), 1);
+    await page.locator('#job').click();
+    await page.locator('#percent', { hasText: /^\d+ %$/ }).waitFor();
+    await page.locator('#percent', { hasText: 'done' }).waitFor();
+  }));
+
+test('messages that are no text are shown as JSON', () =>
+  withPage(async (page, context) => {
+    const other = await open(context);
+    const shown = [['{"a":[1,"ä"]}', { a: [1, 'ä'] }], ['[null,true]', [null, true]], ['null', null], ['4.5', 4.5]];
+    for (const [text, message] of shown) {
+      await other.evaluate(message => ws.broadcast(message), message);
+      await page.locator('#log p', { hasText: `broadcast${text}` }).waitFor();
+      await other.evaluate(([message, uuid]) => ws.feedback(message, uuid), [message, await uuidOf(page)]);
+      await page.locator('#log p', { hasText: `feedback${text}` }).waitFor();
+      await page.evaluate(message => ws.echo(message), message);
+      await page.locator('#log p', { hasText: `echo${text}` }).waitFor();
+    }
+  }));
+
+test('where to read on is there: what is linked by the server, what is named beside its source', () =>
+  withPage(async page => {
+    const section = page.locator('section[aria-labelledby="docs"]');
+    const links = await section.locator('a').evaluateAll(all => all.map(({ href }) => href));
+    assert.notEqual(links.length, 0);
+    for (const link of links) assert.equal((await fetch(link)).status, 200, link);
+    const names = await section.locator('code').allTextContents();
+    for (const name of names) await access(new URL(`../../${name}`, import.meta.url));
+    assert.ok(names.includes('README.md'));
   }));
 
 test('two windows broadcast to each other in order, and not to themselves', () =>

@@ -21,6 +21,10 @@ function showState(state, more = '') {
   for (const button of document.querySelectorAll('button:not([data-copy])')) {
     button.disabled = state !== 'open';
   }
+  if (state !== 'open' && jobRuns()) {
+    $('percent').textContent = 'broken off'; // what it still reports is for the old UUID
+    showJobRuns(false);
+  }
 }
 
 ws.addEventListener('connecting', () => showState('connecting'));
@@ -53,36 +57,52 @@ function log(kind, text) {
   while ($('log').children.length > 200) $('log').lastChild.remove();
 }
 
-ws.addEventListener('broadcast', ({ packet }) => log('broadcast', String(packet.message)));
+/** A message as people read it: a text as it is, anything else as JSON. */
+const readable = message => (typeof message === 'string' ? message : String(JSON.stringify(message)));
+
+ws.addEventListener('broadcast', ({ packet: { message } }) => log('broadcast', readable(message)));
 
 ws.addEventListener('feedback', ({ packet: { message } }) => {
   if (message?.job === 'demo') return showProgress(message.percent);
-  log('feedback', typeof message === 'string' ? message : JSON.stringify(message));
+  log('feedback', readable(message));
 });
 
 ws.addEventListener('echo', ({ packet: { message } }) => {
   if (message?.probe) return showRoundTrip(message.probe);
-  log('echo', message.text);
-  if (message.sent) log('echo', `there and back in ${(performance.now() - message.sent).toFixed(1)} ms`);
+  log('echo', readable(message?.text ?? message));
+  if (message?.sent) log('echo', `there and back in ${(performance.now() - message.sent).toFixed(1)} ms`);
 });
 
 // ---- the job
 
+// Reports do not say which job they are of, so there is one at a time. The button keeps the focus.
+const jobRuns = () => $('job').getAttribute('aria-disabled') === 'true';
+const showJobRuns = runs => $('job').setAttribute('aria-disabled', runs);
+
 $('job').addEventListener('click', async () => {
+  if (jobRuns()) return;
+  showJobRuns(true);
   showProgress(0);
   const body = JSON.stringify({ uuid: ws.uuid });
   try {
     const response = await fetch('/demo/job', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
-    if (!response.ok) log('error', (await response.json()).error);
+    if (!response.ok) refuseJob((await response.json()).error);
   } catch (error) {
-    log('error', `the job was not started: ${error.message}`);
+    refuseJob(`the job was not started: ${error.message}`);
   }
 });
+
+function refuseJob(why) {
+  log('error', why);
+  showJobRuns(false);
+}
 
 function showProgress(percent) {
   $('progress').value = percent;
   $('percent').textContent = percent < 100 ? `${percent} %` : 'done';
-  if (percent === 100) log('feedback', 'the job is done');
+  if (percent < 100) return;
+  log('feedback', 'the job is done');
+  showJobRuns(false);
 }
 
 // ---- saying something
