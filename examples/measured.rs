@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             cert_file: cert.into(),
             key_file: key.into(),
         };
-        server.set_certificates(Certificates::load(&[pair])?)?;
+        server.set_certificates(Certificates::load(&[pair])?);
     }
     server.add_resource(Some("/echo"), Box::new(Raw::Echo));
     server.add_resource(Some("/broadcast"), Box::new(Raw::Broadcast));
