@@ -23,3 +23,4 @@ pub mod net;
 pub mod ops;
 pub mod protocol;
 pub mod registry;
+pub mod upstream;
