@@ -84,6 +84,7 @@ mod error;
 pub mod http;
 mod link;
 mod queue;
+pub mod resolve;
 mod route;
 mod settings;
 mod target;
