@@ -1,5 +1,7 @@
 //! The oracles that the property tests share with the fuzz targets.
 
+#[path = "../../tests/properties/asked.rs"]
+pub mod asked;
 #[path = "../../tests/properties/coded.rs"]
 pub mod coded;
 #[path = "../../tests/properties/conversation.rs"]

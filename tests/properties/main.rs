@@ -2,6 +2,8 @@
 //! fuzzer's corpus as far as it is kept.
 
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod asked;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod coded;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod conversation;
@@ -117,6 +119,27 @@ const BODY_WORDS: &[&[u8]] = &[
     b" ",
     b"-1\r\n",
     b"Trailer: x\r\n",
+];
+
+const ANSWER_WORDS: &[&[u8]] = &[
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 204 \r\n",
+    b"HTTP/1.0 404 Not Found\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1",
+    b" 200 ",
+    b"Content-Length: 3\r\n",
+    b"Content-Length: 1001\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"X: y\r\n",
+    b":",
+    b"\r\n",
+    b"\r\n",
+    b"\n",
+    b"abc",
+    b"3\r\nabc\r\n",
+    b"0\r\n\r\n",
 ];
 
 const INI_WORDS: &[&[u8]] = &[
@@ -256,6 +279,24 @@ fn requests_bytes() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(setting, steps)| [setting.to_vec(), steps.concat()].concat())
 }
 
+/// Steps of asking that go well more often than not; see `asked::upstream`.
+fn asking_step() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => (0..8_u8, any::<u8>(), 50..255_u8).prop_map(|(len, method, time)| {
+            [&[0, len * 4][..], &vec![b'x'; usize::from(len)], &[method, time]].concat()
+        }),
+        1 => any::<u8>().prop_map(|call| vec![2, call]),
+        2 => any::<u8>().prop_map(|count| vec![3, count]),
+        2 => any::<[u8; 2]>().prop_map(|[time, random]| vec![4, time / 4, random]),
+        3 => any::<u8>().prop_map(|link| vec![6, link]),
+        1 => any::<u8>().prop_map(|link| vec![7, link]),
+        4 => any::<u8>().prop_map(|link| vec![8, link, 255]),
+        1 => any::<u8>().prop_map(|link| vec![9, link]),
+        1 => any::<u8>().prop_map(|link| vec![10, link]),
+        5 => (any::<u8>(), 0..11_u8).prop_map(|(link, kind)| vec![11, link, kind, 0]),
+    ]
+}
+
 /// A step that takes bytes of this number.
 fn with_len(start: &[u8], bytes: &[u8]) -> Vec<u8> {
     let bytes = &bytes[..bytes.len().min(255)];
@@ -330,6 +371,23 @@ proptest! {
     }
 
     #[test]
+    fn answers(bytes in mix(ANSWER_WORDS, 12)) {
+        asked::http_answer(&[b"\x04HTTP/1.1 200 OK\r\n", bytes.as_slice()].concat());
+        asked::http_answer(&[b"\x04", bytes.as_slice()].concat());
+        asked::http_answer(&bytes);
+    }
+
+    #[test]
+    fn upstreams(bytes in any_bytes(400)) {
+        asked::upstream(&bytes);
+    }
+
+    #[test]
+    fn upstreams_that_answer(setting in any::<u8>(), steps in prop::collection::vec(asking_step(), 0..60)) {
+        asked::upstream(&[&[setting][..], &steps.concat()].concat());
+    }
+
+    #[test]
     fn ini_texts(bytes in mix(INI_WORDS, 16)) {
         oracles::ini(&bytes);
     }
@@ -369,7 +427,7 @@ proptest! {
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 11] = [
+const ORACLES: [(&str, Oracle); 13] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -381,6 +439,8 @@ const ORACLES: [(&str, Oracle); 11] = [
     ("deflate", coded::deflate),
     ("body", coded::body),
     ("proxy_header", proxied::proxy_header),
+    ("http_answer", asked::http_answer),
+    ("upstream", asked::upstream),
 ];
 
 #[test]

@@ -216,3 +216,24 @@ fn a_look_up_that_hangs_fails_the_calls_and_is_not_repeated() {
     }
     assert!(matches!(scene.action(), Some(Action::Resolve { .. })));
 }
+
+#[test]
+fn a_connection_that_stands_serves_while_no_other_can_be_opened() {
+    let mut scene = Scene::new("unix:/a", |settings| settings.concurrency = 2);
+    let (first, link) = scene.ask();
+    let second = scene.call();
+    let refused = scene.connect();
+    scene.refused(refused);
+    scene.expect_close(refused);
+    // A pause outlasts it, but not what the first connection is at.
+    let third = scene.call_with(Method::Get, b"", 50).unwrap();
+    assert_eq!(scene.answer(), None);
+    for call in [first, second, third] {
+        scene.receive(link, EMPTY);
+        assert_eq!(scene.answer(), Some((call, Ok(204))));
+        if call != third {
+            scene.send(link);
+        }
+    }
+    scene.end();
+}
