@@ -39,8 +39,8 @@ pub(super) struct Connecting {
     pub(super) untried: VecDeque<Address>,
     /// When all of them have to be through.
     pub(super) last_deadline: MonotonicTime,
-    /// Why the first address has failed: the later ones are often those that never work, as an IPv6
-    /// address where there is no IPv6.
+    /// Why the first address has failed: the later ones are often those that never work, as an
+    /// IPv6 address where there is no IPv6.
     pub(super) first_error: Option<ConnectError>,
 }
 
@@ -119,8 +119,8 @@ impl Exchange {
             .unwrap_or_default()
     }
 
-    /// Whether the request can be sent once more now that its connection is lost: the other end had
-    /// probably closed that before it could know of the request, and asking twice does no harm
+    /// Whether the request can be sent once more now that its connection is lost: the other end
+    /// had probably closed that before it could know of the request, and asking twice does no harm
     /// (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
     pub(super) fn can_be_repeated(&self) -> bool {
         self.awaited_by == AwaitedBy::Caller

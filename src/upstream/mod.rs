@@ -1,9 +1,10 @@
 //! The server as a client: one target, its connections, and the calls that wait for an answer.
 //!
-//! [`Upstream`] is a state machine as [`Connection`](crate::connection::Connection) is: it owns the
-//! order of things (look up, connect, ask, keep, back off), the queue, all deadlines, and which call
-//! an answer belongs to. It knows nothing of sockets, of the clock, of TLS, or of what an answer
-//! means. It is given the time and random numbers by an [`UpstreamContext`], and cannot fail.
+//! [`Upstream`] is a state machine as [`Connection`](crate::connection::Connection) is: it owns
+//! the order of things (look up, connect, ask, keep, back off), the queue, all deadlines, and
+//! which call an answer belongs to. It knows nothing of sockets, of the clock, of TLS, or of what
+//! an answer means. It is given the time and random numbers by an [`UpstreamContext`], and cannot
+//! fail.
 //!
 //! ```text
 //!             call                  Resolve                Connect            Write
@@ -23,11 +24,12 @@
 //!   [`handle_timeout`](Upstream::handle_timeout);
 //! - things to do: [`next_action`](Upstream::next_action), [`next_answer`](Upstream::next_answer),
 //!   [`output`](Upstream::output), [`consume_output`](Upstream::consume_output);
-//! - questions, of which [`next_deadline`](Upstream::next_deadline) is the one that the loop needs.
+//! - questions, of which [`next_deadline`](Upstream::next_deadline) is the one that the loop
+//!   needs.
 //!
 //! After each command and each arrival the loop carries out what `next_action` names until it is
-//! `None`, and takes what `next_answer` gives until it is `None`; an action may fail at once, and is
-//! answered by an arrival then, which may bring further actions. A connection lives from its
+//! `None`, and takes what `next_answer` gives until it is `None`; an action may fail at once, and
+//! is answered by an arrival then, which may bring further actions. A connection lives from its
 //! [`Action::Connect`] to its [`Action::Close`]; exactly one of these follows each of those, also
 //! where the other end has closed. What arrives for one that is closed already is ignored, so that
 //! the loop need not care about the order within a turn. It has to read before it writes, though:
@@ -189,8 +191,8 @@ impl Upstream {
     /// cancelled before.
     ///
     /// None follows an error: [`CallError::QueueFull`]; [`CallError::Timeout`] if the deadline has
-    /// passed; [`CallError::ShuttingDown`]; or why no connection could be established lately if none
-    /// will be tried before the deadline.
+    /// passed; [`CallError::ShuttingDown`]; or why no connection could be established lately if
+    /// none will be tried before the deadline.
     pub fn call(&mut self, call: Call, context: &mut UpstreamContext<'_>) -> Result<(), CallError> {
         self.check(&call, context.now)
             .inspect_err(|_| self.counts.failed += 1)?;

@@ -1,8 +1,8 @@
 //! [`Resolver`]: names → addresses, on a thread of its own.
 //!
-//! The system's resolver blocks as long as it likes, so it is called on the only thread here, which
-//! is started with the first name. The thread is not waited for at the end: it may be at a name
-//! for half a minute, and holds nothing that has to be given back.
+//! The system's resolver blocks as long as it likes, so it is called on the only thread here,
+//! which is started with the first name. The thread is not waited for at the end: it may be at a
+//! name for half a minute, and holds nothing that has to be given back.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -55,8 +55,8 @@ impl Resolver {
     }
 
     /// Looks up a name. The result comes by [`next_result`](Self::next_result), under the number
-    /// `asker`. At once, without a thread and without `wake`, for an IP address and `localhost`, and
-    /// where too many names wait already.
+    /// `asker`. At once, without a thread and without `wake`, for an IP address and `localhost`,
+    /// and where too many names wait already.
     pub fn resolve(&mut self, asker: u64, host: String, port: u16) {
         let literal = literal_addresses(&host);
         if !literal.is_empty() {

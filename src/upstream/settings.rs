@@ -19,8 +19,8 @@ pub struct Settings {
     /// How long a connection is kept that carries nothing.
     pub idle_timeout: Duration,
     /// How long an answer is still awaited, and its connection occupied, after its call has timed
-    /// out or was cancelled: the other end works on it all the same, and asking more meanwhile would
-    /// only pile up more work there.
+    /// out or was cancelled: the other end works on it all the same, and asking more meanwhile
+    /// would only pile up more work there.
     pub late_answer_timeout: Duration,
     /// The first pause after a connection has failed is at most so long; each further one is at
     /// most twice the one before.

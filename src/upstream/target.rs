@@ -154,7 +154,8 @@ impl Target {
         &self.protocol
     }
 
-    /// The name that its certificate has to bear, a host name or an IP address; `None` without TLS.
+    /// The name that its certificate has to bear, a host name or an IP address; `None` without
+    /// TLS.
     pub fn server_name(&self) -> Option<&str> {
         match (&self.place, self.security) {
             (Place::Tcp { host, .. }, Security::Tls) => Some(host),
@@ -163,8 +164,8 @@ impl Target {
     }
 
     /// Its addresses, in the order in which to try them, as far as no name has to be looked up for
-    /// them: those of a Unix socket, of an IP address and of `localhost`, which is 127.0.0.1 and ::1
-    /// whatever the hosts file says. Empty: the name has to be looked up.
+    /// them: those of a Unix socket, of an IP address and of `localhost`, which is 127.0.0.1 and
+    /// ::1 whatever the hosts file says. Empty: the name has to be looked up.
     pub fn fixed_addresses(&self) -> Vec<Address> {
         match &self.place {
             Place::Unix(path) => vec![Address::Unix(path.clone())],
@@ -237,8 +238,8 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// The addresses that `host` means without being looked up: an IP address its own, `localhost` both
-/// loopback addresses; none for other names.
+/// The addresses that `host` means without being looked up: an IP address its own, `localhost`
+/// both loopback addresses; none for other names.
 pub(super) fn literal_addresses(host: &str) -> Vec<IpAddr> {
     if host.eq_ignore_ascii_case("localhost") {
         return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];

@@ -18,8 +18,8 @@ const LIMIT: usize = 1000;
 
 // ---- answers
 
-/// An answer is the same wherever it is cut, takes no byte beyond its end and little memory; what it
-/// says reads back, with a length and in chunks.
+/// An answer is the same wherever it is cut, takes no byte beyond its end and little memory; what
+/// it says reads back, with a length and in chunks.
 pub fn http_answer(bytes: &[u8]) {
     let mut script = Script(bytes);
     let method = method(&mut script);
@@ -89,8 +89,8 @@ fn method(script: &mut Script<'_>) -> Method {
 // ---- the machine
 
 /// Whatever happens in whatever order: each connection is opened once and closed once, no more of
-/// them than allowed; each call is answered once, at its deadline at the latest; one name is looked
-/// up at a time; and when nothing happens any more, nothing is left.
+/// them than allowed; each call is answered once, at its deadline at the latest; one name is
+/// looked up at a time; and when nothing happens any more, nothing is left.
 pub fn upstream(bytes: &[u8]) {
     let mut script = Script(bytes);
     let mut scene = Scene::new(&mut script);

@@ -32,7 +32,8 @@ pub enum Method {
 /// Why a request cannot be made of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// The path does not begin with `/`, or holds a blank, a control character or one beyond ASCII.
+    /// The path does not begin with `/`, or holds a blank, a control character or one beyond
+    /// ASCII.
     Path,
     /// The name of a header is no token (RFC 9110 §5.6.2).
     HeaderName,

@@ -73,8 +73,8 @@ impl ResponseReader {
 
     /// Takes bytes from the front of `input`: the answer if it is whole, else all are taken.
     ///
-    /// [`CallError::Malformed`] or [`CallError::TooLarge`] as soon as it is certain; the connection
-    /// is of no use then.
+    /// [`CallError::Malformed`] or [`CallError::TooLarge`] as soon as it is certain; the
+    /// connection is of no use then.
     pub fn push(
         &mut self,
         input: &mut &[u8],
@@ -140,7 +140,8 @@ impl ResponseReader {
         }
     }
 
-    /// Goes on behind a head: to its body, or, behind one of 1xx, to the next head (RFC 9110 §15.2).
+    /// Goes on behind a head: to its body, or, behind one of 1xx, to the next head
+    /// (RFC 9110 §15.2).
     fn take_head(&mut self, bytes: &[u8]) -> Result<(), CallError> {
         let head = Head::parse(bytes, self.method)?;
         if head.status < 200 {
@@ -365,7 +366,8 @@ mod tests {
                 answer(304, "", Keep, 0),
             ),
             (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
                 answer(200, "abc", Keep, 0),
             ),
             (
