@@ -1,6 +1,7 @@
 //! Servers that drip, lie, close and never end.
 
 use std::net::TcpListener;
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -142,7 +143,7 @@ fn a_server_that_never_answers_is_not_waited_for() {
 #[test]
 fn an_answer_that_comes_late_is_dropped() {
     let (go, gate) = channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
+    let gate = Mutex::new(gate);
     let address = start(move |_, mut stream| {
         read_head(&mut stream);
         gate.lock()
@@ -259,20 +260,29 @@ fn bytes_that_nobody_asked_for_close_a_kept_connection() {
 
 #[test]
 fn an_answer_may_come_before_all_is_asked() {
-    let address = start(|_, mut stream| {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let address = start(move |_, mut stream| {
         read_head(&mut stream);
         write(
             &mut stream,
             "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n",
         );
+        // Nothing of the body is read before the answer has been.
+        _ = gate.lock().expect("the gate").recv();
         await_end(&mut stream);
     });
-    let mut driver = Driver::single(&format!("http://{address}"));
+    let settings = Settings {
+        max_queued_bytes: usize::MAX,
+        ..Settings::default()
+    };
+    let mut driver = Driver::new(&format!("http://{address}"), settings);
     // More than the buffers of both sockets hold.
-    let body = vec![0; 7 << 20];
+    let body = vec![0; 64 << 20];
     let response = driver.ask(Method::Post, "/", &body).expect("an answer");
     assert_eq!(response.status(), 413);
-    driver.turn_until(|driver| driver.upstream.link_count() == 0);
+    assert_eq!(driver.upstream.link_count(), 0, "the request is cut off");
+    drop(go);
 }
 
 #[test]
