@@ -126,9 +126,8 @@ impl Admission {
         let is_same = || {
             let host = origin.split_once("://").map(|(_, host)| host);
             host.is_some_and(|host| {
-                request
-                    .host()
-                    .is_ok_and(|own| host.eq_ignore_ascii_case(own))
+                let own = request.host();
+                own.is_ok_and(|own| host.eq_ignore_ascii_case(own.as_str()))
             })
         };
         self.is_named_origin(origin) || is_same()
@@ -142,22 +141,14 @@ impl Admission {
         let Ok(host) = pushing.request.host() else {
             return false;
         };
-        let name = without_port(host);
-        let is_own_ip = name
-            .parse()
-            .is_ok_and(|ip: IpAddr| ip.is_loopback() || ip == local_ip);
+        if let Some(ip) = host.ip()
+            && (ip.is_loopback() || ip == local_ip)
+        {
+            return true;
+        }
         let mut own = self.policy.own_hosts.iter();
-        name.eq_ignore_ascii_case("localhost")
-            || is_own_ip
-            || own.any(|known| known.eq_ignore_ascii_case(name))
-    }
-}
-
-/// The host of `host:port` or `[address]:port`, without brackets.
-fn without_port(host: &str) -> &str {
-    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.split(':').next().unwrap_or_default(),
+        host.name().eq_ignore_ascii_case("localhost")
+            || own.any(|known| known.eq_ignore_ascii_case(host.name()))
     }
 }
 
@@ -226,6 +217,38 @@ mod tests {
                 refused(PushRefusal::Host),
             ),
             ("127.0.0.1", None, "", refused(PushRefusal::Host)),
+            ("127.0.0.1", None, "Host: localhost.\r\n", Ok(())),
+            ("127.0.0.1", None, "Host: [::ffff:127.0.0.1]\r\n", Ok(())),
+            (
+                "127.0.0.1",
+                None,
+                "Host: localhost:evil.com\r\n",
+                refused(PushRefusal::Host),
+            ),
+            (
+                "127.0.0.1",
+                None,
+                "Host: localhost:+80\r\n",
+                refused(PushRefusal::Host),
+            ),
+            (
+                "127.0.0.1",
+                None,
+                "Host: [::1]x\r\n",
+                refused(PushRefusal::Host),
+            ),
+            (
+                "127.0.0.1",
+                None,
+                "Host: push.example:80:80\r\n",
+                refused(PushRefusal::Host),
+            ),
+            (
+                "127.0.0.1",
+                None,
+                "Host: localhost\r\nHost: evil.example\r\n",
+                refused(PushRefusal::Host),
+            ),
             (
                 "192.0.2.9",
                 None,

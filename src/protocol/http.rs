@@ -18,6 +18,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter};
 
 use super::error::Rejection;
+use super::host::Host;
 
 /// Longest request head that is accepted, in bytes, its blank line included (protocol.md 1.4).
 pub const MAX_HEAD_BYTES: usize = 8191;
@@ -126,13 +127,12 @@ impl<'a> Request<'a> {
     /// Name and port that the request is meant for: the authority of an absolute-form target, else
     /// the `Host` header (RFC 9112 §3.2.2, §3.3).
     ///
-    /// [`Rejection::Host`] unless there is exactly one `Host` header and it is a name or address,
-    /// with or without port; RFC 9112 §3.2 demands this for every form of target.
-    pub fn host(&self) -> Result<&'a str, Rejection> {
-        let host = self
-            .only_header("Host")
-            .and_then(|host| str::from_utf8(host).ok());
-        let host = host.filter(|host| is_host(host)).ok_or(Rejection::Host)?;
+    /// [`Rejection::Host`] unless there is exactly one `Host` header and it is a [`Host`]; RFC 9112
+    /// §3.2 demands this for every form of target.
+    pub fn host(&self) -> Result<Host<'a>, Rejection> {
+        let text = self.only_header("Host").map(str::from_utf8);
+        let host = text.and_then(|text| Host::parse(text.ok()?));
+        let host = host.ok_or(Rejection::Host)?;
         Ok(self.line.authority.unwrap_or(host))
     }
 
@@ -217,7 +217,7 @@ impl fmt::Debug for Request<'_> {
 #[derive(Clone, Copy)]
 struct RequestLine<'a> {
     method: &'a str,
-    authority: Option<&'a str>,
+    authority: Option<Host<'a>>,
     path: &'a str,
     query: &'a str,
     is_http_1_1: bool,
@@ -252,7 +252,7 @@ impl<'a> RequestLine<'a> {
 
 /// Splits a request target into authority and path with query: origin-form, absolute-form,
 /// authority-form (CONNECT only) and `*` (OPTIONS only), RFC 9112 §3.2.
-fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
+fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<Host<'a>>, &'a str)> {
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Some((None, target));
     }
@@ -265,7 +265,7 @@ fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &
         }
         rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
     };
-    is_host(authority).then_some((Some(authority), origin))
+    Some((Some(Host::parse(authority)?), origin))
 }
 
 /// Where a header's name and value lie in the head, as offsets that [`MAX_HEAD_BYTES`] keeps small.
@@ -402,14 +402,6 @@ fn is_scheme(scheme: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Whether all characters may stand in a host with or without port, and there is one (RFC 3986
-/// §3.2.2). User names (`user@host`) are no part of it (RFC 9110 §4.2.4).
-fn is_host(host: &str) -> bool {
-    let is_allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
-    !host.is_empty() && host.bytes().all(is_allowed)
-}
-
 const CONNECT: &str = "CONNECT";
 
 /// The bytes of a token (RFC 9110 §5.6.2).
@@ -460,7 +452,8 @@ mod tests {
         assert_eq!(request.method(), "GET");
         assert_eq!((request.path(), request.query()), ("/web", "x=1&y"));
         assert!(request.is_http_1_1());
-        assert_eq!(request.host(), Ok("localhost:8096"));
+        let host = request.host().map(|host| host.as_str());
+        assert_eq!(host, Ok("localhost:8096"));
         let headers: Vec<_> = request.headers().collect();
         assert_eq!(
             headers,
@@ -527,7 +520,7 @@ mod tests {
 
     #[test]
     fn targets_are_split_as_the_rfc_says() {
-        let cases: [(&str, Option<(&str, &str)>); 26] = [
+        let cases: [(&str, Option<(&str, &str)>); 28] = [
             ("GET /", Some(("/", ""))),
             ("GET //", Some(("//", ""))),
             ("GET //host/web", Some(("//host/web", ""))),
@@ -554,6 +547,8 @@ mod tests {
             ("GET ://host/", None),
             ("GET 1http://host/", None),
             ("GET http://user@host/", None),
+            ("GET http://localhost:evil.com/", None),
+            ("GET http://host:65536/", None),
         ];
         for (start, expected) in cases {
             let head = format!("{start} HTTP/1.1\r\nHost: other\r\n\r\n");
@@ -567,14 +562,17 @@ mod tests {
 
     #[test]
     fn an_absolute_target_overrules_the_host_header_but_does_not_replace_it() {
-        let host = |head: &'static str| parse(head.as_bytes()).unwrap().host();
+        let host = |head: &'static str| {
+            let host = parse(head.as_bytes()).unwrap().host();
+            host.map(|host| host.as_str())
+        };
         assert_eq!(host("GET http://a:1/ HTTP/1.1\nHost: b\n\n"), Ok("a:1"));
         assert_eq!(host("GET http://a:1/ HTTP/1.1\n\n"), Err(Rejection::Host));
     }
 
     #[test]
     fn one_valid_host_is_demanded() {
-        let cases: [(&[u8], Result<&str, Rejection>); 12] = [
+        let cases: [(&[u8], Result<&str, Rejection>); 16] = [
             (b"Host: localhost\r\n", Ok("localhost")),
             (b"HOST:[::1]:8096 \r\n", Ok("[::1]:8096")),
             (b"Host: my_host.example:80\r\n", Ok("my_host.example:80")),
@@ -587,15 +585,16 @@ mod tests {
             (b"Host: http://a\r\n", Err(Rejection::Host)),
             (b"Host: user@a\r\n", Err(Rejection::Host)),
             (b"Host: m\xfcller\r\n", Err(Rejection::Host)),
+            (b"Host: localhost.\r\n", Ok("localhost.")),
+            (b"Host: localhost:\r\n", Err(Rejection::Host)),
+            (b"Host: localhost:evil.com\r\n", Err(Rejection::Host)),
+            (b"Host: [::1]x\r\n", Err(Rejection::Host)),
         ];
         for (lines, expected) in cases {
             let head = with_lines(lines);
-            assert_eq!(
-                parse(&head).unwrap().host(),
-                expected,
-                "{}",
-                lines.escape_ascii()
-            );
+            let host = parse(&head).unwrap().host();
+            let host = host.map(|host| host.as_str());
+            assert_eq!(host, expected, "{}", lines.escape_ascii());
         }
     }
 
