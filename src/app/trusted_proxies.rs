@@ -5,13 +5,12 @@
 //! a request was forwarded. Whatever is not certain ends in [`AddressSource::Unknown`], from where no script
 //! is let in; a header alone never opens a role.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use rfc7239::NodeName;
 
 use super::peer::{AddressSource, Peer};
-use crate::protocol::http::Request;
+use crate::protocol::http::{Request, is_token};
 
 /// The proxies that are believed (`trustedProxies`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,15 +128,54 @@ fn forwarded(request: &Request<'_>) -> Option<Vec<Hop>> {
     if !has_plain_quotes(&value) {
         return Some(vec![Hop::Unknown]);
     }
-    let hop = |element: Result<rfc7239::Forwarded<'_>, _>| match element
-        .ok()
-        .and_then(|e| e.forwarded_for)
-        .map(|f| f.name)
-    {
-        Some(NodeName::Ip(ip)) => Hop::Ip(ip.to_canonical()),
-        Some(NodeName::Unknown | NodeName::Obfuscated(_)) | None => Hop::Unknown,
+    let hop = |element| read_element(element).unwrap_or(Hop::Unknown);
+    Some(value.split(',').map(hop).collect())
+}
+
+/// One element, `for=ADDRESS;by=…;proto=…` (RFC 7239 §4). `None` if it breaks the grammar, has no
+/// `for`, or has any parameter twice: readers differ in which of two they believe.
+fn read_element(element: &str) -> Option<Hop> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut hop = None;
+    for pair in element.split(';') {
+        let (name, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
+        let is_repeated = names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is_repeated || names.len() == MAX_PARAMETERS || !is_token(name.as_bytes()) {
+            return None;
+        }
+        names.push(name);
+        let value = match value.strip_prefix('"') {
+            Some(quoted) => quoted.strip_suffix('"')?,
+            // Some proxies leave the quotes out that a port or an IPv6 address needs.
+            None if value.bytes().all(|byte| !b" \t\"".contains(&byte)) => value,
+            None => return None,
+        };
+        if name.eq_ignore_ascii_case("for") {
+            hop = read_node(value);
+        }
+    }
+    hop
+}
+
+/// An address with or without a port; IPv6 in brackets (RFC 7239 §6). `None` for what is hidden.
+fn read_node(node: &str) -> Option<Hop> {
+    let (ip, port) = match node.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            (IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), port)
+        }
+        None => {
+            let (address, port) = node.split_at(node.find(':').unwrap_or(node.len()));
+            (IpAddr::V4(address.parse::<Ipv4Addr>().ok()?), port)
+        }
     };
-    Some(rfc7239::parse(&value).map(hop).collect())
+    // §6.3: up to five digits, or a name that hides the port.
+    let is_port = |text: &str| match text.strip_prefix('_') {
+        Some(name) => is_token(name.as_bytes()),
+        None => matches!(text.len(), 1..=5) && text.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    let is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    is_fine.then(|| Hop::Ip(ip.to_canonical()))
 }
 
 /// Whether quotes come in pairs with nothing between them that could pass for another hop: a proxy
@@ -147,6 +185,9 @@ fn has_plain_quotes(value: &str) -> bool {
     let mut quoted = parts.iter().skip(1).step_by(2);
     parts.len() % 2 == 1 && !quoted.any(|text| text.contains([',', ';', '\\']))
 }
+
+/// Most parameters of one element; RFC 7239 knows four.
+const MAX_PARAMETERS: usize = 16;
 
 const FORWARDED_PREFIX: &[u8] = b"x-forwarded-";
 
@@ -206,6 +247,20 @@ mod tests {
             ("X-Forwarded-For: ::ffff:192.0.2.7|", "192.0.2.7"),
             ("Forwarded: for=192.0.2.7;proto=https|", "192.0.2.7"),
             ("Forwarded: For=\"[2001:db9::1]:4711\"|", "2001:db9::1"),
+            ("Forwarded: for=\"[2001:db9::1]\"|", "2001:db9::1"),
+            ("Forwarded: for=\"192.0.2.7:4711\"|", "192.0.2.7"),
+            ("Forwarded: for=192.0.2.7:4711|", "192.0.2.7"),
+            ("Forwarded: for=\"192.0.2.7:_hidden\"|", "192.0.2.7"),
+            ("Forwarded: for=\"[::ffff:192.0.2.7]\"|", "192.0.2.7"),
+            (
+                "Forwarded: by=_a;for=192.0.2.7; host=\"a:80\" ;proto=https|",
+                "192.0.2.7",
+            ),
+            ("Forwarded: for=unknown, for=192.0.2.7|", "192.0.2.7"),
+            (
+                "Forwarded: for=1.1.1.1;for=2.2.2.2,for=192.0.2.7|",
+                "192.0.2.7",
+            ),
             (
                 "Forwarded: for=1.1.1.1, for=192.0.2.7, for=10.1.1.1|",
                 "192.0.2.7",
@@ -234,6 +289,26 @@ mod tests {
             "Forwarded: for=_hidden|",
             "Forwarded: by=192.0.2.7|",
             "Forwarded: nothing|",
+            "Forwarded:|",
+            "Forwarded: for=192.0.2.7,|",
+            "Forwarded: for=192.0.2.1;for=127.0.0.1|",
+            "Forwarded: for=192.0.2.7;FOR=192.0.2.7|",
+            "Forwarded: for=192.0.2.7;proto=http;proto=https|",
+            "Forwarded: for=192.0.2.7;;proto=http|",
+            "Forwarded: for=192.0.2.7;proto|",
+            "Forwarded: for=192.0.2.7;=a|",
+            "Forwarded: for =192.0.2.7|",
+            "Forwarded: for= 192.0.2.7|",
+            "Forwarded: for=192.0.2.7 for=127.0.0.1|",
+            "Forwarded: for=\"192.0.2.7|",
+            "Forwarded: for=\"192.0.2.7\"x|",
+            "Forwarded: for=\"\"192.0.2.7\"\"|",
+            "Forwarded: for=192.0.2.7:|",
+            "Forwarded: for=192.0.2.7:+1|",
+            "Forwarded: for=192.0.2.7:123456|",
+            "Forwarded: for=\"[192.0.2.7]\"|",
+            "Forwarded: for=\"[2001:db9::1]x\"|",
+            "Forwarded: for=2001:db9::1|",
             "Forwarded: for=192.0.2.7;host=\"a, for=127.0.0.1\"|",
             "Forwarded: for=192.0.2.7;host=\"a\\\"|",
             "Forwarded: for=127.0.0.1|X-Forwarded-For: 192.0.2.7|",

@@ -374,7 +374,8 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn is_token(bytes: &[u8]) -> bool {
+/// Whether this is a token (RFC 9110 §5.6.2), as names of headers and parameters are.
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
