@@ -4,10 +4,8 @@
 //! be played off against each other (§11.2): a length that is no plain number, two lengths, or a
 //! length beside `Transfer-Encoding` are refused, and so is every coding but `chunked`.
 
-use httparse::Status;
-
 use super::error::Rejection;
-use super::http::Request;
+use super::http::{Request, is_field_value, is_token};
 
 /// How a request tells the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,27 +151,56 @@ impl BodyReader {
     /// What the line means for what comes next.
     fn after_line(&self) -> Result<Place, Rejection> {
         match self.place {
-            Place::Size => match httparse::parse_chunk_size(&self.line) {
-                Ok(Status::Complete((_, 0))) => Ok(Place::Trailers(0)),
-                Ok(Status::Complete((_, size))) if size > self.payload_buffer() => {
-                    Err(Rejection::BodyTooLarge)
-                }
-                Ok(Status::Complete((_, size))) => Ok(Place::Chunk(size)),
-                Ok(Status::Partial) | Err(_) => Err(Rejection::Chunk),
+            Place::Size => match chunk_size(&self.line).ok_or(Rejection::Chunk)? {
+                0 => Ok(Place::Trailers(0)),
+                size if size > self.payload_buffer() => Err(Rejection::BodyTooLarge),
+                size => Ok(Place::Chunk(size)),
             },
             Place::ChunkEnd if self.line == b"\r\n" => Ok(Place::Size),
             Place::Trailers(_) if self.line == b"\r\n" => Ok(Place::Rest(0)),
-            // They are let pass unread (§7.1.2).
-            Place::Trailers(seen) if seen + self.line.len() <= MAX_TRAILER_BYTES => {
+            // They are let pass unread (§7.1.2), but only where nobody could take them for more.
+            Place::Trailers(seen)
+                if seen + self.line.len() <= MAX_TRAILER_BYTES && is_trailer(&self.line) =>
+            {
                 Ok(Place::Trailers(seen + self.line.len()))
             }
-            _ => Err(Rejection::Chunk),
+            Place::ChunkEnd | Place::Trailers(_) | Place::Rest(_) | Place::Chunk(_) => {
+                Err(Rejection::Chunk)
+            }
         }
     }
 
     fn payload_buffer(&self) -> u64 {
         (self.max_bytes - self.bytes.len()) as u64
     }
+}
+
+/// The size in a chunk's first line, whose extensions are read over (RFC 9112 §7.1).
+///
+/// httparse has a function for this, but it takes a line without digits for a size of 0, and any
+/// bytes for an extension.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let line = line.strip_suffix(b"\r\n")?;
+    let is_other = |byte: &u8| !byte.is_ascii_hexdigit();
+    let digit_count = line.iter().position(is_other).unwrap_or(line.len());
+    let (digits, extensions) = line.split_at(digit_count);
+    let is_fine = extensions.is_empty()
+        || extensions.trim_ascii_start().starts_with(b";") && is_field_value(extensions);
+    // More than 16 digits are refused, leading zeros or not; so are none.
+    let digits = str::from_utf8(digits)
+        .ok()
+        .filter(|digits| is_fine && digits.len() <= 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// Whether this is a header line and ends in CRLF.
+///
+/// Stricter than in a request's head, where deployed clients end lines in a bare LF: a reader that
+/// takes `0 CRLF LF` for the end of the body runs what follows as the next request.
+fn is_trailer(line: &[u8]) -> bool {
+    let field = line.strip_suffix(b"\r\n").unwrap_or_default();
+    let colon = memchr::memchr(b':', field);
+    colon.is_some_and(|at| is_token(&field[..at]) && is_field_value(&field[at + 1..]))
 }
 
 fn is_number(text: &str) -> bool {
@@ -291,6 +318,65 @@ mod tests {
                     assert_eq!(left, expected_left, "{text} at {cut}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lines_between_and_behind_chunks_are_read_strictly() {
+        for input in [
+            &b"0\r\n\nGET /x HTTP/1.1\r\n\r\n"[..],
+            b"0\n\r\n\r\n",
+            b"0\r\na: b\n\r\n",
+            b"0\r\na: b\n\n",
+            b"0\r\n\r\r\n",
+            b"0\r\nno colon\r\n\r\n",
+            b"0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"0\r\n: empty\r\n\r\n",
+            b"0\r\na : b\r\n\r\n",
+            b"0\r\n a: b\r\n\r\n",
+            b"0\r\na: b\r\n folded\r\n\r\n",
+            b"0\r\na: b\r\n\tc: d\r\n\r\n",
+            b"0\r\na: b\0c\r\n\r\n",
+            b"0\r\na: b\rc\r\n\r\n",
+            b"0\r\na\0: b\r\n\r\n",
+            b"1\na\r\n0\r\n\r\n",
+            b"1\r\na\n0\r\n\r\n",
+            b"1\r\na0\r\n\r\n",
+            b"1\r\na\r\n\n0\r\n\r\n",
+            b"1;a\0\r\na\r\n0\r\n\r\n",
+            b"1;a\rb\r\na\r\n0\r\n\r\n",
+            b"1;a\n\r\na\r\n0\r\n\r\n",
+            b"0x1\r\na\r\n0\r\n\r\n",
+            b"+1\r\na\r\n0\r\n\r\n",
+            b"1_\r\na\r\n0\r\n\r\n",
+            b" 1\r\na\r\n0\r\n\r\n",
+            b"\r\n1\r\na\r\n0\r\n\r\n",
+            b";a\r\n\r\n",
+            b"\r\n\r\n",
+            b"\r\n",
+            b"1 \r\na\r\n0\r\n\r\n",
+            b"1 a\r\na\r\n0\r\n\r\n",
+            b"1\x0b;a\r\na\r\n0\r\n\r\n",
+            b"00000000000000001\r\na\r\n0\r\n\r\n",
+            b"10000000000000000\r\na\r\n0\r\n\r\n",
+        ] {
+            for cut in 0..=input.len() {
+                let got = read(BodyLength::Chunked, 5, input, cut);
+                assert_eq!(
+                    got,
+                    Err(Rejection::Chunk),
+                    "{} at {cut}",
+                    input.escape_ascii()
+                );
+            }
+        }
+        let sizes = b"0000000000000003\r\nabc\r\n00A \t;x=\"y z\"\r\n0123456789\r\n0;;\r\n\r\n";
+        let got = read(BodyLength::Chunked, 13, sizes, 9);
+        assert_eq!(got, Ok((Some(b"abc0123456789".to_vec()), 0)));
+        for trailer in ["a:", "a: b", "X-Sum:\t1, \u{fc}", "a: b: c"] {
+            let input = format!("0\r\n{trailer}\r\n\r\n");
+            let got = read(BodyLength::Chunked, 5, input.as_bytes(), 4);
+            assert_eq!(got, Ok((Some(vec![]), 0)), "{trailer}");
         }
     }
 

@@ -383,8 +383,8 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }
 
-/// No control character but HTAB. Looks at every byte without a branch, which is the fastest way.
-fn is_field_value(value: &[u8]) -> bool {
+/// Whether this may be a header's value: no control character but HTAB (RFC 9110 §5.5). Looks at every byte without a branch, which is the fastest way.
+pub(super) fn is_field_value(value: &[u8]) -> bool {
     let is_bad = |byte: u8| (byte < b' ' && byte != b'\t') | (byte == 0x7f);
     !value.iter().fold(false, |bad, &byte| bad | is_bad(byte))
 }
