@@ -101,7 +101,7 @@ impl Violation {
 pub enum Rejection {
     /// 400: a request line or header line that is not HTTP/1.1 (RFC 9112 §3, §5).
     Malformed,
-    /// 400: HTTP/1.0 or another version.
+    /// 400: a version other than HTTP/1.0 and HTTP/1.1, or HTTP/1.0 for an upgrade.
     HttpVersion,
     /// 400: no, an empty, an impossible, or more than one Host (RFC 9112 §3.2).
     Host,

@@ -69,15 +69,18 @@ impl<'a> Request<'a> {
     /// Parses a whole head, as [`head_len`] has delimited it (RFC 9112 §3, §5).
     ///
     /// [`Rejection::HeadTooLarge`] for more than [`MAX_HEAD_BYTES`] or [`MAX_HEADERS`];
-    /// [`Rejection::Malformed`] for everything else that breaks the grammar, also for bytes behind
-    /// the blank line. The HTTP version need only be well-formed; see
-    /// [`is_http_1_1`](Self::is_http_1_1).
+    /// [`Rejection::HttpVersion`] for any version but 1.0 and 1.1, whose messages may be framed in
+    /// other ways; [`Rejection::Malformed`] for everything else that breaks the grammar, also for
+    /// bytes behind the blank line.
     pub fn parse(head: &'a [u8]) -> Result<Self, Rejection> {
         if head.len() > MAX_HEAD_BYTES {
             return Err(Rejection::HeadTooLarge);
         }
         let (line, mut start) = request_line_at(head).ok_or(Rejection::Malformed)?;
-        let line = RequestLine::parse(line).ok_or(Rejection::Malformed)?;
+        let (line, version) = RequestLine::parse(line).ok_or(Rejection::Malformed)?;
+        if !matches!(version, "HTTP/1.1" | "HTTP/1.0") {
+            return Err(Rejection::HttpVersion);
+        }
         let mut request = Self {
             head,
             line,
@@ -107,7 +110,7 @@ impl<'a> Request<'a> {
         self.line.method
     }
 
-    /// Whether the version is `HTTP/1.1`. Any other is answered with [`Rejection::HttpVersion`].
+    /// Whether the version is `HTTP/1.1`; otherwise it is `HTTP/1.0`.
     pub fn is_http_1_1(&self) -> bool {
         self.line.is_http_1_1
     }
@@ -224,7 +227,8 @@ struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    fn parse(line: &'a [u8]) -> Option<Self> {
+    /// The line, and its version as it was sent.
+    fn parse(line: &'a [u8]) -> Option<(Self, &'a str)> {
         let mut parts = str::from_utf8(line).ok()?.split(' ');
         let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
         let is_well_formed = parts.next().is_none()
@@ -240,13 +244,14 @@ impl<'a> RequestLine<'a> {
             "" if method != CONNECT => "/",
             _ => path,
         };
-        Some(Self {
+        let line = Self {
             method,
             authority,
             path,
             query,
             is_http_1_1: version == "HTTP/1.1",
-        })
+        };
+        Some((line, version))
     }
 }
 
@@ -631,10 +636,17 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_parse_and_tell() {
-        for version in ["HTTP/1.0", "HTTP/1.2", "HTTP/0.9", "HTTP/2.0"] {
+    fn version_1_0_parses_and_tells_and_others_are_refused() {
+        let parse = |version: &str| {
             let head = format!("GET / {version}\r\n\r\n");
-            assert!(!parse(head.as_bytes()).unwrap().is_http_1_1(), "{version}");
+            let request = parse(head.as_bytes()).map(|request| request.is_http_1_1());
+            (version.to_owned(), request)
+        };
+        assert_eq!(parse("HTTP/1.1").1, Ok(true));
+        assert_eq!(parse("HTTP/1.0").1, Ok(false));
+        for version in ["HTTP/1.2", "HTTP/1.9", "HTTP/0.9", "HTTP/2.0", "HTTP/3.0"] {
+            let expected = (version.to_owned(), Err(Rejection::HttpVersion));
+            assert_eq!(parse(version), expected);
         }
     }
 
