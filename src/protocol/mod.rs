@@ -15,6 +15,7 @@ pub mod handshake;
 pub mod host;
 pub mod http;
 pub mod mask;
+pub mod media_type;
 pub mod message;
 pub mod packet;
 pub mod utf8;
