@@ -42,6 +42,7 @@ use crate::protocol::body::{BodyLength, BodyReader};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
+use crate::protocol::http::BodyPart;
 
 /// Names one connection for as long as the server runs: a slot and the generation that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +96,8 @@ pub struct Connection {
     php_framer: Option<Box<PhpFramer>>,
     control_rate: Rate,
     message_rate: Rate,
+    /// What a response to the latest request carries.
+    response_part: BodyPart,
 }
 
 impl Connection {
@@ -109,6 +112,7 @@ impl Connection {
             php_framer: None,
             control_rate: Rate::default(),
             message_rate: Rate::default(),
+            response_part: BodyPart::Sent,
         }
     }
 
@@ -196,8 +200,10 @@ impl Connection {
 
     /// Answers a head with an HTTP response and ends the connection.
     pub fn reject(&mut self, rejection: Rejection, context: &mut TurnContext) {
-        self.output
-            .append(&mut context.pool, |out| rejection.write_response(out));
+        let part = self.response_part;
+        self.output.append(&mut context.pool, |out| {
+            rejection.write_response(part, out);
+        });
         self.state = State::Draining {
             deadline: context.now + context.limits.close_timeout,
         };

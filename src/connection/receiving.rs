@@ -13,7 +13,7 @@ use crate::protocol::close;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
-use crate::protocol::http::{MAX_HEAD_BYTES, find_head};
+use crate::protocol::http::{BodyPart, MAX_HEAD_BYTES, find_head};
 use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
 use crate::protocol::{mask, utf8};
 
@@ -39,7 +39,9 @@ impl Connection {
             Ok(Some(len)) => {
                 self.state = State::AwaitingDecision { deadline };
                 let taken = take(input, len - searched);
-                Some(Event::Head(whole_head(head, taken, len)))
+                let head = whole_head(head, taken, len);
+                self.response_part = BodyPart::of_response_to(&head);
+                Some(Event::Head(head))
             }
             Ok(None) => {
                 if searched == 0 {

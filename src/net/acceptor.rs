@@ -12,6 +12,7 @@ use super::system::{Remote, System};
 use super::timers::{Timer, Timers};
 use crate::base::{LogLimiter, MonotonicTime};
 use crate::protocol::error::Rejection;
+use crate::protocol::http::BodyPart;
 
 /// The listeners, and whether connections wait at them.
 pub(super) struct Acceptor {
@@ -174,7 +175,7 @@ impl Acceptor {
 /// Refuses a connection for which there is no room: 503, as far as the socket takes it at once.
 fn refuse(mut stream: impl Write) {
     let mut response = Vec::new();
-    Rejection::Overloaded.write_response(&mut response);
+    Rejection::Overloaded.write_response(BodyPart::Sent, &mut response);
     if let Err(error) = stream.write(&response) {
         debug!("refusal not sent: {error}");
     }

@@ -14,6 +14,7 @@ use super::tls::{HANDSHAKE_RECORD, MAX_INCOMING, NotTls};
 use crate::app::{CurrentMessage, Event};
 use crate::connection::{self, ConnId, Message, TimedOut};
 use crate::protocol::error::{Rejection, Violation};
+use crate::protocol::http::BodyPart;
 
 /// Whether the kernel tells when there is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +164,7 @@ impl<Y: System> EventLoop<Y> {
         };
         let (id, peer, rejection) = (link.id, link.peer, Rejection::PlainOnTls);
         let mut response = Vec::new();
-        rejection.write_response(&mut response);
+        rejection.write_response(BodyPart::Sent, &mut response);
         link.transport.write_plain(&response);
         self.links.abort(slot);
         self.dispatch(

@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 
 use super::error::Rejection;
 use super::extension::{Agreed, CompressionSettings};
-use super::http::Request;
+use super::http::{BodyPart, Request};
 
 /// A request that may be upgraded: the proof, and what the answer needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,11 +125,12 @@ fn is_key(key: &[u8]) -> bool {
 impl Rejection {
     /// Appends the complete HTTP/1.1 response: status line, `Content-Type: text/plain`,
     /// `Content-Length`, `Connection: close`, what the status demands (`Allow`,
-    /// `Sec-WebSocket-Version`), and [`Rejection::reason`] with a line end as body (RFC 9110 §15).
+    /// `Sec-WebSocket-Version`), and [`Rejection::reason`] with a line end as body (RFC 9110 §15),
+    /// unless `part` says that only its length is to be told.
     ///
     /// The connection is to be closed after it. There is no `Date`: this layer has no clock
     /// (RFC 9110 §6.6.1).
-    pub fn write_response(self, out: &mut Vec<u8>) {
+    pub fn write_response(self, part: BodyPart, out: &mut Vec<u8>) {
         let reason = self.reason();
         let body_len = (reason.len() + 1).to_string();
         let parts = [
@@ -140,11 +141,13 @@ impl Rejection {
             "Content-Type: text/plain\r\nContent-Length: ",
             &body_len,
             "\r\nConnection: close\r\n\r\n",
-            reason,
-            "\n",
         ];
-        for part in parts {
-            out.extend_from_slice(part.as_bytes());
+        let body = match part {
+            BodyPart::Sent => [reason, "\n"],
+            BodyPart::LeftOut => ["", ""],
+        };
+        for text in parts.into_iter().chain(body) {
+            out.extend_from_slice(text.as_bytes());
         }
     }
 
@@ -455,10 +458,14 @@ mod tests {
     #[test]
     fn every_rejection_is_one_complete_response() {
         for (rejection, status, demanded) in REJECTIONS {
-            let mut out = Vec::new();
-            rejection.write_response(&mut out);
-            let text = String::from_utf8(out).unwrap();
+            let written = |part| {
+                let mut out = Vec::new();
+                rejection.write_response(part, &mut out);
+                String::from_utf8(out).unwrap()
+            };
+            let text = written(BodyPart::Sent);
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!(written(BodyPart::LeftOut), format!("{head}\r\n\r\n"));
             let mut lines = head.split("\r\n");
             assert_eq!(lines.next().unwrap(), format!("HTTP/1.1 {status}"));
             assert!(

@@ -53,6 +53,27 @@ pub fn find_head(bytes: &[u8], searched: usize) -> Result<Option<usize>, Rejecti
     }
 }
 
+/// Whether a response carries its body (RFC 9110 §9.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyPart {
+    /// It does.
+    Sent,
+    /// It does not, but tells its length: the request was HEAD.
+    LeftOut,
+}
+
+impl BodyPart {
+    /// For the response to the request with this head, which need not be well-formed.
+    pub fn of_response_to(head: &[u8]) -> Self {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = head.iter().position(|byte| !is_line_end(byte));
+        match head.get(start.unwrap_or_default()..) {
+            Some(line) if line.starts_with(b"HEAD ") => Self::LeftOut,
+            Some(_) | None => Self::Sent,
+        }
+    }
+}
+
 /// One parsed request head. Borrows everything from the bytes it was parsed from.
 ///
 /// Its `Debug` form names method and path only: headers and queries may hold tokens.
@@ -647,6 +668,23 @@ mod tests {
         for version in ["HTTP/1.2", "HTTP/1.9", "HTTP/0.9", "HTTP/2.0", "HTTP/3.0"] {
             let expected = (version.to_owned(), Err(Rejection::HttpVersion));
             assert_eq!(parse(version), expected);
+        }
+    }
+
+    #[test]
+    fn a_response_to_head_leaves_its_body_out() {
+        for (head, expected) in [
+            (&b"HEAD / HTTP/1.1\r\n\r\n"[..], BodyPart::LeftOut),
+            (b"\r\n\nHEAD / HTTP/1.1\n\n", BodyPart::LeftOut),
+            (b"HEAD what ever\r\n\r\n", BodyPart::LeftOut),
+            (b"GET / HTTP/1.1\r\nHEAD: a\r\n\r\n", BodyPart::Sent),
+            (b"HEADER / HTTP/1.1\r\n\r\n", BodyPart::Sent),
+            (b"head / HTTP/1.1\r\n\r\n", BodyPart::Sent),
+            (b"\r\n", BodyPart::Sent),
+            (b"", BodyPart::Sent),
+        ] {
+            let got = BodyPart::of_response_to(head);
+            assert_eq!(got, expected, "{}", head.escape_ascii());
         }
     }
 

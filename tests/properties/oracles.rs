@@ -13,7 +13,7 @@ use websock::protocol::close_code::CloseCode;
 use websock::protocol::error::{Rejection, Violation};
 use websock::protocol::frame::{self, Header, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
 use websock::protocol::handshake::Upgrade;
-use websock::protocol::http::{self, MAX_HEAD_BYTES, Request};
+use websock::protocol::http::{self, BodyPart, MAX_HEAD_BYTES, Request};
 use websock::protocol::message::{Assembler, MessageKind, MessageLimits};
 use websock::protocol::packet::{Ident, Packet, Verb};
 use websock::protocol::{mask, utf8};
@@ -140,8 +140,12 @@ fn good_upgrade(request: &Request<'_>, upgrade: &Upgrade) {
 
 fn complete_answer(rejection: Rejection) {
     let mut answer = Vec::new();
-    rejection.write_response(&mut answer);
+    rejection.write_response(BodyPart::Sent, &mut answer);
     assert_eq!(answer_len(&answer), Some(answer.len()), "{rejection:?}");
+    let mut head = Vec::new();
+    rejection.write_response(BodyPart::LeftOut, &mut head);
+    assert_eq!(http::head_len(&answer, 0), Some(head.len()));
+    assert!(answer.starts_with(&head), "{rejection:?}");
     let start = format!("HTTP/1.1 {} ", rejection.status());
     assert!(answer.starts_with(start.as_bytes()), "{rejection:?}");
 }

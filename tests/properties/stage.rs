@@ -44,6 +44,8 @@ pub struct Stage<'a> {
     ends: bool,
     /// The request whose body is awaited.
     exchange: Option<Exchange>,
+    /// The latest request was HEAD.
+    is_head: bool,
     /// A body that is to be answered in a step of its own.
     unanswered: Option<Vec<u8>>,
     /// What has come of it so far.
@@ -85,6 +87,7 @@ impl<'a> Stage<'a> {
             unread: Vec::new(),
             ends: false,
             exchange: None,
+            is_head: false,
             unanswered: None,
             outcome: Outcome::default(),
         }
@@ -184,6 +187,7 @@ impl<'a> Stage<'a> {
 
     fn decide(&mut self, head: &[u8]) {
         assert_eq!(head_len(head, 0), Some(head.len()));
+        self.is_head = head.trim_ascii_start().starts_with(b"HEAD ");
         let result = Request::parse(head).and_then(|request| {
             if request.has_token("Upgrade", "websocket") || request.method() == "PRI" {
                 self.accept(&request)
@@ -266,8 +270,9 @@ impl<'a> Stage<'a> {
     }
 
     fn expect_refusal(&mut self, rejection: Rejection) {
-        let body = format!("{}\n", rejection.reason());
-        self.expect(rejection.status(), Some(body.into_bytes()));
+        let body = format!("{}\n", rejection.reason()).into_bytes();
+        let body = Some(body).filter(|_| !self.is_head);
+        self.expect(rejection.status(), body);
     }
 
     fn expect(&mut self, status: u16, body: Option<Vec<u8>>) {

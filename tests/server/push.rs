@@ -3,6 +3,7 @@
 use crate::harness::frame::masked;
 use crate::harness::http::Response;
 use crate::harness::{Conn, Request, Server, Wire, connect};
+use websock::protocol::error::Rejection;
 
 const NOBODY: &str = "{\"delivered\":0,\"error\":\"nobody has this uuid or ident\"}\n";
 
@@ -265,6 +266,35 @@ fn head_and_options_are_answered_without_a_body() {
         "{options}"
     );
     assert!(!options.contains("Content-Length"), "{options}");
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body_either() {
+    let server = Server::start("");
+    for (request, status, rejection) in [
+        (
+            "HEAD /web HTTP/1.1\r\nHost: a\r\nUpgrade: websocket",
+            405,
+            Rejection::Method,
+        ),
+        ("HEAD /nope HTTP/1.1\r\nHost: a", 405, Rejection::Method),
+        (
+            "HEAD /web HTTP/1.0\r\nUpgrade: websocket",
+            400,
+            Rejection::HttpVersion,
+        ),
+        ("HEAD /push HTTP/1.1\r\nHost: a:b", 400, Rejection::Host),
+        ("HEAD / HTTP/1.1\r\nHost : a", 400, Rejection::Malformed),
+    ] {
+        let mut conn = connect(&server);
+        conn.send_bytes(format!("{request}\r\n\r\n").as_bytes());
+        let answer = String::from_utf8(conn.read_to_end()).expect("ASCII");
+        let start = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&start), "{request}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{request}: {answer}");
+        let length = format!("Content-Length: {}\r\n", rejection.reason().len() + 1);
+        assert!(answer.contains(&length), "{request}: {answer}");
+    }
 }
 
 // issue 6, point 1
