@@ -136,6 +136,12 @@ pub enum Rejection {
     Overloaded,
     /// 400: plain HTTP sent to a port that speaks TLS.
     PlainOnTls,
+    /// 404: `/push/` or the like, where [`is_near_push`](super::http::Request::is_near_push) holds.
+    NearPush,
+    /// 400: the header `Ident` is longer than `maxIdent`.
+    IdentTooLong,
+    /// 400: the header `Ident` is not UTF-8.
+    IdentNotUtf8,
     /// 400: the length of the body is ambiguous or no number (RFC 9112 §6.3).
     BodyLength,
     /// 400: the body's chunks are malformed (RFC 9112 §7.1).
@@ -158,8 +164,11 @@ impl Rejection {
             | Self::Upgrade
             | Self::Connection
             | Self::Key
+            | Self::IdentTooLong
+            | Self::IdentNotUtf8
             | Self::BodyLength
             | Self::Chunk => 400,
+            Self::NearPush => 404,
             Self::BodyTooLarge => 413,
             Self::Expectation => 417,
             Self::TransferEncoding => 501,
@@ -218,6 +227,9 @@ impl Rejection {
             Self::HeadTooLarge => {
                 "The request head is too large: send at most 8191 bytes and 100 header lines."
             }
+            Self::NearPush => "There is nothing at this path: packets are pushed to /push.",
+            Self::IdentTooLong => "Ident is too long: send at most maxIdent bytes.",
+            Self::IdentNotUtf8 => "Ident is not UTF-8: send it in UTF-8.",
             Self::BodyLength => {
                 "The length of the body is unclear: send one Content-Length, or chunks."
             }

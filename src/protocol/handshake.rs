@@ -160,9 +160,12 @@ impl Rejection {
             | Self::Upgrade
             | Self::Connection
             | Self::Key
+            | Self::IdentTooLong
+            | Self::IdentNotUtf8
             | Self::BodyLength
             | Self::Chunk
             | Self::PlainOnTls => "400 Bad Request",
+            Self::NearPush => "404 Not Found",
             Self::BodyTooLarge => "413 Content Too Large",
             Self::Expectation => "417 Expectation Failed",
             Self::TransferEncoding => "501 Not Implemented",
@@ -192,6 +195,9 @@ impl Rejection {
             | Self::Upgrade
             | Self::Connection
             | Self::Key
+            | Self::NearPush
+            | Self::IdentTooLong
+            | Self::IdentNotUtf8
             | Self::Origin
             | Self::Address
             | Self::Proxy
@@ -426,13 +432,16 @@ mod tests {
     type Headers = &'static [(&'static str, &'static str)];
 
     /// Each rejection, its status line, and the headers that only its status has.
-    const REJECTIONS: [(Rejection, &str, Headers); 14] = [
+    const REJECTIONS: [(Rejection, &str, Headers); 17] = [
         (Rejection::Malformed, "400 Bad Request", &[]),
         (Rejection::HttpVersion, "400 Bad Request", &[]),
         (Rejection::Host, "400 Bad Request", &[]),
         (Rejection::Upgrade, "400 Bad Request", &[]),
         (Rejection::Connection, "400 Bad Request", &[]),
         (Rejection::Key, "400 Bad Request", &[]),
+        (Rejection::IdentTooLong, "400 Bad Request", &[]),
+        (Rejection::IdentNotUtf8, "400 Bad Request", &[]),
+        (Rejection::NearPush, "404 Not Found", &[]),
         (
             Rejection::Method,
             "405 Method Not Allowed",

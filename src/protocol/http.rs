@@ -74,6 +74,37 @@ impl BodyPart {
     }
 }
 
+/// What becomes of a connection behind a response (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Another request may follow, as always in HTTP/1.1.
+    KeepAlive,
+    /// Another request may follow, but an HTTP/1.0 client waits for the end of the connection
+    /// unless the response says so (`ab -k`, older PHP).
+    KeepAliveIfTold,
+    /// It is the last one.
+    Close,
+}
+
+impl Persistence {
+    /// Whether another request may follow.
+    pub fn is_persistent(self) -> bool {
+        match self {
+            Self::KeepAlive | Self::KeepAliveIfTold => true,
+            Self::Close => false,
+        }
+    }
+
+    /// Value of the response's `Connection` header; `None`: it needs none.
+    pub fn connection_header(self) -> Option<&'static str> {
+        match self {
+            Self::KeepAlive => None,
+            Self::KeepAliveIfTold => Some("keep-alive"),
+            Self::Close => Some("close"),
+        }
+    }
+}
+
 /// One parsed request head. Borrows everything from the bytes it was parsed from.
 ///
 /// Its `Debug` form names method and path only: headers and queries may hold tokens.
@@ -136,11 +167,31 @@ impl<'a> Request<'a> {
         self.line.is_http_1_1
     }
 
+    /// What becomes of the connection behind the response (RFC 9112 §9.3).
+    pub fn persistence(&self) -> Persistence {
+        if self.has_token("Connection", "close") {
+            Persistence::Close
+        } else if self.is_http_1_1() {
+            Persistence::KeepAlive
+        } else if self.has_token("Connection", "keep-alive") {
+            Persistence::KeepAliveIfTold
+        } else {
+            Persistence::Close
+        }
+    }
+
     /// Path of the target without its query, not percent-decoded. Absolute-form targets
     /// (`http://host/path`) give their path too, `/` if they have none. `*` for `OPTIONS *`, empty
     /// for CONNECT (RFC 9112 §3.2). It may hold unencoded characters beyond ASCII, never controls.
     pub fn path(&self) -> &'a str {
         self.line.path
+    }
+
+    /// Whether the path is nearly `/push`, with a slash too many or in capitals: a push that would
+    /// else be judged as an opening handshake, and told about that.
+    pub fn is_near_push(&self) -> bool {
+        let path = self.path();
+        path != "/push" && path.trim_matches('/').eq_ignore_ascii_case("push")
     }
 
     /// Text behind the first `?` of the target, or `""`.
@@ -668,6 +719,51 @@ mod tests {
         for version in ["HTTP/1.2", "HTTP/1.9", "HTTP/0.9", "HTTP/2.0", "HTTP/3.0"] {
             let expected = (version.to_owned(), Err(Rejection::HttpVersion));
             assert_eq!(parse(version), expected);
+        }
+    }
+
+    #[test]
+    fn a_connection_persists_as_its_version_and_its_header_say() {
+        for (version, connection, expected) in [
+            ("1.1", "", None),
+            ("1.1", "Connection: keep-alive\r\n", None),
+            ("1.1", "Connection: Close\r\n", Some("close")),
+            ("1.1", "Connection: keep-alive, close\r\n", Some("close")),
+            ("1.0", "", Some("close")),
+            ("1.0", "Connection: Keep-Alive\r\n", Some("keep-alive")),
+            ("1.0", "Connection: te,keep-alive\r\n", Some("keep-alive")),
+            ("1.0", "Connection: keep-alives\r\n", Some("close")),
+            ("1.0", "Keep-Alive: 5\r\n", Some("close")),
+            (
+                "1.0",
+                "Connection: close\r\nConnection: keep-alive\r\n",
+                Some("close"),
+            ),
+        ] {
+            let head = format!("GET / HTTP/{version}\r\n{connection}\r\n");
+            let persistence = parse(head.as_bytes()).unwrap().persistence();
+            assert_eq!(persistence.connection_header(), expected, "{head}");
+            assert_eq!(persistence.is_persistent(), expected != Some("close"));
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_the_path_of_push_is_seen() {
+        for (target, expected) in [
+            ("/push", false),
+            ("/push?a", false),
+            ("/push/", true),
+            ("/push//?a", true),
+            ("//push", true),
+            ("/Push", true),
+            ("/push/a", false),
+            ("/pushed", false),
+            ("/", false),
+            ("/web", false),
+        ] {
+            let head = format!("POST {target} HTTP/1.1\r\n\r\n");
+            let got = parse(head.as_bytes()).unwrap().is_near_push();
+            assert_eq!(got, expected, "{target}");
         }
     }
 
