@@ -22,8 +22,12 @@ pub struct Decimal<'a> {
 impl<'a> Decimal<'a> {
     /// Reads what PHP takes for a number when it writes JSON with `JSON_NUMERIC_CHECK`: an
     /// optional sign, digits with at most one point among or around them, an optional exponent.
-    /// That covers every JSON number. `None` for any other text.
+    /// That covers every JSON number. `None` for any other text, and for more than
+    /// [`MAX_NUMBER_BYTES`].
     pub fn parse(text: &'a str) -> Option<Self> {
+        if text.len() > MAX_NUMBER_BYTES {
+            return None;
+        }
         let (is_negative, unsigned) = split_sign(text.as_bytes());
         let (mantissa, exponent) = match split_at_byte(unsigned, |byte| matches!(byte, b'e' | b'E'))
         {
@@ -141,6 +145,10 @@ fn length(digits: &[u8]) -> i64 {
     i64::try_from(digits.len()).unwrap_or(i64::MAX)
 }
 
+/// Longest number that is compared by value, in bytes; a longer one, on either side, matches no
+/// other. Each look-up reads all digits, of a number that may be as long as a message.
+pub(crate) const MAX_NUMBER_BYTES: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +210,19 @@ mod tests {
                         assert_eq!(are_equal(a, b), i == j, "{a} {b}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_up_to_128_bytes_are_compared() {
+        for (len, is_compared) in [(127, true), (128, true), (129, false), (1 << 20, false)] {
+            for number in [
+                "7".repeat(len),
+                format!("1.{}", "0".repeat(len - 2)),
+                format!("1e{}", "9".repeat(len - 2)),
+            ] {
+                assert_eq!(Decimal::parse(&number).is_some(), is_compared, "{len}");
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod handshake;
 pub mod host;
 pub mod http;
+pub mod ident;
 pub mod mask;
 pub mod media_type;
 pub mod message;
