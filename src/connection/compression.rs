@@ -1,19 +1,21 @@
 //! What a connection does about compression: which inflater and which deflater take its messages.
 //!
 //! Without context every message is taken by spare ones that all connections share, and only a
-//! compressed message that does not arrive at once holds an inflater until it ends. With context
-//! a connection owns its two, from the first message that needs them.
+//! compressed message that does not arrive at once holds an inflater until it ends. Where the
+//! client keeps its context, the end of its messages is kept for it; where the server does, the
+//! connection owns a deflater. Both from the first message on that needs them.
 
 use super::output::BufferPool;
-use crate::protocol::deflate::{Deflater, Inflater};
-use crate::protocol::extension::{Agreed, Context};
+use crate::protocol::deflate::{Deflater, History, Inflater};
+use crate::protocol::extension::{Agreed, Context, SERVER_WINDOW_BITS};
 use crate::protocol::frame;
 
 /// What was agreed with one peer, and what has to be remembered for it.
 #[derive(Debug)]
 pub(super) struct Compression {
     agreed: Agreed,
-    inflater: Option<Box<Inflater>>,
+    /// What the client's messages may refer to, but for the one that has begun.
+    history: History,
     deflater: Option<Box<Deflater>>,
 }
 
@@ -21,33 +23,29 @@ impl Compression {
     pub(super) fn new(agreed: Agreed) -> Self {
         Self {
             agreed,
-            inflater: None,
+            history: History::default(),
             deflater: None,
         }
     }
 
     /// Base-2 logarithm of the window that messages to the peer may use.
     pub(super) fn window_bits(&self) -> u8 {
-        self.agreed.server_window_bits
+        SERVER_WINDOW_BITS
     }
 
     /// An inflater for the message that begins, until [`give_inflater`](Self::give_inflater).
     pub(super) fn take_inflater(&mut self, pool: &mut BufferPool) -> Box<Inflater> {
-        match self.agreed.client_context {
-            Context::Dropped => pool.take_inflater(),
-            Context::Kept => self
-                .inflater
-                .take()
-                .unwrap_or_else(|| Box::new(Inflater::new(Context::Kept))),
+        let mut inflater = pool.take_inflater();
+        if self.agreed.client_context == Context::Kept {
+            inflater.recall(std::mem::take(&mut self.history));
         }
+        inflater
     }
 
     /// Takes back the inflater of a message that has ended.
-    pub(super) fn give_inflater(&mut self, inflater: Box<Inflater>, pool: &mut BufferPool) {
-        match self.agreed.client_context {
-            Context::Dropped => pool.give_inflater(inflater),
-            Context::Kept => self.inflater = Some(inflater),
-        }
+    pub(super) fn give_inflater(&mut self, mut inflater: Box<Inflater>, pool: &mut BufferPool) {
+        self.history = inflater.take_history();
+        pool.give_inflater(inflater);
     }
 
     /// Whether a message is long enough to be compressed.
@@ -62,7 +60,7 @@ impl Compression {
         pool: &mut BufferPool,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (bits, level) = (self.agreed.server_window_bits, self.agreed.level);
+        let (bits, level) = (SERVER_WINDOW_BITS, self.agreed.level);
         let deflater = match self.agreed.server_context {
             Context::Dropped => pool.deflater(bits, level),
             Context::Kept => self
@@ -82,9 +80,8 @@ impl Compression {
 
     /// Bytes of memory held.
     pub(super) fn held_bytes(&self) -> usize {
-        let inflater = self.inflater.as_ref().map_or(0, |_| Inflater::HELD_BYTES);
         let deflater = self.deflater.as_ref().map_or(0, |d| d.held_bytes());
-        size_of::<Self>() + inflater + deflater
+        size_of::<Self>() + self.history.held_bytes() + deflater
     }
 }
 
@@ -281,8 +278,8 @@ mod tests {
 
     #[test]
     fn compressed_messages_arrive_whole_and_cut_anywhere() {
-        for (compression, context) in [(ON, Context::Dropped), (KEEPING, Context::Kept)] {
-            let mut client = Client::new(context);
+        for compression in [ON, KEEPING] {
+            let mut client = Client::new(Context::Kept);
             let (first, second) = (client.deflate(&text(60)), client.deflate(&text(50)));
             let (a, b) = second.split_at(second.len() / 2);
             let bytes = [
@@ -463,11 +460,11 @@ mod tests {
         let mut shared = Vec::new();
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, text(3000).as_bytes(), &mut plain);
-        assert!(Deflater::new(9, 6, Context::Dropped).deflate_frame(&plain, &mut shared));
+        assert!(Deflater::new(12, 6, Context::Dropped).deflate_frame(&plain, &mut shared));
         let shared = Rc::new(shared);
 
-        let mut server = Server::open("; server_max_window_bits=9", &KEEPING);
-        assert_eq!(server.connection.window_bits(), Some(9));
+        let mut server = Server::open("; server_max_window_bits=13", &KEEPING);
+        assert_eq!(server.connection.window_bits(), Some(12));
         let mut client = Client::new(Context::Kept);
         let message = text(200).split_off(100);
         let (_, first) = server.send(&message);
@@ -497,11 +494,12 @@ mod tests {
         let part = masked(TEXT, &payload[..20]);
         let rest = masked(FIN | CONTINUATION, &payload[20..]);
 
-        let mut server = Server::open("", &ON);
+        let without_context = "; client_no_context_takeover";
+        let mut server = Server::open(without_context, &ON);
         assert_eq!(server.connection.held_bytes(), compression);
         assert_eq!(server.context.pool.held_bytes(), 0);
         server.send(&text(300));
-        let deflater = Deflater::new(15, 6, Context::Dropped).held_bytes();
+        let deflater = Deflater::new(12, 6, Context::Dropped).held_bytes();
         let spare = server.context.pool.held_bytes();
         assert!(spare >= deflater && spare < deflater + 10_000, "{spare}");
         assert_eq!(server.connection.held_bytes(), compression);
@@ -519,9 +517,26 @@ mod tests {
         server.send(&text(300));
         let deflater = Deflater::new(12, 6, Context::Kept).held_bytes();
         assert_eq!(server.connection.held_bytes(), compression + deflater);
-        server.receive(&[part, rest].concat(), &[]);
-        let held = compression + deflater + Inflater::HELD_BYTES;
+        // Of the client's messages no more is kept than they said.
+        let said = text(300).len();
+        server.receive(&part, &[]);
+        let held = server.connection.held_bytes();
+        assert!(
+            held > compression + deflater + Inflater::HELD_BYTES,
+            "{held}"
+        );
+        server.receive(&rest, &[]);
+        let held = compression + deflater + said;
         assert_eq!(server.connection.held_bytes(), held);
+        let mut client = Client::new(Context::Kept);
+        client.deflate(&text(300));
+        for _ in 0..30 {
+            let payload = client.deflate(&text(5000));
+            let seen = server.receive(&masked(FIN | TEXT, &payload), &[]);
+            assert_eq!(seen, [Seen::Text(text(5000))]);
+        }
+        let held = server.connection.held_bytes();
+        assert_eq!(held, compression + deflater + (32 << 10));
         assert_eq!(server.receive(&masked(0x88, b""), &[]), [Seen::Closed]);
         server.take_output();
         assert_eq!(server.connection.held_bytes(), 0);

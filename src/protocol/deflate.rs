@@ -16,35 +16,92 @@ use super::frame::{self, Header, Opcode, Role, Rsv1};
 /// Inflates one message at a time, in any number of pieces. Takes windows of every size.
 pub struct Inflater {
     stream: Inflate,
-    context: Context,
+    /// `None`: each message stands alone.
+    history: Option<History>,
+    /// Bytes that the message has become so far.
+    message_len: usize,
     /// No byte has come since the message, or a stream inside it, began.
     is_fresh: bool,
 }
 
+/// The end of what a peer's messages said: its next one may refer to that (RFC 7692 §7.2.3.2).
+///
+/// At most 32 KiB, the largest window, and no more than was said. It is all that has to be kept for
+/// a peer between its messages, since each begins at a block of its own (§7.2.1): an inflater serves
+/// everybody.
+#[derive(Debug, Default)]
+pub struct History {
+    bytes: Vec<u8>,
+}
+
+impl History {
+    /// Bytes of memory held.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    fn push(&mut self, message: &[u8]) {
+        let message = last(message, MAX_WINDOW_BYTES);
+        let kept = last(&self.bytes, MAX_WINDOW_BYTES - message.len()).len();
+        self.bytes.drain(..self.bytes.len() - kept);
+        let needed = kept + message.len();
+        if needed > self.bytes.capacity() {
+            let doubled = self.bytes.capacity().saturating_mul(2);
+            let capacity = doubled.clamp(needed, MAX_WINDOW_BYTES);
+            self.bytes.reserve_exact(capacity - kept);
+        }
+        self.bytes.extend_from_slice(message);
+    }
+}
+
 impl Inflater {
-    /// Bytes of memory that one holds: measured, 32 KiB of it are the window.
+    /// Bytes of memory that one holds without a history: measured, 32 KiB of it are the window.
     pub const HELD_BYTES: usize = 47_552 + size_of::<Self>();
 
-    /// For a client whose context is kept, or for messages of any client.
+    /// For one client whose context is kept, or for messages of any client.
     pub fn new(context: Context) -> Self {
         Self {
             stream: Inflate::new(false, MAX_WINDOW_BITS),
-            context,
+            history: match context {
+                Context::Kept => Some(History::default()),
+                Context::Dropped => None,
+            },
+            message_len: 0,
             is_fresh: true,
         }
+    }
+
+    /// The next message is from the peer of this history. To be called between messages.
+    pub fn recall(&mut self, history: History) {
+        debug_assert!(self.message_len == 0 && self.is_fresh, "inside a message");
+        self.history = Some(history);
+    }
+
+    /// Gives back the history, with the message that has ended, and forgets it.
+    pub fn take_history(&mut self) -> History {
+        self.history.take().unwrap_or_default()
+    }
+
+    /// Bytes of memory held.
+    pub fn held_bytes(&self) -> usize {
+        Self::HELD_BYTES + self.history.as_ref().map_or(0, History::held_bytes)
     }
 
     /// Appends some of what `input`, the next piece of the message's payload, becomes, and takes
     /// what it has used off its front. To be called again as long as it returns `true`.
     ///
-    /// [`Violation::MessageTooBig`] once `out` is longer than `max_bytes`: at most one byte longer,
-    /// nor is more memory asked for. [`Violation::CorruptDeflate`] for what is not DEFLATE.
+    /// `out` ends with what the message has become so far. [`Violation::MessageTooBig`] once it is
+    /// longer than `max_bytes`: at most one byte longer, nor is more memory asked for.
+    /// [`Violation::CorruptDeflate`] for what is not DEFLATE.
     pub fn inflate(
         &mut self,
         input: &mut &[u8],
         max_bytes: usize,
         out: &mut Vec<u8>,
     ) -> Result<bool, Violation> {
+        if self.is_fresh && !input.is_empty() {
+            self.fill_window(out);
+        }
         let start = out.len();
         let room = free_capacity(out, input.len(), max_bytes);
         let (in_before, out_before) = (self.stream.total_in(), self.stream.total_out());
@@ -54,6 +111,7 @@ impl Inflater {
         let taken = (self.stream.total_in() - in_before) as usize;
         let made = (self.stream.total_out() - out_before) as usize;
         out.truncate(start + made);
+        self.message_len += made;
         *input = input.get(taken..).unwrap_or_default();
         self.is_fresh &= taken == 0;
         if out.len() > max_bytes {
@@ -70,21 +128,19 @@ impl Inflater {
         Ok(made == room || !input.is_empty())
     }
 
-    /// Ends the message; the next one may begin. See [`inflate`](Self::inflate).
-    ///
-    /// Without context a message that ends inside a block is [`Violation::CorruptDeflate`]. With
-    /// context it may show only in the next one: to ask the library would end the stream.
+    /// Ends the message, all of which `out` ends with; the next one may begin. See
+    /// [`inflate`](Self::inflate). A message that ends inside a block is
+    /// [`Violation::CorruptDeflate`].
     pub fn end_message(&mut self, max_bytes: usize, out: &mut Vec<u8>) -> Result<(), Violation> {
         if !self.is_fresh {
             let mut tail = TAIL;
             while self.inflate(&mut tail, max_bytes, out)? {}
         }
-        match self.context {
-            Context::Kept => self.is_fresh = true,
-            Context::Dropped => {
-                self.check_end()?;
-                self.restart();
-            }
+        self.check_end()?;
+        self.restart();
+        let message = last(out, std::mem::take(&mut self.message_len));
+        if let Some(history) = &mut self.history {
+            history.push(message);
         }
         Ok(())
     }
@@ -107,14 +163,39 @@ impl Inflater {
         self.stream.reset(false);
         self.is_fresh = true;
     }
+
+    /// Puts into the window what the stream that begins may refer to.
+    fn fill_window(&mut self, out: &[u8]) {
+        let history = self
+            .history
+            .as_ref()
+            .map_or(&[][..], |history| &history.bytes);
+        let message = last(out, self.message_len);
+        let result = match (history, message) {
+            ([], []) => return,
+            (window, []) | ([], window) => {
+                self.stream.set_dictionary(last(window, MAX_WINDOW_BYTES))
+            }
+            (history, message) => {
+                let window = [history, message].concat();
+                self.stream.set_dictionary(last(&window, MAX_WINDOW_BYTES))
+            }
+        };
+        debug_assert!(result.is_ok(), "only zlib's own format refuses one");
+    }
 }
 
 impl fmt::Debug for Inflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inflater")
-            .field("context", &self.context)
+            .field("keeps_history", &self.history.is_some())
             .finish_non_exhaustive()
     }
+}
+
+/// The last `len` bytes, or all.
+fn last(bytes: &[u8], len: usize) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(len)..]
 }
 
 /// Deflates one message at a time, as a whole.
@@ -251,6 +332,9 @@ fn free_capacity(out: &mut Vec<u8>, input_len: usize, max_bytes: usize) -> usize
     room
 }
 
+/// Most bytes that a message may refer back to (RFC 7692 §7.1.2).
+const MAX_WINDOW_BYTES: usize = 1 << MAX_WINDOW_BITS;
+
 /// End of each message's last, empty block, which is not sent (§7.2.1).
 const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
 
@@ -359,6 +443,89 @@ mod tests {
         }
         let without = inflate_whole(b"\xf2\x00\x11\x00\x00");
         assert_eq!(without, Err(Violation::CorruptDeflate), "no context");
+    }
+
+    #[test]
+    fn one_inflater_serves_peers_that_each_keep_their_context() {
+        let mut shared = Inflater::new(Context::Dropped);
+        let mut peers: Vec<_> = [9, 12, 15]
+            .map(|bits| (Deflater::new(bits, 6, Context::Kept), History::default()))
+            .into();
+        let lens = [300, 40, 5000, 33_000, 100_000, 32_768, 70, 32_767, 1];
+        for (round, len) in lens.iter().cycle().take(27).enumerate() {
+            for (index, (deflater, history)) in peers.iter_mut().enumerate() {
+                let message = json(len + 50 * index).split_off(index);
+                let mut payload = Vec::new();
+                if !deflater.deflate(&message, &mut payload) {
+                    continue;
+                }
+                shared.recall(std::mem::take(history));
+                let (left, right) = payload.split_at(payload.len() / 2);
+                let back = inflate(&mut shared, &[left, right], LIMIT);
+                assert!(back.as_ref() == Ok(&message), "{round}: {index}");
+                *history = shared.take_history();
+                assert!(history.held_bytes() <= MAX_WINDOW_BYTES);
+            }
+        }
+        // Nobody else's messages are referred to.
+        let (deflater, _) = &mut peers[0];
+        let mut payload = Vec::new();
+        for _ in 0..2 {
+            payload.clear();
+            assert!(deflater.deflate(&json(300), &mut payload));
+        }
+        let without = inflate(&mut shared, &[&payload], LIMIT);
+        assert_eq!(without, Err(Violation::CorruptDeflate));
+    }
+
+    #[test]
+    fn a_history_holds_no_more_than_was_said_and_no_more_than_a_window() {
+        let mut history = History::default();
+        let mut all = Vec::new();
+        for len in [0, 10, 100, 0, 20_000, 20_000, 5, 32_768, 7, 40_000, 32_760] {
+            let message = noise(len);
+            all.extend_from_slice(&message);
+            history.push(&message);
+            assert_eq!(history.bytes, last(&all, MAX_WINDOW_BYTES));
+            let most = (2 * all.len()).min(MAX_WINDOW_BYTES);
+            assert!(
+                history.held_bytes() <= most,
+                "{len}: {}",
+                history.held_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_marked_as_the_last_ends_no_context() {
+        // "Hello" in a last block, then a reference to it, in the same message and in the next.
+        let hello = b"\xf3\x48\xcd\xc9\xc9\x07\x00";
+        let again = b"\xf2\x00\x11\x00\x00";
+        for context in [Context::Kept, Context::Dropped] {
+            let mut inflater = Inflater::new(context);
+            let message = [&hello[..], again].concat();
+            for cut in 0..=message.len() {
+                let (left, right) = message.split_at(cut);
+                let back = inflate(&mut inflater, &[left, right], LIMIT);
+                assert_eq!(back.as_deref(), Ok(&b"HelloHello"[..]), "{cut}");
+            }
+        }
+        let mut inflater = Inflater::new(Context::Kept);
+        for payload in [&hello[..], again] {
+            let back = inflate(&mut inflater, &[payload], LIMIT);
+            assert_eq!(back.as_deref(), Ok(&b"Hello"[..]));
+        }
+    }
+
+    #[test]
+    fn a_message_that_ends_inside_a_block_is_corrupt_at_once() {
+        let payload = deflated(15, &json(500));
+        for context in [Context::Kept, Context::Dropped] {
+            let mut inflater = Inflater::new(context);
+            let cut = &payload[..payload.len() - 2];
+            let result = inflate(&mut inflater, &[cut], LIMIT);
+            assert_eq!(result, Err(Violation::CorruptDeflate), "{context:?}");
+        }
     }
 
     #[test]

@@ -86,7 +86,9 @@ impl Violation {
             Self::ShortClosePayload => "close payload of one byte",
             Self::InvalidCloseCode => "invalid close code",
             Self::InvalidUtf8 => "invalid UTF-8",
-            Self::CorruptDeflate => "compressed message is corrupt",
+            Self::CorruptDeflate => {
+                "compressed message is corrupt: the client may ignore a parameter of the answer"
+            }
             Self::MessageTooBig => "message over maxMessageSize",
             Self::TooManyFragments => "message in more than maxFragments fragments",
             Self::TooManyControlFrames => "more than maxControlFrames control frames per second",

@@ -4,6 +4,20 @@
 //! offers, and the value of the answer. Other extensions are read over (protocol.md 1.12); a header
 //! that breaks the grammar is an offer of nothing. Compresses nothing itself:
 //! [`deflate`](super::deflate) does.
+//!
+//! The answer keeps to what a client has offered, but for `server_no_context_takeover`, which binds
+//! the server alone (§7.1.1.1):
+//!
+//! - `client_no_context_takeover` is answered only where it was offered, although §7.1.1.2 would
+//!   let the server ask for it: some clients drop a parameter without a value and go on with their
+//!   context (Tornado, Mojolicious), or fail (Netty). So whatever the server's settings are, most
+//!   clients' messages refer to earlier ones, and the end of them is kept for each client: see
+//!   [`History`](super::deflate::History), at most 32 KiB from its first compressed message on.
+//! - `client_max_window_bits` is never answered: the inflater takes every window.
+//! - `server_max_window_bits` is answered where it was offered, with [`SERVER_WINDOW_BITS`].
+//!
+//! That window is one for all clients, so that a broadcast is compressed at most once. A client that
+//! can take only a smaller one gets its messages as they are.
 
 use std::borrow::Cow;
 
@@ -44,12 +58,10 @@ pub enum Context {
     Dropped,
 }
 
-/// permessage-deflate as both ends have agreed on it (RFC 7692 §7.1).
+/// permessage-deflate as both ends have agreed on it (RFC 7692 §7.1). Our messages are compressed
+/// with a window of [`SERVER_WINDOW_BITS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// Base-2 logarithm of the window that our messages are compressed with, 9 to 15; at most what
-    /// the client can take.
-    pub server_window_bits: u8,
     /// The context of our messages.
     pub server_context: Context,
     /// The context of the client's messages.
@@ -58,8 +70,8 @@ pub struct Agreed {
     pub threshold_bytes: usize,
     /// As in [`CompressionSettings`].
     pub level: u8,
-    /// `server_max_window_bits` of the offer, which the answer repeats (§7.1.2.1).
-    offered_window_bits: Option<u8>,
+    /// The offer had `server_max_window_bits`, so that the answer has to have it (§7.1.2.1).
+    answers_window_bits: bool,
 }
 
 impl Agreed {
@@ -67,7 +79,7 @@ impl Agreed {
     /// of a request, in order. `None`: nothing is compressed and nothing is to be answered.
     ///
     /// An offer is declined for a parameter that is unknown, repeated, or has a value that it must
-    /// not have (§7.1), and for `server_max_window_bits=8`, which the library cannot do.
+    /// not have (§7.1), and for `server_max_window_bits` below [`SERVER_WINDOW_BITS`].
     pub fn choose<'a>(
         headers: impl IntoIterator<Item = &'a [u8]>,
         wanted: &CompressionSettings,
@@ -89,8 +101,6 @@ impl Agreed {
     }
 
     /// Appends the value of the answer's Sec-WebSocket-Extensions header.
-    ///
-    /// `client_max_window_bits` is never in it: the inflater takes every window in the same memory.
     pub fn write_answer(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(NAME);
         for (name, context) in [
@@ -102,10 +112,10 @@ impl Agreed {
                 out.extend_from_slice(name);
             }
         }
-        if let Some(bits) = self.offered_window_bits {
+        if self.answers_window_bits {
             out.extend_from_slice(b"; ");
             out.extend_from_slice(SERVER_WINDOW);
-            out.extend_from_slice(format!("={bits}").as_bytes());
+            out.extend_from_slice(format!("={SERVER_WINDOW_BITS}").as_bytes());
         }
     }
 }
@@ -141,27 +151,24 @@ impl Offer {
     }
 
     fn accept(&self, wanted: &CompressionSettings) -> Option<Agreed> {
-        let context = |is_refused: Option<()>| {
-            if wanted.keeps_context && is_refused.is_none() {
-                Context::Kept
-            } else {
-                Context::Dropped
-            }
+        let can_inflate = |bits: u8| bits >= SERVER_WINDOW_BITS;
+        let server_context = match self.server_no_context {
+            None if wanted.keeps_context => Context::Kept,
+            None | Some(()) => Context::Dropped,
         };
-        let server_context = context(self.server_no_context);
-        let most_bits = match server_context {
-            Context::Kept => KEPT_WINDOW_BITS,
-            Context::Dropped => MAX_WINDOW_BITS,
+        let client_context = match self.client_no_context {
+            None => Context::Kept,
+            Some(()) => Context::Dropped,
         };
-        let server_window_bits = self.server_window_bits.unwrap_or(MAX_WINDOW_BITS);
-        (server_window_bits >= MIN_WINDOW_BITS).then(|| Agreed {
-            server_window_bits: server_window_bits.min(most_bits),
-            server_context,
-            client_context: context(self.client_no_context),
-            threshold_bytes: wanted.threshold_bytes,
-            level: wanted.level,
-            offered_window_bits: self.server_window_bits,
-        })
+        self.server_window_bits
+            .is_none_or(can_inflate)
+            .then_some(Agreed {
+                server_context,
+                client_context,
+                threshold_bytes: wanted.threshold_bytes,
+                level: wanted.level,
+                answers_window_bits: self.server_window_bits.is_some(),
+            })
     }
 }
 
@@ -171,9 +178,10 @@ pub const MAX_WINDOW_BITS: u8 = 15;
 /// Smallest window that the library compresses with: 512 bytes. zlib has a bug with 256.
 pub const MIN_WINDOW_BITS: u8 = 9;
 
-/// Window of a compressor that a connection owns. 4 KiB halve its memory, and hold the message
-/// before, which is what small messages gain most from.
-const KEPT_WINDOW_BITS: u8 = 12;
+/// Window that all our messages are compressed with: 4 KiB. It halves the memory of a compressor
+/// that a connection owns, and holds the message before, which is what small messages gain most
+/// from. A smaller one than 15 lets more clients in that name a limit, and takes the same time.
+pub const SERVER_WINDOW_BITS: u8 = 12;
 
 const NAME: &[u8] = b"permessage-deflate";
 const SERVER_NO_CONTEXT: &[u8] = b"server_no_context_takeover";
@@ -309,31 +317,39 @@ mod tests {
 
     #[test]
     fn the_first_offer_that_can_be_accepted_is() {
-        let none = "; server_no_context_takeover; client_no_context_takeover";
-        let with = |bits: u8| format!("{none}; server_max_window_bits={bits}");
+        let none = "; server_no_context_takeover";
         let plain = || Some(none.to_owned());
-        let cases: [(&str, Option<String>); 44] = [
+        let with_window = || Some(format!("{none}; server_max_window_bits=12"));
+        let without_client = || Some(format!("{none}; client_no_context_takeover"));
+        let cases: [(&str, Option<String>); 49] = [
             ("permessage-deflate", plain()),
             ("permessage-deflate; client_max_window_bits", plain()),
             ("permessage-deflate;client_max_window_bits=8", plain()),
             ("permessage-deflate; client_max_window_bits=15", plain()),
             ("permessage-deflate; server_no_context_takeover", plain()),
-            ("permessage-deflate; client_no_context_takeover", plain()),
             (
-                " permessage-deflate ; server_max_window_bits = 9 ",
-                Some(with(9)),
+                "permessage-deflate; client_no_context_takeover",
+                without_client(),
+            ),
+            (
+                "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+                without_client(),
+            ),
+            (
+                " permessage-deflate ; server_max_window_bits = 12 ",
+                with_window(),
             ),
             (
                 "permessage-deflate;server_max_window_bits=15",
-                Some(with(15)),
+                with_window(),
             ),
             (
-                r#"permessage-deflate; server_max_window_bits="10""#,
-                Some(with(10)),
+                r#"permessage-deflate; server_max_window_bits="13""#,
+                with_window(),
             ),
             (
-                r#"permessage-deflate; server_max_window_bits="1\1""#,
-                Some(with(11)),
+                r#"permessage-deflate; server_max_window_bits="1\4""#,
+                with_window(),
             ),
             // What cannot be accepted.
             ("", None),
@@ -343,6 +359,9 @@ mod tests {
             ("permessage-deflate2", None),
             ("x-webkit-deflate-frame", None),
             ("permessage-deflate; server_max_window_bits=8", None),
+            ("permessage-deflate; server_max_window_bits=9", None),
+            ("permessage-deflate; server_max_window_bits=11", None),
+            (r#"permessage-deflate; server_max_window_bits="1\1""#, None),
             ("permessage-deflate; server_max_window_bits", None),
             ("permessage-deflate; server_max_window_bits=7", None),
             ("permessage-deflate; server_max_window_bits=16", None),
@@ -377,11 +396,15 @@ mod tests {
             ),
             (
                 "permessage-deflate; unknown\npermessage-deflate; server_max_window_bits=12",
-                Some(with(12)),
+                with_window(),
             ),
             (
                 "permessage-deflate; server_max_window_bits=10, permessage-deflate",
-                Some(with(10)),
+                plain(),
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=13, permessage-deflate",
+                with_window(),
             ),
             // What breaks the grammar offers nothing.
             ("permessage-deflate;", None),
@@ -411,7 +434,7 @@ mod tests {
                 "; client_no_context_takeover",
                 "; client_no_context_takeover",
             ),
-            ("; server_max_window_bits=10", "; server_max_window_bits=10"),
+            ("; server_max_window_bits=13", "; server_max_window_bits=12"),
         ] {
             let offer = format!("permessage-deflate{parameters}");
             assert_eq!(answer(&offer, &KEEPING).as_deref(), Some(expected));
@@ -419,18 +442,30 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_context_is_small_and_never_larger_than_offered() {
-        for (offered, wanted, expected) in [
-            ("", ON, 15),
-            ("", KEEPING, 12),
-            ("; server_no_context_takeover", KEEPING, 15),
-            ("; server_max_window_bits=15", KEEPING, 12),
-            ("; server_max_window_bits=10", KEEPING, 10),
-            ("; server_max_window_bits=10", ON, 10),
-        ] {
-            let offer = format!("permessage-deflate{offered}");
-            let agreed = Agreed::choose([offer.as_bytes()], &wanted).unwrap();
-            assert_eq!(agreed.server_window_bits, expected, "{offered}");
+    fn what_the_client_has_not_offered_is_not_answered() {
+        for wanted in [ON, KEEPING] {
+            for offer in [
+                "",
+                "; client_max_window_bits",
+                "; client_max_window_bits=10",
+                "; server_no_context_takeover",
+                "; client_no_context_takeover",
+                "; server_max_window_bits=15",
+                "; client_no_context_takeover; server_max_window_bits=12",
+            ] {
+                let answer = answer(&format!("permessage-deflate{offer}"), &wanted).unwrap();
+                for parameter in answer.split("; ").skip(1) {
+                    let name = parameter.split('=').next().unwrap();
+                    let is_offered = offer.contains(name);
+                    // It binds the server alone.
+                    let is_free = name == "server_no_context_takeover" && !wanted.keeps_context;
+                    assert!(is_offered || is_free, "{answer} to {offer}");
+                }
+                let agreed = format!("permessage-deflate{offer}");
+                let agreed = Agreed::choose([agreed.as_bytes()], &wanted).unwrap();
+                let is_dropped = agreed.client_context == Context::Dropped;
+                assert_eq!(is_dropped, offer.contains("client_no_context_takeover"));
+            }
         }
     }
 }

@@ -285,7 +285,7 @@ mod tests {
             ACCEPT,
             &format!(
                 "{ACCEPT}\r\nSec-WebSocket-Extensions: permessage-deflate; \
-                 server_no_context_takeover; client_no_context_takeover"
+                 server_no_context_takeover"
             ),
         );
         assert_eq!(response(agreed, None), expected);

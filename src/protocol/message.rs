@@ -279,8 +279,8 @@ impl Assembler {
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
-        let inflater = self.inflating.as_ref().map_or(0, |_| Inflater::HELD_BYTES);
-        self.bytes.capacity() + inflater
+        let inflater = self.inflating.as_ref();
+        self.bytes.capacity() + inflater.map_or(0, |inflating| inflating.inflater.held_bytes())
     }
 }
 

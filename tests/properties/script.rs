@@ -202,9 +202,9 @@ const OFFERS: [&str; 7] = [
     "; client_no_context_takeover",
     "; server_no_context_takeover",
     "; server_max_window_bits=9",
-    "; client_max_window_bits; server_max_window_bits=10; server_no_context_takeover",
+    "; client_max_window_bits; server_max_window_bits=13; server_no_context_takeover",
     "; unknown, permessage-deflate; client_max_window_bits=8",
-    "; server_max_window_bits=8",
+    "; server_max_window_bits=12",
 ];
 
 /// A request that asks for no upgrade, with a body that its head may or may not tell rightly.

@@ -18,7 +18,7 @@ pub(super) const OFFERS: [&str; 6] = [
     "; client_max_window_bits",
     "; client_no_context_takeover",
     "; server_no_context_takeover; client_max_window_bits=10",
-    "; server_max_window_bits=9",
+    "; server_max_window_bits=13",
     "; server_max_window_bits=12; client_no_context_takeover",
 ];
 
