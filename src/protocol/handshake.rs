@@ -3,8 +3,9 @@
 //!
 //! Owns what makes a request a WebSocket request, and both answers to the byte. It does not judge
 //! paths, origins, addresses or numbers of clients; who does so may still answer an [`Upgrade`]
-//! with a [`Rejection`]. Subprotocols are ignored, as §4.2.2 allows (protocol.md 1.12), and so are
-//! extensions unless [`Upgrade::negotiate`] is asked to look at them.
+//! with a [`Rejection`]. Subprotocols and extensions are ignored, as §4.2.2 allows (protocol.md
+//! 1.12), unless [`Upgrade::choose_subprotocol`] and [`Upgrade::negotiate`] are asked to look at
+//! them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,12 +13,13 @@ use sha1::{Digest, Sha1};
 
 use super::error::Rejection;
 use super::extension::{Agreed, CompressionSettings};
-use super::http::{BodyPart, Request};
+use super::http::{BodyPart, Request, is_token};
 
 /// A request that may be upgraded: the proof, and what the answer needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     accept: [u8; 28],
+    subprotocol: Option<Box<str>>,
     agreed: Option<Agreed>,
 }
 
@@ -52,8 +54,34 @@ impl Upgrade {
         }
         Ok(Self {
             accept: accept_key(key),
+            subprotocol: None,
             agreed: None,
         })
+    }
+
+    /// Chooses the first subprotocol that the client offers and `supported` holds (RFC 6455
+    /// §4.2.2, protocol.md 1.12). None: nothing is answered, and browsers that have offered some
+    /// then fail the connection, as §4.1 wants.
+    ///
+    /// Names have case. `supported` holds names for which [`is_subprotocol`] is true.
+    #[must_use]
+    pub fn choose_subprotocol(self, request: &Request<'_>, supported: &[String]) -> Self {
+        let mut offered = request
+            .header_values("Sec-WebSocket-Protocol")
+            .flat_map(|value| value.split(|&byte| byte == b','));
+        let chosen = offered.find_map(|name| {
+            let name = name.trim_ascii();
+            supported.iter().find(|known| known.as_bytes() == name)
+        });
+        Self {
+            subprotocol: chosen.map(|name| name.as_str().into()),
+            ..self
+        }
+    }
+
+    /// The subprotocol that was chosen.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
     }
 
     /// Accepts the first offer of permessage-deflate in `request` that can be (RFC 7692 §5.1), if
@@ -74,8 +102,10 @@ impl Upgrade {
 
     /// Appends the 101 answer to `out` (protocol.md 1.2): 129 bytes without extension and padding.
     ///
-    /// What was agreed is answered behind the accept key. With `padded_len` a header `X-Websock-Padding: ` is added whose value makes the whole answer
-    /// exactly that many bytes long (protocol.md 6.1); it must be at least 200.
+    /// What was agreed is answered behind the accept key. With `padded_len`, which must be at least
+    /// 200, a header `X-Websock-Padding: ` is added whose value makes the whole answer exactly that
+    /// many bytes long (protocol.md 6.1), if it is not longer anyway. 1024 bytes are enough for
+    /// whatever can be agreed on.
     pub fn write_response(&self, padded_len: Option<usize>, out: &mut Vec<u8>) {
         debug_assert!(
             padded_len.is_none_or(|len| len >= 200),
@@ -85,6 +115,10 @@ impl Upgrade {
         out.reserve(padded_len.unwrap_or(129));
         out.extend_from_slice(SWITCHING_PROTOCOLS);
         out.extend_from_slice(&self.accept);
+        if let Some(name) = &self.subprotocol {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+            out.extend_from_slice(name.as_bytes());
+        }
         if let Some(agreed) = &self.agreed {
             out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
             agreed.write_answer(out);
@@ -100,6 +134,16 @@ impl Upgrade {
         out.extend_from_slice(HEAD_END);
     }
 }
+
+/// Whether this may be the name of a subprotocol: a token (RFC 6455 §4.1) of at most
+/// [`MAX_SUBPROTOCOL_BYTES`].
+pub fn is_subprotocol(name: &str) -> bool {
+    name.len() <= MAX_SUBPROTOCOL_BYTES && is_token(name.as_bytes())
+}
+
+/// Longest name of a subprotocol, in bytes: far beyond those in use, and short enough for a 101 of
+/// 1024 bytes (protocol.md 6.1).
+pub const MAX_SUBPROTOCOL_BYTES: usize = 128;
 
 /// `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key` (RFC 6455 §4.2.2), as 28 bytes of base64.
 ///
@@ -256,7 +300,7 @@ mod tests {
         check(format!("{}\r\n\r\n", kept.join("\r\n")).as_bytes()).map(|_| ())
     }
 
-    fn response(upgrade: Upgrade, padded_len: Option<usize>) -> String {
+    fn response(upgrade: &Upgrade, padded_len: Option<usize>) -> String {
         let mut out = b"before".to_vec();
         upgrade.write_response(padded_len, &mut out);
         String::from_utf8(out)
@@ -278,18 +322,82 @@ mod tests {
         let request = Request::parse(head.as_bytes()).unwrap();
         let plain = Upgrade::check(&request).unwrap();
         let off = CompressionSettings::default();
-        assert_eq!(plain.negotiate(&request, &off), plain);
+        assert_eq!(plain.clone().negotiate(&request, &off), plain);
         let on = CompressionSettings { is_on: true, ..off };
-        let agreed = plain.negotiate(&request, &on);
-        let expected = response(plain, None).replace(
+        let agreed = plain.clone().negotiate(&request, &on);
+        let expected = response(&plain, None).replace(
             ACCEPT,
             &format!(
                 "{ACCEPT}\r\nSec-WebSocket-Extensions: permessage-deflate; \
                  server_no_context_takeover"
             ),
         );
-        assert_eq!(response(agreed, None), expected);
-        assert_eq!(response(agreed, Some(1024)).len(), 1024);
+        assert_eq!(response(&agreed, None), expected);
+        assert_eq!(response(&agreed, Some(1024)).len(), 1024);
+    }
+
+    /// The subprotocol that these header lines lead to.
+    fn chosen(lines: &str, supported: &[&str]) -> Option<String> {
+        let head = format!("{}\n{lines}\n", LINES.join("\n"));
+        let request = Request::parse(head.as_bytes()).unwrap();
+        let supported: Vec<_> = supported.iter().map(|&name| name.to_owned()).collect();
+        let upgrade = Upgrade::check(&request).unwrap();
+        let upgrade = upgrade.choose_subprotocol(&request, &supported);
+        let answer = response(&upgrade, None);
+        let answered = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+        assert_eq!(answered, upgrade.subprotocol());
+        answered.map(str::to_owned)
+    }
+
+    #[test]
+    fn the_first_subprotocol_that_is_offered_and_supported_is_answered() {
+        for (lines, supported, expected) in [
+            ("", &["chat"][..], None),
+            ("Sec-WebSocket-Protocol: chat\n", &[], None),
+            ("Sec-WebSocket-Protocol: chat\n", &["chat"], Some("chat")),
+            ("sec-websocket-protocol:\tchat \n", &["chat"], Some("chat")),
+            ("Sec-WebSocket-Protocol: Chat\n", &["chat"], None),
+            ("Sec-WebSocket-Protocol: chatter\n", &["chat"], None),
+            ("Sec-WebSocket-Protocol: chat v2\n", &["chat"], None),
+            ("Sec-WebSocket-Protocol: a,b\n", &["b", "a"], Some("a")),
+            ("Sec-WebSocket-Protocol: x, ,b,a\n", &["a", "b"], Some("b")),
+            (
+                "Sec-WebSocket-Protocol: x\nSec-WebSocket-Protocol: a\n",
+                &["a"],
+                Some("a"),
+            ),
+            ("Sec-WebSocket-Protocol:\n", &["a"], None),
+            ("X-Protocol: a\n", &["a"], None),
+        ] {
+            assert_eq!(chosen(lines, supported).as_deref(), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_agreed_on_fits_into_a_padded_answer() {
+        let name = "x".repeat(MAX_SUBPROTOCOL_BYTES);
+        assert!(is_subprotocol(&name) && is_subprotocol("graphql-ws.v1"));
+        for name in ["", "a b", "a,b", "a\r\nb", "\u{fc}", &(name.clone() + "x")] {
+            assert!(!is_subprotocol(name), "{name}");
+        }
+        let head = format!(
+            "{}\nSec-WebSocket-Protocol: {name}\nSec-WebSocket-Extensions: permessage-deflate; \
+             client_no_context_takeover; server_max_window_bits=15\n\n",
+            LINES.join("\n")
+        );
+        let request = Request::parse(head.as_bytes()).unwrap();
+        let on = CompressionSettings {
+            is_on: true,
+            ..CompressionSettings::default()
+        };
+        let upgrade = Upgrade::check(&request).unwrap();
+        let upgrade = upgrade
+            .choose_subprotocol(&request, &[name])
+            .negotiate(&request, &on);
+        assert!(upgrade.subprotocol().is_some() && upgrade.agreed().is_some());
+        assert_eq!(response(&upgrade, Some(1024)).len(), 1024);
     }
 
     #[test]
@@ -299,7 +407,7 @@ mod tests {
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
         );
-        assert_eq!(response(upgrade, None), expected);
+        assert_eq!(response(&upgrade, None), expected);
         assert_eq!(expected.len(), 129);
     }
 
@@ -307,11 +415,12 @@ mod tests {
     fn a_padded_answer_has_exactly_the_length_asked_for() {
         let upgrade = Upgrade {
             accept: accept_key(KEY),
+            subprotocol: None,
             agreed: None,
         };
-        let unpadded = response(upgrade, None);
+        let unpadded = response(&upgrade, None);
         for len in [200, 201, 1023, 1024, 1025, 8192] {
-            let padded = response(upgrade, Some(len));
+            let padded = response(&upgrade, Some(len));
             assert_eq!(padded.len(), len);
             let rest = padded
                 .strip_prefix(unpadded.strip_suffix("\r\n").unwrap())
