@@ -5,7 +5,7 @@ use log::{debug, info};
 use super::resource::{Client, Handle, Resource};
 use crate::connection::Message;
 use crate::protocol::close_code::CloseCode;
-use crate::protocol::packet::{Packet, Verb};
+use crate::protocol::packet::{self, Packet, Verb};
 
 /// Echo, broadcast, feedback and quit.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,9 @@ impl Resource for Standard {
             return refuse(client, "not JSON: not UTF-8".into(), handle);
         };
         let text = text.as_str();
+        if packet::is_heartbeat(text) {
+            return;
+        }
         let packet = match Packet::parse(text) {
             Ok(packet) => packet,
             Err(malformed) => {

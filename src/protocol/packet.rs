@@ -70,6 +70,12 @@ pub struct Malformed {
     pub position: usize,
 }
 
+/// Whether a message is the bare text that common heartbeat libraries send instead of a packet; it
+/// asks for nothing (protocol.md 2.6a).
+pub fn is_heartbeat(text: &str) -> bool {
+    text == "ping"
+}
+
 impl<'a> Packet<'a> {
     /// Validates the whole text and picks the fields out of it. Nothing is copied unless a field
     /// holds escapes.
@@ -387,6 +393,16 @@ mod tests {
 
     fn nested(depth: usize) -> String {
         "[".repeat(depth) + &"]".repeat(depth)
+    }
+
+    #[test]
+    fn a_heartbeat_is_the_bare_word_and_no_packet() {
+        assert!(is_heartbeat("ping") && !is_valid("ping"));
+        for text in [
+            "", "Ping", "ping\n", " ping", "pong", "\"ping\"", "pingping",
+        ] {
+            assert!(!is_heartbeat(text), "{text:?}");
+        }
     }
 
     #[test]

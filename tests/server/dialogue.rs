@@ -361,6 +361,26 @@ fn broadcast_and_feedback_bring_the_bytes_of_the_sender() {
     }
 }
 
+// protocol.md 2.6a
+#[test]
+fn the_bare_text_ping_of_heartbeat_libraries_is_answered_by_next_alone() {
+    let server = Server::start("");
+    let mut conn = server.web();
+    let binary = frame::masked(FIN | BINARY, b"ping");
+    for frame in [frame::text("ping"), binary] {
+        conn.send_bytes(&frame);
+        conn.expect_next();
+    }
+    // In between nothing else has come.
+    let packet = r#"{"opcode":"echo"}"#;
+    conn.send_text(packet);
+    conn.expect_next();
+    conn.expect_text(packet);
+    for text in ["Ping", "ping ", "ping\n", "pong"] {
+        expect_last_message(&mut server.web(), &frame::text(text), 1007);
+    }
+}
+
 // protocol.md 2.6
 #[test]
 fn invalid_json_is_next_then_close_1007() {
