@@ -268,6 +268,7 @@ fn head_and_options_are_answered_without_a_body() {
     assert!(!options.contains("Content-Length"), "{options}");
 }
 
+// protocol.md 1.5
 #[test]
 fn a_refusal_of_head_has_no_body_either() {
     let server = Server::start("");
