@@ -1,21 +1,21 @@
 //! Request heads of HTTP/1.1 (RFC 9110, RFC 9112): bytes → [`Request`].
 //!
-//! Owns the grammar of the request line and of header lines, the limits of a head, and the look-up
-//! of headers. It does not know what a header means, reads no bodies and answers nothing: the
-//! opening handshake is judged in [`handshake`](super::handshake), other requests by their users.
+//! Owns where a head ends, its limits, the request target, and the look-up of headers; httparse
+//! reads the lines. It does not know what most headers mean, reads no bodies and answers nothing:
+//! the opening handshake is judged in [`handshake`](super::handshake), other requests by their
+//! users.
 //!
 //! Strict where two readers of the same bytes could disagree (request smuggling, RFC 9112 §11.2):
 //! exactly one blank between the parts of the request line, nothing between a header's name and its
 //! colon, no folded lines, no control characters. Lenient where nothing is at stake: bare LF ends a
 //! line and empty lines may come first (§2.2), and header values need not be ASCII (RFC 9110 §5.5).
 //!
-//! Nothing is allocated and nothing is copied: a [`Request`] borrows the head and keeps the place
-//! of each header in a fixed table, so that a look-up compares names and does not scan text.
+//! Nothing is allocated and nothing is copied: a [`Request`] borrows from the head.
 
 use std::fmt;
-use std::ops::Range;
 
-use memchr::{memchr, memchr_iter};
+use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr_iter;
 
 use super::error::Rejection;
 use super::host::Host;
@@ -110,11 +110,10 @@ impl Persistence {
 /// Its `Debug` form names method and path only: headers and queries may hold tokens.
 #[derive(Clone)]
 pub struct Request<'a> {
-    head: &'a [u8],
     line: RequestLine<'a>,
-    /// The first `field_count` are in use, in order of arrival.
-    fields: [Field; MAX_HEADERS],
-    field_count: usize,
+    /// The first `header_count` are in use, in order of arrival.
+    headers: [Header<'a>; MAX_HEADERS],
+    header_count: usize,
 }
 
 impl<'a> Request<'a> {
@@ -128,33 +127,23 @@ impl<'a> Request<'a> {
         if head.len() > MAX_HEAD_BYTES {
             return Err(Rejection::HeadTooLarge);
         }
-        let (line, mut start) = request_line_at(head).ok_or(Rejection::Malformed)?;
-        let (line, version) = RequestLine::parse(line).ok_or(Rejection::Malformed)?;
-        if !matches!(version, "HTTP/1.1" | "HTTP/1.0") {
-            return Err(Rejection::HttpVersion);
-        }
-        let mut request = Self {
-            head,
-            line,
-            fields: [Field::default(); MAX_HEADERS],
-            field_count: 0,
-        };
-        loop {
-            let (line, next) = line_at(head, start).ok_or(Rejection::Malformed)?;
-            if line.is_empty() {
-                let whole = next == head.len();
-                return if whole {
-                    Ok(request)
-                } else {
-                    Err(Rejection::Malformed)
-                };
+        let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed.parse(head) {
+            Ok(Status::Complete(len)) if len == head.len() => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(Rejection::HeadTooLarge),
+            Err(httparse::Error::Version) if names_a_version(head) => {
+                return Err(Rejection::HttpVersion);
             }
-            let field = Field::parse(line, start).ok_or(Rejection::Malformed)?;
-            let free = request.fields.get_mut(request.field_count);
-            *free.ok_or(Rejection::HeadTooLarge)? = field;
-            request.field_count += 1;
-            start = next;
+            Ok(_) | Err(_) => return Err(Rejection::Malformed),
         }
+        let line = RequestLine::of(&parsed).ok_or(Rejection::Malformed)?;
+        let header_count = parsed.headers.len();
+        Ok(Self {
+            line,
+            headers,
+            header_count,
+        })
     }
 
     /// Method as sent, as `GET` (case-sensitive, RFC 9110 §9.1).
@@ -216,11 +205,9 @@ impl<'a> Request<'a> {
     /// `None` too if that value is not UTF-8: such a header does not fail the request, it only
     /// cannot be read as text. [`header_values`](Self::header_values) has its bytes.
     pub fn header(&self, name: &str) -> Option<&'a str> {
-        let field = self
-            .fields()
-            .rev()
-            .find(|field| self.is_named(field, name))?;
-        str::from_utf8(self.bytes(field.value())).ok()
+        let named = |header: &&Header<'_>| header.name.eq_ignore_ascii_case(name);
+        let header = self.lines().iter().rfind(named)?;
+        str::from_utf8(header.value).ok()
     }
 
     /// Bytes of the header of this name if it occurs exactly once, blanks around it trimmed.
@@ -234,10 +221,9 @@ impl<'a> Request<'a> {
 
     /// Bytes of every header of this name in order of arrival, blanks around them trimmed.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let fields = self
-            .fields()
-            .filter(move |field| self.is_named(field, name));
-        fields.map(|field| self.bytes(field.value()))
+        let is_named = move |header: &&Header<'_>| header.name.eq_ignore_ascii_case(name);
+        let headers = self.lines().iter().filter(is_named);
+        headers.map(|header| header.value)
     }
 
     /// Whether one of the comma-separated tokens of any header `name` equals `token`, both without
@@ -251,31 +237,18 @@ impl<'a> Request<'a> {
     /// Every header in order of arrival, as (name, value). Those whose value is not UTF-8 are left
     /// out, as in [`header`](Self::header).
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
-        self.fields().filter_map(|field| {
-            let name = str::from_utf8(self.bytes(field.name())).ok()?;
-            Some((name, str::from_utf8(self.bytes(field.value())).ok()?))
-        })
+        self.lines()
+            .iter()
+            .filter_map(|header| Some((header.name, str::from_utf8(header.value).ok()?)))
     }
 
     /// Name of every header in order of arrival, also of those whose value is not UTF-8.
     pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.fields().map(|field| self.bytes(field.name()))
+        self.lines().iter().map(|header| header.name.as_bytes())
     }
 
-    fn fields(&self) -> std::slice::Iter<'_, Field> {
-        self.fields
-            .get(..self.field_count)
-            .unwrap_or_default()
-            .iter()
-    }
-
-    fn is_named(&self, field: &Field, name: &str) -> bool {
-        self.bytes(field.name())
-            .eq_ignore_ascii_case(name.as_bytes())
-    }
-
-    fn bytes(&self, range: Range<usize>) -> &'a [u8] {
-        self.head.get(range).unwrap_or_default()
+    fn lines(&self) -> &[Header<'a>] {
+        self.headers.get(..self.header_count).unwrap_or_default()
     }
 }
 
@@ -299,31 +272,23 @@ struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    /// The line, and its version as it was sent.
-    fn parse(line: &'a [u8]) -> Option<(Self, &'a str)> {
-        let mut parts = str::from_utf8(line).ok()?.split(' ');
-        let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_well_formed = parts.next().is_none()
-            && is_token(method.as_bytes())
-            && !target.bytes().any(|byte| byte.is_ascii_control())
-            && is_version(version);
-        if !is_well_formed {
-            return None;
-        }
+    /// The library has seen to the method (a token), to the target (no controls, UTF-8), and that
+    /// there is one blank between them.
+    fn of(parsed: &httparse::Request<'_, 'a>) -> Option<Self> {
+        let (method, target) = (parsed.method?, parsed.path?);
         let (authority, origin) = split_target(method, target)?;
         let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
         let path = match path {
             "" if method != CONNECT => "/",
             _ => path,
         };
-        let line = Self {
+        Some(Self {
             method,
             authority,
             path,
             query,
-            is_http_1_1: version == "HTTP/1.1",
-        };
-        Some((line, version))
+            is_http_1_1: parsed.version == Some(1),
+        })
     }
 }
 
@@ -343,76 +308,6 @@ fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<Host<'a>>, 
         rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
     };
     Some((Some(Host::parse(authority)?), origin))
-}
-
-/// Where a header's name and value lie in the head, as offsets that [`MAX_HEAD_BYTES`] keeps small.
-#[derive(Clone, Copy, Default)]
-struct Field {
-    name_start: u16,
-    name_end: u16,
-    value_start: u16,
-    value_end: u16,
-}
-
-const _: () = assert!(MAX_HEAD_BYTES <= u16::MAX as usize);
-
-impl Field {
-    /// Parses the header line that starts at `start` of the head (RFC 9112 §5).
-    ///
-    /// `Name: value`. The name is a token and touches the colon (§5.1), which also refuses folded
-    /// lines, since they start with a blank (§5.2). The value has no control characters but
-    /// horizontal tabs (RFC 9110 §5.5).
-    fn parse(line: &[u8], start: usize) -> Option<Self> {
-        let name_len = line.iter().position(|&byte| !is_token_byte(byte))?;
-        let (name, rest) = line.split_at(name_len);
-        let (b':', rest) = rest.split_first()? else {
-            return None;
-        };
-        let value = trim_blanks(rest);
-        if name.is_empty() || !is_field_value(value) {
-            return None;
-        }
-        let lead_len = rest
-            .iter()
-            .position(|&byte| !is_blank(byte))
-            .unwrap_or(rest.len());
-        let value_start = start + name_len + 1 + lead_len;
-        let offset = |at: usize| u16::try_from(at).ok();
-        Some(Self {
-            name_start: offset(start)?,
-            name_end: offset(start + name_len)?,
-            value_start: offset(value_start)?,
-            value_end: offset(value_start + value.len())?,
-        })
-    }
-
-    fn name(&self) -> Range<usize> {
-        usize::from(self.name_start)..usize::from(self.name_end)
-    }
-
-    fn value(&self) -> Range<usize> {
-        usize::from(self.value_start)..usize::from(self.value_end)
-    }
-}
-
-/// The first line that is not empty, and where the next one starts.
-fn request_line_at(head: &[u8]) -> Option<(&[u8], usize)> {
-    let mut start = 0;
-    loop {
-        let (line, next) = line_at(head, start)?;
-        if !line.is_empty() {
-            return Some((line, next));
-        }
-        start = next;
-    }
-}
-
-/// The line that starts at `start`, without its line end, and where the next one starts.
-fn line_at(head: &[u8], start: usize) -> Option<(&[u8], usize)> {
-    let rest = head.get(start..)?;
-    let len = memchr(b'\n', rest)?;
-    let line = &rest[..len];
-    Some((line.strip_suffix(b"\r").unwrap_or(line), start + len + 1))
 }
 
 /// Whether the LF at `at` ends the head, given that none before it does.
@@ -457,7 +352,7 @@ pub fn is_token(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    TOKEN_BYTES[usize::from(byte)]
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Whether this may be a header's value: no control character but HTAB (RFC 9110 §5.5). Looks at every byte without a branch, which is the fastest way.
@@ -466,10 +361,16 @@ pub(super) fn is_field_value(value: &[u8]) -> bool {
     !value.iter().fold(false, |bad, &byte| bad | is_bad(byte))
 }
 
-/// `HTTP/` DIGIT `.` DIGIT, case-sensitive (RFC 9112 §2.3).
-fn is_version(version: &str) -> bool {
-    let digits = version.strip_prefix("HTTP/").map(str::as_bytes);
-    matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+/// Whether the request line ends in `HTTP/` DIGIT `.` DIGIT, case-sensitive (RFC 9112 §2.3).
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.trim_ascii_start().split(|&byte| byte == b'\n').next();
+    let mut parts = line
+        .unwrap_or_default()
+        .trim_ascii_end()
+        .split(|&byte| byte == b' ');
+    let version = parts.nth(2).and_then(|part| part.strip_prefix(b"HTTP/"));
+    let is_digits = |version: &[u8]| matches!(version, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit());
+    version.is_some_and(is_digits) && parts.next().is_none()
 }
 
 /// RFC 3986 §3.1.
@@ -481,23 +382,6 @@ fn is_scheme(scheme: &str) -> bool {
 }
 
 const CONNECT: &str = "CONNECT";
-
-/// The bytes of a token (RFC 9110 §5.6.2).
-const TOKEN_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        table[byte as usize] = byte.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let marks = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {
