@@ -2,12 +2,10 @@
 //! and HTTP.
 //!
 //! The header is asked for in pieces that never reach beyond its end, so that what follows stays in
-//! the socket for whoever reads it next. What it says is read by a library.
+//! the socket for whoever reads it next, and parsed when it is whole (PROXY protocol §2.1, §2.2).
 
 use std::io::{self, ErrorKind, Read};
-use std::net::SocketAddr;
-
-use proxy_header::{ParseConfig, Protocol, ProxyHeader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A header on its way. Holds no more of it than 107 bytes of version 1, 4112 of version 2.
 #[derive(Debug, Default)]
@@ -73,31 +71,71 @@ fn wanted(bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-fn parse(bytes: &[u8]) -> io::Result<Forwarded> {
-    let config = ParseConfig {
-        include_tlvs: false,
-        ..ParseConfig::default()
+fn parse(header: &[u8]) -> io::Result<Forwarded> {
+    let parsed = if header.starts_with(V1_START) {
+        parse_line(header)
+    } else {
+        parse_binary(header)
     };
-    match ProxyHeader::parse(bytes, config) {
-        Ok((header, len)) if len == bytes.len() && has_plain_ports(bytes) => {
-            match header.proxied_address() {
-                None => Ok(Forwarded::ProxyUnidentified),
-                Some(address) if address.protocol == Protocol::Stream => {
-                    Ok(Forwarded::For(address.source))
-                }
-                Some(_) => Err(malformed("PROXY header for another protocol than TCP")),
-            }
-        }
-        Ok(_) | Err(_) => Err(malformed("malformed PROXY header")),
-    }
+    parsed.ok_or_else(|| malformed("malformed PROXY header, or none for TCP"))
 }
 
-/// Whether the ports of a line of version 1 are written as §2.1 says: the library lets `+80` and
-/// `080` pass, which others may read otherwise.
-fn has_plain_ports(header: &[u8]) -> bool {
-    let is_plain = |port: &[u8]| port == b"0" || matches!(port.first(), Some(b'1'..=b'9'));
-    let mut ports = header.trim_ascii_end().rsplit(|byte| *byte == b' ').take(2);
-    !header.starts_with(b"PROXY TCP") || ports.all(is_plain)
+/// `PROXY TCP4 SOURCE DESTINATION PORT PORT CRLF`, or `PROXY UNKNOWN`, behind which anything may
+/// stand (§2.1).
+fn parse_line(header: &[u8]) -> Option<Forwarded> {
+    let line = header.strip_suffix(b"\r\n")?.strip_prefix(V1_START)?;
+    if line.starts_with(b"UNKNOWN") {
+        return (!line.contains(&b'\r')).then_some(Forwarded::ProxyUnidentified);
+    }
+    let mut fields = str::from_utf8(line).ok()?.split(' ');
+    let family = fields.next()?;
+    let ip = |text: &str| match family {
+        "TCP4" => text.parse().ok().map(IpAddr::V4),
+        "TCP6" => text.parse().ok().map(IpAddr::V6),
+        _ => None,
+    };
+    let (source, _) = (ip(fields.next()?)?, ip(fields.next()?)?);
+    let (port, _) = (parse_port(fields.next()?)?, parse_port(fields.next()?)?);
+    let is_whole = fields.next().is_none();
+    is_whole.then_some(Forwarded::For(SocketAddr::new(source, port)))
+}
+
+/// A port without sign and without leading zeros, which others may read otherwise.
+fn parse_port(text: &str) -> Option<u16> {
+    let is_plain = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Signature, command, family, length; then the addresses, and what else may follow is read over
+/// (§2.2).
+fn parse_binary(header: &[u8]) -> Option<Forwarded> {
+    let (&[command, family, _, _], rest) = header.strip_prefix(V2_START)?.split_first_chunk()?;
+    let address = match family {
+        V2_TCP4 | V2_UDP4 => {
+            let (source, rest) = rest.split_first_chunk::<4>()?;
+            let (_, rest) = rest.split_first_chunk::<4>()?;
+            Some((IpAddr::V4(Ipv4Addr::from(*source)), rest))
+        }
+        V2_TCP6 | V2_UDP6 => {
+            let (source, rest) = rest.split_first_chunk::<16>()?;
+            let (_, rest) = rest.split_first_chunk::<16>()?;
+            Some((IpAddr::V6(Ipv6Addr::from(*source)), rest))
+        }
+        V2_UNIX_STREAM | V2_UNIX_DATAGRAM if rest.len() >= V2_UNIX_LEN => None,
+        V2_UNSPECIFIED => None,
+        _ => return None,
+    };
+    let Some((ip, rest)) = address else {
+        return Some(Forwarded::ProxyUnidentified);
+    };
+    let (ports, _) = rest.split_first_chunk::<4>()?;
+    let port = u16::from_be_bytes([ports[0], ports[1]]);
+    match family {
+        // Its own connection, as for health checks: what it says of addresses does not count.
+        _ if command == V2_LOCAL => Some(Forwarded::ProxyUnidentified),
+        V2_TCP4 | V2_TCP6 => Some(Forwarded::For(SocketAddr::new(ip, port))),
+        _ => None,
+    }
 }
 
 fn malformed(reason: &'static str) -> io::Error {
@@ -110,6 +148,18 @@ const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2 and its two commands (§2.2).
 const V2_LOCAL: u8 = 0x20;
 const V2_PROXY: u8 = 0x21;
+
+/// Address families with their transports (§2.2).
+const V2_UNSPECIFIED: u8 = 0x00;
+const V2_TCP4: u8 = 0x11;
+const V2_UDP4: u8 = 0x12;
+const V2_TCP6: u8 = 0x21;
+const V2_UDP6: u8 = 0x22;
+const V2_UNIX_STREAM: u8 = 0x31;
+const V2_UNIX_DATAGRAM: u8 = 0x32;
+
+/// Length of two addresses of Unix sockets (§2.2).
+const V2_UNIX_LEN: usize = 216;
 
 /// Length of `PROXY UNKNOWN\r\n`; a header of version 2 is longer.
 const V1_LEAST: usize = 15;
