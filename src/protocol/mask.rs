@@ -1,7 +1,5 @@
 //! Masking (RFC 6455 §5.3).
 
-use multiversion::multiversion;
-
 /// Unmasks `payload` in place (RFC 6455 §5.3).
 ///
 /// `offset` is the position of `payload[0]` within the frame's payload, in bytes, so that a payload
@@ -11,24 +9,11 @@ pub fn apply(masking_key: [u8; 4], offset: usize, payload: &mut [u8]) {
     // in wide pieces stalls the processor for longer than a short message takes.
     let key = rotate(masking_key, offset);
     let word = u64::from(key) << 32 | u64::from(key);
-    if payload.len() < WIDE_BYTES {
-        apply_word(word, payload);
-    } else {
-        apply_word_widely(word, payload);
-    }
-}
-
-/// The same with the widest vectors that this processor has.
-#[multiversion(targets("x86_64+avx2"))]
-fn apply_word_widely(word: u64, payload: &mut [u8]) {
-    apply_word(word, payload);
-}
-
-#[inline(always)]
-fn apply_word(word: u64, payload: &mut [u8]) {
     let mut chunks = payload.chunks_exact_mut(WIDTH);
     for chunk in &mut chunks {
         // A loop of fixed length over words is what the compiler turns into vector instructions.
+        // Those of SSE2, which every x86-64 has, are as fast as wider ones here: unmasking takes a
+        // third of the time of decoding a long message, and memory is what it waits for.
         for bytes in chunk.as_chunks_mut().0 {
             *bytes = (u64::from_le_bytes(*bytes) ^ word).to_le_bytes();
         }
@@ -48,10 +33,7 @@ fn rotate(masking_key: [u8; 4], offset: usize) -> u32 {
     u32::from_le_bytes(masking_key).rotate_right(8 * (offset % 4) as u32)
 }
 
-/// From this length on wide vectors win more than the choice between them costs, in bytes.
-const WIDE_BYTES: usize = 512;
-
-/// Bytes per step: one AVX-512 register, four of SSE2.
+/// Bytes per step: four registers of SSE2, two of AVX2.
 const WIDTH: usize = 64;
 
 #[cfg(test)]
@@ -67,7 +49,7 @@ mod tests {
     #[test]
     fn equals_the_definition_at_every_length_and_offset() {
         let key = [0x37, 0xfa, 0x21, 0x3d];
-        for len in (0..300).chain(WIDE_BYTES - 70..WIDE_BYTES + 70) {
+        for len in (0..300).chain(442..582) {
             for offset in 0..8 {
                 let plain: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
                 let mut masked = plain.clone();
