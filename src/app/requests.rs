@@ -18,7 +18,7 @@ use crate::base::MonotonicTime;
 use crate::connection::{AfterResponse, ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
-use crate::protocol::http::Request;
+use crate::protocol::http::{Persistence, Request};
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet, Verb};
 
@@ -43,7 +43,7 @@ struct PendingRequest {
 
 /// How a request is to be answered.
 struct Reply {
-    after: AfterResponse,
+    persistence: Persistence,
     part: BodyPart,
     /// The page of another origin that may read the response.
     origin: Option<String>,
@@ -92,10 +92,10 @@ impl Requests {
                 // A body that nobody reads ends the connection.
                 let has_body = !matches!(length, BodyLength::None | BodyLength::Bytes(0));
                 let reply = Reply {
-                    after: if has_body {
-                        AfterResponse::Close
+                    persistence: if has_body {
+                        Persistence::Close
                     } else {
-                        reply.after
+                        reply.persistence
                     },
                     ..reply
                 };
@@ -319,13 +319,9 @@ impl Requests {
 
 impl Reply {
     fn to(request: &Request<'_>, admission: &Admission) -> Self {
-        let is_persistent = request.is_http_1_1() && !request.has_token("Connection", "close");
         let origin = request.header("Origin");
         Self {
-            after: match is_persistent {
-                true => AfterResponse::KeepAlive,
-                false => AfterResponse::Close,
-            },
+            persistence: request.persistence(),
             part: match request.method() {
                 "HEAD" => BodyPart::LeftOut,
                 _ => BodyPart::Sent,
@@ -440,17 +436,18 @@ fn preflight(reply: &Reply) -> Response {
 }
 
 fn respond(id: ConnId, reply: Reply, mut response: Response, commands: &mut Commands) {
-    let connection = match reply.after {
-        AfterResponse::KeepAlive => None,
-        AfterResponse::Close => Some("close"),
-    };
     // A preflight's response has it already.
     if let Some(origin) = reply.origin.filter(|_| !response.is_shared()) {
         response.share_with(&origin);
     }
     let mut bytes = Vec::new();
+    let connection = reply.persistence.connection_header();
     response.write(reply.part, connection, &mut bytes);
-    commands.respond(id, reply.after, bytes);
+    let after = match reply.persistence.is_persistent() {
+        true => AfterResponse::KeepAlive,
+        false => AfterResponse::Close,
+    };
+    commands.respond(id, after, bytes);
 }
 
 /// What has to hold for any request (RFC 9112 §3.2, §6.3; RFC 9110 §10.1.1).
