@@ -19,17 +19,6 @@ pub enum Form {
     Lines,
 }
 
-impl Form {
-    /// The form that goes with a media type in lower case, without its parameters.
-    pub fn of(media_type: &str) -> Option<Self> {
-        match media_type {
-            "application/json" => Some(Self::Json),
-            "application/x-ndjson" | "application/jsonl" => Some(Self::Lines),
-            _ => None,
-        }
-    }
-}
-
 /// Why a pushed packet goes to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {

@@ -15,6 +15,7 @@ pub use self::jobs::Jobs;
 pub use self::response::{BodyPart, Response};
 
 use crate::protocol::http::Request;
+use crate::protocol::media_type::{MediaType, is_encoded};
 
 /// What a request that asks for no WebSocket is for.
 #[derive(Debug)]
@@ -54,11 +55,13 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
             "push is at /push, with nothing behind it",
         )),
         "/health" => Route::Health(health(request)),
-        "/push" => post(request, |content_type| {
-            Form::of(content_type).map(Route::Push)
+        "/push" => post(request, |media_type| match media_type {
+            MediaType::Json => Some(Route::Push(Form::Json)),
+            MediaType::JsonLines => Some(Route::Push(Form::Lines)),
+            MediaType::Other => None,
         }),
-        "/demo/job" if demo == Demo::On => post(request, |content_type| {
-            (content_type == "application/json").then_some(Route::Job)
+        "/demo/job" if demo == Demo::On => post(request, |media_type| {
+            (media_type == MediaType::Json).then_some(Route::Job)
         }),
         _ if is_handshake(request) => Route::None,
         path => match Asset::at(path, demo) {
@@ -92,24 +95,18 @@ fn health(request: &Request<'_>) -> Response {
 }
 
 /// A route that takes POST with a body of certain types.
-fn post(request: &Request<'_>, of_type: impl FnOnce(&str) -> Option<Route>) -> Route {
+fn post(request: &Request<'_>, of_type: impl FnOnce(MediaType) -> Option<Route>) -> Route {
     match request.method() {
         "POST" => {}
         "OPTIONS" => return Route::Answer(Response::allowing("POST, OPTIONS")),
         _ => return Route::Answer(Response::not_allowed("POST, OPTIONS")),
     }
-    let is_coded = request
-        .header("Content-Encoding")
-        .is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
-    // What has no type is taken for JSON, which a wrong guess only fails to parse.
-    let content_type = request.header("Content-Type").unwrap_or("application/json");
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    let route = of_type(&media_type.to_ascii_lowercase());
-    match route.filter(|_| !is_coded) {
+    match of_type(MediaType::of(request)).filter(|_| !is_encoded(request)) {
         Some(route) => route,
         None => Route::Answer(Response::error(
             415,
-            "send application/json, or application/x-ndjson with one packet per line, not encoded",
+            "send Content-Type: application/json, or application/x-ndjson with one packet per line; \
+             once, and the body not encoded",
         )),
     }
 }
@@ -142,8 +139,20 @@ mod tests {
     fn paths_methods_and_types_find_their_way() {
         let upgrade = "GET /push HTTP/1.1\r\nUpgrade: websocket";
         for (head, expected) in [
-            ("POST /push HTTP/1.1", Err("json")),
-            ("POST /push?a=b HTTP/1.0", Err("json")),
+            ("POST /push HTTP/1.1", Ok(415)),
+            (
+                "POST /push?a=b HTTP/1.0\r\nContent-Type: application/json",
+                Err("json"),
+            ),
+            (
+                "POST /push HTTP/1.1\r\nContent-Type: application/vnd.api+json",
+                Err("json"),
+            ),
+            (
+                "POST /push HTTP/1.1\r\nContent-Type: application/json\r\n\
+                 Content-Type: application/json",
+                Ok(415),
+            ),
             (
                 "POST /push HTTP/1.1\r\nContent-Type: Application/JSON; charset=utf-8",
                 Err("json"),
@@ -153,7 +162,11 @@ mod tests {
                 Err("lines"),
             ),
             ("POST /push HTTP/1.1\r\nContent-Type: text/plain", Ok(415)),
-            ("POST /push HTTP/1.1\r\nContent-Encoding: gzip", Ok(415)),
+            (
+                "POST /push HTTP/1.1\r\nContent-Type: application/json\r\n\
+                 Content-Encoding: gzip",
+                Ok(415),
+            ),
             ("GET /push HTTP/1.1", Ok(405)),
             ("HEAD /push HTTP/1.1", Ok(405)),
             ("OPTIONS /push HTTP/1.1", Ok(204)),
@@ -181,7 +194,11 @@ mod tests {
             ("GET /demo.css HTTP/1.1", Ok(200)),
             ("GET / HTTP/1.1\r\nUpgrade: h2c", Err("none")),
             ("GET / HTTP/1.1\r\nSec-WebSocket-Version: 13", Err("none")),
-            ("POST /demo/job HTTP/1.1", Err("job")),
+            ("POST /demo/job HTTP/1.1", Ok(415)),
+            (
+                "POST /demo/job HTTP/1.1\r\nContent-Type: application/json",
+                Err("job"),
+            ),
             ("GET /demo/job HTTP/1.1", Ok(405)),
         ] {
             assert_eq!(status(head, Demo::On), on, "{head}");

@@ -153,7 +153,8 @@ fn a_flood_of_pushes_that_are_not_read_is_bounded() {
     let mut attacker = connect(&scene.server);
     let body = r#"{"opcode":"broadcast","n":1}"#;
     let push = format!(
-        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let pushes = push.repeat(1000).into_bytes();

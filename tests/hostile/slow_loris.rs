@@ -73,7 +73,8 @@ fn bodies_that_do_not_come_are_ended_with_408() {
     let mut attackers: Vec<Conn> = (0..100).map(|_| connect(&scene.server)).collect();
     for conn in &mut attackers {
         conn.send_bytes(
-            b"POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n{",
+            b"POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+              Content-Length: 9999999\r\n\r\n{",
         );
     }
     for conn in &mut attackers {

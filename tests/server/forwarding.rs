@@ -41,6 +41,7 @@ fn a_push_through_an_unknown_proxy_is_refused() {
         .with_line("POST /push HTTP/1.1")
         .without("Upgrade")
         .set("Connection", "close")
+        .with("Content-Type", "application/json")
         .with("Content-Length", "2");
     for (header, value) in TRACES {
         expect_refusal(&server, &push.clone().with(header, value), 403);
@@ -119,7 +120,7 @@ fn each_request_of_a_proxys_connection_has_its_own_address() {
     let push = |ip: &str| {
         format!(
             "POST /push HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {ip}\r\n\
-             Content-Length: 22\r\n\r\n{{\"opcode\":\"broadcast\"}}"
+             Content-Type: application/json\r\nContent-Length: 22\r\n\r\n{{\"opcode\":\"broadcast\"}}"
         )
     };
     conn.send_bytes(push("127.0.0.1").as_bytes());

@@ -135,6 +135,7 @@ fn words_behind_an_address_say_whom_it_is_for() {
         .with_line("POST /push HTTP/1.1")
         .without("Upgrade")
         .set("Connection", "close")
+        .with("Content-Type", "application/json")
         .with("Content-Length", "0");
     let mut receiver = connect_to(*web).open(&page);
     expect_status(connect_to(*web), &script, 403);

@@ -7,8 +7,18 @@ use websock::protocol::error::Rejection;
 
 const NOBODY: &str = "{\"delivered\":0,\"error\":\"nobody has this uuid or ident\"}\n";
 
-/// A request with these header lines and a body of this length.
+/// A request with these header lines and this body, which is JSON unless they say otherwise.
 fn request(headers: &str, body: &str) -> Vec<u8> {
+    let content_type = if headers.contains("Content-Type") {
+        ""
+    } else {
+        "Content-Type: application/json\r\n"
+    };
+    untyped(&format!("{content_type}{headers}"), body)
+}
+
+/// A request with these header lines alone and this body.
+fn untyped(headers: &str, body: &str) -> Vec<u8> {
     let len = body.len();
     format!(
         "POST /push HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len}\r\n\r\n{body}"
@@ -131,7 +141,7 @@ fn what_is_wrong_has_its_status() {
     let server = Server::start("maxMessageSize=100K");
     let packet = r#"{"opcode":"broadcast"}"#;
     let chunked = |headers: &str, body: &str| {
-        format!("POST /push HTTP/1.1\r\nHost: a\r\nHost-Of: b\r\n{headers}\r\n{body}")
+        format!("POST /push HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{headers}\r\n{body}")
             .replace("Host: a", "Host: 127.0.0.1")
     };
     let line = |text: &str| text.as_bytes().to_vec();
@@ -150,6 +160,16 @@ fn what_is_wrong_has_its_status() {
             request("Content-Type: text/plain\r\n", packet),
             415,
             "application/json",
+        ),
+        ("no type", untyped("", packet), 415, "application/json"),
+        (
+            "two types",
+            request(
+                "Content-Type: text/plain\r\nContent-Type: application/json\r\n",
+                packet,
+            ),
+            415,
+            "once",
         ),
         (
             "form",
@@ -180,7 +200,10 @@ fn what_is_wrong_has_its_status() {
         ),
         (
             "host",
-            line("POST /push HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n"),
+            String::from_utf8(request("", ""))
+                .expect("ASCII")
+                .replace("localhost", "evil.example")
+                .into_bytes(),
             403,
             "Host",
         ),
@@ -192,7 +215,7 @@ fn what_is_wrong_has_its_status() {
         ),
         (
             "large",
-            line("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 102401\r\n\r\n"),
+            chunked("Content-Length: 102401\r\n", "").into_bytes(),
             413,
             "maxMessageSize",
         ),
@@ -369,7 +392,8 @@ fn bodies_may_come_in_drips_in_chunks_and_after_100_continue() {
 
     let (front, back) = body.split_at(7);
     let chunks = format!(
-        "POST /push HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n\
          {:x}\r\n{front}\r\n{:X};x=y\r\n{back}\r\n0\r\nTrailer: z\r\n\r\n",
         front.len(),
         back.len()
@@ -392,7 +416,7 @@ fn http_1_0_is_answered_and_closed() {
     let server = Server::start("");
     let body = r#"{"opcode":"broadcast"}"#;
     let bytes = format!(
-        "POST /push HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /push HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut conn = connect(&server);
@@ -404,6 +428,26 @@ fn http_1_0_is_answered_and_closed() {
     let response = exchange(&mut conn, bytes.as_bytes());
     assert_eq!(response.header("Connection"), Some("close"));
     assert_eq!(response.body, "{\"delivered\":0}\n");
+    conn.shut_down_write();
+    conn.expect_eof();
+}
+
+// issue 6, point 1
+#[test]
+fn http_1_0_goes_on_where_it_asks_for_that() {
+    let server = Server::start("");
+    let body = r#"{"opcode":"broadcast"}"#;
+    let asking = String::from_utf8(request("Connection: Keep-Alive\r\n", body)).expect("ASCII");
+    let asking = asking.replace("HTTP/1.1", "HTTP/1.0");
+    let mut conn = connect(&server);
+    for _ in 0..3 {
+        let response = exchange(&mut conn, asking.as_bytes());
+        assert_eq!(response.header("Connection"), Some("keep-alive"));
+        assert_eq!(response.body, "{\"delivered\":0}\n");
+    }
+    let last = asking.replace("Connection: Keep-Alive\r\n", "");
+    let response = exchange(&mut conn, last.as_bytes());
+    assert_eq!(response.header("Connection"), Some("close"));
     conn.shut_down_write();
     conn.expect_eof();
 }
