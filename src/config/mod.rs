@@ -37,7 +37,7 @@ use crate::protocol::extension::CompressionSettings;
 pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
 
-use ini::{BadLine, Entry};
+use ini::{BadLine, Entry, Spelling};
 use keys::KEYS;
 use value::short_size;
 
@@ -369,8 +369,18 @@ impl Builder {
             reason,
         };
         if section == "jsauth" && entry.key.eq_ignore_ascii_case("require") {
-            if unset.is_some() || value::boolean(&value) != Ok(false) {
-                self.problems.push(problem(SIGN_IN_WANTED.to_owned()));
+            // What a variable gives is a text for PHP.
+            let spelling = match entry.spelling {
+                Spelling::Word if entry.value.contains("${") => Spelling::Quoted,
+                spelling => spelling,
+            };
+            if unset.is_some() || value::is_true_in_php(&value, spelling) {
+                let reason = match spelling {
+                    Spelling::Word => SIGN_IN_WANTED.to_owned(),
+                    Spelling::Quoted => format!("{QUOTED_IS_TRUE}: {SIGN_IN_WANTED}"),
+                    Spelling::BeforeHash => format!("{HASH_IS_TRUE}: {SIGN_IN_WANTED}"),
+                };
+                self.problems.push(problem(reason));
             }
             return;
         }
@@ -473,7 +483,9 @@ fn unknown_key(name: &str) -> String {
 }
 
 const SIGN_IN_WANTED: &str = "sign-in is not built yet, and without it everybody could connect; \
-    false is wanted, if that may be so";
+    write require=false, without quotes, if that may be so";
+const QUOTED_IS_TRUE: &str = "in quotes or from a variable, PHP takes all but '' and '0' for true";
+const HASH_IS_TRUE: &str = "PHP takes a # behind a value for a part of it, and that for true";
 
 #[cfg(test)]
 mod tests;

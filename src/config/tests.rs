@@ -159,7 +159,24 @@ fn the_2026_ini_of_php_is_read_as_it_is() {
 
 #[test]
 fn demanded_sign_in_refuses_to_start() {
-    for value in ["true", "'true'", "on", "1", "maybe", "${NOT_SET}"] {
+    for value in [
+        "true",
+        "'true'",
+        "on",
+        "1",
+        "maybe",
+        "${NOT_SET}",
+        "${DIR}",
+        "'false'",
+        "\"false\"",
+        "'False'",
+        "\"off\"",
+        "'no'",
+        "\"none\"",
+        "'null'",
+        "'on'",
+        "false # open",
+    ] {
         let text = SEED_2026.replace("require=false", &format!("require={value}"));
         let errors = parse(&text).expect_err(value).to_string();
         assert!(
@@ -168,7 +185,23 @@ fn demanded_sign_in_refuses_to_start() {
         );
         assert!(errors.contains("sign-in is not built yet"), "{errors}");
     }
-    for value in ["false", "", "off", "'0'"] {
+    for value in [
+        "false",
+        "FALSE",
+        "",
+        "off",
+        "no",
+        "none",
+        "Null",
+        "0",
+        "00",
+        "'0'",
+        "\"0\"",
+        "''",
+        "\"\" ; c",
+        "false ; # c",
+        "${NOT_SET:-0}",
+    ] {
         expect(&format!("[JsAuth]\nRequire={value}"));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use super::ini::Spelling;
 use crate::app::trusted_proxies::TrustedProxies;
 
 /// What would be right instead.
@@ -20,6 +21,21 @@ pub(super) fn boolean(text: &str) -> Result<bool, Expected> {
         "true" | "on" | "yes" | "1" => Ok(true),
         "" | "false" | "off" | "no" | "none" | "null" | "0" => Ok(false),
         _ => Err("true, on, yes, 1 or false, off, no, none, 0 is wanted".to_owned()),
+    }
+}
+
+/// What PHP's typed ini makes of a value, seen as a condition: in quotes, all but `''` and `'0'` is
+/// true, `'false'` as well.
+pub(super) fn is_true_in_php(text: &str, spelling: Spelling) -> bool {
+    let is_zero = |text: &str| {
+        let text = text.strip_prefix('-').unwrap_or(text);
+        let is_number = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        is_number && text.parse() == Ok(0.0)
+    };
+    match spelling {
+        Spelling::Word => boolean(text) != Ok(false) && !is_zero(text),
+        Spelling::Quoted => !matches!(text, "" | "0"),
+        Spelling::BeforeHash => true,
     }
 }
 
@@ -270,6 +286,50 @@ mod tests {
         ];
         for (name, text, expected) in table {
             assert_eq!(count::<u32>(text, 2..=300).ok(), expected, "{name}");
+    /// The table is what `parse_ini_string` of PHP 8.2 says with INI_SCANNER_TYPED.
+    #[test]
+    fn conditions_are_phps() {
+        let words = [
+            ("", false),
+            ("false", false),
+            ("False", false),
+            ("off", false),
+            ("no", false),
+            ("none", false),
+            ("NONE", false),
+            ("null", false),
+            ("0", false),
+            ("00", false),
+            ("-0", false),
+            ("0.0", false),
+            ("+0", true),
+            ("0x0", true),
+            ("true", true),
+            ("on", true),
+            ("1", true),
+            ("maybe", true),
+        ];
+        for (text, expected) in words {
+            assert_eq!(is_true_in_php(text, Spelling::Word), expected, "{text}");
+        }
+        let texts = [
+            ("", false),
+            ("0", false),
+            ("false", true),
+            ("off", true),
+            ("no", true),
+            ("none", true),
+            ("null", true),
+            ("00", true),
+            (" ", true),
+            ("true", true),
+        ];
+        for (text, expected) in texts {
+            assert_eq!(is_true_in_php(text, Spelling::Quoted), expected, "'{text}'");
+        }
+        assert!(is_true_in_php("0", Spelling::BeforeHash));
+    }
+
         }
         assert_eq!(
             count::<u8>("256", 0..=300).ok(),
