@@ -141,7 +141,7 @@ impl Config {
     ///
     /// Without `-i`, a missing ini file is a warning and the defaults hold.
     pub fn load(options: &Options) -> Result<Self, Errors> {
-        let (found, warning) = source::find(options.ini.as_deref())?;
+        let (found, warnings) = source::find(options.ini.as_deref())?;
         let (path, text) = match &found {
             Some((path, text)) => (Some(path.as_path()), text.as_str()),
             None => (None, ""),
@@ -149,7 +149,7 @@ impl Config {
         let mut config = Self::parse(path, text, options, &|name| {
             std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
         })?;
-        config.warnings.extend(warning);
+        config.warnings.extend(warnings);
         Ok(config)
     }
 
