@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::Config;
 use super::listen::listeners;
+use super::origin::origins;
 use super::value::{
-    Expected, G, K, M, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    paths, proxies, size, size_or_off, token,
+    Expected, G, K, M, boolean, count, duration, duration_or_off, host_names, level, networks,
+    path, paths, proxies, size, size_or_off, subprotocols, token,
 };
+use super::web_sends::web_sends;
 
 /// One key of websock.ini.
 pub(super) struct Key {
@@ -33,9 +35,20 @@ pub(super) fn position(name: &str) -> Option<usize> {
         .position(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-/// The key whose name looks most like `name`, if one does.
+/// The key whose name looks most like `name`, if one does, or that does what a key of this name
+/// does in other programs.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
+    match name.as_str() {
+        "port" | "host" | "bind" | "listen" | "ip" | "socket" | "url" => return Some("adress"),
+        "cert" | "certificate" | "sslcert" | "ssl_cert" => return Some("certFile"),
+        "key" | "keyfile" | "privatekey" | "sslkey" | "ssl_key" => return Some("pkFile"),
+        "origin" | "origins" | "cors" => return Some("allowedOrigins"),
+        "log" | "logging" => return Some("logfile"),
+        "token" | "secret" => return Some("pushToken"),
+        "proxy" | "proxies" => return Some("trustedProxies"),
+        _ => {}
+    }
     KEYS.iter()
         .map(|key| {
             (
@@ -67,6 +80,10 @@ pub(super) const KEYS: &[Key] = &[
     key("maxPending", "10000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
     key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
+    key("webSends", "echo,broadcast,feedback", |c, v| set(&mut c.web_sends, web_sends(v))),
+    key("ownNames", "", |c, v| set(&mut c.admission.own_names, host_names(v))),
+    key("maxIdent", "128", |c, v| set(&mut c.max_ident_bytes, size(v, 1..=8 * K))),
+    key("subprotocols", "", |c, v| set(&mut c.subprotocols, subprotocols(v))),
 
     key("trustedProxies", "", |c, v| set(&mut c.admission.trusted_proxies, proxies(v))),
 
@@ -76,6 +93,9 @@ pub(super) const KEYS: &[Key] = &[
     key("phpPadding", "on", |c, v| set(&mut c.php_padding, boolean(v))),
 
     key("maxMessageSize", "16M", |c, v| set(&mut c.limits.max_message_bytes, size(v, K..=G))),
+    key("maxWebMessage", "0", |c, v| {
+        set(&mut c.max_web_message_bytes, size_or_off(v, K..=G))
+    }),
     key("maxFragments", "1000000", |c, v| {
         set(&mut c.limits.max_fragments, count(v, 1..=100_000_000))
     }),
@@ -160,6 +180,10 @@ mod tests {
             ("loglevl", Some("loglevel")),
             ("pingIntervall", Some("pingInterval")),
             ("allowedOrigin", Some("allowedOrigins")),
+            ("port", Some("adress")),
+            ("Listen", Some("adress")),
+            ("ssl_cert", Some("certFile")),
+            ("token", Some("pushToken")),
             ("xyzzy", None),
             ("", None),
         ];

@@ -11,10 +11,12 @@
 mod ini;
 mod keys;
 mod listen;
+mod origin;
 mod proxy_block;
 mod report;
 mod source;
 mod value;
+mod web_sends;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ use crate::protocol::extension::CompressionSettings;
 
 pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
+pub use web_sends::{Sendable, Sends, WebSends};
 
 use ini::{BadLine, Entry, Spelling};
 use keys::KEYS;
@@ -58,6 +61,14 @@ pub struct Config {
     pub log: LogSettings,
     /// Who may connect.
     pub admission: Admission,
+    /// What pages may send (`webSends`).
+    pub web_sends: WebSends,
+    /// Longest header `Ident`, in bytes, 1 to 8 K (`maxIdent`).
+    pub max_ident_bytes: usize,
+    /// Subprotocols that a client may choose, in the order of preference (`subprotocols`).
+    pub subprotocols: Vec<String>,
+    /// Longest message of a page, in bytes (`maxWebMessage`); at most `limits.max_message_bytes`.
+    pub max_web_message_bytes: usize,
     /// The demo page is served (`demo`).
     pub demo: bool,
     /// Frames for php clients are padded as protocol.md 6.1 has it (`phpPadding`).
@@ -94,7 +105,7 @@ impl Config {
                 allows_own_ip: false,
                 allowed_origins: self.admission.allowed_origins.clone(),
                 push_token: self.admission.push_token.clone(),
-                own_hosts: Vec::new(),
+                own_hosts: self.admission.own_names.clone(),
                 trusted_proxies: self.admission.trusted_proxies.clone(),
             },
             max_chunks: self.max_chunks,
@@ -132,6 +143,9 @@ pub struct Admission {
     pub allowed_origins: Vec<String>,
     /// Proxies that tell whom they forward (`trustedProxies`).
     pub trusted_proxies: TrustedProxies,
+    /// Names and addresses under which this server is reached besides those of `adress`
+    /// (`ownNames`), in lower case, without brackets.
+    pub own_names: Vec<String>,
     /// What scripts prove themselves with (`pushToken`); `None`: by their address alone.
     pub push_token: Option<String>,
 }
@@ -204,8 +218,13 @@ impl Config {
                 allowed_ip: None,
                 allowed_origins: Vec::new(),
                 trusted_proxies: TrustedProxies::default(),
+                own_names: Vec::new(),
                 push_token: None,
             },
+            web_sends: WebSends::default(),
+            max_ident_bytes: 0,
+            subprotocols: Vec::new(),
+            max_web_message_bytes: 0,
             demo: false,
             php_padding: false,
             compression: CompressionSettings {
@@ -271,6 +290,11 @@ impl Config {
     /// What no key can see alone. The value named is the one that is easier to change.
     fn contradictions(&self) -> Vec<Problem> {
         let mut problems = self.memory_contradictions();
+        if self.max_web_message_bytes > self.limits.max_message_bytes {
+            let most = short_size(u64::try_from(self.limits.max_message_bytes).unwrap_or(u64::MAX));
+            let reason = format!("at most {most}, as maxMessageSize has it, is wanted");
+            problems.push(self.problem("maxWebMessage", reason));
+        }
         if self.has_tls() && self.cert_files.is_empty() {
             let reason = "a PEM file is wanted, as adress has wss";
             problems.push(self.problem("certFile", reason));
@@ -407,6 +431,10 @@ impl Builder {
             let reason = format!("the environment has no {name}, it is taken as empty");
             self.warnings.push(problem(reason).to_string());
         }
+        if let Origin::Ini { line, .. } = &self.settings[index].origin {
+            let reason = format!("holds instead of line {line}, which sets the same key");
+            self.warnings.push(problem(reason).to_string());
+        }
         self.settings[index].origin = Origin::Ini {
             file: file.to_owned(),
             line: entry.line,
@@ -439,6 +467,9 @@ impl Builder {
             }
         }
         config.settings = self.settings;
+        if config.max_web_message_bytes == 0 {
+            config.max_web_message_bytes = config.limits.max_message_bytes;
+        }
         if self.problems.is_empty() {
             self.problems = config.contradictions();
         }

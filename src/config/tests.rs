@@ -94,9 +94,22 @@ fn the_defaults_are_those_of_the_documentation() {
         allowed_ip: None,
         allowed_origins: Vec::new(),
         trusted_proxies: TrustedProxies::default(),
+        own_names: Vec::new(),
         push_token: None,
     };
     assert_eq!(config.admission, admission);
+    let all = Sends::default()
+        .with(Sendable::Echo)
+        .with(Sendable::Broadcast)
+        .with(Sendable::Feedback);
+    let web_sends = WebSends {
+        user: all,
+        anonymous: all,
+    };
+    assert_eq!(config.web_sends, web_sends);
+    assert_eq!(config.max_ident_bytes, 128);
+    assert_eq!(config.max_web_message_bytes, 16 << 20);
+    assert_eq!(config.subprotocols, Vec::<String>::new());
     let limits = Limits {
         max_message_bytes: 16 << 20,
         max_fragments: 1_000_000,
@@ -212,7 +225,8 @@ fn values_reach_their_fields() {
         "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\n\
          logMaxSize=10M\nloglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
          compression=on\ncompressionThreshold=0\ncompressionLevel=9\n\
-         compressionContext=on\npingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
+         compressionContext=on\nownNames=Push.example\nwebSends=user:echo\nmaxIdent=1K\nmaxWebMessage=0\n\
+         subprotocols=chat, v1.example\npingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
          [develop]\nmaxChunks=3",
     );
     let hosts: Vec<_> = config
@@ -224,9 +238,17 @@ fn values_reach_their_fields() {
     assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));
     assert_eq!(config.log.max_bytes, 10 << 20);
     assert_eq!(config.log.level, LevelFilter::Debug);
-    assert_eq!(config.admission.allowed_ip.map(|all| all.len()), Some(2));
+    assert_eq!(config.admission.allowed_ip.as_ref().map(Vec::len), Some(2));
     assert_eq!(config.admission.allowed_origins, ["https://a.org"]);
     assert!(!config.php_padding);
+    assert_eq!(config.admission.own_names, ["push.example"]);
+    let policy = config.server_settings().policy;
+    assert_eq!(policy.own_hosts, ["push.example"]);
+    assert_eq!(config.web_sends.user, Sends::default().with(Sendable::Echo));
+    assert_eq!(config.web_sends.anonymous, Sends::default());
+    assert_eq!(config.max_ident_bytes, 1_024);
+    assert_eq!(config.max_web_message_bytes, 1_024, "as maxMessageSize");
+    assert_eq!(config.subprotocols, ["chat", "v1.example"]);
     let compression = CompressionSettings {
         is_on: true,
         threshold_bytes: 0,
@@ -250,6 +272,11 @@ fn the_last_value_of_a_key_wins() {
     let config = expect("maxClients=many\nadress=a:1\nmaxclients=5\naddress=b:2");
     assert_eq!(config.admission.max_clients, 5);
     assert_eq!(config.listen[0].as_written, "b:2");
+    let expected = [
+        "websock.ini, line 3: maxclients=5: holds instead of line 1, which sets the same key",
+        "websock.ini, line 4: address=b:2: holds instead of line 2, which sets the same key",
+    ];
+    assert_eq!(config.warnings, expected);
 }
 
 #[test]
@@ -340,6 +367,35 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         (
             "allowedIP=1.2.3",
             "line 1: allowedIP=1.2.3: 1.2.3 is no address",
+        ),
+        (
+            "maxMessageSize=1M\nmaxWebMessage=2M",
+            "line 2: maxWebMessage=2M: at most 1M, as maxMessageSize has it, is wanted",
+        ),
+        (
+            "maxIdent=8193",
+            "line 1: maxIdent=8193: a size from 1 to 8K is wanted",
+        ),
+        (
+            "webSends=quit",
+            "line 1: webSends=quit: quit is unknown; echo",
+        ),
+        (
+            "ownNames=a:1",
+            "line 1: ownNames=a:1: a:1 is no host name; a name without",
+        ),
+        (
+            "subprotocols=a b",
+            "line 1: subprotocols=a b: a b is no subprotocol",
+        ),
+        (
+            "port=9001",
+            "line 1: port=9001: unknown key; is adress meant?",
+        ),
+        (
+            "allowedOrigins=wss://a.org/web",
+            "line 1: allowedOrigins=wss://a.org/web: wss://a.org/web is no origin, and no page \
+             would match: it is the socket's address, not its page's; https://a.org is wanted",
         ),
         (
             "allowedOrigins=a.org",

@@ -148,9 +148,54 @@ pub(super) fn proxies(text: &str) -> Result<TrustedProxies, Expected> {
     })
 }
 
-/// Origins as browsers send them, comma-separated: lower case, without their scheme's own port.
-pub(super) fn origins(text: &str) -> Result<Vec<String>, Expected> {
-    list(text).map(origin).collect()
+/// Host names under which this server is reached besides those of `adress`, comma-separated.
+pub(super) fn host_names(text: &str) -> Result<Vec<String>, Expected> {
+    list(text)
+        .map(|name| {
+            let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+            let bare = bare.unwrap_or(name);
+            if is_host(bare) {
+                return Ok(bare.to_ascii_lowercase());
+            }
+            Err(format!(
+                "{name} is no host name; a name without scheme, port and path is wanted, such as \
+                 push.example.org"
+            ))
+        })
+        .collect()
+}
+
+/// An address, or a name of letters, digits, dots, dashes and underscores that does not look like
+/// a broken address.
+pub(super) fn is_host(text: &str) -> bool {
+    let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    text.parse::<IpAddr>().is_ok()
+        || !text.is_empty()
+            && text.bytes().all(name_byte)
+            && text.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Subprotocols that a client may ask for (RFC 6455 §1.9), comma-separated, none twice.
+pub(super) fn subprotocols(text: &str) -> Result<Vec<String>, Expected> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list(text) {
+        if !name.bytes().all(is_token_byte) {
+            return Err(format!(
+                "{name} is no subprotocol; letters, digits and !#$%&'*+-.^_`|~ are allowed, \
+                 such as chat or v1.example"
+            ));
+        }
+        if names.iter().any(|known| known == name) {
+            return Err(format!("{name} is there twice"));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// RFC 7230 §3.2.6.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The parts of a comma-separated list, blanks trimmed, empty ones left out.
@@ -214,35 +259,6 @@ fn network(text: &str) -> Result<IpNet, Expected> {
         })
 }
 
-fn origin(text: &str) -> Result<String, Expected> {
-    let lower = text.to_ascii_lowercase();
-    if lower == "null" {
-        return Ok(lower);
-    }
-    let host = lower
-        .split_once("://")
-        .filter(|(scheme, _)| !scheme.is_empty());
-    let well_formed = host.is_some_and(|(_, host)| {
-        !host.is_empty()
-            && !host.contains(['/', '?', '#', '@', '*'])
-            && !host.contains(char::is_whitespace)
-    });
-    if !well_formed {
-        return Err(format!(
-            "{text} is no origin; scheme and host without a path are wanted, \
-             such as https://www.example.org"
-        ));
-    }
-    let own_port = if lower.starts_with("https:") {
-        ":443"
-    } else {
-        ":80"
-    };
-    Ok(lower
-        .strip_suffix(own_port)
-        .map_or(lower.clone(), str::to_owned))
-}
-
 /// 1024 bytes.
 pub(super) const K: u64 = 1024;
 /// 1024 K.
@@ -270,22 +286,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn counts_keep_to_their_range() {
-        let table = [
-            ("below", "1", None),
-            ("least", "2", Some(2)),
-            ("most", "300", Some(300)),
-            ("above", "301", None),
-            ("beyond 64 bits", "99999999999999999999", None),
-            ("sign", "+5", None),
-            ("negative", "-5", None),
-            ("decimals", "5.0", None),
-            ("empty", "", None),
-            ("word", "many", None),
-        ];
-        for (name, text, expected) in table {
-            assert_eq!(count::<u32>(text, 2..=300).ok(), expected, "{name}");
     /// The table is what `parse_ini_string` of PHP 8.2 says with INI_SCANNER_TYPED.
     #[test]
     fn conditions_are_phps() {
@@ -330,6 +330,22 @@ mod tests {
         assert!(is_true_in_php("0", Spelling::BeforeHash));
     }
 
+    #[test]
+    fn counts_keep_to_their_range() {
+        let table = [
+            ("below", "1", None),
+            ("least", "2", Some(2)),
+            ("most", "300", Some(300)),
+            ("above", "301", None),
+            ("beyond 64 bits", "99999999999999999999", None),
+            ("sign", "+5", None),
+            ("negative", "-5", None),
+            ("decimals", "5.0", None),
+            ("empty", "", None),
+            ("word", "many", None),
+        ];
+        for (name, text, expected) in table {
+            assert_eq!(count::<u32>(text, 2..=300).ok(), expected, "{name}");
         }
         assert_eq!(
             count::<u8>("256", 0..=300).ok(),
@@ -462,28 +478,46 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_kept_as_browsers_send_them() {
+    fn host_names_are_names_alone() {
         let table = [
             ("", Some("")),
-            ("https://Example.org", Some("https://example.org")),
-            ("http://a:8080,https://b", Some("http://a:8080 https://b")),
-            ("https://a:443", Some("https://a")),
-            ("http://a:80", Some("http://a")),
-            ("https://a:80", Some("https://a:80")),
-            ("http://[::1]:8080", Some("http://[::1]:8080")),
-            ("null", Some("null")),
-            ("example.org", None),
-            ("https://a/", None),
-            ("https://*.a", None),
-            ("https://", None),
-            ("://a", None),
+            (
+                "Push.Example.org, websock",
+                Some("push.example.org websock"),
+            ),
+            ("192.0.2.1,[::1],::2", Some("192.0.2.1 ::1 ::2")),
+            ("my_host-1.", Some("my_host-1.")),
+            ("a:8096", None),
+            ("http://a", None),
+            ("a/b", None),
+            ("*.a", None),
+            ("müller.example", None),
+            ("a b", None),
+            ("[a", None),
+            ("1.2.3", None),
         ];
         for (text, expected) in table {
-            assert_eq!(
-                origins(text).ok().map(|all| all.join(" ")).as_deref(),
-                expected,
-                "{text}"
-            );
+            let names = host_names(text).ok().map(|names| names.join(" "));
+            assert_eq!(names.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn subprotocols_are_tokens_and_none_is_there_twice() {
+        let table = [
+            ("", Some("")),
+            ("chat, v1.example", Some("chat v1.example")),
+            ("Chat,chat", Some("Chat chat")),
+            ("!#$%&'*+-.^_`|~", Some("!#$%&'*+-.^_`|~")),
+            ("chat,chat", None),
+            ("a b", None),
+            ("a/b", None),
+            ("größe", None),
+            ("a;b", None),
+        ];
+        for (text, expected) in table {
+            let names = subprotocols(text).ok().map(|names| names.join(" "));
+            assert_eq!(names.as_deref(), expected, "{text}");
         }
     }
 
