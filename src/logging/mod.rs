@@ -13,8 +13,9 @@
 //! channel is counted, and the count is logged when there is room again. A log that cannot be
 //! written is reported on standard error and stops nothing.
 //!
-//! Who logs texts that come from a peer sends them through [`escape`](crate::base::escape()); as a second line of
-//! defence the whole text of a line goes through it. Contents of messages are never logged.
+//! Who logs texts that come from a peer sends them through [`escape`](crate::base::escape()); as a
+//! second line of defence the whole text of a line goes through it, and what is longer than 4 KiB
+//! is cut. Contents of messages are never logged.
 
 mod file;
 mod thread;
@@ -139,7 +140,13 @@ fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
         Level::Info | Level::Debug | Level::Trace => "; ",
     });
     // A text whose `Display` fails ends there.
-    let _ = write!(Escaping(&mut line), "{text}");
+    let _ = write!(Escaping(&mut limited), "{text}");
+    let Limited {
+        mut line, left_out, ..
+    } = limited;
+    if left_out > 0 {
+        let _ = write!(line, "… ({left_out} bytes more)");
+    }
     line.push('\n');
     line
 }
@@ -169,4 +176,32 @@ fn complain(what: fmt::Arguments<'_>) {
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
+    let mut limited = Limited {
+        line,
+        room: MAX_TEXT_BYTES,
+        left_out: 0,
+    };
 mod tests;
+/// Takes so many bytes of a text, whole characters only, and counts the rest.
+struct Limited {
+    line: String,
+    room: usize,
+    left_out: usize,
+}
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.floor_char_boundary(self.room);
+        let (taken, rest) = text.split_at(end);
+        self.line.push_str(taken);
+        // Nothing may follow what was left out.
+        self.room = if rest.is_empty() { self.room - end } else { 0 };
+        self.left_out += rest.len();
+        Ok(())
+    }
+}
+
+/// Longest text of a line: much more than any line needs, and short enough that a peer which names
+/// itself at length fills no disk and no terminal.
+const MAX_TEXT_BYTES: usize = 4_096;
+
