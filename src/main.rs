@@ -21,6 +21,9 @@ use websock::ops::certificates::Certificates;
 use websock::ops::inherited::Inherited;
 
 fn main() -> ExitCode {
+    if let Err(error) = ops::survive_file_size_limit() {
+        complain(format_args!("warning: SIGXFSZ ends the process: {error}"));
+    }
     match options::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
         Ok(Invocation::Check { options, dial }) => {

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
-use rlimit::Resource;
 
 use crate::config::Config;
 use crate::net::{self, Endpoint, ListenAddress};
+use crate::ops;
 
 /// One line each: what is fine is left out.
 pub fn findings(config: &Config) -> Vec<String> {
@@ -43,7 +43,7 @@ fn directory_fault(path: &Path) -> Option<String> {
 
 /// The hard limit counts: the soft one is raised at the start.
 fn open_files(max_clients: usize) -> Option<String> {
-    let (_, hard) = Resource::NOFILE.get().ok()?;
+    let hard = ops::open_file_limit().ok()?;
     let needed = u64::try_from(max_clients).ok()?.saturating_add(RESERVE);
     (hard < needed).then(|| {
         format!(
