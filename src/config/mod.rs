@@ -476,7 +476,7 @@ impl Builder {
         if !self.problems.is_empty() {
             self.problems
                 .sort_by(|one, other| one.origin.cmp(&other.origin));
-            return Err(Errors::new(self.problems, self.warnings));
+            return Err(Errors::new(self.problems, self.warnings).logged_by(config.log));
         }
         config.warnings = self.warnings;
         config.warnings.extend(config.oddities());

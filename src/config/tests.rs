@@ -503,7 +503,7 @@ fn the_report_is_an_ini_file_that_gives_the_same() {
         "adress=127.0.0.1:0, localhost:8096\nlogfile='/tmp/a b;c#d'\ncertFile=\"/o'brien\"\n\
          maxQueue=1M ; less\nallowedOrigins=https://a.org,https://b.org",
     );
-    let report = config.report().expect("addresses need no look-up");
+    let report = config.report();
     for line in [
         "maxQueue=1M ; websock.ini, line 4",
         "maxChunks=100 ; default",
@@ -518,4 +518,18 @@ fn the_report_is_an_ini_file_that_gives_the_same() {
     let mut again = expect(&report);
     again.warnings.clone_from(&config.warnings);
     assert_eq!(without_origins(again), without_origins(config));
+}
+
+#[test]
+fn errors_know_where_they_can_be_logged() {
+    let log = |text: &str| {
+        let errors = parse(text).expect_err(text);
+        errors.log().and_then(|log| log.file.clone())
+    };
+    let file = Some(PathBuf::from("/a"));
+    assert_eq!(log("logfile=/a\nmaxClients=x"), file);
+    assert_eq!(log("hello\nlogfile=/a"), file);
+    assert_eq!(log("logfile=/a\nadress=wss://a:1"), file);
+    assert_eq!(log("logfile=/a\nloglevel=loud"), None);
+    assert_eq!(log("maxClients=x"), None);
 }
