@@ -11,8 +11,8 @@ use std::rc::Rc;
 use websock::app::Standard;
 use websock::cli;
 use websock::cli::check::findings;
+use websock::cli::client::{Failure, Outcome};
 use websock::cli::options::{self, ClientOptions, Detail, Invocation, Options, Proxy, USAGE};
-use websock::client;
 use websock::config::{Config, Errors};
 use websock::logging::{LogSettings, Logger};
 use websock::net::Server;
@@ -143,9 +143,10 @@ fn be_client(options: &ClientOptions) -> ExitCode {
         settings,
     } = options;
     match cli::client::run(command, address, settings, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::FAILURE,
         // Whoever read our output has had enough.
-        Err(client::Error::Lost(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => failure(format_args!("websock: {error}")),

@@ -192,6 +192,11 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
             ));
         }
         ("listen", []) => (Command::Listen, ClientSettings::page(), "/web"),
+        ("listen", [url]) if url.contains("://") => {
+            return Err(wrong(&format!(
+                "no message is wanted; --url {url} is meant"
+            )));
+        }
         ("listen", _) => return Err(wrong("no message is wanted")),
         (_, [message]) => (
             Command::Echo {
@@ -359,7 +364,8 @@ usage: websock [OPTIONS]            serve
 As a client, of this or another server:
 
   websock send [--uuid U | --ident I | --broadcast] MESSAGE
-                     send JSON or a text; - sends each line of standard input
+                     send JSON or a text; - sends each line of standard input;
+                     says how many it reached, exit code 1 if nobody
   websock listen [--ident I]
                      print what arrives, a line for each packet
   websock echo [MESSAGE]

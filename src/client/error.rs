@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use crate::protocol::error::Violation;
 
@@ -20,6 +21,8 @@ pub enum Error {
     NoHttp(String),
     /// The server does not upgrade: status, and what it said.
     Status(u16, String),
+    /// The server takes no push from us: status, and what it said.
+    NoPush(u16, String),
     /// The 101 is not for this request (RFC 6455 §4.1).
     Handshake(&'static str),
     /// The server speaks WebSocket, but not the dialogue.
@@ -37,6 +40,8 @@ pub enum Error {
     Violation(Violation),
     /// What is named did not come in time.
     Timeout(&'static str),
+    /// The server has said nothing for so long, not even to a ping.
+    Silent(Duration),
     /// The connection ended without a close frame.
     Ended,
     /// The connection broke.
@@ -66,6 +71,15 @@ impl fmt::Display for Error {
                 "what answers is no web server, or speaks TLS (try wss://): it says {text:?}"
             ),
             Self::Status(status, text) => write!(f, "no WebSocket there, {status}: {text}"),
+            Self::NoPush(status, text) => write!(
+                f,
+                "the push is refused, {status}: {text}{}",
+                if *status == 404 {
+                    " (is the path right? For other servers use --raw)"
+                } else {
+                    ""
+                }
+            ),
             Self::Handshake(what) => write!(f, "the server's 101 is wrong: {what}"),
             Self::NoDialogue => f.write_str(
                 "a WebSocket server, but it does not say ready: is the path right? \
@@ -77,6 +91,11 @@ impl fmt::Display for Error {
                 write!(f, "the server broke a rule: {}", violation.reason())
             }
             Self::Timeout(what) => write!(f, "the server does not answer: no {what} in time"),
+            Self::Silent(time) => write!(
+                f,
+                "the server has been silent for {time:?} and does not answer a ping: the \
+                 connection is dead, connect again"
+            ),
             Self::Ended => f.write_str("the connection ended without a close frame"),
             Self::Lost(error) => write!(f, "the connection broke: {error}"),
         }
