@@ -8,6 +8,7 @@
 //! The PHP server's own ini files are read as they are (protocol.md 7.3). Refuses to know: sockets,
 //! what the limits do.
 
+mod identity;
 mod ini;
 mod keys;
 mod listen;
