@@ -170,8 +170,8 @@ fn unquoted(value: &str) -> Result<&str, &'static str> {
         .ok_or("a value that begins with a quote ends with the same quote")
 }
 
-/// Splits a line where its comment begins: `;` outside quotes, as PHP does it, and `#` if a blank or nothing is before
-/// it. Only a quote that begins a value is one (`path=/home/o'brien ; mine` has a comment).
+/// Splits a line where its comment begins: `;` outside quotes, as PHP does it, and `#` if a blank or
+/// nothing is before it. Only a quote that begins a value is one (`path=/home/o'brien ; mine` has a comment).
 fn split_comment(line: &str) -> (&str, &str) {
     enum Place {
         Key,

@@ -154,8 +154,8 @@ fn no_address(text: &str, rest: &str) -> Expected {
     if is_port && is_place(&format!("localhost:{port}")) {
         let scheme = if scheme.is_empty() { "ws://" } else { scheme };
         return format!(
-            "{text} has no host; {scheme}localhost:{port} is wanted, or {scheme}0.0.0.0:{port} to be \
-             reached from other machines"
+            "{text} has no host; {scheme}localhost:{port} is wanted, or {scheme}0.0.0.0:{port} \
+             to be reached from other machines"
         );
     }
     format!("{text} is no address; [SCHEME://]HOST[:PORT] is wanted, {EXAMPLE}")

@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::Security;
 
 /// Parses `text` as websock.ini, with DIR as the only variable.
 fn parse(text: &str) -> Result<Config, Errors> {

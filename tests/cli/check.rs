@@ -71,9 +71,7 @@ fn who_is_in_the_way_is_named() {
     )
     .expect("written");
     let outcome = directory.run(&["--check"]);
-    outcome
-        .expect_exit(1)
-        .expect_stderr(&format!("is in use by cli-"));
+    outcome.expect_exit(1).expect_stderr("is in use by cli-");
     drop(listener);
     // What a server that was killed has left is in nobody's way.
     directory.run(&["--check"]).expect_exit(0);
