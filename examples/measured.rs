@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Security::Plain
     };
     let endpoint = Endpoint::tcp(host, port.parse()?, security);
-    rlimit::increase_nofile_limit(u64::MAX)?;
+    websock::ops::raise_open_file_limit(0);
 
     let mut server = Server::bind(ServerSettings::default(), &[endpoint])?;
     if let [_, cert, key] = arguments.as_slice() {

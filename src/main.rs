@@ -9,23 +9,28 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::base::plain;
 use websock::cli;
 use websock::cli::check::findings;
-use websock::cli::options::{self, ClientOptions, Invocation, Options, Proxy, USAGE};
-use websock::client;
-use websock::config::Config;
-use websock::logging::Logger;
+use websock::cli::client::{Failure, Outcome};
+use websock::cli::options::{self, ClientOptions, Detail, Invocation, Options, Proxy, USAGE};
+use websock::config::{Config, Errors};
+use websock::logging::{LogSettings, Logger};
 use websock::net::Server;
 use websock::ops;
-use websock::ops::certificates::Certificates;
 use websock::ops::inherited::Inherited;
 
 fn main() -> ExitCode {
+    if let Err(error) = ops::survive_file_size_limit() {
+        complain(format_args!("warning: SIGXFSZ ends the process: {error}"));
+    }
     match options::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
-        Ok(Invocation::Check { options, dial }) => {
-            check(&options, dial.as_deref()).unwrap_or_else(|code| code)
-        }
+        Ok(Invocation::Check {
+            options,
+            dial,
+            detail,
+        }) => check(&options, dial.as_deref(), detail),
         Ok(Invocation::PrintProxy(options, proxy)) => {
             print_proxy(&options, proxy).unwrap_or_else(|code| code)
         }
@@ -40,86 +45,87 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
-    let inherited = Inherited::from_environment()
-        .map_err(|error| failure(format_args!("error: LISTEN_FDS: {error}")))?;
-    let config = Config::load(options).map_err(failure)?;
+    // First, as no thread may be there yet.
+    let inherited = Inherited::from_environment();
+    let config = Config::load(options).map_err(|errors| {
+        record(&errors);
+        failure(errors)
+    })?;
     let logger = Rc::new(Logger::start(&config.log).map_err(failure)?);
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
     log::info!("Starting server...");
-    ops::raise_open_file_limit(config.admission.max_clients);
+    run(&config, &logger, inherited).map_err(|error| {
+        logger.record_in_file(&error);
+        failure(format_args!("error: {error}"))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until a signal comes. The logger is there already, so that a start that fails can be
+/// looked up in the log file.
+fn run(
+    config: &Config,
+    logger: &Rc<Logger>,
+    inherited: io::Result<Inherited>,
+) -> Result<(), String> {
+    let inherited = inherited.map_err(|error| format!("LISTEN_FDS: {}", plain(&error)))?;
+    ops::raise_open_file_limit(config.server.admission.max_clients);
     let certificates = config
         .certificates()
-        .map_err(|problem| failure(format_args!("error: {problem}")))?;
-    let mut server =
-        Server::bind_inheriting(config.server_settings(), &config.endpoints(), inherited)
-            .map_err(|error| failure(format_args!("error: {}", config.problem("adress", error))))?;
+        .map_err(|problem| problem.to_string())?;
+    let mut server = Server::bind_inheriting(config.server.clone(), &config.endpoints(), inherited)
+        .map_err(|error| config.problem("adress", error).to_string())?;
     if let Some(certificates) = certificates {
         server.set_certificates(certificates);
     }
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
     server.add_resource(Some("/php"), Box::new(Standard::new()));
-    let reopened = Rc::clone(&logger);
+    let reopened = Rc::clone(logger);
     server.on_hangup(move || reopened.reopen());
-    server.run().map_err(failure)?;
-    Ok(ExitCode::SUCCESS)
+    server.run().map_err(|error| error.to_string())
 }
 
-/// Tells what `serve` would run with; nothing is opened.
-fn check(options: &Options, dial: Option<&str>) -> Result<ExitCode, ExitCode> {
-    let config = Config::load(options).map_err(failure)?;
-    for warning in &config.warnings {
-        complain(format_args!("warning: {warning}"));
-    }
-    let certificates = config
-        .certificates()
-        .map_err(|problem| failure(format_args!("error: {problem}")))?;
-    for warning in certificates.iter().flat_map(Certificates::warnings) {
-        complain(format_args!("warning: {warning}"));
-    }
-    let mut has_expired = false;
-    for note in certificates.iter().flat_map(Certificates::expiry_notes) {
-        has_expired |= note.level == log::Level::Error;
-        let level = note.level.as_str().to_ascii_lowercase();
-        complain(format_args!(
-            "{}: {}",
-            level.replace("warn", "warning"),
-            note.text
-        ));
-    }
-    let mut report = config.report().map_err(failure)?;
-    let certificates = certificates.iter().flat_map(Certificates::descriptions);
-    for finding in certificates.chain(findings(&config)) {
-        report.push_str(&format!("; {finding}\n"));
-    }
-    say(&report);
-    match dial {
-        _ if has_expired => Ok(ExitCode::FAILURE),
-        Some(url) => connect(url, &config),
-        None => Ok(ExitCode::SUCCESS),
-    }
-}
-
-/// Comes to the server as a page does.
-fn connect(url: &str, config: &Config) -> Result<ExitCode, ExitCode> {
-    let origins = &config.admission.allowed_origins;
-    let settings = client::ClientSettings {
-        origin: origins.first().cloned().unwrap_or_default(),
-        ..client::ClientSettings::page()
+/// Writes to the log file what is wrong with the rest of the configuration.
+fn record(errors: &Errors) {
+    let Some(log) = errors.log().filter(|log| log.file.is_some()) else {
+        return;
     };
-    let dialled = client::Client::connect(url, &settings).map_err(|error| {
-        let (step, advice) = error.diagnosis();
-        let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
-        failure(format_args!(
-            "error: {url} fails at {step}: {error}{advice}"
-        ))
-    })?;
-    if let Err(error) = dialled.close() {
-        complain(format_args!("warning: {url}: {error}"));
+    // Standard output says nothing of a start that fails before the log is up.
+    let log = LogSettings {
+        console: false,
+        ..log.clone()
+    };
+    if let Ok(logger) = Logger::start(&log) {
+        for problem in errors.problems() {
+            logger.record_in_file(problem);
+        }
     }
-    Ok(say(&format!("; {url} answers: ready\n")))
+}
+
+/// Says what would stop `serve`; the last line is the verdict.
+fn check(options: &Options, dial: Option<&str>, detail: Detail) -> ExitCode {
+    let found = findings(options, dial);
+    for warning in &found.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    for problem in &found.problems {
+        complain(format_args!("error: {problem}"));
+    }
+    let settings = match detail {
+        Detail::Findings => "",
+        Detail::Settings => &found.settings,
+    };
+    let successes = found.successes.iter().map(|text| format!("{text}\n"));
+    let successes: String = successes.collect();
+    let said = say(&format!("{settings}{successes}{}\n", found.verdict()));
+    if found.problems.is_empty() {
+        said
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn print_proxy(options: &Options, proxy: Proxy) -> Result<ExitCode, ExitCode> {
@@ -137,19 +143,28 @@ fn be_client(options: &ClientOptions) -> ExitCode {
         settings,
     } = options;
     match cli::client::run(command, address, settings, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::FAILURE,
         // Whoever read our output has had enough.
-        Err(client::Error::Lost(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => failure(format_args!("websock: {error}")),
     }
 }
 
-/// Unlike `print!`, survives a reader that has gone.
+/// Unlike `print!`, survives a reader that has gone; any other failure is told.
 fn say(text: &str) -> ExitCode {
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    let mut stdout = io::stdout();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            failure(format_args!("websock: standard output: {}", plain(&error)))
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
 }
 
 /// Unlike `eprintln!`, survives a reader that has gone.

@@ -99,9 +99,7 @@ fn idle_bytes(count: usize) -> f64 {
 
 /// The most that this process, and so the server, may have open.
 pub(crate) fn descriptors() -> usize {
-    rlimit::Resource::NOFILE
-        .get_soft()
-        .map_or(1024, |limit| limit.min(1 << 20) as usize)
+    websock::ops::open_file_limit().map_or(1024, |limit| limit.min(1 << 20) as usize)
 }
 
 // ---- the plot

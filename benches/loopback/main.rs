@@ -50,7 +50,7 @@ fn main() {
     let is_json = arguments.iter().any(|a| a == "--json");
     // `cargo test` runs benches with --test: a small round shows that they still work.
     let is_test = arguments.iter().any(|a| a == "--test");
-    rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
+    websock::ops::raise_open_file_limit(0);
     run_on_second_core();
     let known =
         value_of(&arguments, "--compare").map(|file| std::fs::read_to_string(file).unwrap());

@@ -43,6 +43,12 @@ pub enum Demo {
     Off,
 }
 
+impl From<bool> for Demo {
+    fn from(is_on: bool) -> Self {
+        if is_on { Self::On } else { Self::Off }
+    }
+}
+
 /// Finds what `request` is for: path, then method, then type (RFC 9110 §15.5).
 pub fn route(request: &Request<'_>, demo: Demo) -> Route {
     if request.has_token("Upgrade", "websocket") {

@@ -26,7 +26,7 @@ pub use self::event::{Encryption, Event, IncomingRequest};
 pub use self::resource::{Client, ClientRequest, Dialogue, Handle, Resource};
 pub use self::sessions::DialogueSettings;
 pub use self::standard::Standard;
-pub use self::web_sends::{Sends, WebSends};
+pub use self::web_sends::{Sendable, Sends, WebSends};
 
 use log::info;
 
@@ -61,6 +61,10 @@ pub struct UpgradeSettings {
     pub compression: CompressionSettings,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
     pub php_padding: bool,
+    /// Subprotocols that a client may choose, in the order of preference (`subprotocols`).
+    pub subprotocols: Vec<String>,
+    /// Longest header `Ident`, in bytes (`maxIdent`).
+    pub max_ident_bytes: usize,
 }
 
 /// The whole application.

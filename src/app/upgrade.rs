@@ -14,14 +14,17 @@ use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
+use crate::protocol::ident;
 use crate::registry::ClientKind;
 
 /// A request that asks for a WebSocket and may have one.
-struct UpgradeRequest {
+struct UpgradeRequest<'a> {
     upgrade: Upgrade,
     kind: ClientKind,
     /// Where the client is.
     peer: Peer,
+    /// The name that it takes; empty: none.
+    ident: &'a str,
     /// Its resource; `Err`: it is turned away by a `close` packet with this error, and this code.
     resource: Result<ResourceId, (String, CloseCode)>,
 }
@@ -50,17 +53,19 @@ impl App {
     }
 
     /// Judges a request: upgrade, source, token, numbers, path, in this order.
-    fn judge(
+    fn judge<'a>(
         &self,
         incoming: &IncomingRequest<'_>,
-        request: &Request<'_>,
-    ) -> Result<UpgradeRequest, Rejection> {
+        request: &Request<'a>,
+    ) -> Result<UpgradeRequest<'a>, Rejection> {
         let upgrade = Upgrade::check(request)?;
         let peer = self.admission.locate(request, incoming.peer);
         let kind = kind_of(request);
         let origin = request.header("origin");
         self.admission
             .check_source(kind, origin, peer, incoming.local_ip)?;
+        let ident = ident::of(request, self.upgrade.max_ident_bytes)?;
+        let upgrade = upgrade.choose_subprotocol(request, &self.upgrade.subprotocols);
         let upgrade = match kind {
             ClientKind::Web => upgrade.negotiate(request, &self.upgrade.compression),
             // They read frames as plain text (protocol.md §6).
@@ -73,6 +78,7 @@ impl App {
             upgrade,
             kind,
             peer,
+            ident,
             resource: self.find_resource(kind, request.path(), peer),
         })
     }
@@ -101,7 +107,7 @@ impl App {
         &mut self,
         incoming: &IncomingRequest<'_>,
         request: &Request<'_>,
-        asked: UpgradeRequest,
+        asked: UpgradeRequest<'_>,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
@@ -132,7 +138,7 @@ impl App {
                     id,
                     kind,
                     resource,
-                    ident: request.header("ident").unwrap_or_default(),
+                    ident: asked.ident,
                     request: ClientRequest {
                         address: peer.ip,
                         head: request,

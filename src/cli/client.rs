@@ -1,9 +1,11 @@
 //! What the program does as a client: `send`, `listen`, `echo`.
 
+use std::fmt;
 use std::io::{self, BufRead as _, Write};
 use std::time::Instant;
 
-use crate::client::{Client, ClientSettings, Dialogue, Error, Message};
+use crate::base::plain;
+use crate::client::{Client, ClientSettings, Dialogue, Error, Message, Push, Receipt};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,67 +37,197 @@ pub enum Recipient {
     All,
 }
 
+/// How a command has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Done,
+    /// A message was left out or reached nobody, which has been told on standard error.
+    Incomplete,
+}
+
+/// Why a command cannot go on.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server, or the way to it.
+    Client(Error),
+    /// Standard input cannot be read.
+    Input(io::Error),
+    /// Standard output takes nothing more.
+    Output(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => write!(f, "{error}"),
+            Self::Input(error) => write!(f, "standard input: {}", plain(error)),
+            Self::Output(error) => write!(f, "standard output: {}", plain(error)),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
 /// Connects and does it. What arrives is written to `out`.
 ///
 /// # Errors
-/// As [`Client::connect`] and [`Client::send`]; if `out` takes nothing more, [`Error::Lost`].
+/// As [`Client::connect`] and [`Client::send`] have them, or if an output or input fails.
 pub fn run(
     command: &Command,
     address: &str,
     settings: &ClientSettings,
     out: &mut dyn Write,
-) -> Result<(), Error> {
-    let mut client = Client::connect(address, settings)?;
+) -> Result<Outcome, Failure> {
     match command {
-        Command::Send { to, message } => {
-            for message in messages(message) {
-                let message = message.map_err(Error::Lost)?;
-                client.send(&packet(to, &message, settings.dialogue))?;
-            }
-            client.close()
+        Command::Send { to, message } => send(to, message, address, settings, out),
+        Command::Listen => listen(address, settings, out),
+        Command::Echo { message } => echo(message, address, settings, out),
+    }
+}
+
+fn send(
+    to: &Recipient,
+    message: &str,
+    address: &str,
+    settings: &ClientSettings,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let mut sender = Sender::connect(address, settings)?;
+    if message != "-" {
+        let outcome = sender.send(to, message, "", out)?;
+        sender.close()?;
+        return Ok(outcome);
+    }
+    let mut outcome = Outcome::Done;
+    let mut input = io::stdin().lock();
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let count = input.read_until(b'\n', &mut line);
+        if count.map_err(Failure::Input)? == 0 {
+            break;
         }
-        Command::Listen => {
-            if !client.uuid().is_empty() {
-                // Not among the packets; a closed standard error is no reason not to listen.
-                let _ = writeln!(io::stderr(), "listening as {}", client.uuid());
+        let end = line.strip_suffix(b"\n").unwrap_or(&line);
+        let end = end.strip_suffix(b"\r").unwrap_or(end);
+        let place = format!("line {number}: ");
+        let sent = match str::from_utf8(end) {
+            Ok(message) => sender.send(to, message, &place, out)?,
+            Err(_) => {
+                complain(&place, "it is not UTF-8 and was left out");
+                Outcome::Incomplete
             }
-            loop {
-                if let Some(message) = client.receive(None)? {
-                    print(&message, out)?;
-                }
-            }
+        };
+        if sent == Outcome::Incomplete {
+            outcome = sent;
         }
-        Command::Echo { message } => {
-            let text = match settings.dialogue {
-                Dialogue::Packets => format!(r#"{{"opcode":"echo","message":{}}}"#, json(message)),
-                Dialogue::None => message.clone(),
-            };
-            let start = Instant::now();
-            client.send(&text)?;
-            let answer = client.receive(Some(settings.timeout))?;
-            let answer = answer.ok_or(Error::Timeout("echo"))?;
-            print(&answer, out)?;
-            let took = start.elapsed().as_secs_f64() * 1000.0;
-            writeln!(out, "there and back in {took:.2} ms").map_err(Error::Lost)?;
-            client.close()
+    }
+    sender.close()?;
+    Ok(outcome)
+}
+
+/// How messages leave.
+enum Sender {
+    /// By HTTP, as the server then says how many got them.
+    Push(Box<Push>),
+    /// To any WebSocket server, which says nothing.
+    Raw(Box<Client>),
+}
+
+impl Sender {
+    fn connect(address: &str, settings: &ClientSettings) -> Result<Self, Error> {
+        Ok(match settings.dialogue {
+            Dialogue::Packets => Self::Push(Box::new(Push::connect(address, settings)?)),
+            Dialogue::None => Self::Raw(Box::new(Client::connect(address, settings)?)),
+        })
+    }
+
+    /// `place`: what is put in front of a complaint about this message.
+    fn send(
+        &mut self,
+        to: &Recipient,
+        message: &str,
+        place: &str,
+        out: &mut dyn Write,
+    ) -> Result<Outcome, Failure> {
+        let push = match self {
+            Self::Raw(client) => {
+                client.send(message)?;
+                return Ok(Outcome::Done);
+            }
+            Self::Push(push) => push,
+        };
+        let Receipt { delivered, error } = push.send(&packet(to, message))?;
+        writeln!(out, "delivered to {delivered}").map_err(Failure::Output)?;
+        if let Some(error) = error {
+            complain(place, &error);
+        }
+        Ok(match delivered {
+            0 => Outcome::Incomplete,
+            _ => Outcome::Done,
+        })
+    }
+
+    fn close(self) -> Result<(), Error> {
+        match self {
+            Self::Push(_) => Ok(()),
+            Self::Raw(client) => client.close(),
         }
     }
 }
 
-/// One message, or one for each line of standard input.
-fn messages(message: &str) -> Box<dyn Iterator<Item = io::Result<String>>> {
-    if message == "-" {
-        Box::new(io::stdin().lock().lines())
-    } else {
-        Box::new(std::iter::once(Ok(message.to_owned())))
+fn listen(
+    address: &str,
+    settings: &ClientSettings,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let mut client = Client::connect(address, settings)?;
+    if !client.uuid().is_empty() {
+        // Not among the packets; a closed standard error is no reason not to listen.
+        let _ = writeln!(io::stderr(), "listening as {}", client.uuid());
+    }
+    loop {
+        if let Some(message) = client.receive(None)? {
+            print(&message, out)?;
+        }
     }
 }
 
-/// The packet that the dialogue wants, or the message as it is.
-fn packet(to: &Recipient, message: &str, dialogue: Dialogue) -> String {
-    if dialogue == Dialogue::None {
-        return message.to_owned();
-    }
+fn echo(
+    message: &str,
+    address: &str,
+    settings: &ClientSettings,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let mut client = Client::connect(address, settings)?;
+    let text = match settings.dialogue {
+        Dialogue::Packets => format!(r#"{{"opcode":"echo","message":{}}}"#, json(message)),
+        Dialogue::None => message.to_owned(),
+    };
+    let start = Instant::now();
+    client.send(&text)?;
+    let answer = client.receive(Some(settings.timeout))?;
+    let answer = answer.ok_or(Error::Timeout("echo"))?;
+    print(&answer, out)?;
+    let took = start.elapsed().as_secs_f64() * 1000.0;
+    writeln!(out, "there and back in {took:.2} ms").map_err(Failure::Output)?;
+    client.close()?;
+    Ok(Outcome::Done)
+}
+
+/// A closed standard error is no reason to stop.
+fn complain(place: &str, what: &str) {
+    let _ = writeln!(io::stderr(), "websock: {place}{what}");
+}
+
+/// The packet that carries a message.
+fn packet(to: &Recipient, message: &str) -> String {
     let message = json(message);
     match to {
         Recipient::All => format!(r#"{{"opcode":"broadcast","message":{message}}}"#),
@@ -118,12 +250,12 @@ fn json(message: &str) -> String {
     }
 }
 
-fn print(message: &Message, out: &mut dyn Write) -> Result<(), Error> {
+fn print(message: &Message, out: &mut dyn Write) -> Result<(), Failure> {
     let result = match message {
         Message::Text(text) => writeln!(out, "{text}"),
         Message::Binary(bytes) => writeln!(out, "{}", bytes.escape_ascii()),
     };
-    result.and_then(|()| out.flush()).map_err(Error::Lost)
+    result.and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
 #[cfg(test)]
@@ -150,8 +282,7 @@ mod tests {
                 r#"{"opcode":"feedback","ident":"a\"b","message":"12 x"}"#,
             ),
         ] {
-            assert_eq!(packet(to, message, Dialogue::Packets), expected);
-            assert_eq!(packet(to, message, Dialogue::None), message);
+            assert_eq!(packet(to, message), expected);
         }
     }
 }

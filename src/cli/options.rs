@@ -4,6 +4,8 @@
 //! Values are not looked at here; [`crate::config`] checks them together with those of
 //! websock.ini. Refuses to know: files, the environment, what a key means.
 
+mod hints;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -17,12 +19,14 @@ use crate::client::{ClientSettings, Dialogue, Kind};
 pub enum Invocation {
     /// Serve until a signal comes.
     Serve(Options),
-    /// Read everything, print what is in force or what is wrong, end (`--check`).
+    /// Read everything, say what is wrong, end (`--check`).
     Check {
         /// What to check.
         options: Options,
         /// `--dial URL`: the public address, to be connected to.
         dial: Option<String>,
+        /// Whether what is in force is printed as well.
+        detail: Detail,
     },
     /// Print what a proxy in front needs (`--print-proxy`).
     PrintProxy(Options, Proxy),
@@ -32,6 +36,15 @@ pub enum Invocation {
     Help,
     /// Print name and version (`--version`).
     Version,
+}
+
+/// How much `--check` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What it has found.
+    Findings,
+    /// What is in force as well (`--verbose`).
+    Settings,
 }
 
 /// A proxy whose configuration can be printed.
@@ -116,9 +129,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     }
     let matches = known_options()
         .parse(normalise(&arguments))
-        .map_err(|fail| UsageError(fail.to_string()))?;
+        .map_err(|fail| UsageError(format!("{fail}{}", hints::for_option(&fail, &arguments))))?;
     if let Some(word) = matches.free.first() {
-        return Err(UsageError(format!("Unexpected argument: '{word}'")));
+        let hint = hints::for_word(word);
+        return Err(UsageError(format!("Unexpected argument: '{word}'{hint}")));
     }
     let last = |name: &str| matches.opt_strs(name).pop();
     let options = Options {
@@ -127,15 +141,27 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         logfile: last("logfile"),
         console: last("console"),
     };
+    let is_check = matches.opt_present("check") || matches.opt_present("dial");
+    let detail = match matches.opt_present("verbose") {
+        true => Detail::Settings,
+        false => Detail::Findings,
+    };
     Ok(if matches.opt_present("help") {
         Invocation::Help
     } else if matches.opt_present("version") {
         Invocation::Version
     } else if let Some(name) = last("print-proxy") {
         Invocation::PrintProxy(options, Proxy::parse(&name)?)
-    } else if matches.opt_present("check") || matches.opt_present("dial") {
+    } else if is_check {
         let dial = last("dial");
-        Invocation::Check { options, dial }
+        Invocation::Check {
+            options,
+            dial,
+            detail,
+        }
+    } else if detail == Detail::Settings {
+        let text = "--verbose is for --check; loglevel=debug in websock.ini makes the log say more";
+        return Err(UsageError(text.to_owned()));
     } else {
         Invocation::Serve(options)
     })
@@ -166,6 +192,11 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
             ));
         }
         ("listen", []) => (Command::Listen, ClientSettings::page(), "/web"),
+        ("listen", [url]) if url.contains("://") => {
+            return Err(wrong(&format!(
+                "no message is wanted; --url {url} is meant"
+            )));
+        }
         ("listen", _) => return Err(wrong("no message is wanted")),
         (_, [message]) => (
             Command::Echo {
@@ -243,6 +274,7 @@ fn known_options() -> getopts::Options {
         .optmulti("", "dial", "", "URL")
         .optmulti("", "print-proxy", "", "PROXY")
         .optflagmulti("", "check", "")
+        .optflagmulti("v", "verbose", "")
         .optflagmulti("h", "help", "")
         .optflagmulti("V", "version", "");
     known
@@ -297,6 +329,7 @@ fn full_name(typed: &str) -> &str {
         "address" => "adress",
         "h" => "help",
         "V" => "version",
+        "v" => "verbose",
         other => other,
     }
 }
@@ -319,7 +352,9 @@ usage: websock [OPTIONS]            serve
   -logfile FILE      file to log to, over the ini's logfile
   -console [VALUE]   log to the console, over the ini's console;
                      false, off, no or 0 switch it off
-  --check            read everything, say what is wrong or what is in force, end
+  --check            read everything, say what would keep the server from starting
+                     and what should be looked at, end; exit code 1 if it would
+  -v, --verbose      with --check: also what is in force, and why
   --dial URL         with --check: connect to the server's public address, such as
                      wss://www.example.org/websock/web, and say what fails
   --print-proxy WHO  the block that nginx, apache, caddy or haproxy needs in front
@@ -329,7 +364,8 @@ usage: websock [OPTIONS]            serve
 As a client, of this or another server:
 
   websock send [--uuid U | --ident I | --broadcast] MESSAGE
-                     send JSON or a text; - sends each line of standard input
+                     send JSON or a text; - sends each line of standard input;
+                     says how many it reached, exit code 1 if nobody
   websock listen [--ident I]
                      print what arrives, a line for each packet
   websock echo [MESSAGE]
@@ -366,8 +402,11 @@ mod tests {
     }
 
     fn check(options: Options, dial: Option<&str>) -> Invocation {
-        let dial = dial.map(str::to_owned);
-        Invocation::Check { options, dial }
+        Invocation::Check {
+            options,
+            dial: dial.map(str::to_owned),
+            detail: Detail::Findings,
+        }
     }
 
     #[test]
@@ -463,19 +502,37 @@ mod tests {
                 Invocation::PrintProxy(Options::default(), Proxy::Haproxy),
             ),
             ("--check --help", Invocation::Help),
+            (
+                "-v --check",
+                Invocation::Check {
+                    options: Options::default(),
+                    dial: None,
+                    detail: Detail::Settings,
+                },
+            ),
         ];
         for (line, expected) in table {
             assert_eq!(parse_words(line), Ok(expected), "{line}");
         }
     }
 
+    macro_rules! unknown {
+        ($name:literal) => {
+            concat!(
+                "Unrecognized option: '",
+                $name,
+                "'; settings that are no option are keys of websock.ini"
+            )
+        };
+    }
+
     #[test]
     fn what_cannot_be_understood_is_named() {
         let table = [
-            ("-bogus", "Unrecognized option: 'bogus'"),
-            ("--bogus=1", "Unrecognized option: 'bogus'"),
-            ("-x", "Unrecognized option: 'x'"),
-            ("-iFILE", "Unrecognized option: 'iFILE'"),
+            ("-bogus", unknown!("bogus")),
+            ("--bogus=1", unknown!("bogus")),
+            ("-x", unknown!("x")),
+            ("-iFILE", unknown!("iFILE")),
             ("-adress", "Argument to option 'adress' missing"),
             ("-i -console", "Argument to option 'ini' missing"),
             ("-logfile --check", "Argument to option 'logfile' missing"),
@@ -485,7 +542,14 @@ mod tests {
                 "No proxy is known as 'iis': nginx, apache, caddy or haproxy is wanted",
             ),
             ("--dial", "Argument to option 'dial' missing"),
-            ("serve", "Unexpected argument: 'serve'"),
+            (
+                "serve",
+                "Unexpected argument: 'serve'; without a word the server starts: websock [-i FILE]",
+            ),
+            (
+                "--verbose",
+                "--verbose is for --check; loglevel=debug in websock.ini makes the log say more",
+            ),
             ("-i a b", "Unexpected argument: 'b'"),
             ("-- -i", "Unexpected argument: '-i'"),
             ("-console off on", "Unexpected argument: 'on'"),

@@ -56,6 +56,16 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Where the same server takes pushes, and the token in the query, if there is one.
+    pub(super) fn push_target(&self) -> (String, Option<String>) {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let token = query.split('&').find_map(|f| f.strip_prefix("token="));
+        (format!("{directory}/push"), token.map(str::to_owned))
+    }
+}
+
 /// Host without brackets, and port.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
@@ -79,6 +89,23 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pushes_go_to_the_path_beside() {
+        for (url, expected) in [
+            ("ws://a/php", ("/push", None)),
+            ("ws://a", ("/push", None)),
+            (
+                "wss://a/websock/php?x=1&token=abc",
+                ("/websock/push", Some("abc")),
+            ),
+            ("ws://a/push", ("/push", None)),
+            ("ws://a/x/", ("/x/push", None)),
+        ] {
+            let (path, token) = Address::parse(url).expect(url).push_target();
+            assert_eq!((path.as_str(), token.as_deref()), expected, "{url}");
+        }
+    }
 
     #[test]
     fn addresses_are_read() {

@@ -12,14 +12,14 @@ impl Error {
             Self::Connect(..) => ("TCP", None),
             Self::Tls(_) => ("TLS", None),
             Self::Status(_, text) if is_stripped(text) => ("upgrade", Some(STRIPPED)),
-            Self::Status(..) | Self::NoHttp(_) => ("HTTP", None),
+            Self::Status(..) | Self::NoPush(..) | Self::NoHttp(_) => ("HTTP", None),
             Self::Handshake(_) => ("upgrade", None),
             Self::Timeout("ready") => ("ready", Some(BUFFERED)),
             Self::Timeout(_) => ("HTTP", None),
             Self::NoDialogue | Self::Refused(_) | Self::Closed { .. } | Self::Violation(_) => {
                 ("ready", None)
             }
-            Self::Ended | Self::Lost(_) => ("connection", None),
+            Self::Silent(_) | Self::Ended | Self::Lost(_) => ("connection", None),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
+use crate::base::plain;
 use crate::protocol::error::Violation;
 
 /// Why a client cannot go on; one sentence for the person who runs it.
@@ -20,6 +22,8 @@ pub enum Error {
     NoHttp(String),
     /// The server does not upgrade: status, and what it said.
     Status(u16, String),
+    /// The server takes no push from us: status, and what it said.
+    NoPush(u16, String),
     /// The 101 is not for this request (RFC 6455 §4.1).
     Handshake(&'static str),
     /// The server speaks WebSocket, but not the dialogue.
@@ -37,6 +41,8 @@ pub enum Error {
     Violation(Violation),
     /// What is named did not come in time.
     Timeout(&'static str),
+    /// The server has said nothing for so long, not even to a ping.
+    Silent(Duration),
     /// The connection ended without a close frame.
     Ended,
     /// The connection broke.
@@ -52,20 +58,29 @@ impl fmt::Display for Error {
                     "{text:?} is no address: write ws://HOST:PORT/PATH or wss://HOST/PATH"
                 )
             }
-            Self::Resolve(host, error) => write!(f, "host {host} is not known: {error}"),
+            Self::Resolve(host, error) => write!(f, "host {host} is not known: {}", plain(error)),
             Self::Connect(place, error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 write!(
                     f,
                     "nobody listens on {place}: is the server running, is the port right?"
                 )
             }
-            Self::Connect(place, error) => write!(f, "no connection to {place}: {error}"),
+            Self::Connect(place, error) => write!(f, "no connection to {place}: {}", plain(error)),
             Self::Tls(error) => write!(f, "no TLS: {error}"),
             Self::NoHttp(text) => write!(
                 f,
                 "what answers is no web server, or speaks TLS (try wss://): it says {text:?}"
             ),
             Self::Status(status, text) => write!(f, "no WebSocket there, {status}: {text}"),
+            Self::NoPush(status, text) => write!(
+                f,
+                "the push is refused, {status}: {text}{}",
+                if *status == 404 {
+                    " (is the path right? For other servers use --raw)"
+                } else {
+                    ""
+                }
+            ),
             Self::Handshake(what) => write!(f, "the server's 101 is wrong: {what}"),
             Self::NoDialogue => f.write_str(
                 "a WebSocket server, but it does not say ready: is the path right? \
@@ -77,8 +92,13 @@ impl fmt::Display for Error {
                 write!(f, "the server broke a rule: {}", violation.reason())
             }
             Self::Timeout(what) => write!(f, "the server does not answer: no {what} in time"),
+            Self::Silent(time) => write!(
+                f,
+                "the server has been silent for {time:?} and does not answer a ping: the \
+                 connection is dead, connect again"
+            ),
             Self::Ended => f.write_str("the connection ended without a close frame"),
-            Self::Lost(error) => write!(f, "the connection broke: {error}"),
+            Self::Lost(error) => write!(f, "the connection broke: {}", plain(error)),
         }
     }
 }

@@ -100,14 +100,14 @@ fn check(answer: &[u8], key: &str) -> Result<Option<usize>, Error> {
 }
 
 /// The first line, as far as it can be shown.
-fn start_of(bytes: &[u8]) -> String {
+pub(super) fn start_of(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..bytes.len().min(200)).unwrap_or_default());
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The words of a text or of a page, on one line.
-fn words_of(body: &[u8]) -> String {
+pub(super) fn words_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..body.len().min(1_024)).unwrap_or_default());
     let outside = text
         .split('<')
@@ -130,8 +130,8 @@ fn words_of(body: &[u8]) -> String {
 }
 
 /// Longest head of an answer, in bytes, and most header lines of it.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEAD_BYTES: usize = 16 << 10;
+pub(super) const MAX_HEADERS: usize = 64;
 
 #[cfg(test)]
 mod tests {

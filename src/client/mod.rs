@@ -17,12 +17,14 @@ mod address;
 mod diagnosis;
 mod error;
 mod handshake;
+mod push;
 mod stream;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use self::error::Error;
+pub use self::push::{Push, Receipt};
 
 use self::address::Address;
 use self::stream::Stream;
@@ -47,6 +49,11 @@ pub struct ClientSettings {
     pub dialogue: Dialogue,
     /// Longest wait for the connection, for an answer, and for the other end to read.
     pub timeout: Duration,
+    /// While a message is waited for, the server is pinged after so long a silence; zero: never,
+    /// and a line that has died is not noticed.
+    pub ping_interval: Duration,
+    /// A server that stays silent for so long after a ping is given up.
+    pub pong_timeout: Duration,
     /// Longest message that is taken, in bytes.
     pub max_message_bytes: usize,
 }
@@ -79,6 +86,9 @@ impl ClientSettings {
             token: String::new(),
             dialogue: Dialogue::Packets,
             timeout: Duration::from_secs(10),
+            // As the server judges its clients.
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(20),
             max_message_bytes: 16 << 20,
         }
     }
@@ -109,8 +119,18 @@ pub struct Client {
     uuid: String,
     unread: Vec<u8>,
     begun: Option<Assembler>,
+    liveness: Liveness,
     /// Messages that came while something else was waited for.
     waiting: VecDeque<Message>,
+}
+
+/// When the server has last been heard, or asked whether it is there.
+#[derive(Clone, Copy, Debug)]
+enum Liveness {
+    /// It has sent something then.
+    Heard(Instant),
+    /// It has been silent, and was pinged then.
+    Pinged(Instant),
 }
 
 impl Client {
@@ -128,6 +148,7 @@ impl Client {
             uuid: String::new(),
             unread,
             begun: None,
+            liveness: Liveness::Heard(Instant::now()),
             waiting: VecDeque::new(),
         };
         if settings.dialogue == Dialogue::Packets {
@@ -218,12 +239,50 @@ impl Client {
                     return Ok(Some(message));
                 }
             }
-            match self.stream.read(deadline, &mut self.unread) {
-                Ok(stream::Read::Some) => {}
-                Ok(stream::Read::TimedOut) => return Ok(None),
+            let check = self.next_check();
+            let until = [deadline, check].into_iter().flatten().min();
+            match self.stream.read(until, &mut self.unread) {
+                Ok(stream::Read::Some) => self.liveness = Liveness::Heard(Instant::now()),
+                Ok(stream::Read::TimedOut) if deadline.is_some_and(|at| at <= Instant::now()) => {
+                    return Ok(None);
+                }
+                Ok(stream::Read::TimedOut) => self.check_liveness()?,
                 Ok(stream::Read::Ended) => return Err(Error::Ended),
                 Err(error) => return Err(Error::Lost(error)),
             }
+        }
+    }
+
+    /// When the server has to be pinged, or given up; `None`: never.
+    fn next_check(&self) -> Option<Instant> {
+        let ClientSettings {
+            ping_interval,
+            pong_timeout,
+            ..
+        } = self.settings;
+        if ping_interval.is_zero() {
+            return None;
+        }
+        Some(match self.liveness {
+            Liveness::Heard(at) => at + ping_interval,
+            Liveness::Pinged(at) => at + pong_timeout,
+        })
+    }
+
+    /// Pings a server that has been silent, or gives it up. Harmless if it is too early.
+    fn check_liveness(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.next_check().is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        match self.liveness {
+            Liveness::Heard(_) => {
+                self.liveness = Liveness::Pinged(now);
+                self.write(Opcode::Ping, b"")
+            }
+            Liveness::Pinged(_) => Err(Error::Silent(
+                self.settings.ping_interval + self.settings.pong_timeout,
+            )),
         }
     }
 

@@ -23,6 +23,19 @@ pub(super) struct Entry {
     pub(super) key: String,
     /// Without comment, outer blanks and outer quotes; `${NAME}` not yet replaced.
     pub(super) value: String,
+    /// How the value was written.
+    pub(super) spelling: Spelling,
+}
+
+/// How a value is written, on which depends what PHP's typed ini makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// Bare: `false` is a boolean, `0` a number.
+    Word,
+    /// In quotes: a text, whatever it says.
+    Quoted,
+    /// A `#` stands behind it, which is a comment here and a part of the text in PHP.
+    BeforeHash,
 }
 
 /// A line that is neither section, `key=value`, comment nor blank.
@@ -36,14 +49,14 @@ pub(super) struct BadLine {
     pub(super) reason: &'static str,
 }
 
-/// Reads all of `text`, bad lines or not; a byte order mark and CRLF line ends are no part of it.
+/// Reads all of `text`, bad lines or not; a byte order mark is no part of it.
 pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<BadLine>) {
     let mut entries = Vec::new();
     let mut bad_lines = Vec::new();
     let mut section = String::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut is_in_pem = false;
-    for (line, written) in (1..).zip(text.lines()) {
+    for (line, written) in (1..).zip(lines(text)) {
         // A key that somebody has pasted: its lines must not be told as wrong ones.
         if written.contains("-----BEGIN ") && !is_comment(written) {
             is_in_pem = true;
@@ -57,15 +70,21 @@ pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<BadLine>) {
             is_in_pem = !written.contains("-----END ");
             continue;
         }
-        let written = without_comment(written).trim();
+        let (written, comment) = split_comment(written);
+        let written = written.trim();
         match read_line(written) {
             Ok(Line::Blank) => {}
             Ok(Line::Section(name)) => section = name,
-            Ok(Line::Entry(key, value)) => entries.push(Entry {
+            Ok(Line::Entry(key, value, spelling)) => entries.push(Entry {
                 line,
                 section: section.clone(),
                 key,
                 value,
+                spelling: if comment.starts_with('#') {
+                    Spelling::BeforeHash
+                } else {
+                    spelling
+                },
             }),
             Err(reason) => bad_lines.push(BadLine {
                 line,
@@ -116,7 +135,14 @@ pub(super) fn expand(
 enum Line {
     Blank,
     Section(String),
-    Entry(String, String),
+    Entry(String, String, Spelling),
+}
+
+/// The lines of `text`. They end as PHP's scanner ends them: with LF, CRLF or a CR alone.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    // "\r\n" is left by the first split as a CR at the end, which begins no line of its own.
+    text.split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 /// `written` holds neither comment nor outer blanks.
@@ -134,7 +160,15 @@ fn read_line(written: &str) -> Result<Line, &'static str> {
     let general = ini.general_section().iter().next();
     let named = ini.sections().flatten().next();
     match (general, named) {
-        (Some((key, value)), None) => Ok(Line::Entry(key.to_owned(), unquoted(value)?.to_owned())),
+        (Some((key, written)), None) => {
+            let value = unquoted(written)?;
+            let spelling = if value.len() < written.len() {
+                Spelling::Quoted
+            } else {
+                Spelling::Word
+            };
+            Ok(Line::Entry(key.to_owned(), value.to_owned(), spelling))
+        }
         (None, Some(name)) if written.ends_with(']') => Ok(Line::Section(name.to_owned())),
         _ => Err(expected),
     }
@@ -154,9 +188,9 @@ fn unquoted(value: &str) -> Result<&str, &'static str> {
         .ok_or("a value that begins with a quote ends with the same quote")
 }
 
-/// Cuts a comment off: `;` outside quotes, as PHP does it, and `#` if a blank or nothing is before
-/// it. Only a quote that begins a value is one (`path=/home/o'brien ; mine` has a comment).
-fn without_comment(line: &str) -> &str {
+/// Splits a line where its comment begins: `;` outside quotes, as PHP does it, and `#` if a blank or
+/// nothing is before it. Only a quote that begins a value is one (`path=/home/o'brien ; mine` has a comment).
+fn split_comment(line: &str) -> (&str, &str) {
     enum Place {
         Key,
         ValueStart,
@@ -171,7 +205,7 @@ fn without_comment(line: &str) -> &str {
             Place::Quoted(quote) if c == quote => Place::Value,
             Place::Quoted(quote) => Place::Quoted(quote),
             Place::Key | Place::ValueStart | Place::Value if begins_comment => {
-                return &line[..index];
+                return line.split_at(index);
             }
             Place::Key if c == '=' => Place::ValueStart,
             Place::Key => Place::Key,
@@ -181,7 +215,7 @@ fn without_comment(line: &str) -> &str {
         };
         before = c;
     }
-    line
+    (line, "")
 }
 
 /// Stands for a line that nobody may see.
@@ -262,6 +296,14 @@ mod tests {
                 "2 s a b",
             ),
             ("CRLF", "a=b\r\n\r\nc='d'\r\n", "1  a b|3  c d"),
+            ("CR alone", "; x\ra=b\r\rc='d'\r", "2  a b|4  c d"),
+            ("no line end at the end", "a=b\rc=d", "1  a b|2  c d"),
+            (
+                "all line ends in one file",
+                "a=1\rb=2\nc=3\r\n[s]\r\r\nd=4\n\re=5",
+                "1  a 1|2  b 2|3  c 3|6 s d 4|8 s e 5",
+            ),
+            ("bad lines behind CR", "x\ra=1\ry", "2  a 1|bad 1 x|bad 3 y"),
             ("not ASCII", "a=größe ; schön", "1  a größe"),
             ("no equals sign", "a=1\nhello", "1  a 1|bad 2 hello"),
             ("no key", "=1", "bad 1 =1"),
@@ -274,6 +316,23 @@ mod tests {
         ];
         for (name, text, expected) in table {
             assert_eq!(summary(text), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_spelling_of_a_value_is_kept() {
+        let table = [
+            ("a=false", Spelling::Word),
+            ("a=", Spelling::Word),
+            ("a='false'", Spelling::Quoted),
+            ("a = \"0\" ; c", Spelling::Quoted),
+            ("a=''", Spelling::Quoted),
+            ("a=0 ; # c", Spelling::Word),
+            ("a=0 # ; c", Spelling::BeforeHash),
+            ("a='0' #", Spelling::BeforeHash),
+        ];
+        for (text, expected) in table {
+            assert_eq!(read(text).0[0].spelling, expected, "{text}");
         }
     }
 

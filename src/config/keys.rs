@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use super::Config;
 use super::listen::listeners;
+use super::origin::origins;
 use super::value::{
-    Expected, G, K, M, boolean, count, duration, duration_or_off, level, networks, origins, path,
-    pem_files, proxies, size, size_or_off, token,
+    Expected, G, K, M, boolean, count, duration, duration_or_off, host_names, level, networks,
+    path, pem_files, proxies, size, size_or_off, subprotocols, token,
 };
+use super::web_sends::web_sends;
+use crate::api::Demo;
 
 /// One key of websock.ini.
 pub(super) struct Key {
@@ -33,9 +36,20 @@ pub(super) fn position(name: &str) -> Option<usize> {
         .position(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-/// The key whose name looks most like `name`, if one does.
+/// The key whose name looks most like `name`, if one does, or that does what a key of this name
+/// does in other programs.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
+    match name.as_str() {
+        "port" | "host" | "bind" | "listen" | "ip" | "socket" | "url" => return Some("adress"),
+        "cert" | "certificate" | "sslcert" | "ssl_cert" => return Some("certFile"),
+        "key" | "keyfile" | "privatekey" | "sslkey" | "ssl_key" => return Some("pkFile"),
+        "origin" | "origins" | "cors" => return Some("allowedOrigins"),
+        "log" | "logging" => return Some("logfile"),
+        "token" | "secret" => return Some("pushToken"),
+        "proxy" | "proxies" => return Some("trustedProxies"),
+        _ => {}
+    }
     KEYS.iter()
         .map(|key| {
             (
@@ -52,7 +66,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("adress", "ws://localhost:8096", |c, v| set(&mut c.listen, listeners(v))),
-    key("backlog", "1024", |c, v| set(&mut c.backlog, count(v, 1..=65_535))),
+    key("backlog", "1024", |c, v| set(&mut c.server.backlog, count(v, 1..=65_535))),
     key("certFile", "", |c, v| set(&mut c.cert_files, pem_files(v))),
     key("pkFile", "", |c, v| set(&mut c.key_files, pem_files(v))),
 
@@ -62,55 +76,62 @@ pub(super) const KEYS: &[Key] = &[
     key("logMaxSize", "0", |c, v| set(&mut c.log.max_bytes, size_or_off(v, 4 * K..=1024 * G))),
     key("logKeep", "5", |c, v| set(&mut c.log.keep, count(v, 1..=1_000))),
 
-    key("maxClients", "100000", |c, v| set(&mut c.admission.max_clients, count(v, 1..=10_000_000))),
-    key("maxPerIP", "0", |c, v| set(&mut c.admission.max_per_ip, count(v, 0..=10_000_000))),
-    key("maxPending", "10000", |c, v| set(&mut c.admission.max_pending, count(v, 1..=10_000_000))),
-    key("allowedIP", "", |c, v| set(&mut c.admission.allowed_ip, networks(v))),
-    key("allowedOrigins", "", |c, v| set(&mut c.admission.allowed_origins, origins(v))),
+    key("maxClients", "100000", |c, v| set(&mut c.server.admission.max_clients, count(v, 1..=10_000_000))),
+    key("maxPerIP", "0", |c, v| set(&mut c.server.admission.max_per_ip, count(v, 0..=10_000_000))),
+    key("maxPending", "10000", |c, v| set(&mut c.server.max_pending, count(v, 1..=10_000_000))),
+    key("allowedIP", "", |c, v| set(&mut c.server.admission.allowed_ip, networks(v))),
+    key("allowedOrigins", "", |c, v| set(&mut c.server.admission.allowed_origins, origins(v))),
+    key("webSends", "echo,broadcast,feedback", |c, v| set(&mut c.server.web_sends, web_sends(v))),
+    key("ownNames", "", |c, v| set(&mut c.server.admission.own_hosts, host_names(v))),
+    key("maxIdent", "128", |c, v| set(&mut c.server.max_ident_bytes, size(v, 1..=8 * K))),
+    key("subprotocols", "", |c, v| set(&mut c.server.subprotocols, subprotocols(v))),
 
-    key("trustedProxies", "", |c, v| set(&mut c.admission.trusted_proxies, proxies(v))),
+    key("trustedProxies", "", |c, v| set(&mut c.server.admission.trusted_proxies, proxies(v))),
 
-    key("pushToken", "", |c, v| set(&mut c.admission.push_token, token(v))),
-    key("demo", "off", |c, v| set(&mut c.demo, boolean(v))),
+    key("pushToken", "", |c, v| set(&mut c.server.admission.push_token, token(v))),
+    key("demo", "off", |c, v| set(&mut c.server.demo, boolean(v).map(Demo::from))),
 
-    key("phpPadding", "on", |c, v| set(&mut c.php_padding, boolean(v))),
+    key("phpPadding", "on", |c, v| set(&mut c.server.php_padding, boolean(v))),
 
-    key("maxMessageSize", "16M", |c, v| set(&mut c.limits.max_message_bytes, size(v, K..=G))),
-    key("maxFragments", "1000000", |c, v| {
-        set(&mut c.limits.max_fragments, count(v, 1..=100_000_000))
+    key("maxMessageSize", "16M", |c, v| set(&mut c.server.limits.max_message_bytes, size(v, K..=G))),
+    key("maxWebMessage", "0", |c, v| {
+        set(&mut c.server.limits.max_web_message_bytes, size_or_off(v, K..=G))
     }),
-    key("maxChunks", "100", |c, v| set(&mut c.max_chunks, count(v, 1..=1_000_000))),
-    key("maxQueue", "8M", |c, v| set(&mut c.limits.max_queue_bytes, size(v, 64 * K..=G))),
-    key("memoryLimit", "128M", |c, v| set(&mut c.memory_limit_bytes, size(v, M..=1024 * G))),
+    key("maxFragments", "1000000", |c, v| {
+        set(&mut c.server.limits.max_fragments, count(v, 1..=100_000_000))
+    }),
+    key("maxChunks", "100", |c, v| set(&mut c.server.max_chunks, count(v, 1..=1_000_000))),
+    key("maxQueue", "8M", |c, v| set(&mut c.server.limits.max_queue_bytes, size(v, 64 * K..=G))),
+    key("memoryLimit", "128M", |c, v| set(&mut c.server.memory_limit_bytes, size(v, M..=1024 * G))),
     key("maxControlFrames", "1000", |c, v| {
-        set(&mut c.limits.max_control_frames_per_second, count(v, 1..=1_000_000))
+        set(&mut c.server.limits.max_control_frames_per_second, count(v, 1..=1_000_000))
     }),
     key("maxMessages", "0", |c, v| {
-        set(&mut c.limits.max_messages_per_second, count(v, 0..=1_000_000))
+        set(&mut c.server.limits.max_messages_per_second, count(v, 0..=1_000_000))
     }),
 
-    key("compression", "off", |c, v| set(&mut c.compression.is_on, boolean(v))),
+    key("compression", "off", |c, v| set(&mut c.server.compression.is_on, boolean(v))),
     key("compressionThreshold", "1K", |c, v| {
-        set(&mut c.compression.threshold_bytes, size(v, 0..=G))
+        set(&mut c.server.compression.threshold_bytes, size(v, 0..=G))
     }),
-    key("compressionLevel", "2", |c, v| set(&mut c.compression.level, count(v, 1..=9))),
-    key("compressionContext", "off", |c, v| set(&mut c.compression.keeps_context, boolean(v))),
+    key("compressionLevel", "2", |c, v| set(&mut c.server.compression.level, count(v, 1..=9))),
+    key("compressionContext", "off", |c, v| set(&mut c.server.compression.keeps_context, boolean(v))),
 
     key("handshakeTimeout", "10", |c, v| {
-        set(&mut c.limits.handshake_timeout, duration(v, TICK..=HOUR))
+        set(&mut c.server.limits.handshake_timeout, duration(v, TICK..=HOUR))
     }),
     key("keepAliveTimeout", "60", |c, v| {
-        set(&mut c.limits.keep_alive_timeout, duration(v, TICK..=HOUR))
+        set(&mut c.server.limits.keep_alive_timeout, duration(v, TICK..=HOUR))
     }),
     key("pingInterval", "30", |c, v| {
-        set(&mut c.limits.ping_interval, duration_or_off(v, TICK..=DAY))
+        set(&mut c.server.limits.ping_interval, duration_or_off(v, TICK..=DAY))
     }),
-    key("pongTimeout", "20", |c, v| set(&mut c.limits.pong_timeout, duration(v, TICK..=HOUR))),
-    key("closeTimeout", "5", |c, v| set(&mut c.limits.close_timeout, duration(v, TICK..=HOUR))),
-    key("stallTimeout", "30", |c, v| set(&mut c.limits.stall_timeout, duration(v, TICK..=HOUR))),
-    key("minProgress", "1K", |c, v| set(&mut c.limits.min_progress_bytes, size(v, 1..=G))),
+    key("pongTimeout", "20", |c, v| set(&mut c.server.limits.pong_timeout, duration(v, TICK..=HOUR))),
+    key("closeTimeout", "5", |c, v| set(&mut c.server.limits.close_timeout, duration(v, TICK..=HOUR))),
+    key("stallTimeout", "30", |c, v| set(&mut c.server.limits.stall_timeout, duration(v, TICK..=HOUR))),
+    key("minProgress", "1K", |c, v| set(&mut c.server.limits.min_progress_bytes, size(v, 1..=G))),
     key("shutdownTimeout", "5", |c, v| {
-        set(&mut c.shutdown_timeout, duration(v, Duration::ZERO..=HOUR))
+        set(&mut c.server.shutdown_timeout, duration(v, Duration::ZERO..=HOUR))
     }),
 ];
 
@@ -160,6 +181,10 @@ mod tests {
             ("loglevl", Some("loglevel")),
             ("pingIntervall", Some("pingInterval")),
             ("allowedOrigin", Some("allowedOrigins")),
+            ("port", Some("adress")),
+            ("Listen", Some("adress")),
+            ("ssl_cert", Some("certFile")),
+            ("token", Some("pushToken")),
             ("xyzzy", None),
             ("", None),
         ];

@@ -1,10 +1,10 @@
 //! The value of `adress` → the addresses to listen on.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
-use super::value::{Expected, list};
+use super::value::{Expected, is_host, list};
 use crate::app::peer::ListenerRole;
 use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security, SocketFile};
 
@@ -122,10 +122,8 @@ fn tcp(text: &str) -> Result<Endpoint, Expected> {
         None => (Security::Plain, text),
     };
     let (host, port) = split_port(rest.strip_suffix('/').unwrap_or(rest))
-        .filter(|(host, _)| is_host(host))
-        .ok_or_else(|| {
-            format!("{text} is no address; [SCHEME://]HOST[:PORT] is wanted, {EXAMPLE}")
-        })?;
+        .filter(|(host, port)| is_host(host) && !port.is_some_and(|port| port.contains(PATH_BYTES)))
+        .ok_or_else(|| no_address(text, rest))?;
     let port = match (port, security) {
         (Some(port), _) => port
             .bytes()
@@ -139,10 +137,40 @@ fn tcp(text: &str) -> Result<Endpoint, Expected> {
     Ok(Endpoint::tcp(host, port, security))
 }
 
+/// What is wrong with `text`, whose part behind the scheme is `rest`, and the address that may be
+/// meant.
+fn no_address(text: &str, rest: &str) -> Expected {
+    let scheme = text.strip_suffix(rest).unwrap_or_default();
+    let (place, path) = rest.split_at(rest.find(PATH_BYTES).unwrap_or(rest.len()));
+    let is_place = |place: &str| tcp(&format!("{scheme}{place}")).is_ok();
+    if !path.is_empty() && is_place(place) {
+        return format!(
+            "{text} has a path, and all paths are served on each address; {scheme}{place} is wanted"
+        );
+    }
+    let port = place.strip_prefix('*').unwrap_or(place);
+    let port = port.strip_prefix(':').unwrap_or(port);
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port && is_place(&format!("localhost:{port}")) {
+        let scheme = if scheme.is_empty() { "ws://" } else { scheme };
+        return format!(
+            "{text} has no host; {scheme}localhost:{port} is wanted, or {scheme}0.0.0.0:{port} \
+             to be reached from other machines"
+        );
+    }
+    format!("{text} is no address; [SCHEME://]HOST[:PORT] is wanted, {EXAMPLE}")
+}
+
 fn read_scheme(text: &str) -> Result<Security, Expected> {
     match text.to_ascii_lowercase().as_str() {
         "ws" | "tcp" => Ok(Security::Plain),
         "wss" | "ssl" => Ok(Security::Tls),
+        "http" => {
+            Err("scheme http is unknown; ws is wanted, which answers HTTP as well".to_owned())
+        }
+        "https" => {
+            Err("scheme https is unknown; wss is wanted, which answers HTTPS as well".into())
+        }
         _ => Err(format!(
             "scheme {text} is unknown; ws, tcp, wss or ssl is wanted"
         )),
@@ -166,18 +194,11 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// An address, or a name of letters, digits, dots, dashes and underscores that does not look like
-/// a broken address.
-fn is_host(text: &str) -> bool {
-    let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    text.parse::<IpAddr>().is_ok()
-        || !text.is_empty()
-            && text.bytes().all(name_byte)
-            && text.bytes().any(|byte| byte.is_ascii_alphabetic())
-}
-
 /// Bytes of a Unix socket's name that every system takes (sockaddr_un, unix(7)).
 const MAX_SOCKET_PATH: usize = 103;
+
+/// What begins a path, a query or a fragment.
+const PATH_BYTES: [char; 3] = ['/', '?', '#'];
 
 const EXAMPLE: &str = "such as ws://localhost:8096 or 0.0.0.0:8096 or [::]:8096";
 
@@ -227,6 +248,32 @@ mod tests {
                 each.collect::<Vec<_>>().join("|")
             });
             assert_eq!(shown.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_newcomers_write_is_told_with_what_is_meant() {
+        let table = [
+            ("ws://localhost:9001/web", "; ws://localhost:9001 is wanted"),
+            ("localhost:9001/web", "; localhost:9001 is wanted"),
+            ("wss://[::1]:1/?a", "; wss://[::1]:1 is wanted"),
+            ("ws://a:1//", "; ws://a:1 is wanted"),
+            (
+                "9001",
+                "; ws://localhost:9001 is wanted, or ws://0.0.0.0:9001",
+            ),
+            (":9001", "; ws://localhost:9001 is wanted"),
+            ("*:9001", "; ws://localhost:9001 is wanted"),
+            ("wss://:443", "; wss://localhost:443 is wanted"),
+            ("http://a:1", "ws is wanted"),
+            ("https://a:1", "wss is wanted"),
+            ("99999", "is no address"),
+            ("a b", "b is unknown"),
+            ("ws:///web", "is no address"),
+        ];
+        for (text, expected) in table {
+            let error = listeners(text).expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 

@@ -8,46 +8,40 @@
 //! The PHP server's own ini files are read as they are (protocol.md 7.3). Refuses to know: sockets,
 //! what the limits do.
 
+mod contradictions;
+mod identity;
 mod ini;
 mod keys;
 mod listen;
+mod origin;
 mod proxy_block;
 mod report;
 mod source;
 mod value;
+mod web_sends;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use ipnet::IpNet;
 use log::LevelFilter;
 
-use crate::api::Demo;
-use crate::app::admission::AdmissionSettings;
-use crate::app::trusted_proxies::TrustedProxies;
 use crate::base::escape;
 use crate::cli::options::Options;
-use crate::connection::Limits;
 use crate::logging::LogSettings;
-use crate::net::{Endpoint, ProxyProtocol, Security, ServerSettings};
+use crate::net::{Endpoint, ServerSettings};
 use crate::ops::certificates::{Certificates, FileRole, KeyPair};
-use crate::protocol::extension::CompressionSettings;
 
 pub use listen::Listen;
 pub use report::{Errors, Origin, Problem, Setting};
 
-use ini::{BadLine, Entry};
+use ini::{BadLine, Entry, Spelling};
 use keys::KEYS;
-use value::short_size;
 
 /// Everything that can be set, checked. The comments in websock.ini say more about each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where to listen (`adress`); never empty.
     pub listen: Vec<Listen>,
-    /// Connections the system may keep for us to accept, 1 to 65535 (`backlog`).
-    pub backlog: u32,
     /// PEM files with a certificate chain each (`certFile`); the first is for names that no other
     /// has.
     pub cert_files: Vec<PathBuf>,
@@ -56,23 +50,8 @@ pub struct Config {
     pub key_files: Vec<PathBuf>,
     /// Where log lines go.
     pub log: LogSettings,
-    /// Who may connect.
-    pub admission: Admission,
-    /// The demo page is served (`demo`).
-    pub demo: bool,
-    /// Frames for php clients are padded as protocol.md 6.1 has it (`phpPadding`).
-    pub php_padding: bool,
-    /// Whether and how messages are compressed.
-    pub compression: CompressionSettings,
-    /// What one connection may use.
-    pub limits: Limits,
-    /// Chunks between `bufferON` and `bufferOFF`, of which one more is kept (`maxChunks`).
-    pub max_chunks: usize,
-    /// Bytes that all connections together may hold (`memoryLimit`); at least
-    /// `limits.max_message_bytes` and `limits.max_queue_bytes`.
-    pub memory_limit_bytes: usize,
-    /// From the signal to the exit at the latest (`shutdownTimeout`); zero exits at once.
-    pub shutdown_timeout: Duration,
+    /// What the server goes by. Its types say what each key means and what holds without it.
+    pub server: ServerSettings,
     /// What looks wrong but does not stop the start; to be logged once logging is up.
     pub warnings: Vec<String>,
     /// The ini file that was read; `None` if none was found.
@@ -82,33 +61,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// What the server needs to know of it.
-    pub fn server_settings(&self) -> ServerSettings {
-        ServerSettings {
-            web_sends: crate::app::WebSends::default(),
-            limits: self.limits,
-            admission: AdmissionSettings {
-                max_clients: self.admission.max_clients,
-                max_per_ip: self.admission.max_per_ip,
-                allowed_ip: self.admission.allowed_ip.clone().unwrap_or_default(),
-                // The server knows where it listens.
-                allows_own_ip: false,
-                allowed_origins: self.admission.allowed_origins.clone(),
-                push_token: self.admission.push_token.clone(),
-                own_hosts: Vec::new(),
-                trusted_proxies: self.admission.trusted_proxies.clone(),
-            },
-            max_chunks: self.max_chunks,
-            max_pending: self.admission.max_pending,
-            memory_limit_bytes: self.memory_limit_bytes,
-            compression: self.compression,
-            demo: if self.demo { Demo::On } else { Demo::Off },
-            php_padding: self.php_padding,
-            backlog: self.backlog,
-            shutdown_timeout: self.shutdown_timeout,
-        }
-    }
-
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |listen: &Listen| listen.endpoint.clone();
@@ -116,33 +68,12 @@ impl Config {
     }
 }
 
-/// Who may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// Most connections, 1 to 10,000,000 (`maxClients`).
-    pub max_clients: usize,
-    /// Most web clients from one address (`maxPerIP`); 0 leaves it to `max_clients`.
-    pub max_per_ip: usize,
-    /// Most connections that are not upgraded yet, 1 to 10,000,000 (`maxPending`).
-    pub max_pending: usize,
-    /// Where php clients may come from (`allowedIP`); `None`: loopback and the addresses listened
-    /// on.
-    pub allowed_ip: Option<Vec<IpNet>>,
-    /// Pages that may connect (`allowedOrigins`), in lower case and without their scheme's own
-    /// port; empty: all.
-    pub allowed_origins: Vec<String>,
-    /// Proxies that tell whom they forward (`trustedProxies`).
-    pub trusted_proxies: TrustedProxies,
-    /// What scripts prove themselves with (`pushToken`); `None`: by their address alone.
-    pub push_token: Option<String>,
-}
-
 impl Config {
     /// Finds and reads the ini file, and puts `options` over it (protocol.md 7.1, 7.2).
     ///
     /// Without `-i`, a missing ini file is a warning and the defaults hold.
     pub fn load(options: &Options) -> Result<Self, Errors> {
-        let (found, warning) = source::find(options.ini.as_deref())?;
+        let (found, warnings) = source::find(options.ini.as_deref())?;
         let (path, text) = match &found {
             Some((path, text)) => (Some(path.as_path()), text.as_str()),
             None => (None, ""),
@@ -150,7 +81,7 @@ impl Config {
         let mut config = Self::parse(path, text, options, &|name| {
             std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
         })?;
-        config.warnings.extend(warning);
+        config.warnings.extend(warnings);
         Ok(config)
     }
 
@@ -188,7 +119,6 @@ impl Config {
     fn blank() -> Self {
         Self {
             listen: Vec::new(),
-            backlog: 0,
             cert_files: Vec::new(),
             key_files: Vec::new(),
             log: LogSettings {
@@ -198,41 +128,7 @@ impl Config {
                 max_bytes: 0,
                 keep: 0,
             },
-            admission: Admission {
-                max_clients: 0,
-                max_per_ip: 0,
-                max_pending: 0,
-                allowed_ip: None,
-                allowed_origins: Vec::new(),
-                trusted_proxies: TrustedProxies::default(),
-                push_token: None,
-            },
-            demo: false,
-            php_padding: false,
-            compression: CompressionSettings {
-                is_on: false,
-                threshold_bytes: 0,
-                keeps_context: false,
-                level: 0,
-            },
-            limits: Limits {
-                max_web_message_bytes: 16 << 20,
-                max_message_bytes: 0,
-                max_fragments: 0,
-                max_queue_bytes: 0,
-                max_control_frames_per_second: 0,
-                max_messages_per_second: 0,
-                handshake_timeout: Duration::ZERO,
-                keep_alive_timeout: Duration::ZERO,
-                ping_interval: Duration::ZERO,
-                pong_timeout: Duration::ZERO,
-                close_timeout: Duration::ZERO,
-                stall_timeout: Duration::ZERO,
-                min_progress_bytes: 0,
-            },
-            max_chunks: 0,
-            memory_limit_bytes: 0,
-            shutdown_timeout: Duration::ZERO,
+            server: ServerSettings::default(),
             warnings: Vec::new(),
             source: None,
             settings: Vec::new(),
@@ -265,64 +161,6 @@ impl Config {
             };
             self.problem(key, error)
         })
-    }
-
-    fn has_tls(&self) -> bool {
-        self.listen
-            .iter()
-            .any(|listen| listen.endpoint.options.security == Security::Tls)
-    }
-
-    /// What no key can see alone. The value named is the one that is easier to change.
-    fn contradictions(&self) -> Vec<Problem> {
-        let mut problems = self.memory_contradictions();
-        if self.has_tls() && self.cert_files.is_empty() {
-            let reason = "a PEM file is wanted, as adress has wss";
-            problems.push(self.problem("certFile", reason));
-        }
-        let is_proxied =
-            |listen: &Listen| listen.endpoint.options.proxy_protocol == ProxyProtocol::ProxyHeader;
-        if self.listen.iter().any(is_proxied)
-            && self.admission.trusted_proxies == TrustedProxies::default()
-        {
-            let reason = "the proxy's address is wanted, as adress has proxy";
-            problems.push(self.problem("trustedProxies", reason));
-        }
-        if !self.key_files.is_empty() && self.key_files.len() != self.cert_files.len() {
-            let reason = "as many files as certFile has are wanted, or none";
-            problems.push(self.problem("pkFile", reason));
-        }
-        problems
-    }
-
-    fn memory_contradictions(&self) -> Vec<Problem> {
-        let needed = [
-            ("maxMessageSize", self.limits.max_message_bytes),
-            ("maxQueue", self.limits.max_queue_bytes),
-        ];
-        needed
-            .into_iter()
-            .filter(|(_, bytes)| self.memory_limit_bytes < *bytes)
-            .map(|(key, bytes)| {
-                let least = short_size(u64::try_from(bytes).unwrap_or(u64::MAX));
-                self.problem(
-                    "memoryLimit",
-                    format!("at least {least}, as {key} has it, is wanted"),
-                )
-            })
-            .collect()
-    }
-
-    fn oddities(&self) -> Vec<String> {
-        let tls_files = [("certFile", &self.cert_files), ("pkFile", &self.key_files)];
-        tls_files
-            .into_iter()
-            .filter(|(_, files)| !self.has_tls() && !files.is_empty())
-            .map(|(key, _)| {
-                self.problem(key, "not used, as no address has TLS")
-                    .to_string()
-            })
-            .collect()
     }
 }
 
@@ -374,8 +212,18 @@ impl Builder {
             reason,
         };
         if section == "jsauth" && entry.key.eq_ignore_ascii_case("require") {
-            if unset.is_some() || value::boolean(&value) != Ok(false) {
-                self.problems.push(problem(SIGN_IN_WANTED.to_owned()));
+            // What a variable gives is a text for PHP.
+            let spelling = match entry.spelling {
+                Spelling::Word if entry.value.contains("${") => Spelling::Quoted,
+                spelling => spelling,
+            };
+            if unset.is_some() || value::is_true_in_php(&value, spelling) {
+                let reason = match spelling {
+                    Spelling::Word => SIGN_IN_WANTED.to_owned(),
+                    Spelling::Quoted => format!("{QUOTED_IS_TRUE}: {SIGN_IN_WANTED}"),
+                    Spelling::BeforeHash => format!("{HASH_IS_TRUE}: {SIGN_IN_WANTED}"),
+                };
+                self.problems.push(problem(reason));
             }
             return;
         }
@@ -400,6 +248,10 @@ impl Builder {
         }
         if let Some(name) = unset {
             let reason = format!("the environment has no {name}, it is taken as empty");
+            self.warnings.push(problem(reason).to_string());
+        }
+        if let Origin::Ini { line, .. } = &self.settings[index].origin {
+            let reason = format!("holds instead of line {line}, which sets the same key");
             self.warnings.push(problem(reason).to_string());
         }
         self.settings[index].origin = Origin::Ini {
@@ -434,13 +286,16 @@ impl Builder {
             }
         }
         config.settings = self.settings;
+        if config.server.limits.max_web_message_bytes == 0 {
+            config.server.limits.max_web_message_bytes = config.server.limits.max_message_bytes;
+        }
         if self.problems.is_empty() {
             self.problems = config.contradictions();
         }
         if !self.problems.is_empty() {
             self.problems
                 .sort_by(|one, other| one.origin.cmp(&other.origin));
-            return Err(Errors::new(self.problems, self.warnings));
+            return Err(Errors::new(self.problems, self.warnings).logged_by(config.log));
         }
         config.warnings = self.warnings;
         config.warnings.extend(config.oddities());
@@ -478,7 +333,9 @@ fn unknown_key(name: &str) -> String {
 }
 
 const SIGN_IN_WANTED: &str = "sign-in is not built yet, and without it everybody could connect; \
-    false is wanted, if that may be so";
+    write require=false, without quotes, if that may be so";
+const QUOTED_IS_TRUE: &str = "in quotes or from a variable, PHP takes all but '' and '0' for true";
+const HASH_IS_TRUE: &str = "PHP takes a # behind a value for a part of it, and that for true";
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Config;
+use super::identity::Identity;
 use crate::app::peer::ListenerRole;
 use crate::cli::options::Proxy;
 use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security};
@@ -16,12 +18,16 @@ impl Config {
     /// client's address and takes away what would make a script of a request from outside.
     pub fn proxy_block(&self, proxy: Proxy) -> Result<String, String> {
         let endpoint = self.behind(proxy)?;
+        let identity = match endpoint.options.security {
+            Security::Plain => None,
+            Security::Tls => Some(Identity::of(self.cert_files.first().map(PathBuf::as_path))),
+        };
         let seconds = self.longest_silence().as_secs();
         let block = match proxy {
             Proxy::Nginx => nginx(endpoint, seconds),
             Proxy::Apache => apache(endpoint, seconds),
-            Proxy::Caddy => caddy(endpoint),
-            Proxy::Haproxy => haproxy(endpoint, seconds),
+            Proxy::Caddy => caddy(endpoint, identity.as_ref()),
+            Proxy::Haproxy => haproxy(endpoint, identity.as_ref(), seconds),
         };
         Ok(format!("{}{block}", self.advice(endpoint)))
     }
@@ -49,9 +55,9 @@ impl Config {
 
     /// How long nothing may pass on a connection that is alive.
     fn longest_silence(&self) -> Duration {
-        match self.limits.ping_interval {
+        match self.server.limits.ping_interval {
             Duration::ZERO => DAY,
-            interval => 2 * (interval + self.limits.pong_timeout) + Duration::from_secs(10),
+            interval => 2 * (interval + self.server.limits.pong_timeout) + Duration::from_secs(10),
         }
     }
 
@@ -62,7 +68,7 @@ impl Config {
             ListenAddress::Tcp { host, .. } => Some(reachable(host)),
         };
         let ip = proxy.as_deref().map(|host| host.parse::<IpAddr>());
-        let is_trusted = |ip| self.admission.trusted_proxies.contains(ip);
+        let is_trusted = |ip| self.server.admission.trusted_proxies.contains(ip);
         let missing = match ip {
             None if !is_trusted(None) => Some("unix".to_owned()),
             Some(Ok(ip)) if !is_trusted(Some(ip)) => Some(if ip.is_loopback() {
@@ -113,9 +119,16 @@ fn apache(endpoint: &Endpoint, seconds: u64) -> String {
         ListenAddress::Unix(file) => format!("unix:{}|http://localhost/", file.path.display()),
         ListenAddress::Tcp { .. } => format!("{}://{}/", scheme(endpoint), address(endpoint)),
     };
+    // Apache takes any certificate (SSLProxyVerify none), but would have it be for the address.
     let tls = match endpoint.options.security {
-        Security::Plain => "",
-        Security::Tls => "SSLProxyEngine on\n",
+        Security::Plain => String::new(),
+        Security::Tls => format!(
+            "SSLProxyEngine on
+<Proxy \"{upstream}\">
+    SSLProxyCheckPeerName off
+</Proxy>
+"
+        ),
     };
     format!(
         "# Apache 2.4.47 or later: inside <VirtualHost> of your site;
@@ -135,20 +148,32 @@ fn apache(endpoint: &Endpoint, seconds: u64) -> String {
     )
 }
 
-fn caddy(endpoint: &Endpoint) -> String {
+/// Caddy checks the certificate of what it passes requests to, for the name that it connects to
+/// unless told otherwise, and that is an address of this machine.
+fn caddy(endpoint: &Endpoint, identity: Option<&Identity>) -> String {
     let upstream = match (&endpoint.address, endpoint.options.security) {
         (ListenAddress::Unix(file), _) => format!("unix/{}", file.path.display()),
         (ListenAddress::Tcp { .. }, Security::Plain) => address(endpoint),
         (ListenAddress::Tcp { .. }, Security::Tls) => format!("https://{}", address(endpoint)),
     };
-    let opening = match endpoint.options.proxy_protocol {
-        ProxyProtocol::None => "",
-        ProxyProtocol::ProxyHeader => {
-            "
-        transport http {
-            proxy_protocol v2
-        }"
+    let mut transport = Vec::new();
+    if endpoint.options.proxy_protocol == ProxyProtocol::ProxyHeader {
+        transport.push("proxy_protocol v2".to_owned());
+    }
+    if let Some(identity) = identity {
+        transport.push("tls".to_owned());
+        transport.push(format!("tls_server_name {}", identity.name));
+        if let Some(file) = &identity.trusted_file {
+            // Its successor tls_trust_pool needs Caddy 2.8; both know this one.
+            transport.push(format!("tls_trusted_ca_certs {}", file.display()));
         }
+    }
+    let opening = if transport.is_empty() {
+        String::new()
+    } else {
+        let lines = transport.iter().map(|line| format!("            {line}\n"));
+        let lines: String = lines.collect();
+        format!("\n        transport http {{\n{lines}        }}")
     };
     let forwarded = match endpoint.options.proxy_protocol {
         ProxyProtocol::None => "X-Forwarded-For {remote_host}",
@@ -170,15 +195,19 @@ handle_path /websock/* {{
     )
 }
 
-fn haproxy(endpoint: &Endpoint, seconds: u64) -> String {
+fn haproxy(endpoint: &Endpoint, identity: Option<&Identity>, seconds: u64) -> String {
     let upstream = match &endpoint.address {
         ListenAddress::Unix(file) => file.path.display().to_string(),
         ListenAddress::Tcp { .. } => address(endpoint),
     };
-    let tls = match endpoint.options.security {
-        Security::Plain => "",
-        Security::Tls => " ssl verify required ca-file @system-ca",
-    };
+    let tls = identity.map_or_else(String::new, |identity| {
+        let file = identity.trusted_file.as_deref();
+        let file = file.map_or("@system-ca".into(), Path::to_string_lossy);
+        format!(
+            " ssl verify required ca-file {file} sni str({})",
+            identity.name
+        )
+    });
     let (told, opening) = match endpoint.options.proxy_protocol {
         ProxyProtocol::None => ("set-header X-Forwarded-For %[src]", ""),
         ProxyProtocol::ProxyHeader => ("del-header X-Forwarded- -m beg", " send-proxy-v2"),
@@ -231,8 +260,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::cli::options::Options;
 
@@ -280,6 +307,21 @@ mod tests {
             assert!(!text.contains("has to have"), "{text}");
             assert!(!text.contains("safer still"), "{text}");
         }
+    }
+
+    #[test]
+    fn proxies_that_check_the_certificate_are_told_its_name() {
+        let ini = "adress=wss://localhost:8443 web\ncertFile=/no/such/cert.pem";
+        let caddy = block(ini, Proxy::Caddy).expect(ini);
+        let expected = "        transport http {
+            tls
+            tls_server_name YOUR.SITE
+        }";
+        assert!(caddy.contains(expected), "{caddy}");
+        assert!(caddy.contains("https://127.0.0.1:8443"), "{caddy}");
+        let haproxy = block(ini, Proxy::Haproxy).expect(ini);
+        let expected = "ca-file @system-ca sni str(YOUR.SITE)";
+        assert!(haproxy.contains(expected), "{haproxy}");
     }
 
     #[test]

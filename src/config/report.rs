@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::value::is_key_material;
 use super::{Config, keys};
 use crate::base::escape;
+use crate::logging::LogSettings;
 
 /// Where a value comes from. Ordered as problems are told: by line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,13 +89,40 @@ impl fmt::Display for Problem {
 pub struct Errors {
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    log: Option<LogSettings>,
 }
 
 impl Errors {
     /// `warnings` are what turned up beside `problems`, and may explain them.
     pub(super) fn new(problems: Vec<Problem>, warnings: Vec<String>) -> Self {
         debug_assert!(!problems.is_empty(), "errors without an error");
-        Self { problems, warnings }
+        Self {
+            problems,
+            warnings,
+            log: None,
+        }
+    }
+
+    /// Notes where the errors can be logged, unless that is among what is wrong.
+    pub(super) fn logged_by(mut self, log: LogSettings) -> Self {
+        let is_wrong = |key: &str| self.problems.iter().any(|problem| problem.key == key);
+        self.log = (!LOG_KEYS.into_iter().any(is_wrong)).then_some(log);
+        self
+    }
+
+    /// Everything that is wrong.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// What is not wrong and should be looked at.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Where log lines go, if so much of the configuration could be read.
+    pub fn log(&self) -> Option<&LogSettings> {
+        self.log.as_ref()
     }
 }
 
@@ -115,9 +143,9 @@ impl fmt::Display for Errors {
 impl std::error::Error for Errors {}
 
 impl Config {
-    /// What is in force, for `--check`: an ini file that would give the same, with the origin of
-    /// each value and the socket addresses as comments. An unknown host is an error.
-    pub fn report(&self) -> Result<String, Errors> {
+    /// What is in force, for `--check --verbose`: an ini file that would give the same, with the
+    /// origin of each value and the socket addresses as comments.
+    pub fn report(&self) -> String {
         let mut text = String::new();
         for Setting { key, value, origin } in &self.settings {
             if *key == SECRET && !value.is_empty() {
@@ -133,36 +161,16 @@ impl Config {
             let _ = writeln!(text, "{key}={quote}{}{quote} ; {origin}", escape(value));
         }
         for listen in &self.listen {
-            let addresses = listen.endpoint.resolve().map_err(|error| {
-                let host = listen.endpoint.host().unwrap_or_default();
-                let reason = format_args!("host {host} is not known: {error}");
-                Errors::new(vec![self.problem("adress", reason)], Vec::new())
-            })?;
-            for address in addresses {
+            for address in listen.endpoint.resolve().unwrap_or_default() {
                 let _ = writeln!(text, "; {listen} listens on {address}");
             }
         }
-        if let Some(file) = &self.log.file
-            && !log_directory(file).is_dir()
-        {
-            let directory = log_directory(file).display();
-            let _ = writeln!(
-                text,
-                "; no directory {directory}: the log goes to the console"
-            );
-        }
-        Ok(text)
+        text
     }
 }
 
-fn log_directory(file: &Path) -> &Path {
-    let parent = file.parent().unwrap_or(file);
-    if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    }
-}
+/// The keys that say where log lines go.
+const LOG_KEYS: [&str; 5] = ["logfile", "console", "loglevel", "logMaxSize", "logKeep"];
 
 /// Whether nobody may see this: a token, also under a name that is mistyped or in a line that is
 /// wrong, or a private key that stands where its file's name belongs.

@@ -1,4 +1,10 @@
+use std::time::Duration;
+
 use super::*;
+use crate::api::Demo;
+use crate::app::{Sendable, Sends};
+use crate::net::Security;
+use crate::protocol::extension::CompressionSettings;
 
 /// Parses `text` as websock.ini, with DIR as the only variable.
 fn parse(text: &str) -> Result<Config, Errors> {
@@ -57,7 +63,7 @@ developsystem = true ; Set to false in production
 #[test]
 fn the_shipped_ini_is_the_default_and_shows_the_demo() {
     let text = include_str!("../../websock.ini");
-    assert!(expect(text).demo);
+    assert_eq!(expect(text).server.demo, Demo::On);
     let shipped = expect(&text.replace("\ndemo=true\n", "\ndemo=off\n"));
     let all_written = shipped
         .settings
@@ -87,43 +93,7 @@ fn the_defaults_are_those_of_the_documentation() {
         keep: 5,
     };
     assert_eq!(config.log, log);
-    let admission = Admission {
-        max_clients: 100_000,
-        max_per_ip: 0,
-        max_pending: 10_000,
-        allowed_ip: None,
-        allowed_origins: Vec::new(),
-        trusted_proxies: TrustedProxies::default(),
-        push_token: None,
-    };
-    assert_eq!(config.admission, admission);
-    let limits = Limits {
-        max_message_bytes: 16 << 20,
-        max_web_message_bytes: 16 << 20,
-        max_fragments: 1_000_000,
-        max_queue_bytes: 8 << 20,
-        max_control_frames_per_second: 1_000,
-        max_messages_per_second: 0,
-        handshake_timeout: Duration::from_secs(10),
-        keep_alive_timeout: Duration::from_secs(60),
-        ping_interval: Duration::from_secs(30),
-        pong_timeout: Duration::from_secs(20),
-        close_timeout: Duration::from_secs(5),
-        stall_timeout: Duration::from_secs(30),
-        min_progress_bytes: 1_024,
-    };
-    assert_eq!(config.limits, limits);
-    assert_eq!((config.backlog, config.max_chunks), (1_024, 100));
-    assert_eq!(config.memory_limit_bytes, 128 << 20);
-    assert!(config.php_padding && !config.demo);
-    let compression = CompressionSettings {
-        is_on: false,
-        threshold_bytes: 1_024,
-        keeps_context: false,
-        level: 2,
-    };
-    assert_eq!(config.compression, compression);
-    assert_eq!(config.shutdown_timeout, Duration::from_secs(5));
+    assert_eq!(config.server, ServerSettings::default());
 }
 
 #[test]
@@ -160,7 +130,24 @@ fn the_2026_ini_of_php_is_read_as_it_is() {
 
 #[test]
 fn demanded_sign_in_refuses_to_start() {
-    for value in ["true", "'true'", "on", "1", "maybe", "${NOT_SET}"] {
+    for value in [
+        "true",
+        "'true'",
+        "on",
+        "1",
+        "maybe",
+        "${NOT_SET}",
+        "${DIR}",
+        "'false'",
+        "\"false\"",
+        "'False'",
+        "\"off\"",
+        "'no'",
+        "\"none\"",
+        "'null'",
+        "'on'",
+        "false # open",
+    ] {
         let text = SEED_2026.replace("require=false", &format!("require={value}"));
         let errors = parse(&text).expect_err(value).to_string();
         assert!(
@@ -169,7 +156,23 @@ fn demanded_sign_in_refuses_to_start() {
         );
         assert!(errors.contains("sign-in is not built yet"), "{errors}");
     }
-    for value in ["false", "", "off", "'0'"] {
+    for value in [
+        "false",
+        "FALSE",
+        "",
+        "off",
+        "no",
+        "none",
+        "Null",
+        "0",
+        "00",
+        "'0'",
+        "\"0\"",
+        "''",
+        "\"\" ; c",
+        "false ; # c",
+        "${NOT_SET:-0}",
+    ] {
         expect(&format!("[JsAuth]\nRequire={value}"));
     }
 }
@@ -180,7 +183,8 @@ fn values_reach_their_fields() {
         "ADDRESS = tcp://[::1]:0, ws://example.org ; two\nlogfile=\"${DIR}/ws.log\"\n\
          logMaxSize=10M\nloglevel=debug\nallowedIP=10.0.0.0/8,::1\nallowedOrigins=https://a.org\nphpPadding=off\n\
          compression=on\ncompressionThreshold=0\ncompressionLevel=9\n\
-         compressionContext=on\npingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
+         compressionContext=on\nownNames=Push.example\nwebSends=user:echo\nmaxIdent=1K\nmaxWebMessage=0\n\
+         subprotocols=chat, v1.example\npingInterval=0\npongTimeout=250ms\nmaxMessageSize=1K\n[other]\nmaxPerIP=7\n\
          [develop]\nmaxChunks=3",
     );
     let hosts: Vec<_> = config
@@ -192,32 +196,52 @@ fn values_reach_their_fields() {
     assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));
     assert_eq!(config.log.max_bytes, 10 << 20);
     assert_eq!(config.log.level, LevelFilter::Debug);
-    assert_eq!(config.admission.allowed_ip.map(|all| all.len()), Some(2));
-    assert_eq!(config.admission.allowed_origins, ["https://a.org"]);
-    assert!(!config.php_padding);
+    assert_eq!(config.server.admission.allowed_ip.len(), 2);
+    assert_eq!(config.server.admission.allowed_origins, ["https://a.org"]);
+    assert!(!config.server.php_padding);
+    assert_eq!(config.server.admission.own_hosts, ["push.example"]);
+    assert_eq!(
+        config.server.web_sends.user,
+        Sends::NONE.with(Sendable::Echo)
+    );
+    assert_eq!(config.server.web_sends.anonymous, Sends::NONE);
+    assert_eq!(config.server.max_ident_bytes, 1_024);
+    assert_eq!(
+        config.server.limits.max_web_message_bytes, 1_024,
+        "as maxMessageSize"
+    );
+    assert_eq!(config.server.subprotocols, ["chat", "v1.example"]);
     let compression = CompressionSettings {
         is_on: true,
         threshold_bytes: 0,
         keeps_context: true,
         level: 9,
     };
-    assert_eq!(config.compression, compression);
-    assert_eq!(config.limits.ping_interval, Duration::ZERO);
-    assert_eq!(config.limits.pong_timeout, Duration::from_millis(250));
-    assert_eq!(config.limits.max_message_bytes, 1_024);
+    assert_eq!(config.server.compression, compression);
+    assert_eq!(config.server.limits.ping_interval, Duration::ZERO);
     assert_eq!(
-        config.admission.max_per_ip, 7,
+        config.server.limits.pong_timeout,
+        Duration::from_millis(250)
+    );
+    assert_eq!(config.server.limits.max_message_bytes, 1_024);
+    assert_eq!(
+        config.server.admission.max_per_ip, 7,
         "other sections are flattened"
     );
-    assert_eq!(config.max_chunks, 3, "also those of other programs");
+    assert_eq!(config.server.max_chunks, 3, "also those of other programs");
     assert_eq!(config.source, Some(PathBuf::from("websock.ini")));
 }
 
 #[test]
 fn the_last_value_of_a_key_wins() {
     let config = expect("maxClients=many\nadress=a:1\nmaxclients=5\naddress=b:2");
-    assert_eq!(config.admission.max_clients, 5);
+    assert_eq!(config.server.admission.max_clients, 5);
     assert_eq!(config.listen[0].as_written, "b:2");
+    let expected = [
+        "websock.ini, line 3: maxclients=5: holds instead of line 1, which sets the same key",
+        "websock.ini, line 4: address=b:2: holds instead of line 2, which sets the same key",
+    ];
+    assert_eq!(config.warnings, expected);
 }
 
 #[test]
@@ -308,6 +332,35 @@ fn every_mistake_names_file_line_key_value_and_what_would_be_right() {
         (
             "allowedIP=1.2.3",
             "line 1: allowedIP=1.2.3: 1.2.3 is no address",
+        ),
+        (
+            "maxMessageSize=1M\nmaxWebMessage=2M",
+            "line 2: maxWebMessage=2M: at most 1M, as maxMessageSize has it, is wanted",
+        ),
+        (
+            "maxIdent=8193",
+            "line 1: maxIdent=8193: a size from 1 to 8K is wanted",
+        ),
+        (
+            "webSends=quit",
+            "line 1: webSends=quit: quit is unknown; echo",
+        ),
+        (
+            "ownNames=a:1",
+            "line 1: ownNames=a:1: a:1 is no host name; a name without",
+        ),
+        (
+            "subprotocols=a b",
+            "line 1: subprotocols=a b: a b is no subprotocol",
+        ),
+        (
+            "port=9001",
+            "line 1: port=9001: unknown key; is adress meant?",
+        ),
+        (
+            "allowedOrigins=wss://a.org/web",
+            "line 1: allowedOrigins=wss://a.org/web: wss://a.org/web is no origin, and no page \
+             would match: it is the socket's address, not its page's; https://a.org is wanted",
         ),
         (
             "allowedOrigins=a.org",
@@ -415,7 +468,7 @@ fn the_report_is_an_ini_file_that_gives_the_same() {
         "adress=127.0.0.1:0, localhost:8096\nlogfile='/tmp/a b;c#d'\ncertFile=\"/o'brien\"\n\
          maxQueue=1M ; less\nallowedOrigins=https://a.org,https://b.org",
     );
-    let report = config.report().expect("addresses need no look-up");
+    let report = config.report();
     for line in [
         "maxQueue=1M ; websock.ini, line 4",
         "maxChunks=100 ; default",
@@ -430,4 +483,18 @@ fn the_report_is_an_ini_file_that_gives_the_same() {
     let mut again = expect(&report);
     again.warnings.clone_from(&config.warnings);
     assert_eq!(without_origins(again), without_origins(config));
+}
+
+#[test]
+fn errors_know_where_they_can_be_logged() {
+    let log = |text: &str| {
+        let errors = parse(text).expect_err(text);
+        errors.log().and_then(|log| log.file.clone())
+    };
+    let file = Some(PathBuf::from("/a"));
+    assert_eq!(log("logfile=/a\nmaxClients=x"), file);
+    assert_eq!(log("hello\nlogfile=/a"), file);
+    assert_eq!(log("logfile=/a\nadress=wss://a:1"), file);
+    assert_eq!(log("logfile=/a\nloglevel=loud"), None);
+    assert_eq!(log("maxClients=x"), None);
 }

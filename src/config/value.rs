@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use super::ini::Spelling;
 use crate::app::trusted_proxies::TrustedProxies;
 
 /// What would be right instead.
@@ -20,6 +21,21 @@ pub(super) fn boolean(text: &str) -> Result<bool, Expected> {
         "true" | "on" | "yes" | "1" => Ok(true),
         "" | "false" | "off" | "no" | "none" | "null" | "0" => Ok(false),
         _ => Err("true, on, yes, 1 or false, off, no, none, 0 is wanted".to_owned()),
+    }
+}
+
+/// What PHP's typed ini makes of a value, seen as a condition: in quotes, all but `''` and `'0'` is
+/// true, `'false'` as well.
+pub(super) fn is_true_in_php(text: &str, spelling: Spelling) -> bool {
+    let is_zero = |text: &str| {
+        let text = text.strip_prefix('-').unwrap_or(text);
+        let is_number = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        is_number && text.parse() == Ok(0.0)
+    };
+    match spelling {
+        Spelling::Word => boolean(text) != Ok(false) && !is_zero(text),
+        Spelling::Quoted => !matches!(text, "" | "0"),
+        Spelling::BeforeHash => true,
     }
 }
 
@@ -146,10 +162,9 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, Expected> {
         .ok_or_else(|| "error, warn, info, debug or trace is wanted".to_owned())
 }
 
-/// Addresses and networks, comma-separated; an empty list is `None`.
-pub(super) fn networks(text: &str) -> Result<Option<Vec<IpNet>>, Expected> {
-    let networks = list(text).map(network).collect::<Result<Vec<_>, _>>()?;
-    Ok((!networks.is_empty()).then_some(networks))
+/// Addresses and networks, comma-separated.
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Expected> {
+    list(text).map(network).collect()
 }
 
 /// Addresses and networks of proxies, and `unix` for whoever connects to a Unix socket.
@@ -162,9 +177,54 @@ pub(super) fn proxies(text: &str) -> Result<TrustedProxies, Expected> {
     })
 }
 
-/// Origins as browsers send them, comma-separated: lower case, without their scheme's own port.
-pub(super) fn origins(text: &str) -> Result<Vec<String>, Expected> {
-    list(text).map(origin).collect()
+/// Host names under which this server is reached besides those of `adress`, comma-separated.
+pub(super) fn host_names(text: &str) -> Result<Vec<String>, Expected> {
+    list(text)
+        .map(|name| {
+            let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+            let bare = bare.unwrap_or(name);
+            if is_host(bare) {
+                return Ok(bare.to_ascii_lowercase());
+            }
+            Err(format!(
+                "{name} is no host name; a name without scheme, port and path is wanted, such as \
+                 push.example.org"
+            ))
+        })
+        .collect()
+}
+
+/// An address, or a name of letters, digits, dots, dashes and underscores that does not look like
+/// a broken address.
+pub(super) fn is_host(text: &str) -> bool {
+    let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    text.parse::<IpAddr>().is_ok()
+        || !text.is_empty()
+            && text.bytes().all(name_byte)
+            && text.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Subprotocols that a client may ask for (RFC 6455 §1.9), comma-separated, none twice.
+pub(super) fn subprotocols(text: &str) -> Result<Vec<String>, Expected> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list(text) {
+        if !name.bytes().all(is_token_byte) {
+            return Err(format!(
+                "{name} is no subprotocol; letters, digits and !#$%&'*+-.^_`|~ are allowed, \
+                 such as chat or v1.example"
+            ));
+        }
+        if names.iter().any(|known| known == name) {
+            return Err(format!("{name} is there twice"));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// RFC 7230 §3.2.6.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The parts of a comma-separated list, blanks trimmed, empty ones left out.
@@ -228,35 +288,6 @@ fn network(text: &str) -> Result<IpNet, Expected> {
         })
 }
 
-fn origin(text: &str) -> Result<String, Expected> {
-    let lower = text.to_ascii_lowercase();
-    if lower == "null" {
-        return Ok(lower);
-    }
-    let host = lower
-        .split_once("://")
-        .filter(|(scheme, _)| !scheme.is_empty());
-    let well_formed = host.is_some_and(|(_, host)| {
-        !host.is_empty()
-            && !host.contains(['/', '?', '#', '@', '*'])
-            && !host.contains(char::is_whitespace)
-    });
-    if !well_formed {
-        return Err(format!(
-            "{text} is no origin; scheme and host without a path are wanted, \
-             such as https://www.example.org"
-        ));
-    }
-    let own_port = if lower.starts_with("https:") {
-        ":443"
-    } else {
-        ":80"
-    };
-    Ok(lower
-        .strip_suffix(own_port)
-        .map_or(lower.clone(), str::to_owned))
-}
-
 /// 1024 bytes.
 pub(super) const K: u64 = 1024;
 /// 1024 K.
@@ -282,6 +313,50 @@ mod tests {
         for bad in ["2", "maybe", "tru", "-1"] {
             assert!(boolean(bad).is_err(), "{bad}");
         }
+    }
+
+    /// The table is what `parse_ini_string` of PHP 8.2 says with INI_SCANNER_TYPED.
+    #[test]
+    fn conditions_are_phps() {
+        let words = [
+            ("", false),
+            ("false", false),
+            ("False", false),
+            ("off", false),
+            ("no", false),
+            ("none", false),
+            ("NONE", false),
+            ("null", false),
+            ("0", false),
+            ("00", false),
+            ("-0", false),
+            ("0.0", false),
+            ("+0", true),
+            ("0x0", true),
+            ("true", true),
+            ("on", true),
+            ("1", true),
+            ("maybe", true),
+        ];
+        for (text, expected) in words {
+            assert_eq!(is_true_in_php(text, Spelling::Word), expected, "{text}");
+        }
+        let texts = [
+            ("", false),
+            ("0", false),
+            ("false", true),
+            ("off", true),
+            ("no", true),
+            ("none", true),
+            ("null", true),
+            ("00", true),
+            (" ", true),
+            ("true", true),
+        ];
+        for (text, expected) in texts {
+            assert_eq!(is_true_in_php(text, Spelling::Quoted), expected, "'{text}'");
+        }
+        assert!(is_true_in_php("0", Spelling::BeforeHash));
     }
 
     #[test]
@@ -383,7 +458,7 @@ mod tests {
     #[test]
     fn networks_are_addresses_or_cidr() {
         let shown = |text: &str| {
-            let networks = networks(text).ok()?.unwrap_or_default();
+            let networks = networks(text).ok()?;
             Some(
                 networks
                     .iter()
@@ -406,7 +481,7 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(shown(text).as_deref(), expected, "{text}");
         }
-        assert_eq!(networks(""), Ok(None), "empty means the default");
+        assert_eq!(networks(""), Ok(Vec::new()), "empty means the default");
     }
 
     #[test]
@@ -432,28 +507,46 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_kept_as_browsers_send_them() {
+    fn host_names_are_names_alone() {
         let table = [
             ("", Some("")),
-            ("https://Example.org", Some("https://example.org")),
-            ("http://a:8080,https://b", Some("http://a:8080 https://b")),
-            ("https://a:443", Some("https://a")),
-            ("http://a:80", Some("http://a")),
-            ("https://a:80", Some("https://a:80")),
-            ("http://[::1]:8080", Some("http://[::1]:8080")),
-            ("null", Some("null")),
-            ("example.org", None),
-            ("https://a/", None),
-            ("https://*.a", None),
-            ("https://", None),
-            ("://a", None),
+            (
+                "Push.Example.org, websock",
+                Some("push.example.org websock"),
+            ),
+            ("192.0.2.1,[::1],::2", Some("192.0.2.1 ::1 ::2")),
+            ("my_host-1.", Some("my_host-1.")),
+            ("a:8096", None),
+            ("http://a", None),
+            ("a/b", None),
+            ("*.a", None),
+            ("müller.example", None),
+            ("a b", None),
+            ("[a", None),
+            ("1.2.3", None),
         ];
         for (text, expected) in table {
-            assert_eq!(
-                origins(text).ok().map(|all| all.join(" ")).as_deref(),
-                expected,
-                "{text}"
-            );
+            let names = host_names(text).ok().map(|names| names.join(" "));
+            assert_eq!(names.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn subprotocols_are_tokens_and_none_is_there_twice() {
+        let table = [
+            ("", Some("")),
+            ("chat, v1.example", Some("chat v1.example")),
+            ("Chat,chat", Some("Chat chat")),
+            ("!#$%&'*+-.^_`|~", Some("!#$%&'*+-.^_`|~")),
+            ("chat,chat", None),
+            ("a b", None),
+            ("a/b", None),
+            ("größe", None),
+            ("a;b", None),
+        ];
+        for (text, expected) in table {
+            let names = subprotocols(text).ok().map(|names| names.join(" "));
+            assert_eq!(names.as_deref(), expected, "{text}");
         }
     }
 

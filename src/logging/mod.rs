@@ -11,10 +11,11 @@
 //!
 //! A disk or pipe that hangs costs lines, never the event loop's time: what does not fit into the
 //! channel is counted, and the count is logged when there is room again. A log that cannot be
-//! written is reported on standard error and stops nothing.
+//! written is reported on standard error and stops nothing; its lines go to standard output.
 //!
-//! Who logs texts that come from a peer sends them through [`escape`](crate::base::escape()); as a second line of
-//! defence the whole text of a line goes through it. Contents of messages are never logged.
+//! Who logs texts that come from a peer sends them through [`escape`](crate::base::escape()); as a
+//! second line of defence the whole text of a line goes through it, and what is longer than 4 KiB
+//! is cut. Contents of messages are never logged.
 
 mod file;
 mod thread;
@@ -32,7 +33,7 @@ use jiff::tz::TimeZone;
 use log::{Level, LevelFilter};
 
 use crate::base::escape::Escaping;
-use file::LogFile;
+use file::{LogFile, Opened};
 use thread::{Lines, Output, Worker};
 
 /// Where log lines go.
@@ -55,6 +56,8 @@ pub struct LogSettings {
 pub struct Logger {
     /// One for each output: none, file, console or both.
     workers: Vec<Worker>,
+    /// Whether the first of them is the file's.
+    has_file: bool,
 }
 
 impl Logger {
@@ -65,7 +68,7 @@ impl Logger {
     /// env_logger's syntax. `Err`: no thread, or the process has a logger already.
     pub fn start(config: &LogSettings) -> io::Result<Self> {
         let filters = std::env::var("RUST_LOG").unwrap_or_default();
-        let (logger, log) = Self::build(config, &filters, Box::new(io::stdout()))?;
+        let (logger, log) = Self::build(config, &filters, || Box::new(io::stdout()))?;
         log::set_max_level(log.filter());
         log::set_boxed_logger(Box::new(log)).map_err(io::Error::other)?;
         Ok(logger)
@@ -76,6 +79,14 @@ impl Logger {
     /// Does not wait. If the file cannot be opened, the old one goes on being written.
     pub fn reopen(&self) {
         self.workers.iter().for_each(Worker::reopen);
+    }
+
+    /// Writes an error to the file alone, if there is one. Why a start fails is told on standard
+    /// error, which does not help who looks into the log.
+    pub fn record_in_file(&self, error: &dyn fmt::Display) {
+        if let Some(worker) = self.workers.first().filter(|_| self.has_file) {
+            worker.write(line_of(Level::Error, &format_args!("{error}")).as_bytes());
+        }
     }
 
     /// Waits until all lines logged so far are written, for at most two seconds: at exit a hanging
@@ -91,12 +102,27 @@ impl Logger {
     fn build(
         config: &LogSettings,
         filters: &str,
-        stdout: Box<dyn Write + Send>,
+        stdout: impl Fn() -> Box<dyn Write + Send>,
     ) -> io::Result<(Self, env_logger::Logger)> {
-        let file = config.file.as_deref().and_then(|path| open(path, config));
-        let wants_console = config.console || config.file.is_some() && file.is_none();
-        let console = wants_console.then(|| Output::Console(BufWriter::new(stdout)));
-        let outputs = [file.map(Output::File), console].into_iter().flatten();
+        let opened = config.file.as_deref().and_then(open);
+        let wants_console = config.console || config.file.is_some() && opened.is_none();
+        let file = opened.map(|opened| {
+            let fallback: Box<dyn Write + Send> = if wants_console {
+                // It has the lines anyway.
+                Box::new(io::sink())
+            } else {
+                stdout()
+            };
+            Output::File(LogFile::new(
+                opened,
+                config.max_bytes,
+                config.keep,
+                fallback,
+            ))
+        });
+        let has_file = file.is_some();
+        let console = wants_console.then(|| Output::Console(BufWriter::new(stdout())));
+        let outputs = [file, console].into_iter().flatten();
         let workers = outputs.map(Worker::start).collect::<io::Result<Vec<_>>>()?;
         let mut builder = env_logger::Builder::new();
         builder
@@ -108,7 +134,7 @@ impl Logger {
         if !filters.is_empty() {
             builder.parse_filters(filters);
         }
-        Ok((Self { workers }, builder.build()))
+        Ok((Self { workers, has_file }, builder.build()))
     }
 }
 
@@ -119,9 +145,15 @@ impl Drop for Logger {
     }
 }
 
-fn open(path: &Path, config: &LogSettings) -> Option<LogFile> {
-    LogFile::open(path, config.max_bytes, config.keep)
+/// What keeps `path` from being a log file, whoever may write there, for `--check`.
+pub fn fault_of(path: &Path) -> Option<&'static str> {
+    file::fault_of(path)
+}
+
+fn open(path: &Path) -> Option<Opened> {
+    file::append_to(path)
         .inspect_err(|error| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             complain(format_args!(
                 "{}: {error}; logging to the console",
                 path.display()
@@ -138,10 +170,40 @@ fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
         Level::Warn => "; warning: ",
         Level::Info | Level::Debug | Level::Trace => "; ",
     });
+    let mut limited = Limited {
+        line,
+        room: MAX_TEXT_BYTES,
+        left_out: 0,
+    };
     // A text whose `Display` fails ends there.
-    let _ = write!(Escaping(&mut line), "{text}");
+    let _ = write!(Escaping(&mut limited), "{text}");
+    let Limited {
+        mut line, left_out, ..
+    } = limited;
+    if left_out > 0 {
+        let _ = write!(line, "… ({left_out} bytes more)");
+    }
     line.push('\n');
     line
+}
+
+/// Takes so many bytes of a text, whole characters only, and counts the rest.
+struct Limited {
+    line: String,
+    room: usize,
+    left_out: usize,
+}
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.floor_char_boundary(self.room);
+        let (taken, rest) = text.split_at(end);
+        self.line.push_str(taken);
+        // Nothing may follow what was left out.
+        self.room = if rest.is_empty() { self.room - end } else { 0 };
+        self.left_out += rest.len();
+        Ok(())
+    }
 }
 
 /// PHP's date('r'): unlike RFC 2822 printers, it always has two digits for the day. Written anew
@@ -154,7 +216,7 @@ fn date() -> String {
         let now = Timestamp::now();
         if now.as_second() != *second {
             *second = now.as_second();
-            let local = now.to_zoned(TimeZone::system());
+            let local = now.to_zoned_datetime(TimeZone::system());
             *text = local.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
         }
         text.clone()
@@ -165,6 +227,10 @@ fn date() -> String {
 fn complain(what: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "warning: logfile {what}");
 }
+
+/// Longest text of a line: much more than any line needs, and short enough that a peer which names
+/// itself at length fills no disk and no terminal.
+const MAX_TEXT_BYTES: usize = 4_096;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -45,7 +45,7 @@ impl Fixture {
     fn new(config: &LogSettings, filters: &str) -> Self {
         let console = Console::default();
         let (logger, log) =
-            Logger::build(config, filters, Box::new(console.clone())).expect("a thread");
+            Logger::build(config, filters, || Box::new(console.clone())).expect("a thread");
         Self {
             console,
             logger,
@@ -345,4 +345,134 @@ fn lines_that_find_no_room_are_counted_and_the_count_is_told() {
         10_000,
         "every line is written or counted"
     );
+}
+
+#[test]
+fn a_long_text_is_cut_at_a_character_and_the_rest_is_counted() {
+    let table = [
+        ("x".repeat(4_096), "x".repeat(4_096)),
+        ("x".repeat(4_097), "x".repeat(4_096) + "… (1 bytes more)"),
+        (
+            "x".repeat(4_095) + "é and more",
+            "x".repeat(4_095) + "… (11 bytes more)",
+        ),
+        (
+            "\n".repeat(1 << 20),
+            r"\n".repeat(2_048) + "… (2093056 bytes more)",
+        ),
+    ];
+    for (text, expected) in table {
+        let line = line_of(Level::Info, &format_args!("{text}"));
+        let (_, written) = line.split_once("; ").expect("a date");
+        assert!(written == expected + "\n", "{} bytes", text.len());
+    }
+    // However it comes in pieces.
+    let (one, two) = ("x".repeat(4_000), "é".repeat(49));
+    let line = line_of(Level::Warn, &format_args!("{one}{two}y"));
+    assert!(line.ends_with("é… (3 bytes more)\n"), "{line}");
+}
+
+#[test]
+fn lines_that_the_file_does_not_take_go_to_the_console() {
+    let fixture = Fixture::new(&config(Some("/dev/full".into()), false), "");
+    fixture.write(Level::Info, "one");
+    fixture.logger.flush();
+    fixture.write(Level::Info, "two");
+    assert_eq!(fixture.console_texts(), ["one", "two"]);
+    let both = Fixture::new(&config(Some("/dev/full".into()), true), "");
+    both.write(Level::Info, "one");
+    assert_eq!(both.console_texts(), ["one"], "not twice");
+}
+
+#[test]
+fn a_link_stays_and_what_it_leads_to_is_rotated() {
+    let directory = Directory::new("link");
+    std::fs::create_dir(directory.join("disk")).expect("a directory");
+    let (link, target) = (directory.join("ws.log"), directory.join("disk/real.log"));
+    std::os::unix::fs::symlink("disk/real.log", &link).expect("a link");
+    let log = LogSettings {
+        max_bytes: 1,
+        ..config(Some(link.clone()), false)
+    };
+    let fixture = Fixture::new(&log, "");
+    for text in ["one", "two", "three", "four"] {
+        fixture.write(Level::Info, text);
+    }
+    fixture.logger.flush();
+    assert!(link.is_symlink());
+    assert_eq!(texts(&target), ["four"]);
+    assert_eq!(texts(&directory.join("disk/real.log.1")), ["three"]);
+    assert_eq!(texts(&directory.join("disk/real.log.2")), ["two"]);
+    assert!(!directory.join("ws.log.1").exists());
+}
+
+#[test]
+fn files_of_a_time_when_more_were_kept_go_at_the_next_rotation() {
+    let directory = Directory::new("fewer");
+    for number in 1..=6 {
+        let path = directory.join(&format!("ws.log.{number}"));
+        std::fs::write(path, format!("{number}")).expect("written");
+    }
+    let log = LogSettings {
+        max_bytes: 1,
+        ..config(Some(directory.join("ws.log")), false)
+    };
+    let fixture = Fixture::new(&log, "");
+    fixture.write(Level::Info, "one");
+    fixture.write(Level::Info, "two");
+    fixture.logger.flush();
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    assert_eq!(read("ws.log.2").as_deref(), Some("1"));
+    assert_eq!(read("ws.log.3"), None);
+    assert_eq!(read("ws.log.6"), None);
+}
+
+#[test]
+fn what_is_no_file_for_a_log_leaves_the_console() {
+    let directory = Directory::new("kinds");
+    let pipe = directory.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let socket = directory.join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    for (path, expected) in [
+        (&pipe, "it is a pipe (FIFO)"),
+        (&socket, "it is a socket"),
+        (&directory.0, "it is a directory"),
+    ] {
+        assert!(fault_of(path).is_some_and(|fault| fault.starts_with(expected)));
+        let error = file::append_to(path).expect_err(expected).to_string();
+        assert!(error.starts_with(expected), "{error}");
+        let fixture = Fixture::new(&config(Some(path.clone()), false), "");
+        fixture.write(Level::Info, "one");
+        assert_eq!(fixture.console_texts(), ["one"]);
+    }
+    assert_eq!(fault_of(&directory.join("none")), None);
+    assert_eq!(fault_of(Path::new("/dev/null")), None);
+}
+
+#[test]
+fn a_pipe_that_is_read_is_a_log_and_is_not_rotated() {
+    let directory = Directory::new("pipe");
+    let path = directory.join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    // For both ways, so that opening it does not wait for the log.
+    let mut reader = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .expect("opened");
+    let log = LogSettings {
+        max_bytes: 1,
+        ..config(Some(path), false)
+    };
+    let fixture = Fixture::new(&log, "");
+    fixture.write(Level::Info, "one");
+    fixture.write(Level::Info, "two");
+    fixture.logger.flush();
+    let mut read = [0; 1_000];
+    let count = io::Read::read(&mut reader, &mut read).expect("lines");
+    let text = String::from_utf8_lossy(&read[..count]).into_owned();
+    let lines: Vec<_> = text.lines().map(without_date).collect();
+    assert_eq!(lines, ["one", "two"]);
+    assert!(!directory.join("pipe.1").exists());
 }

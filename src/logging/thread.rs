@@ -58,7 +58,7 @@ impl Worker {
     }
 
     /// A line that finds no room is counted.
-    fn write(&self, line: &[u8]) {
+    pub(super) fn write(&self, line: &[u8]) {
         if self.sender.try_send(Order::Line(line.to_vec())).is_err() {
             self.shared.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }

@@ -43,6 +43,10 @@ pub struct ServerSettings {
     pub demo: Demo,
     /// Whether frames to deployed PHP clients are shaped for them (`phpPadding`).
     pub php_padding: bool,
+    /// Subprotocols that a client may choose, in the order of preference (`subprotocols`).
+    pub subprotocols: Vec<String>,
+    /// Longest header `Ident`, in bytes (`maxIdent`).
+    pub max_ident_bytes: usize,
     /// Length of the kernel's queue of connections to accept (`backlog`).
     pub backlog: u32,
     /// Longest time from SIGTERM to the end (`shutdownTimeout`).
@@ -61,6 +65,8 @@ impl Default for ServerSettings {
             compression: CompressionSettings::default(),
             demo: Demo::Off,
             php_padding: true,
+            subprotocols: Vec::new(),
+            max_ident_bytes: 128,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
         }
@@ -88,6 +94,8 @@ impl ServerSettings {
             upgrade: UpgradeSettings {
                 compression: self.compression,
                 php_padding: self.php_padding,
+                subprotocols: self.subprotocols.clone(),
+                max_ident_bytes: self.max_ident_bytes,
             },
             demo: self.demo,
         }

@@ -4,11 +4,39 @@ pub mod certificates;
 pub mod inherited;
 pub mod signals;
 
+use std::io;
+use std::sync::Arc;
+
 use log::{info, warn};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::SIGXFSZ;
+
+/// Has a file that may not grow any further (`ulimit -f`, LimitFSIZE) be an error of the write
+/// (EFBIG) instead of the end of the process.
+///
+/// # Errors
+/// If the system grants no handler.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // Any handler does. Nobody asks whether the signal has come, as the write tells.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
+/// How many files may be open at most once the soft limit is raised.
+///
+/// # Errors
+/// The system's.
+pub fn open_file_limit() -> io::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(hard)
+}
 
 /// Raises the soft limit of open files to the hard one, and says so if `max_clients` does not fit.
 pub fn raise_open_file_limit(max_clients: usize) {
-    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+    let raised = open_file_limit().and_then(|hard| {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok(hard)
+    });
+    match raised {
         Ok(limit) if limit < max_clients as u64 => {
             info!(
                 "at most {limit} files may be open, so maxClients={max_clients} is not reached; \

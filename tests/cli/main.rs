@@ -3,10 +3,20 @@
 //! What a start needs is asked of `--check`, which ends by itself; what only a start that fails or
 //! the log can show, of the plain command.
 
+mod check;
+mod files;
+mod hints;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The program under test: this package's own, unless WEBSOCK_BIN names another build of it.
+fn binary() -> PathBuf {
+    std::env::var_os("WEBSOCK_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_websock").into(), PathBuf::from)
+}
 
 /// A working directory of its own, removed at the end.
 struct Directory(PathBuf);
@@ -37,15 +47,22 @@ impl Directory {
     }
 
     fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
-        let output = Command::new(env!("CARGO_BIN_EXE_websock"))
-            .args(arguments)
-            .current_dir(&self.0)
-            .env_remove("LOG_FILE")
-            .env_remove("RUST_LOG")
+        let output = self
+            .command(arguments)
             .envs(variables.iter().copied())
             .output()
             .expect("the executable runs");
         Outcome::of(&output)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .current_dir(&self.0)
+            .env_remove("LOG_FILE")
+            .env_remove("RUST_LOG");
+        command
     }
 }
 
@@ -88,6 +105,15 @@ impl Outcome {
     #[track_caller]
     fn expect_stderr(&self, part: &str) -> &Self {
         assert!(self.stderr.contains(part), "no {part:?} in {self:#?}");
+        self
+    }
+
+    /// Nothing but that this machine may not open as many files as the defaults want.
+    #[track_caller]
+    fn expect_no_finding(&self) -> &Self {
+        let mut lines = self.stderr.lines();
+        let is_limit = |line: &str| line.starts_with("warning: open files are limited to ");
+        assert!(lines.all(is_limit), "{self:#?}");
         self
     }
 
@@ -165,9 +191,12 @@ fn a_command_line_that_cannot_be_understood_exits_2() {
 #[test]
 fn the_shipped_ini_is_found_in_the_working_directory_and_fine() {
     let directory = Directory::with_ini(include_str!("../../websock.ini"));
-    let outcome = directory.run(&["--check"]);
-    outcome.expect_exit(0).expect_silent_stderr();
-    outcome.expect_stdout("maxMessageSize=16M ; websock.ini, line ");
+    let outcome = directory.run(&["--check", "-adress", "localhost:0"]);
+    outcome.expect_exit(0).expect_no_finding();
+    assert_eq!(outcome.stdout, "fine\n");
+    let outcome = directory.run(&["--check", "--verbose"]);
+    let file = directory.join("websock.ini");
+    outcome.expect_stdout(&format!("maxMessageSize=16M ; {}, line ", file.display()));
     outcome.expect_stdout("; ws://localhost:8096 listens on 127.0.0.1:8096\n");
     outcome.expect_stdout("; ws://localhost:8096 listens on [::1]:8096\n");
 }
@@ -175,45 +204,54 @@ fn the_shipped_ini_is_found_in_the_working_directory_and_fine() {
 #[test]
 fn an_ini_named_by_i_comes_before_the_working_directory() {
     let directory = Directory::with_ini("maxClients=1");
-    fs::write(directory.join("other.ini"), "maxClients=2").expect("written");
+    let path = directory.join("other.ini");
+    fs::write(&path, "maxClients=2\nadress=localhost:0").expect("written");
     for arguments in [
-        ["-i", "other.ini", "--check"],
-        ["--check", "--i", "other.ini"],
+        ["-i", "other.ini", "--check", "-v"],
+        ["--check", "--i", "other.ini", "-v"],
     ] {
         let outcome = directory.run(&arguments);
         outcome
             .expect_exit(0)
-            .expect_stdout("maxClients=2 ; other.ini, line 1");
+            .expect_stdout(&format!("maxClients=2 ; {}, line 1\n", path.display()));
     }
 }
 
 #[test]
 fn an_ini_beside_the_executable_is_found() {
-    let (beside, working) = (Directory::with_ini("maxClients=3"), Directory::new());
+    let (beside, working) = (
+        Directory::with_ini("maxClients=3\nadress=localhost:0"),
+        Directory::new(),
+    );
     let executable = beside.join("websock");
     // Linked, as a fresh copy is "busy" if another test forks while it is written.
-    fs::hard_link(env!("CARGO_BIN_EXE_websock"), &executable).expect("linked");
+    fs::hard_link(binary(), &executable).expect("linked");
     let output = Command::new(executable)
-        .arg("--check")
+        .args(["--check", "-v"])
         .current_dir(&working.0)
         .output();
     let outcome = Outcome::of(&output.expect("the executable runs"));
     outcome
         .expect_exit(0)
         .expect_stdout("maxClients=3 ; ")
-        .expect_silent_stderr();
+        .expect_no_finding();
 }
 
 #[test]
 fn without_an_ini_the_defaults_hold_with_a_warning() {
-    if Path::new("/etc/websock/websock.ini").exists() {
-        return;
-    }
-    let outcome = Directory::new().run(&["--check"]);
-    outcome
-        .expect_exit(0)
-        .expect_stdout("adress=ws://localhost:8096 ; default");
-    outcome.expect_stderr("warning: no ini file, the defaults hold; looked for websock.ini, ");
+    let installed = Path::new("/etc/websock/websock.ini");
+    assert!(
+        !installed.exists(),
+        "this test wants a machine without {}",
+        installed.display()
+    );
+    let directory = Directory::new();
+    let outcome = directory.run(&["--check", "-v"]);
+    outcome.expect_stdout("adress=ws://localhost:8096 ; default");
+    outcome.expect_stderr(&format!(
+        "warning: no ini file, the defaults hold; looked for {}, ",
+        directory.join("websock.ini").display()
+    ));
     outcome.expect_stderr("/etc/websock/websock.ini");
 }
 
@@ -223,7 +261,10 @@ fn an_ini_named_by_i_that_cannot_be_read_exits_1() {
     for name in ["missing.ini", "."] {
         let outcome = directory.run(&["-i", name]);
         outcome.expect_exit(1);
-        outcome.expect_stderr(&format!("error: command line: -i={name}: cannot be read: "));
+        outcome.expect_stderr(&format!(
+            "error: command line: -i={name}: cannot be read: {}",
+            directory.0.display()
+        ));
     }
 }
 
@@ -231,24 +272,27 @@ fn an_ini_named_by_i_that_cannot_be_read_exits_1() {
 fn an_ini_that_is_there_but_cannot_be_read_is_no_missing_one() {
     let directory = Directory::new();
     fs::create_dir(directory.join("websock.ini")).expect("a directory");
+    let path = directory.join("websock.ini");
     directory
         .run(&[])
         .expect_exit(1)
-        .expect_stderr("error: websock.ini: cannot be read: ");
+        .expect_stderr(&format!("error: {}: cannot be read: ", path.display()));
 }
 
 #[test]
 fn a_wrong_ini_exits_1_and_names_every_mistake() {
     let directory = Directory::with_ini("maxClients=abc\n\nmaxClientz=5\nhello\n");
+    let file = directory.join("websock.ini");
     let expected = "\
-error: websock.ini, line 1: maxClients=abc: a whole number from 1 to 10000000 is wanted
-error: websock.ini, line 3: maxClientz=5: unknown key; is maxClients meant?
-error: websock.ini, line 4: hello: a line is [section], key=value or a comment behind ; or #
-";
-    for arguments in [&[][..], &["--check"]] {
+error: FILE, line 1: maxClients=abc: a whole number from 1 to 10000000 is wanted
+error: FILE, line 3: maxClientz=5: unknown key; is maxClients meant?
+error: FILE, line 4: hello: a line is [section], key=value or a comment behind ; or #
+"
+    .replace("FILE", &file.display().to_string());
+    for (arguments, stdout) in [(&[][..], ""), (&["--check"], "3 problems\n")] {
         let outcome = directory.run(arguments);
         assert_eq!(outcome.expect_exit(1).stderr, expected);
-        assert_eq!(outcome.stdout, "");
+        assert_eq!(outcome.stdout, stdout);
     }
 }
 
@@ -267,22 +311,23 @@ fn the_command_line_goes_over_the_ini() {
     let directory = Directory::with_ini("adress=a:1\nlogfile=/a\nconsole=true\n");
     let outcome = directory.run(&[
         "-address",
-        "[::1]:7",
+        "127.0.0.1:0",
         "-logfile=x.log",
         "-console=false",
         "-check",
+        "-v",
     ]);
     outcome.expect_exit(0);
-    outcome.expect_stdout("adress=[::1]:7 ; command line\n");
-    outcome.expect_stdout("; [::1]:7 listens on [::1]:7\n");
+    outcome.expect_stdout("adress=127.0.0.1:0 ; command line\n");
+    outcome.expect_stdout("; 127.0.0.1:0 listens on 127.0.0.1:0\n");
     outcome.expect_stdout("logfile=x.log ; command line\n");
     outcome.expect_stdout("console=false ; command line\n");
 }
 
 #[test]
 fn console_does_not_swallow_an_option() {
-    let directory = Directory::with_ini("console=false");
-    let outcome = directory.run(&["-console", "--check"]);
+    let directory = Directory::with_ini("console=false\nadress=localhost:0");
+    let outcome = directory.run(&["-console", "--check", "-v"]);
     outcome
         .expect_exit(0)
         .expect_stdout("console=true ; command line\n");
@@ -293,47 +338,68 @@ fn an_unknown_host_exits_1() {
     let directory = Directory::with_ini("\nadress=no-such-host.invalid:8096");
     let outcome = directory.run(&["--check"]);
     outcome.expect_exit(1);
-    outcome.expect_stderr("error: websock.ini, line 2: adress=no-such-host.invalid:8096: ");
+    outcome.expect_stderr("websock.ini, line 2: adress=no-such-host.invalid:8096: host ");
+    assert_eq!(outcome.stdout, "1 problem\n");
 }
 
 #[test]
 fn the_2021_ini_of_php_is_in_force_as_it_is() {
     let directory = Directory::with_ini(SEED_2021.replace('\n', "\r\n"));
-    let outcome = directory.run(&["--check"]);
-    outcome.expect_exit(0);
-    outcome.expect_stdout("adress=ws://localhost:8096 ; websock.ini, line 3\n");
-    outcome.expect_stdout("logfile=D:/temp/websock.log ; websock.ini, line 4\n");
-    outcome.expect_stdout("console=false ; websock.ini, line 5\n");
-    outcome.expect_stdout("; no directory D:/temp: the log goes to the console\n");
+    let outcome = directory.run(&["--check", "-v"]);
+    let file = directory.join("websock.ini");
+    for expected in [
+        "adress=ws://localhost:8096 ; FILE, line 3\n",
+        "logfile=D:/temp/websock.log ; FILE, line 4\n",
+        "console=false ; FILE, line 5\n",
+    ] {
+        outcome.expect_stdout(&expected.replace("FILE", &file.display().to_string()));
+    }
+    let place = directory.join("D:/temp");
+    let expected = format!(
+        "warning: no directory {}: the log goes to ",
+        place.display()
+    );
+    directory
+        .run(&["--check", "-adress", "localhost:0"])
+        .expect_exit(0)
+        .expect_stderr(&expected);
 }
 
 #[test]
 fn the_2026_ini_of_php_is_in_force_as_it_is() {
     let directory = Directory::with_ini(LAYOUT_2026.replace("REQUIRED", "false"));
-    let outcome = directory.run_with(&["--check"], &[("LOG_FILE", "D:\\Temp\\websock.log")]);
+    let check = &["--check", "-v", "-adress", "localhost:0"];
+    let outcome = directory.run_with(check, &[("LOG_FILE", "D:\\Temp\\websock.log")]);
     outcome.expect_exit(0);
-    outcome.expect_stdout("logfile=D:\\Temp\\websock.log ; websock.ini, line 5\n");
-    outcome.expect_stderr("warning: websock.ini, line 12: [jsauth] key: not used by websock\n");
-    let outcome = directory.run(&["--check"]);
+    let file = directory.join("websock.ini").display().to_string();
+    let named = |text: &str| text.replace("FILE", &file);
+    outcome.expect_stdout(&named("logfile=D:\\Temp\\websock.log ; FILE, line 5\n"));
+    outcome.expect_stderr(&named(
+        "warning: FILE, line 12: [jsauth] key: not used by websock\n",
+    ));
+    let outcome = directory.run(check);
     outcome
         .expect_exit(0)
-        .expect_stdout("logfile= ; websock.ini, line 5\n");
+        .expect_stdout(&named("logfile= ; FILE, line 5\n"));
     outcome.expect_stderr("the environment has no LOG_FILE, it is taken as empty");
 }
 
 #[test]
 fn demanded_sign_in_is_never_silently_open() {
-    let directory = Directory::with_ini(LAYOUT_2026.replace("REQUIRED", "true"));
-    let outcome = directory.run(&[]);
-    outcome.expect_exit(1);
-    outcome.expect_stderr("error: websock.ini, line 10: require=true: sign-in is not built yet");
+    for (value, shown) in [("true", "true"), ("'false'", "false"), ("\"off\"", "off")] {
+        let directory = Directory::with_ini(LAYOUT_2026.replace("REQUIRED", value));
+        let outcome = directory.run(&["-adress", "192.0.2.1:9"]);
+        outcome.expect_exit(1);
+        outcome.expect_stderr(&format!("websock.ini, line 10: require={shown}: "));
+        outcome.expect_stderr("sign-in is not built yet");
+    }
 }
 
 #[test]
 fn an_old_comment_in_latin_1_stops_nobody() {
     let directory = Directory::with_ini(b"; f\xfcr den Server\nmaxClients=4\n");
     directory
-        .run(&["--check"])
+        .run(&["--check", "-v", "-adress", "localhost:0"])
         .expect_exit(0)
         .expect_stdout("maxClients=4 ; ");
     let directory = Directory::with_ini(b"logfile=f\xfcr.log\n");
@@ -345,10 +411,8 @@ fn an_old_comment_in_latin_1_stops_nobody() {
 
 #[test]
 fn an_ini_without_end_is_refused() {
-    if Path::new("/dev/zero").exists() {
-        let outcome = Directory::new().run(&["-i", "/dev/zero"]);
-        outcome.expect_exit(1).expect_stderr("larger than 1 MiB");
-    }
+    let outcome = Directory::new().run(&["-i", "/dev/zero"]);
+    outcome.expect_exit(1).expect_stderr("larger than 1 MiB");
 }
 
 #[test]
@@ -356,7 +420,8 @@ fn a_log_directory_that_is_missing_is_a_warning_and_the_console_gets_the_lines()
     // A port that nobody can listen on ends the start right behind the first lines.
     let directory = Directory::with_ini(SEED_2021);
     let outcome = directory.run(&["-adress", "192.0.2.1:9"]);
-    outcome.expect_stderr("warning: logfile D:/temp/websock.log: ");
+    let file = directory.join("D:/temp/websock.log");
+    outcome.expect_stderr(&format!("warning: logfile {}: ", file.display()));
     outcome.expect_stdout("; Starting server...\n");
 }
 
@@ -368,7 +433,7 @@ fn the_log_goes_to_the_file_under_its_plain_name() {
     let log = fs::read_to_string(directory.join("ws.log")).expect("the log");
     assert!(log.contains("; Starting server...\n"), "{log}");
     assert!(
-        log.contains("; warning: websock.ini, line 3: certFile=x: not used"),
+        log.contains("websock.ini, line 3: certFile=x: not used"),
         "{log}"
     );
 }

@@ -1,6 +1,8 @@
 //! `websock send`, `listen` and `echo`.
 
-use std::process::{Command, Output};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 use crate::address;
 use crate::harness::server::{Run, binary};
@@ -15,10 +17,30 @@ fn output(arguments: &[&str]) -> Output {
 fn expect(output: &Output, code: i32, stdout: &str, stderr: &str) {
     let texts = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert_eq!(output.status.code(), Some(code), "{texts:?}");
-    assert!(
-        texts[0].contains(stdout) && texts[1].contains(stderr),
-        "{texts:?}"
-    );
+    for (text, part) in [(&texts[0], stdout), (&texts[1], stderr)] {
+        // Nothing wanted means that nothing is there.
+        let is_fine = if part.is_empty() {
+            text.is_empty()
+        } else {
+            text.contains(part)
+        };
+        assert!(is_fine, "{part:?} in {texts:?}");
+    }
+}
+
+/// Runs `arguments` with `input` to read.
+fn output_of(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(binary())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(input).expect("it is read");
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
 }
 
 #[test]
@@ -35,14 +57,14 @@ fn what_is_sent_is_printed_by_those_who_listen() {
     expect(
         &output(&["send", "--ident", "printer", "[1.50]", "--url", &php]),
         0,
-        "",
+        "delivered to 1\n",
         "",
     );
     listener.wait_for_log(r#"{"opcode":"feedback","ident":"printer","message":[1.50]}"#);
     expect(
         &output(&["send", "--broadcast", "hello all", "--url", &php]),
         0,
-        "",
+        "delivered to 1\n",
         "",
     );
     listener.wait_for_log(r#"{"opcode":"broadcast","message":"hello all"}"#);
@@ -58,7 +80,7 @@ fn who_listens_says_the_uuid_to_send_to() {
     let uuid = line.trim_start_matches("listening as ");
     let php = address(&server, "/php");
     let sent = output(&["send", "--uuid", uuid, "hello", "--url", &php]);
-    expect(&sent, 0, "", "");
+    expect(&sent, 0, "delivered to 1\n", "");
     listener.wait_for_log(&format!(
         r#"{{"opcode":"feedback","uuid":"{uuid}","message":"hello"}}"#
     ));
@@ -88,6 +110,7 @@ fn mistakes_are_told_on_stderr_with_their_exit_code() {
         ),
         (&["send", "--broadcast"], 2, "one MESSAGE"),
         (&["listen", "x"], 2, "no message"),
+        (&["listen", "ws://a"], 2, "--url ws://a is meant"),
         (&["echo", "--colour", "x"], 2, "colour"),
         (&["echo", "--timeout", "0"], 2, "1 to 3600"),
         (&["echo", "--url", "localhost"], 1, "is no address"),
@@ -96,4 +119,85 @@ fn mistakes_are_told_on_stderr_with_their_exit_code() {
     ] {
         expect(&output(arguments), code, "", stderr);
     }
+}
+
+#[test]
+fn what_reaches_nobody_is_told_and_fails() {
+    let server = Server::start("");
+    let php = address(&server, "/php");
+    let nobody = "nobody has this uuid or ident";
+    for to in ["--uuid", "--ident"] {
+        let sent = output(&["send", to, "NOBODY", "hi", "--url", &php]);
+        expect(&sent, 1, "delivered to 0\n", nobody);
+    }
+    let sent = output(&["send", "--broadcast", "hi", "--url", &php]);
+    expect(&sent, 1, "delivered to 0\n", "");
+}
+
+#[test]
+fn a_token_is_sent_and_a_wrong_one_is_told() {
+    let server = Server::start("pushToken=0123456789abcdef");
+    let page = server.web();
+    let (php, with_token) = (
+        address(&server, "/php"),
+        address(&server, "/php?token=0123456789abcdef"),
+    );
+    let send = ["send", "--broadcast", "hi", "--url"];
+    for url in [
+        &[php.as_str(), "--token", "0123456789abcdef"][..],
+        &[&with_token],
+    ] {
+        let sent = output(&[&send[..], url].concat());
+        expect(&sent, 0, "delivered to 1\n", "");
+    }
+    let sent = output(&[&send[..], &[&php]].concat());
+    expect(&sent, 1, "", "the push is refused, 401: a token is needed");
+    drop(page);
+}
+
+#[test]
+fn each_line_is_sent_and_one_that_is_not_utf_8_is_named() {
+    let server = Server::start("");
+    let (web, php) = (address(&server, "/web"), address(&server, "/php"));
+    let mut listen = Command::new(binary());
+    listen.args(["listen", "--url", &web]);
+    let listener = Run::start(listen);
+    listener.wait_for_stderr("listening as ");
+    let input = b"one\nM\xfcller\r\nthree\r\n[4]";
+    let sent = output_of(&["send", "--broadcast", "-", "--url", &php], input);
+    let told = "websock: line 2: it is not UTF-8 and was left out\n";
+    expect(&sent, 1, &"delivered to 1\n".repeat(3), told);
+    for message in [r#""one""#, r#""three""#, "[4]"] {
+        listener.wait_for_log(&format!(r#"{{"opcode":"broadcast","message":{message}}}"#));
+    }
+    assert_eq!(listener.log_lines().len(), 3);
+    let sent = output_of(&["send", "--ident", "no", "-", "--url", &php], b"a\nb\n");
+    expect(
+        &sent,
+        1,
+        "delivered to 0\ndelivered to 0\n",
+        "line 2: nobody",
+    );
+    let sent = output_of(&["send", "--broadcast", "-", "--url", &php], b"a\nb\n");
+    expect(&sent, 0, "delivered to 1\ndelivered to 1\n", "");
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_told_as_such() {
+    let server = Server::start("");
+    let (web, php) = (address(&server, "/web"), address(&server, "/php"));
+    let page = server.web();
+    for arguments in [
+        &["echo", "--url", &web][..],
+        &["send", "--broadcast", "x", "--url", &php],
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        let output = Command::new(binary())
+            .args(arguments)
+            .stdout(full.expect("/dev/full"))
+            .output()
+            .expect("the program starts");
+        expect(&output, 1, "", "standard output: No space left");
+    }
+    drop(page);
 }

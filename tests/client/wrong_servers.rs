@@ -220,3 +220,31 @@ fn nobody_there_and_no_such_host_are_told_apart() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_one_that_answers_is_not() {
+    let with_pings = ClientSettings {
+        ping_interval: Duration::from_millis(20),
+        pong_timeout: Duration::from_secs(1),
+        ..settings()
+    };
+    let (address, thread) = server(|mut stream, accept| {
+        let bytes = [switching(accept), unmasked(0x81, READY.as_bytes())].concat();
+        stream.write_all(&bytes).expect("it is read");
+        // Two pings, masked and empty, are answered, the third is not.
+        let mut ping = [0; 6];
+        for answer in [Some(()), Some(()), None] {
+            stream.read_exact(&mut ping).expect("a ping");
+            assert_eq!(ping[..2], [0x89, 0x80]);
+            if answer.is_some() {
+                stream.write_all(&unmasked(0x8A, b"")).expect("it is read");
+            }
+        }
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut client = Client::connect(&address, &with_pings).expect("it connects");
+    let error = client.receive(None).expect_err("it is dead").to_string();
+    assert!(error.contains("does not answer a ping"), "{error}");
+    drop(client);
+    thread.join().expect("the server ends");
+}

@@ -621,8 +621,8 @@ pub fn ini(bytes: &[u8]) {
         }
     };
     assert!(!config.listen.is_empty());
-    assert!(config.memory_limit_bytes >= config.limits.max_message_bytes);
-    assert!(config.memory_limit_bytes >= config.limits.max_queue_bytes);
+    assert!(config.server.memory_limit_bytes >= config.server.limits.max_message_bytes);
+    assert!(config.server.memory_limit_bytes >= config.server.limits.max_queue_bytes);
     assert!(
         config
             .warnings

@@ -25,7 +25,7 @@ trap 'end_proxies; stop || true; rm -rf "$work"; echo "$broken"' EXIT
 
 interval=1 pings=3
 if [ "${1:-}" = --all ]; then interval=30 pings=4; fi
-for tool in nginx apache2 haproxy caddy python3; do
+for tool in nginx apache2 haproxy caddy python3 openssl; do
     command -v "$tool" >/dev/null || { echo "proxies: $tool is needed" >&2; exit 1; }
 done
 bin=${WEBSOCK_BIN:-}
@@ -49,8 +49,17 @@ begin() {
     local listener=${2//SOCKET/unix:$dir/websock.sock} own_port
     own_port=$(free_port)
     listener=${listener//PORT/$own_port}
+    local certificate=
+    if [[ $listener == wss:* ]]; then
+        # Nobody knows who signed it, and it is for a name that the proxy does not connect to.
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=a -addext \
+            'subjectAltName=DNS:push.example' -keyout "$dir/key.pem" -out "$dir/cert.pem" \
+            2>"$dir/openssl.log"
+        chmod 644 "$dir/key.pem"
+        certificate=$'\n'"certFile=$dir/cert.pem"$'\n'"pkFile=$dir/key.pem"
+    fi
     cat >"$ini" <<INI
-adress=ws://127.0.0.1:0 scripts, $listener
+adress=ws://127.0.0.1:0 scripts, $listener$certificate
 trustedProxies=127.0.0.1, unix
 allowedOrigins=https://good.example
 pingInterval=$interval
@@ -98,7 +107,7 @@ apache_in_front() {
     begin "$1" "$2" || return
     "$bin" -i "$ini" --print-proxy apache >"$dir/block"
     {
-        for module in mpm_event authz_core proxy proxy_http headers; do
+        for module in mpm_event authz_core proxy proxy_http headers socache_shmcb ssl; do
             echo "LoadModule ${module}_module /usr/lib/apache2/modules/mod_$module.so"
         done
         [ "$(id -u)" != 0 ] || printf '%s\n' 'User www-data' 'Group www-data'
@@ -144,15 +153,20 @@ beside() {
 }
 
 tcp=ws://127.0.0.1:PORT
+tls=wss://127.0.0.1:PORT
 beside nginx_in_front nginx "$tcp web"
 beside nginx_in_front nginx-unix "SOCKET mode=666 web"
+beside nginx_in_front nginx-tls "$tls web"
 beside apache_in_front apache "$tcp web"
 beside apache_in_front apache-unix "SOCKET mode=666 web"
+beside apache_in_front apache-tls "$tls web"
 beside haproxy_in_front haproxy "$tcp web"
 beside haproxy_in_front haproxy-unix "SOCKET mode=666 web"
+beside haproxy_in_front haproxy-tls "$tls web"
 beside haproxy_in_front haproxy-proxy-protocol "$tcp web proxy"
 beside haproxy_in_front haproxy-unix-proxy-protocol "SOCKET mode=666 web proxy"
 beside caddy_in_front caddy "$tcp web"
+beside caddy_in_front caddy-tls "$tls web"
 beside caddy_in_front caddy-unix "SOCKET mode=666 web"
 wait "${variants[@]}"
 # One file for each, so that no line is torn by another's.

@@ -200,7 +200,7 @@ fn check_describes_the_certificate() {
     let path = files.path.display();
     let outcome = check(
         &format!("adress=wss://127.0.0.1:0\ncertFile={path}/cert.pem\npkFile={path}/key.pem"),
-        &[],
+        &["--verbose"],
         None,
     );
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -217,11 +217,13 @@ fn check_tells_what_the_machine_does_not_allow() {
     let server = Server::start("");
     let ini = format!("adress=ws://{}\nmaxClients=10000000", server.address());
     let outcome = check(&ini, &[], None);
+    // The server that is running is not in the way of the next one.
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let busy = format!("; {} is in use", server.address());
-    assert!(outcome.stdout.contains(&busy), "{}", outcome.stdout);
+    let busy = format!("warning: {} is in use by websock (", server.address());
+    assert!(outcome.stderr.contains(&busy), "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "fine\n");
     let few = "fewer than maxClients=10000000";
-    let is_small = outcome.stdout.contains(few);
+    let is_small = outcome.stderr.contains(few);
     let hard = Command::new("sh")
         .args(["-c", "ulimit -Hn"])
         .output()
@@ -231,11 +233,13 @@ fn check_tells_what_the_machine_does_not_allow() {
         .trim()
         .parse::<u64>()
         .is_ok_and(|hard| hard < 10_000_000);
-    assert_eq!(is_small, is_limited, "{}", outcome.stdout);
+    assert_eq!(is_small, is_limited, "{}", outcome.stderr);
     let missing = check("adress=unix:/no/such/directory/a", &[], None);
+    assert_eq!(missing.code, Some(1), "{}", missing.stderr);
     assert!(
-        missing.stdout.contains("; /no/such/directory: "),
+        missing.stderr.contains(": /no/such/directory: "),
         "{}",
-        missing.stdout
+        missing.stderr
     );
+    assert_eq!(missing.stdout, "1 problem\n");
 }
