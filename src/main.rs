@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::base::plain;
 use websock::cli;
 use websock::cli::check::findings;
 use websock::cli::client::{Failure, Outcome};
@@ -69,7 +70,7 @@ fn run(
     logger: &Rc<Logger>,
     inherited: io::Result<Inherited>,
 ) -> Result<(), String> {
-    let inherited = inherited.map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let inherited = inherited.map_err(|error| format!("LISTEN_FDS: {}", plain(&error)))?;
     ops::raise_open_file_limit(config.admission.max_clients);
     let certificates = config
         .certificates()
@@ -161,7 +162,7 @@ fn say(text: &str) -> ExitCode {
         .and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            failure(format_args!("websock: standard output: {error}"))
+            failure(format_args!("websock: standard output: {}", plain(&error)))
         }
         Ok(()) | Err(_) => ExitCode::SUCCESS,
     }

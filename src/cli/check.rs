@@ -12,6 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::options::Options;
 use super::port_owner::{self, Owner};
+use crate::base::plain;
 use crate::client;
 use crate::config::Config;
 use crate::logging;
@@ -102,7 +103,10 @@ fn check_listeners(config: &Config, found: &mut Findings) {
             }
             Err(error) => {
                 let host = endpoint.host().unwrap_or_default();
-                faults.push(Fault::Problem(format!("host {host} is not known: {error}")));
+                faults.push(Fault::Problem(format!(
+                    "host {host} is not known: {}",
+                    plain(&error)
+                )));
             }
         }
     }
@@ -218,7 +222,7 @@ fn place_fault(path: &Path) -> Option<Fault> {
         // It was left behind, and the start removes it.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-            Some(Fault::Problem(format!("unix:{shown}: {error}")))
+            Some(Fault::Problem(format!("unix:{shown}: {}", plain(&error))))
         }
         // Who does not take us at once listens as well.
         Ok(()) | Err(_) => Some(in_use(&format!("unix:{shown}"), &port_owner::of_file(path))),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead as _, Write};
 use std::time::Instant;
 
+use crate::base::plain;
 use crate::client::{Client, ClientSettings, Dialogue, Error, Message, Push, Receipt};
 
 /// What to do.
@@ -60,8 +61,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(error) => write!(f, "{error}"),
-            Self::Input(error) => write!(f, "standard input: {error}"),
-            Self::Output(error) => write!(f, "standard output: {error}"),
+            Self::Input(error) => write!(f, "standard input: {}", plain(error)),
+            Self::Output(error) => write!(f, "standard output: {}", plain(error)),
         }
     }
 }

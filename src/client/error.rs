@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::base::plain;
 use crate::protocol::error::Violation;
 
 /// Why a client cannot go on; one sentence for the person who runs it.
@@ -57,14 +58,14 @@ impl fmt::Display for Error {
                     "{text:?} is no address: write ws://HOST:PORT/PATH or wss://HOST/PATH"
                 )
             }
-            Self::Resolve(host, error) => write!(f, "host {host} is not known: {error}"),
+            Self::Resolve(host, error) => write!(f, "host {host} is not known: {}", plain(error)),
             Self::Connect(place, error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 write!(
                     f,
                     "nobody listens on {place}: is the server running, is the port right?"
                 )
             }
-            Self::Connect(place, error) => write!(f, "no connection to {place}: {error}"),
+            Self::Connect(place, error) => write!(f, "no connection to {place}: {}", plain(error)),
             Self::Tls(error) => write!(f, "no TLS: {error}"),
             Self::NoHttp(text) => write!(
                 f,
@@ -97,7 +98,7 @@ impl fmt::Display for Error {
                  connection is dead, connect again"
             ),
             Self::Ended => f.write_str("the connection ended without a close frame"),
-            Self::Lost(error) => write!(f, "the connection broke: {error}"),
+            Self::Lost(error) => write!(f, "the connection broke: {}", plain(error)),
         }
     }
 }

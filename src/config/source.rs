@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::report::{Errors, Origin, Problem};
+use crate::base::plain;
 
 /// Path and text of the ini file that counts; the path is absolute.
 pub(super) type Found = Option<(PathBuf, String)>;
@@ -17,7 +18,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<(Found, Vec<String>), Errors>
         return match read(&path) {
             Ok(text) => Ok((Some((path, text)), Vec::new())),
             Err(error) => {
-                let reason = format!("cannot be read: {}: {error}", path.display());
+                let reason = format!("cannot be read: {}: {}", path.display(), plain(&error));
                 Err(unreadable(Origin::CommandLine, named, reason))
             }
         };
@@ -29,11 +30,12 @@ pub(super) fn find(named: Option<&Path>) -> Result<(Found, Vec<String>), Errors>
             Ok(text) => return Ok((Some((path.clone(), text)), warnings)),
             Err(error) if is_absence(&error) => {}
             Err(error) if is_hidden(path) => warnings.push(format!(
-                "{}: not looked into: {error}; name the file by -i, if it is there",
-                path.display()
+                "{}: not looked into: {}; name the file by -i, if it is there",
+                path.display(),
+                plain(&error)
             )),
             Err(error) => {
-                let reason = format!("cannot be read: {error}");
+                let reason = format!("cannot be read: {}", plain(&error));
                 return Err(unreadable(Origin::File(path.clone()), path, reason));
             }
         }

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::complain;
+use crate::base::plain;
 
 /// An open log file.
 pub(super) struct LogFile {
@@ -63,7 +64,7 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind(kind) => f.write_str(kind),
-            Self::Open(error) => write!(f, "{error}"),
+            Self::Open(error) => write!(f, "{}", plain(error)),
         }
     }
 }
@@ -154,8 +155,9 @@ impl LogFile {
         if let Err(error) = result {
             if was_fine {
                 complain(format_args!(
-                    "{} not written: {error}; its lines go to the console",
-                    self.path.display()
+                    "{} not written: {}; its lines go to the console",
+                    self.path.display(),
+                    plain(&error)
                 ));
             }
             // If this fails as well, nobody is left to tell.
@@ -175,7 +177,11 @@ impl LogFile {
         let moved = fs::canonicalize(&self.path).and_then(|path| move_away(&path, self.keep));
         match moved {
             Ok(()) => self.reopen(),
-            Err(error) => complain(format_args!("{} not rotated: {error}", self.path.display())),
+            Err(error) => complain(format_args!(
+                "{} not rotated: {}",
+                self.path.display(),
+                plain(&error)
+            )),
         }
     }
 }
