@@ -9,7 +9,6 @@
 //! what the limits do.
 
 mod contradictions;
-mod identity;
 mod ini;
 mod keys;
 mod listen;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Config;
-use super::identity::Identity;
 use crate::app::peer::ListenerRole;
 use crate::cli::options::Proxy;
 use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security};
+use crate::ops::identity::Identity;
 
 impl Config {
     /// The block for `proxy` that fits this configuration, or why there is none.

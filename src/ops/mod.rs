@@ -1,6 +1,7 @@
 //! What the operating system has to do with: signals, limits, certificates in files.
 
 pub mod certificates;
+pub mod identity;
 pub mod inherited;
 pub mod signals;
 

@@ -12,16 +12,16 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 /// The certificate as seen from a proxy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub struct Identity {
     /// A name that it is for; a placeholder if that cannot be read.
-    pub(super) name: String,
+    pub name: String,
     /// The file with those who signed it, if nobody whom the system trusts did.
-    pub(super) trusted_file: Option<PathBuf>,
+    pub trusted_file: Option<PathBuf>,
 }
 
 impl Identity {
     /// Reads the certificate that is for all names that no other has.
-    pub(super) fn of(cert_file: Option<&Path>) -> Self {
+    pub fn of(cert_file: Option<&Path>) -> Self {
         let known = cert_file.and_then(|file| read(file, &system_roots()));
         known.unwrap_or(Self {
             name: "YOUR.SITE".to_owned(),
