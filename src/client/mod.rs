@@ -32,7 +32,7 @@ use crate::protocol::close;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
-use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits, check_order};
 
 /// How a client connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -327,13 +327,12 @@ impl Client {
     }
 
     fn gather(&mut self, header: &Header, payload: &[u8]) -> Result<Option<Message>, Violation> {
-        let mut assembler = match (header.opcode, self.begun.take()) {
-            (Opcode::Continuation, Some(begun)) => begun,
-            (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
-            (_, Some(_)) => return Err(Violation::UnfinishedMessage),
-            (Opcode::Binary, None) => Assembler::new(MessageKind::Binary),
-            (_, None) => Assembler::new(MessageKind::Text),
+        check_order(header.opcode, self.begun.is_some())?;
+        let begin = || match header.opcode {
+            Opcode::Binary => Assembler::new(MessageKind::Binary),
+            _ => Assembler::new(MessageKind::Text),
         };
+        let mut assembler = self.begun.take().unwrap_or_else(begin);
         let limits = MessageLimits {
             max_bytes: self.settings.max_message_bytes,
             max_fragments: u32::MAX,

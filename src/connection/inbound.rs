@@ -2,7 +2,7 @@
 
 use crate::base::time::MonotonicTime;
 use crate::protocol::error::Violation;
-use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Opcode, Role, Rsv1};
+use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Role, Rsv1};
 use crate::protocol::mask;
 use crate::protocol::message::{Assembler, BLOCK_BYTES};
 
@@ -177,14 +177,3 @@ impl Inbound {
 /// Compressed payload is inflated in pieces of this size, which become 264 KB at most (DEFLATE makes
 /// no more than 1,032 bytes of one): so finely can a turn's share be kept.
 const INFLATE_BLOCK_BYTES: usize = 256;
-
-/// Whether the frame may follow what came before it (RFC 6455 §5.4).
-pub(super) fn check_order(opcode: Opcode, is_message_begun: bool) -> Result<(), Violation> {
-    match (opcode, is_message_begun) {
-        (Opcode::Continuation, false) => Err(Violation::UnexpectedContinuation),
-        (Opcode::Text | Opcode::Binary, true) => Err(Violation::UnfinishedMessage),
-        (Opcode::Continuation, true)
-        | (Opcode::Text | Opcode::Binary, false)
-        | (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => Ok(()),
-    }
-}

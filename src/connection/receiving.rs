@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Connection;
 use super::event::{Event, Message};
-use super::inbound::{Inbound, check_order};
+use super::inbound::Inbound;
 use super::limits::TurnContext;
 use super::output::BufferPool;
 use super::state::{ReadingHead, State};
@@ -14,7 +14,7 @@ use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
 use crate::protocol::http::{BodyPart, MAX_HEAD_BYTES, find_head};
-use crate::protocol::message::{Assembler, MessageKind, MessageLimits};
+use crate::protocol::message::{Assembler, MessageKind, MessageLimits, check_order};
 use crate::protocol::{mask, utf8};
 
 impl Connection {

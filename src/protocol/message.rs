@@ -25,6 +25,18 @@ impl MessageKind {
     }
 }
 
+/// Whether a frame may follow what came before it (RFC 6455 §5.4): of a message the first frame and no
+/// other has its kind as opcode.
+pub fn check_order(opcode: Opcode, is_message_begun: bool) -> Result<(), Violation> {
+    match (opcode, is_message_begun) {
+        (Opcode::Continuation, false) => Err(Violation::UnexpectedContinuation),
+        (Opcode::Text | Opcode::Binary, true) => Err(Violation::UnfinishedMessage),
+        (Opcode::Continuation, true)
+        | (Opcode::Text | Opcode::Binary, false)
+        | (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => Ok(()),
+    }
+}
+
 /// A whole message, in the buffer it was gathered in. A text has been checked, piece by piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssembledMessage {
@@ -321,6 +333,22 @@ mod tests {
             opcode: Opcode::Text,
             masking_key: [0; 4],
             payload_len,
+        }
+    }
+
+    #[test]
+    fn a_message_is_begun_once_and_then_continued() {
+        use Opcode::{Binary, Close, Continuation, Ping, Pong, Text};
+        for (opcode, begun, not_begun) in [
+            (Text, Err(Violation::UnfinishedMessage), Ok(())),
+            (Binary, Err(Violation::UnfinishedMessage), Ok(())),
+            (Continuation, Ok(()), Err(Violation::UnexpectedContinuation)),
+            (Ping, Ok(()), Ok(())),
+            (Pong, Ok(()), Ok(())),
+            (Close, Ok(()), Ok(())),
+        ] {
+            assert_eq!(check_order(opcode, true), begun, "{opcode:?}");
+            assert_eq!(check_order(opcode, false), not_begun, "{opcode:?}");
         }
     }
 

@@ -68,7 +68,8 @@ fn expect_return(message: &[u8], window: u8, level: u8, context: Context) {
 // ---- bodies
 
 /// A body is the same in one piece and cut anywhere, takes no byte beyond its end, holds no more
-/// than the limit; and chunks of a known body give it back.
+/// than the limit; chunks that are taken are so by a second, plain reading, too; and chunks of a
+/// known body give it back.
 pub fn body(bytes: &[u8]) {
     let mut script = Script(bytes);
     let length = match script.byte() % 3 {
@@ -80,6 +81,9 @@ pub fn body(bytes: &[u8]) {
     let whole = read(length, input, input.len());
     for cut in (0..=input.len()).step_by(input.len() / 50 + 1) {
         assert_eq!(read(length, input, cut), whole, "cut at {cut}");
+    }
+    if let (BodyLength::Chunked, Ok((Some(body), taken))) = (length, &whole) {
+        assert_eq!(plain_chunks(input), Some((body.clone(), *taken)));
     }
     let mut chunks = Vec::new();
     for piece in input.chunks(usize::from(bytes.first().copied().unwrap_or_default()) + 1) {
@@ -93,6 +97,43 @@ pub fn body(bytes: &[u8]) {
         read(BodyLength::Chunked, &chunks, chunks.len() / 2),
         Ok(expected)
     );
+}
+
+/// RFC 9112 §7.1 once more, as plainly as it can be said: the body, and how many bytes it took.
+fn plain_chunks(input: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut body, mut rest) = (Vec::new(), input);
+    loop {
+        let line = plain_line(&mut rest)?;
+        let end = line.find(|c: char| !c.is_ascii_hexdigit());
+        let (digits, extensions) = line.split_at(end.unwrap_or(line.len()));
+        let extensions = extensions.trim_start_matches([' ', '\t']);
+        assert!(end.is_none() || extensions.starts_with(';'), "{line:?}");
+        let size = usize::from_str_radix(digits, 16).ok()?;
+        if size == 0 {
+            break;
+        }
+        body.extend(rest.get(..size)?);
+        rest = rest.get(size..)?.strip_prefix(b"\r\n")?;
+    }
+    loop {
+        let line = plain_line(&mut rest)?;
+        if line.is_empty() {
+            return Some((body, input.len() - rest.len()));
+        }
+        let (name, _) = line.split_once(':')?;
+        let is_token = |c: char| c.is_ascii_graphic() && !"\"(),/:;<=>?@[\\]{}".contains(c);
+        assert!(!name.is_empty() && name.chars().all(is_token), "{line:?}");
+    }
+}
+
+/// A line up to CRLF, in which only tabs are controls.
+fn plain_line(rest: &mut &[u8]) -> Option<String> {
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    let (line, behind) = rest.split_at(end);
+    *rest = &behind[2..];
+    let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    let is_fine = !line.iter().any(is_control);
+    is_fine.then(|| line.iter().map(|&byte| char::from(byte)).collect())
 }
 
 /// The body, if it is whole, and how many bytes it took.

@@ -119,6 +119,10 @@ const BODY_WORDS: &[&[u8]] = &[
     b" ",
     b"-1\r\n",
     b"Trailer: x\r\n",
+    b"0\r\n\n",
+    b"a: b\n",
+    b"c\0\r\n",
+    b";x\r\n",
 ];
 
 const ANSWER_WORDS: &[&[u8]] = &[
