@@ -106,6 +106,7 @@ fn the_server_goes_on_sending_while_a_handshake_message_is_unfinished() {
                 witness.send_text(&broadcast);
                 witness.expect_next();
                 opened.expect_bytes(4000);
+                scene.step();
             }
             witness.wait_until_handled();
             // Goes with half a message, half a close frame, or in the right order.
@@ -134,6 +135,7 @@ fn data_between_the_parts_of_a_handshake_message_ends_the_session_with_an_alert(
             let packet = frame::text(r#"{"opcode":"broadcast"}"#);
             opened.send(ContentType::ApplicationData, &packet);
             expect_records("data in between", &read_to_end(&mut opened.stream));
+            scene.step();
         }
     }
     witness.wait_until_handled();
@@ -158,6 +160,7 @@ fn unknown_handshake_messages_and_broken_ones_end_the_session_with_an_alert() {
             opened.send(ContentType::Handshake, message);
             opened.send(ContentType::ApplicationData, b"what no server understands");
             expect_records("a handshake message", &read_to_end(&mut opened.stream));
+            scene.step();
         }
     }
     scene.end();

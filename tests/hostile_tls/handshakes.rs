@@ -68,9 +68,11 @@ fn five_hundred_half_handshakes_are_ended_while_others_go_on() {
         let len = 1 + index * hello.len() / 400;
         let sent = stream.write_all(&hello[..len.min(hello.len())]);
         sent.expect("the server reads");
+        scene.step();
     }
     for stream in &mut attackers {
         expect_records("half a handshake", &read_to_end(stream));
+        scene.step();
     }
     drop(attackers);
     scene.end();
@@ -90,6 +92,7 @@ fn a_byte_at_a_time_does_not_prolong_a_handshake() {
             ended = true;
             break;
         }
+        scene.step();
         match stream.read(&mut [0; 64]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => {
@@ -161,6 +164,7 @@ fn what_is_no_handshake_is_ended_with_an_alert_at_most() {
             // The server may have ended it by then.
             let _ = stream.write_all(&bytes);
             expect_records(name, &read_to_end(&mut stream));
+            scene.step();
         }
     }
     scene.end();
@@ -188,6 +192,7 @@ fn plain_http_is_told_that_this_port_speaks_tls() {
             for part in ["\r\nConnection: close\r\n", "speaks TLS", "wss://"] {
                 assert!(answer.contains(part), "{part:?} in {answer}");
             }
+            scene.step();
         }
     }
     scene.end();
