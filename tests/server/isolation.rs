@@ -143,6 +143,9 @@ fn a_client_that_echoes_and_never_reads_delays_nobody() {
         honest.round_trip();
     }
     expect_served(&mut honest);
+    // It was served, too, as far as its queue goes.
+    deaf.expect_next();
+    deaf.expect_text(&packet);
 }
 
 // promise: one bad peer costs one connection
@@ -187,6 +190,7 @@ fn a_flood_of_small_frames_delays_nobody_for_ever() {
         sent = (sent + count.expect("it is not closed for it")) % frames.len();
         honest.round_trip();
     }
+    (0..1000).for_each(|_| flood.expect_next());
 }
 
 // promise: connections that end leave nothing behind
