@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
+use rustls::{ProtocolVersion, SupportedProtocolVersion};
+
 use crate::harness::tls::{client_config, session};
 use crate::harness::{PATIENCE, Request, Server, readable};
 use crate::scene::Scene;
@@ -45,6 +47,29 @@ pub(crate) fn expect_records(name: &str, bytes: &[u8]) {
         rest = behind.get(len..).unwrap_or_default();
     }
     assert!(rest.len() < 5, "{name}: {}", readable(bytes));
+}
+
+/// Nothing but records, and the last of them is an alert. Under TLS 1.3 it is encrypted like any other
+/// and told by its length: two bytes, their type, and 16 of authentication (RFC 8446 §5.2).
+#[track_caller]
+pub(crate) fn expect_alert(name: &str, version: &SupportedProtocolVersion, bytes: &[u8]) {
+    expect_records(name, bytes);
+    let (mut rest, mut last) = (bytes, None);
+    while let [kind, 3, 0..=4, high, low, behind @ ..] = rest {
+        let len = u16::from_be_bytes([*high, *low]);
+        last = Some((*kind, len));
+        rest = behind.get(usize::from(len)..).unwrap_or_default();
+    }
+    let is_alert = match last {
+        Some((ALERT, _)) => true,
+        Some((APPLICATION_DATA, len)) => version.version == ProtocolVersion::TLSv1_3 && len == 19,
+        _ => false,
+    };
+    assert!(
+        is_alert,
+        "{name}: no alert at the end of {}",
+        readable(bytes)
+    );
 }
 
 /// A record of this content type.

@@ -8,7 +8,8 @@ use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
 
 use crate::handshakes::{
-    APPLICATION_DATA, CHANGE_CIPHER_SPEC, client_hello, dial, expect_records, read_to_end, record,
+    APPLICATION_DATA, CHANGE_CIPHER_SPEC, client_hello, dial, expect_alert, expect_records,
+    read_to_end, record,
 };
 use crate::harness::client::NEXT;
 use crate::harness::frame;
@@ -102,7 +103,7 @@ fn a_session_that_is_broken_by_the_client_is_ended_with_an_alert() {
             for _ in 0..5 {
                 let mut opened = Session::open(&scene.server, version);
                 let _ = opened.stream.write_all(&bytes);
-                expect_records(name, &read_to_end(&mut opened.stream));
+                expect_alert(name, version, &read_to_end(&mut opened.stream));
                 scene.step();
             }
         }
@@ -120,7 +121,7 @@ fn a_changed_bit_in_a_record_ends_the_session_and_nothing_of_it_is_handled() {
             let mut bytes = opened.encrypted(&frame::text(r#"{"opcode":"broadcast"}"#));
             bytes[position] ^= 1;
             opened.send(&bytes);
-            expect_records("a changed bit", &read_to_end(&mut opened.stream));
+            expect_alert("a changed bit", version, &read_to_end(&mut opened.stream));
             witness.wait_until_handled();
             scene.step();
         }
