@@ -1,6 +1,6 @@
 <?php
-// Two clients, written from the contract's description: one that reads as the deployed PHP scripts
-// do (contract §6), which keeps what it reads only under certain conditions, and one that buffers
+// Two clients, written from the protocol's description: one that reads as the deployed PHP scripts
+// do (docs/protocol.md, section 6), which keeps what it reads only under certain conditions, and one that buffers
 // as a browser does.
 declare(strict_types=1);
 
