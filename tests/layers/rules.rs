@@ -139,6 +139,38 @@ impl Rules {
         breaches.into_iter().collect()
     }
 
+    /// Crates that stand in the row of a layer which does not use them.
+    pub(crate) fn idle_crates(&self, tree: &Tree) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        for (file, source) in &read(tree) {
+            let exported = source.exported.values().chain(&source.exported_globs);
+            for named in source.named.iter().chain(exported) {
+                seen.extend(
+                    named
+                        .path
+                        .first()
+                        .map(|name| (folder_of(file).to_owned(), name.clone())),
+                );
+            }
+        }
+        let mut idle = Vec::new();
+        for layer in self
+            .layers
+            .iter()
+            .filter(|layer| seen.iter().any(|(of, _)| of == layer.name))
+        {
+            for name in layer.crates.split_whitespace() {
+                if !seen.contains(&(layer.name.to_owned(), name.to_owned())) {
+                    idle.push(format!(
+                        "{} does not use the crate {name}: strike it off",
+                        layer.name
+                    ));
+                }
+            }
+        }
+        idle
+    }
+
     /// What is tolerated, for people: the circles with each step.
     pub(crate) fn tolerated(&self, tree: &Tree) -> Vec<String> {
         let uses = self.tolerated_uses.iter();

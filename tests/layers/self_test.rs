@@ -1,7 +1,7 @@
 //! Offenders that are planted in an empty crate, each of which has to be found, and what looks like
 //! them and is none.
 
-use crate::rules::{Breach, Rules};
+use crate::rules::{Breach, Rules, layer};
 use crate::source::Tree;
 use crate::{BANS, LAYERS, dependencies};
 
@@ -355,6 +355,21 @@ fn circles_of_folders_are_found_though_their_files_make_none() {
         circles_in(&files),
         ["2 folders in a circle: app → net → app"]
     );
+}
+
+#[test]
+fn a_crate_that_a_layer_does_not_use_is_struck_off() {
+    const WITH_LOG: Rules = Rules {
+        layers: &[layer("base", "", "log")],
+        ..STRICT
+    };
+    for (code, count) in [
+        ("fn f() { log::info!(\"x\") }", 0),
+        ("// log\nuse std::fmt;", 1),
+    ] {
+        let tree = Tree::from([("src/base/x.rs".to_owned(), code.to_owned())]);
+        assert_eq!(WITH_LOG.idle_crates(&tree).len(), count, "{code}");
+    }
 }
 
 #[test]
