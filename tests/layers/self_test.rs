@@ -57,12 +57,12 @@ const HOUSE: [(&str, &str); 12] = [
 ];
 
 const OFFENDERS: [(&str, &str); 66] = [
-    ("src/protocol/x.rs", "use std::net::IpAddr;"),
+    ("src/protocol/x.rs", "use std::net::SocketAddr;"),
     (
         "src/protocol/x.rs",
         "use std::{fmt, net::{IpAddr, TcpStream}};",
     ),
-    ("src/protocol/x.rs", "use core::net::IpAddr;"),
+    ("src/protocol/x.rs", "use core::net::SocketAddr;"),
     ("src/protocol/x.rs", "fn f(now: std::time::Instant) {}"),
     ("src/protocol/x.rs", "use std::thread;"),
     ("src/protocol/x.rs", "use std::env::var;"),
