@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Runs every suite. Needs Rust; what else is missing is installed from Debian's packages.
+# Runs every suite, two at a time. Needs Rust; what else is missing is installed from Debian's packages.
 #   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13)
-# Last line: N passed, N failed, counting suites. Exit: 0 if none failed, else 1; usage 2.
+# What a suite prints comes when it has ended. Last: a line for each suite, and N passed, N failed,
+# counting suites. Exit: 0 if none failed, else 1; usage 2.
 # Tools that no package holds go to $WEBSOCK_TEST_CACHE, by default ~/.cache/websock-tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
+. tests/node.sh
 
 all=()
 case "$#${1:-}" in
     0) ;;
     1--all) all=(--all) ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 # Installs the packages whose commands are missing.
@@ -36,10 +38,44 @@ install_packages() {
     "${apt_get[@]}" update && "${apt_get[@]}" install -y --no-install-recommends "${missing[@]}"
 }
 
-# cargo's own closing lines, one for each test binary, added up.
+# What the suites run, built once: each finds it there. The last build is the one that the Rust tests
+# want in target/debug.
+build() {
+    cargo build --locked --release --example echo &&
+        cargo build --locked --release --bin websock &&
+        cargo build --locked --bin websock &&
+        cargo test --locked --no-run &&
+        echo "built"
+}
+
+# The Rust tests that take longest; the rest are all the others.
+long_tests=(hostile hostile_tls simulated)
+
+long_rust_tests() {
+    cargo_test "${long_tests[@]/#/--test=}"
+}
+
 rust_tests() {
-    local report=$work/cargo code=0
-    cargo test --locked --no-fail-fast 2>&1 | tee "$report" || code=$?
+    local others=() name
+    for name in tests/*/main.rs; do
+        name=${name#tests/} name=${name%/main.rs}
+        [[ " ${long_tests[*]} " = *" $name "* ]] || others+=("--test=$name")
+    done
+    cargo_test --lib --bins "${others[@]}" -- --doc
+}
+
+# cargo_test ARGUMENTS... [-- ARGUMENTS...]: cargo's own closing lines, one for each test binary, added
+# up. What stands behind -- is for a second run.
+cargo_test() {
+    local report runs=1 code=0
+    report=$(mktemp "$work/cargo.XXXXXX")
+    local first=() second=()
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do first+=("$1") && shift; done
+    [ $# = 0 ] || { shift && second=("$@") && runs=2; }
+    cargo test --locked --no-fail-fast "${first[@]}" 2>&1 | tee "$report" || code=$?
+    if [ "$runs" = 2 ]; then
+        cargo test --locked --no-fail-fast "${second[@]}" 2>&1 | tee -a "$report" || code=$?
+    fi
     awk -v code="$code" '
         /^test result: / { passed += $4; failed += $6; ignored += $8; binaries++ }
         END {
@@ -52,32 +88,75 @@ rust_tests() {
 }
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Each suite is a group of processes, which goes as a whole if this one is ended.
+declare -A names=() outputs=() starts=()
+end_all() {
+    for pid in "${!names[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap end_all EXIT
 passed=0 failed=0
 : >"$work/closing"
 
-# suite NAME COMMAND...: runs one suite and keeps its closing line.
-suite() {
-    local name=$1 verdict=passed
+# start NAME COMMAND...: begins a suite.
+start() {
+    local name=$1 output
     shift
-    printf '\n== %s\n' "$name"
-    if "$@" 2>&1 | tee "$work/output"; then passed=$((passed + 1)); else verdict=FAILED failed=$((failed + 1)); fi
-    printf '%s  %s: %s\n' "$verdict" "$name" "$(sed -n '$p' "$work/output")" >>"$work/closing"
+    output=$(mktemp "$work/output.XXXXXX")
+    echo "-- begins: $name"
+    set -m
+    ("$@") >"$output" 2>&1 &
+    set +m
+    names[$!]=$name outputs[$!]=$output starts[$!]=$SECONDS
 }
 
-if ! install_packages; then
+# Waits for one suite, shows what it has printed and keeps its closing line.
+finish() {
+    local pid='' code=0 verdict=passed
+    wait -n -p pid "${!names[@]}" || code=$?
+    if [ "$code" = 0 ]; then passed=$((passed + 1)); else verdict=FAILED failed=$((failed + 1)); fi
+    printf '\n== %s: %s after %d s\n' "${names[$pid]}" "$verdict" $((SECONDS - starts[$pid]))
+    cat "${outputs[$pid]}"
+    printf '%s  %s: %s\n' "$verdict" "${names[$pid]}" "$(sed -n '$p' "${outputs[$pid]}")" >>"$work/closing"
+    unset "names[$pid]"
+}
+
+# suite NAME COMMAND...: runs a suite beside at most one other.
+suite() {
+    while [ ${#names[@]} -ge 2 ]; do finish; done
+    start "$@"
+}
+
+# alone NAME COMMAND...: runs it beside none, as what it shows hangs on who gets the processor.
+alone() {
+    while [ ${#names[@]} -gt 0 ]; do finish; done
+    start "$@"
+    finish
+}
+
+# Cargo keeps its two builds of target/debug/websock, with and without what only tests need, in one
+# place: whoever builds the other one waits until the Rust tests have ended.
+await_rust_tests() {
+    while [[ "${names[*]}" = *'Rust tests'* ]]; do finish; done
+}
+
+if ! install_packages || ! ensure_node; then
     echo "FAILED  what the suites need could not be installed" | tee -a "$work/closing"
     failed=1
 fi
+alone 'build' build
+# The longest first.
+suite 'conformance' tests/conformance/run.sh "${all[@]}"
+suite 'Rust tests that take long' long_rust_tests
 suite 'Rust tests' rust_tests
-suite 'PHP clients' tests/php/run.sh
-suite 'PHP library' tests/clients-php/run.sh
-suite 'JavaScript client' tests/clients-js/run.sh
-suite 'push API' tests/push/run.sh
-suite 'browser' tests/browser/run.sh
 suite 'proxies' tests/proxies/run.sh --all
 suite 'TLS peers' tests/tls-peers/run.sh
-suite 'conformance' tests/conformance/run.sh "${all[@]}"
+suite 'PHP library' tests/clients-php/run.sh
+suite 'JavaScript client' tests/clients-js/run.sh
+await_rust_tests
+suite 'push API' tests/push/run.sh
+suite 'browser' tests/browser/run.sh
+alone 'PHP clients' tests/php/run.sh
 
 printf '\n'
 cat "$work/closing"

@@ -13,6 +13,7 @@ fn output(arguments: &[&str]) -> Output {
     command.expect("the program starts")
 }
 
+/// An exit code, and what is among the words on each stream: nothing for none at all.
 #[track_caller]
 fn expect(output: &Output, code: i32, stdout: &str, stderr: &str) {
     let texts = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));

@@ -21,6 +21,7 @@ fn deaths_in_mid_handshake_leave_nothing() {
         let mut conn = connect(&scene.server);
         conn.send_bytes(&request[..round % request.len()]);
         die(conn, round);
+        scene.step();
     }
     scene.end();
 }
@@ -39,6 +40,7 @@ fn deaths_in_mid_frame_and_mid_message_leave_nothing() {
             _ => conn.send_bytes(&masked(TEXT, &vec![b'x'; 50_000])),
         }
         die(conn, round);
+        scene.step();
     }
     scene.end();
 }
@@ -52,6 +54,7 @@ fn deaths_with_output_waiting_leave_nothing() {
         conn.send_text(&echo);
         conn.send_text(&echo);
         die(conn, round);
+        scene.step();
     }
     scene.end();
 }
@@ -73,6 +76,7 @@ fn what_a_script_sent_before_it_went_without_reading_still_arrives() {
         drop(script);
         for number in 0..1000 {
             receiver.expect_text(&packet(number));
+            scene.step();
         }
         receiver.close();
     }

@@ -31,6 +31,7 @@ fn garbage_instead_of_a_request_is_refused() {
             "{seed}: {}",
             readable(&answer)
         );
+        scene.step();
     }
     scene.end();
 }
@@ -44,6 +45,7 @@ fn garbage_instead_of_frames_ends_that_connection_only() {
         // Without more to come, whatever was begun stays unfinished: it ends either way.
         conn.shut_down_write();
         conn.read_to_end();
+        scene.step();
     }
     scene.end();
 }
@@ -79,6 +81,7 @@ fn other_protocols_on_the_plain_port_are_told_or_closed() {
                 "{name}: {}",
                 readable(&answer)
             );
+            scene.step();
         }
     }
     scene.server.wait_for_log("speaks TLS");
@@ -92,6 +95,7 @@ fn a_server_on_the_other_end_is_refused() {
         let mut conn = scene.server.web();
         conn.send_bytes(&unmasked(0x81, b"{}"));
         conn.expect_close_and_end(1002);
+        scene.step();
     }
     scene.end();
 }

@@ -25,6 +25,7 @@ fn oversized_heads_are_431_wherever_their_bytes_are() {
             let mut conn = connect(&scene.server);
             let _ = conn.try_send_bytes(head.as_bytes());
             assert_eq!(conn.read_response().status(), 431);
+            scene.step();
         }
     }
     scene.end();
@@ -64,6 +65,7 @@ fn oversized_frames_and_messages_are_closed_with_their_code() {
             let _ = conn.try_send_bytes(&bytes);
             conn.skip_texts();
             conn.expect_close(code);
+            scene.step();
         }
     }
     scene.end();
@@ -76,6 +78,7 @@ fn a_thousand_announced_giants_take_no_memory() {
     let beginning = masked_as(FIN | TEXT, LengthForm::SixtyFour, 60 << 20, &[b'x'; 1000]);
     for conn in &mut giants {
         conn.send_bytes(&beginning);
+        scene.step();
     }
     let mut witness = scene.server.web();
     witness.wait_until_handled();
@@ -110,6 +113,7 @@ fn a_thousand_half_sent_giants_stay_within_the_memory_limit() {
             let _ = conn.try_send_bytes(&beginning);
             let grown = scene.grown_bytes();
             assert!(grown < 96 << 20, "{grown} bytes");
+            scene.step();
         }
         scene.server.wait_for_log("memoryLimit reached");
     }
@@ -128,6 +132,7 @@ fn half_a_giant_that_does_not_go_on_is_ended() {
             5 << 20,
             &[b'x'; 100_000],
         ));
+        scene.step();
     }
     for conn in &mut giants {
         let reason = conn.expect_close(1008);
@@ -150,6 +155,7 @@ fn oversized_bodies_are_413() {
             conn.send_bytes(b"Content-Type: application/json\r\n");
             conn.send_bytes(request.as_bytes());
             assert_eq!(conn.read_response().status(), 413);
+            scene.step();
         }
     }
     let mut conn = connect(&scene.server);

@@ -1,7 +1,14 @@
 //! The stage of each attack: a server, honest clients in the background, and what it used before.
+//!
+//! That the honest are served is shown step by step, not at the end: an attack says of each of its
+//! events that it has happened ([`Scene::step`]), and between two events in a row of
+//! [`EVENTS_PER_ECHO`] lies an honest echo. And no echo may take long: not by the clock, which says
+//! nothing on a busy machine, but beside a [`Neighbour`] that nobody attacks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -10,8 +17,10 @@ use crate::harness::{Conn, PATIENCE, Request, Server, connect};
 /// A server under attack.
 pub(crate) struct Scene {
     pub(crate) server: Server,
-    honest: JoinHandle<u64>,
-    is_over: Arc<AtomicBool>,
+    honest: JoinHandle<()>,
+    progress: Arc<Progress>,
+    /// Events of the attack so far.
+    events: AtomicU64,
     before: Usage,
 }
 
@@ -26,9 +35,13 @@ struct Usage {
 /// server keeps on purpose (4 MiB), and what the allocator has not given back to the system.
 const MEMORY_MARGIN: usize = 12 << 20;
 
-/// Least echoes that the honest clients must have got during an attack: it did not go on beside a
-/// standing server only because it was short.
-const LEAST_ECHOES: u64 = 20;
+/// After so many events of an attack it waits until an honest client has got one more echo.
+const EVENTS_PER_ECHO: u64 = 20;
+
+/// Most steps of the neighbour during one honest echo. A step takes at least a millisecond, and as
+/// much longer as the machine is busy. The worst of all attacks comes to about 200, over TLS and
+/// without optimization.
+const NEIGHBOUR_STEPS_PER_ECHO: u64 = 1000;
 
 impl Scene {
     /// Starts a server with this ini text.
@@ -42,24 +55,41 @@ impl Scene {
     pub(crate) fn with(server: Server) -> Self {
         warm_up(&server);
         let before = Usage::of(&server);
-        let is_over = Arc::<AtomicBool>::default();
-        let (mut client, seen) = (honest_client(&server), Arc::clone(&is_over));
-        let honest = thread::spawn(move || {
-            let mut echoes = 0;
-            // One more after the attack is over.
-            while !seen.load(Ordering::Acquire) || echoes < LEAST_ECHOES {
-                client.round_trip();
-                echoes += 1;
-            }
-            client.close();
-            echoes
-        });
+        let progress = Arc::<Progress>::default();
+        let (client, shared) = (honest_client(&server), Arc::clone(&progress));
+        let honest = thread::spawn(move || be_honest(client, &shared));
         Self {
             server,
             honest,
-            is_over,
+            progress,
+            events: AtomicU64::new(0),
             before,
         }
+    }
+
+    /// One more event of the attack has happened. Waits now and then until an honest client has
+    /// been served, so that at most [`EVENTS_PER_ECHO`] events lie between two echoes.
+    #[track_caller]
+    pub(crate) fn step(&self) {
+        let events = 1 + self.events.fetch_add(1, Ordering::Relaxed);
+        if events.is_multiple_of(EVENTS_PER_ECHO) {
+            self.expect_echo();
+        }
+    }
+
+    /// An honest client gets an echo that it had not got at the last call.
+    #[track_caller]
+    fn expect_echo(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut echoes = self.progress.lock();
+        while echoes.count == echoes.expected_count {
+            let has_failed = self.honest.is_finished();
+            assert!(!has_failed, "the honest client was not served, as it says");
+            let is_late = Instant::now() > deadline;
+            assert!(!is_late, "no honest echo within {PATIENCE:?} of the attack");
+            echoes = self.progress.wait(echoes);
+        }
+        echoes.expected_count = echoes.count;
     }
 
     /// The attackers are gone: everything is as before.
@@ -72,9 +102,11 @@ impl Scene {
     /// allocator may have kept parts for itself, as what was freed lay between what was not.
     #[track_caller]
     pub(crate) fn end_keeping(self, margin: usize) {
-        self.is_over.store(true, Ordering::Release);
-        let echoes = self.honest.join().expect("honest clients were served");
-        assert!(echoes >= LEAST_ECHOES, "{echoes} echoes");
+        let events = self.events.load(Ordering::Relaxed);
+        assert!(events > 0, "an attack without an event");
+        self.expect_echo();
+        self.progress.is_over.store(true, Ordering::Release);
+        self.honest.join().expect("honest clients were served");
         let (before, deadline) = (self.before, Instant::now() + PATIENCE);
         loop {
             let now = Usage::of(&self.server);
@@ -94,6 +126,93 @@ impl Scene {
     }
 }
 
+/// What the honest client tells the attack, and the other way round.
+#[derive(Default)]
+struct Progress {
+    echoes: Mutex<Echoes>,
+    changed: Condvar,
+    is_over: AtomicBool,
+}
+
+#[derive(Default)]
+struct Echoes {
+    count: u64,
+    /// As it was when the attack last looked.
+    expected_count: u64,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, Echoes> {
+        self.echoes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for an echo, or for a moment in which the honest client may have failed.
+    fn wait<'a>(&self, echoes: MutexGuard<'a, Echoes>) -> MutexGuard<'a, Echoes> {
+        let moment = Duration::from_millis(20);
+        let waited = self.changed.wait_timeout(echoes, moment);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Asks for one echo after the other until the attack is over.
+fn be_honest(mut client: Conn, progress: &Progress) {
+    let neighbour = Neighbour::start();
+    while !progress.is_over.load(Ordering::Acquire) {
+        let before = neighbour.step_count();
+        client.round_trip();
+        let steps = neighbour.step_count() - before;
+        assert!(
+            steps <= NEIGHBOUR_STEPS_PER_ECHO,
+            "an honest client waited for its echo while a neighbour got {steps}"
+        );
+        progress.lock().count += 1;
+        progress.changed.notify_all();
+    }
+    client.close();
+}
+
+/// Two threads that pass a byte to and fro at their leisure: what any peer gets done on this
+/// machine while the server is under attack.
+struct Neighbour {
+    step_count: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Neighbour {
+    fn start() -> Self {
+        let (mut near, mut far) = UnixStream::pair().expect("a pair of sockets");
+        let neighbour = Self {
+            step_count: Arc::default(),
+            is_over: Arc::default(),
+        };
+        thread::spawn(move || {
+            let mut byte = [0];
+            while far.read_exact(&mut byte).is_ok() && far.write_all(&byte).is_ok() {}
+        });
+        let step_count = Arc::clone(&neighbour.step_count);
+        let is_over = Arc::clone(&neighbour.is_over);
+        thread::spawn(move || {
+            let mut byte = [0];
+            while !is_over.load(Ordering::Relaxed) {
+                thread::park_timeout(Duration::from_millis(1));
+                near.write_all(&byte).expect("the other end is there");
+                near.read_exact(&mut byte).expect("the other end is there");
+                step_count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        neighbour
+    }
+
+    fn step_count(&self) -> u64 {
+        self.step_count.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
 impl Usage {
     fn is_back_at(self, before: Self, margin: usize) -> bool {
         self.descriptors <= before.descriptors
@@ -144,5 +263,6 @@ fn expect_quiet(server: &Server) {
     assert!(ticks < 10, "{ticks} ticks of 10 ms in an idle second");
 }
 
-/// What [`expect_quiet`] takes its second from.
-pub(crate) const QUIET_KEY: &str = "keepAliveTimeout=1";
+/// What [`expect_quiet`] takes its second from; and no pings, which clients that a test does not look
+/// at for a while would have in front of what it expects.
+pub(crate) const QUIET_KEY: &str = "keepAliveTimeout=1\npingInterval=3600";

@@ -17,7 +17,7 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::handshakes::{dial, expect_records, read_to_end};
+use crate::handshakes::{dial, expect_alert, expect_records, read_to_end};
 use crate::harness::tls::{roots, session, trusting_over};
 use crate::harness::{Request, Server, frame};
 use crate::scene::Scene;
@@ -106,6 +106,7 @@ fn the_server_goes_on_sending_while_a_handshake_message_is_unfinished() {
                 witness.send_text(&broadcast);
                 witness.expect_next();
                 opened.expect_bytes(4000);
+                scene.step();
             }
             witness.wait_until_handled();
             // Goes with half a message, half a close frame, or in the right order.
@@ -124,16 +125,19 @@ fn the_server_goes_on_sending_while_a_handshake_message_is_unfinished() {
 }
 
 #[test]
-fn data_between_the_parts_of_a_handshake_message_ends_the_session_with_an_alert() {
+fn data_between_the_parts_of_a_handshake_message_ends_the_session() {
     let scene = Scene::start("");
     let mut witness = scene.server.web();
     for (version, message) in MESSAGES {
         for len in 1..message.len() {
             let mut opened = Opened::new(&scene.server, version);
+            // The request is answered by then.
+            witness.wait_until_handled();
             opened.send(ContentType::Handshake, &message[..len]);
             let packet = frame::text(r#"{"opcode":"broadcast"}"#);
             opened.send(ContentType::ApplicationData, &packet);
             expect_records("data in between", &read_to_end(&mut opened.stream));
+            scene.step();
         }
     }
     witness.wait_until_handled();
@@ -144,6 +148,7 @@ fn data_between_the_parts_of_a_handshake_message_ends_the_session_with_an_alert(
 #[test]
 fn unknown_handshake_messages_and_broken_ones_end_the_session_with_an_alert() {
     let scene = Scene::start("");
+    let mut witness = scene.server.web();
     for (version, _) in MESSAGES {
         for message in [
             &[99, 0, 0, 0][..],
@@ -151,14 +156,22 @@ fn unknown_handshake_messages_and_broken_ones_end_the_session_with_an_alert() {
             &[24, 0, 0, 0],
             &[20, 0, 0, 0],
             &[4, 0, 0, 1, 0],
-            &[1, 0xFF, 0xFF, 0xFF, 0],
             &[24, 0, 0, 1, 0, 24],
         ] {
             let mut opened = Opened::new(&scene.server, version);
+            // The request is answered by then.
+            witness.wait_until_handled();
             opened.send(ContentType::Handshake, message);
-            opened.send(ContentType::ApplicationData, b"what no server understands");
-            expect_records("a handshake message", &read_to_end(&mut opened.stream));
+            let end = read_to_end(&mut opened.stream);
+            expect_alert("a handshake message", version, &end);
+            scene.step();
         }
+        // What is longer than any may be ends without one.
+        let mut opened = Opened::new(&scene.server, version);
+        opened.send(ContentType::Handshake, &[1, 0xFF, 0xFF, 0xFF, 0]);
+        opened.send(ContentType::ApplicationData, b"what no server understands");
+        expect_records("a giant message", &read_to_end(&mut opened.stream));
     }
+    witness.close();
     scene.end();
 }

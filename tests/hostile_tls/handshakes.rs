@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
+use rustls::{ProtocolVersion, SupportedProtocolVersion};
+
 use crate::harness::tls::{client_config, session};
 use crate::harness::{PATIENCE, Request, Server, readable};
 use crate::scene::Scene;
@@ -47,6 +49,29 @@ pub(crate) fn expect_records(name: &str, bytes: &[u8]) {
     assert!(rest.len() < 5, "{name}: {}", readable(bytes));
 }
 
+/// Nothing but records, and the last of them is an alert. Under TLS 1.3 it is encrypted like any other
+/// and told by its length: two bytes, their type, and 16 of authentication (RFC 8446 §5.2).
+#[track_caller]
+pub(crate) fn expect_alert(name: &str, version: &SupportedProtocolVersion, bytes: &[u8]) {
+    expect_records(name, bytes);
+    let (mut rest, mut last) = (bytes, None);
+    while let [kind, 3, 0..=4, high, low, behind @ ..] = rest {
+        let len = u16::from_be_bytes([*high, *low]);
+        last = Some((*kind, len));
+        rest = behind.get(usize::from(len)..).unwrap_or_default();
+    }
+    let is_alert = match last {
+        Some((ALERT, _)) => true,
+        Some((APPLICATION_DATA, len)) => version.version == ProtocolVersion::TLSv1_3 && len == 19,
+        _ => false,
+    };
+    assert!(
+        is_alert,
+        "{name}: no alert at the end of {}",
+        readable(bytes)
+    );
+}
+
 /// A record of this content type.
 pub(crate) fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(payload.len()).expect("at most 65,535 bytes");
@@ -68,9 +93,11 @@ fn five_hundred_half_handshakes_are_ended_while_others_go_on() {
         let len = 1 + index * hello.len() / 400;
         let sent = stream.write_all(&hello[..len.min(hello.len())]);
         sent.expect("the server reads");
+        scene.step();
     }
     for stream in &mut attackers {
         expect_records("half a handshake", &read_to_end(stream));
+        scene.step();
     }
     drop(attackers);
     scene.end();
@@ -90,6 +117,7 @@ fn a_byte_at_a_time_does_not_prolong_a_handshake() {
             ended = true;
             break;
         }
+        scene.step();
         match stream.read(&mut [0; 64]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => {
@@ -161,6 +189,7 @@ fn what_is_no_handshake_is_ended_with_an_alert_at_most() {
             // The server may have ended it by then.
             let _ = stream.write_all(&bytes);
             expect_records(name, &read_to_end(&mut stream));
+            scene.step();
         }
     }
     scene.end();
@@ -188,6 +217,7 @@ fn plain_http_is_told_that_this_port_speaks_tls() {
             for part in ["\r\nConnection: close\r\n", "speaks TLS", "wss://"] {
                 assert!(answer.contains(part), "{part:?} in {answer}");
             }
+            scene.step();
         }
     }
     scene.end();

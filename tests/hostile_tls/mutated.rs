@@ -91,6 +91,7 @@ fn a_thousand_spoiled_sessions_harm_nobody() {
         if !end.starts_with(b"HTTP/1.1 400 ") {
             expect_records(&format!("seed {seed}"), &end);
         }
+        scene.step();
     }
     scene.end();
 }

@@ -1,7 +1,7 @@
 <?php
-// Two clients, written from the contract's description: one that reads as the deployed PHP scripts
-// do (contract §6), which keeps what it reads only under certain conditions, and one that buffers
-// as a browser does.
+// Two clients, written from the protocol's description: one that reads as the deployed PHP scripts do
+// (docs/protocol.md, section 6), which keeps what it reads only under certain conditions, and one
+// that buffers as a browser does.
 declare(strict_types=1);
 
 const SECONDS_TO_WAIT = 5;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The deployed PHP clients' ways of reading against the server (contract §6), 200 times each.
+# The deployed PHP clients' ways of reading against the server (docs/protocol.md, section 6), 200 times each.
 #   run.sh [ws://HOST:PORT]      with an address: a server that is running, nothing is built
 # Last line: N passed, N failed. Exit: 0 if none failed, else 1.
 set -euo pipefail

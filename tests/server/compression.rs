@@ -137,7 +137,7 @@ fn nothing_is_agreed_on_unless_it_is_switched_on() {
 }
 
 // protocol.md 1.12
-// issue 3, item 2
+// promise: compression by permessage-deflate where it is switched on (RFC 7692)
 #[test]
 fn offers_are_answered_by_what_the_server_wants() {
     let off = "permessage-deflate; server_no_context_takeover";
@@ -180,7 +180,7 @@ fn offers_are_answered_by_what_the_server_wants() {
     );
 }
 
-// issue 3, item 2
+// promise: compression by permessage-deflate where it is switched on (RFC 7692)
 #[test]
 fn messages_are_compressed_both_ways_from_the_threshold_on() {
     for ini in [ON, KEEPING] {
@@ -208,7 +208,7 @@ fn messages_are_compressed_both_ways_from_the_threshold_on() {
     }
 }
 
-// issue 3, item 2
+// promise: compression by permessage-deflate where it is switched on (RFC 7692)
 #[test]
 fn compressed_fragments_are_one_message() {
     for ini in [ON, KEEPING] {
@@ -229,7 +229,7 @@ fn compressed_fragments_are_one_message() {
     }
 }
 
-// issue 3, item 2
+// promise: compression by permessage-deflate where it is switched on (RFC 7692)
 #[test]
 fn a_broadcast_reaches_everybody_in_the_form_that_was_agreed_on() {
     for ini in [ON, KEEPING] {
@@ -273,7 +273,7 @@ fn a_broadcast_reaches_everybody_in_the_form_that_was_agreed_on() {
     }
 }
 
-// issue 3, item 2
+// promise: compression by permessage-deflate where it is switched on (RFC 7692)
 #[test]
 fn what_cannot_be_inflated_is_closed_and_nobody_else_is_harmed() {
     let server = Server::start("compression=on\nmaxMessageSize=1M\nmaxQueue=1M");

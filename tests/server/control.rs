@@ -100,16 +100,21 @@ fn pings_go_out_while_others_keep_the_server_busy() {
     let mut silent = server.web();
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let busy = scope.spawn(|| {
             let mut busy = server.php();
+            let mut count = 0;
             while !is_done.load(Ordering::Relaxed) {
                 busy.round_trip();
+                count += 1;
             }
+            count
         });
         let pinged =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| silent.expect_ping()));
         is_done.store(true, Ordering::Relaxed);
         assert_eq!(pinged.expect("a ping"), OWN_PING);
+        let count = busy.join().expect("the busy one was served");
+        assert!(count > 10, "busy with {count} round trips");
     });
 }
 

@@ -79,6 +79,7 @@ fn stranger(answer: &'static [u8]) -> String {
     address.to_string()
 }
 
+// promise: `--check` and `--dial` name what is wrong, at which step
 #[test]
 fn a_server_that_works_is_ready() {
     let server = Server::start("");
@@ -94,6 +95,7 @@ fn a_server_that_works_is_ready() {
     );
 }
 
+// promise: `--check` and `--dial` name what is wrong, at which step
 #[test]
 fn each_step_that_fails_is_named() {
     expect_failure("example.org", None, "fails at address");
@@ -168,6 +170,7 @@ pub(crate) fn start_tls_with(
     (server, directory)
 }
 
+// promise: `--check` and `--dial` name what is wrong, at which step
 #[test]
 fn certificates_are_judged_as_a_browser_does() {
     let (server, files) = start_tls(|_| {});
@@ -194,6 +197,7 @@ fn certificates_are_judged_as_a_browser_does() {
     );
 }
 
+// promise: `--check` and `--dial` name what is wrong, at which step
 #[test]
 fn check_describes_the_certificate() {
     let (_server, files) = start_tls(|params| params.not_after = date_time_ymd(2040, 1, 2));
@@ -212,6 +216,7 @@ fn check_describes_the_certificate() {
     }
 }
 
+// promise: `--check` and `--dial` name what is wrong, at which step
 #[test]
 fn check_tells_what_the_machine_does_not_allow() {
     let server = Server::start("");

@@ -610,6 +610,8 @@ fn a_uuid_that_cannot_be_had_changes_nothing_and_is_logged() {
     let mut conn = server.open(&Request::to("/"));
     let mut sender = server.web();
     let own = conn.uuid.clone();
+    let says_so = |line: &str| line.contains("uuid of #") && line.contains("not changed");
+    assert!(!server.log_lines().iter().any(|line| says_so(line)));
     let too_long = format!(r#""{}""#, "x".repeat(65));
     for message in [
         r#""""#,
@@ -630,9 +632,7 @@ fn a_uuid_that_cannot_be_had_changes_nothing_and_is_logged() {
     conn.send_for_next(r#"{"opcode":"uuid"}"#);
     expect_reached_by(&mut conn, &mut sender, &own);
     expect_not_reached_by(&mut conn, &mut sender, &"x".repeat(65));
-    server.wait_for_line("a line about the uuid", |line| {
-        line.to_lowercase().contains("uuid")
-    });
+    server.wait_for_line("a line about the uuid", says_so);
 }
 
 // protocol.md 2.9

@@ -40,7 +40,7 @@ impl Echo {
     }
 }
 
-// issue 2, point 9
+// promise: a resource may do without the dialogue
 #[test]
 fn text_and_binary_come_back_on_any_path_and_nothing_else() {
     let echo = Echo::start();
@@ -67,7 +67,7 @@ fn text_and_binary_come_back_on_any_path_and_nothing_else() {
     }
 }
 
-// issue 2, point 9
+// promise: a resource may do without the dialogue
 #[test]
 fn fragments_come_back_as_one_message() {
     let echo = Echo::start();
@@ -86,7 +86,7 @@ fn fragments_come_back_as_one_message() {
     conn.expect_binary(b"\xff\xfe");
 }
 
-// issue 2, point 9
+// promise: a resource may do without the dialogue
 #[test]
 fn a_raw_echo_is_as_strict_as_the_dialogue() {
     let echo = Echo::start();

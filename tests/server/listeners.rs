@@ -45,6 +45,7 @@ fn a_unix_socket_serves_pages_and_scripts_as_loopback_does() {
     server.wait_for_log("New client connecting from a Unix socket on socket #");
 }
 
+// promise: the server listens where the ini says, for whom it says
 #[test]
 fn a_unix_sockets_file_has_its_mode_and_goes_at_the_end() {
     for (words, mode) in [("", 0o660), ("mode=600", 0o600), ("mode=666", 0o666)] {
@@ -58,21 +59,44 @@ fn a_unix_sockets_file_has_its_mode_and_goes_at_the_end() {
     }
 }
 
+// promise: the server listens where the ini says, for whom it says
 #[test]
 fn a_unix_sockets_file_is_given_to_its_group() {
-    let own = |option| {
+    let id = |option| {
         let output = Command::new("id").arg(option).output().expect("id runs");
-        let text = String::from_utf8(output.stdout).expect("a name");
+        let text = String::from_utf8(output.stdout).expect("numbers");
         text.trim().to_owned()
     };
-    let (server, path) = start_on_file(&format!("group={} mode=660", own("-gn")), "");
-    let metadata = fs::metadata(&path).expect("the file");
-    assert_eq!(metadata.gid().to_string(), own("-g"));
-    drop(server);
+    // A group that it would not have got by itself: root may give it to any, others to their own.
+    let (own, all) = (id("-g"), id("-G"));
+    let mut groups: Vec<&str> = all.split(' ').collect();
+    if id("-u") == "0" {
+        groups.push("1");
+    }
     let directory = Directory::new();
+    if let Some(other) = groups.iter().find(|group| **group != own) {
+        let (server, path) = start_on_file(&format!("group={} mode=660", name_of(other)), "");
+        let metadata = fs::metadata(&path).expect("the file");
+        assert_eq!(metadata.gid().to_string(), *other);
+        drop(server);
+    } else {
+        // To a foreign one nobody else may give it, so that the start fails.
+        let run = start_in(&directory, "adress=unix:{dir}/a group=daemon");
+        run.wait_for_stderr("daemon");
+        assert_eq!(run.wait_exit().code(), Some(1));
+    }
     let run = start_in(&directory, "adress=unix:{dir}/a group=no-such-group-x");
     run.wait_for_stderr("there is no group no-such-group-x");
     assert_eq!(run.wait_exit().code(), Some(1));
+}
+
+/// The name of the group with this number.
+#[track_caller]
+fn name_of(group: &str) -> String {
+    let output = Command::new("getent").args(["group", group]).output();
+    let entry = String::from_utf8(output.expect("getent runs").stdout).expect("a name");
+    let name = entry.split(':').next().filter(|name| !name.is_empty());
+    name.expect("a group has a name").to_owned()
 }
 
 #[track_caller]
@@ -82,6 +106,7 @@ fn start_in(directory: &Directory, ini: &str) -> Run {
     Run::start(command)
 }
 
+// promise: the server listens where the ini says, for whom it says
 #[test]
 fn a_stale_file_is_replaced_and_a_used_one_is_not() {
     let directory = Directory::new();
@@ -124,6 +149,7 @@ fn behind_a_proxy_a_unix_socket_is_not_as_near_as_loopback() {
     connect_to_file(&path).open(&script).round_trip();
 }
 
+// promise: the server listens where the ini says, for whom it says
 #[test]
 fn words_behind_an_address_say_whom_it_is_for() {
     let server = Server::start("adress=ws://127.0.0.1:0 web, ws://127.0.0.1:0 scripts");
@@ -147,6 +173,7 @@ fn words_behind_an_address_say_whom_it_is_for() {
     receiver.expect_text(packet);
 }
 
+// promise: the server listens where the ini says, for whom it says
 #[test]
 fn ipv6_is_its_own_where_ipv4_is_listed_and_both_otherwise() {
     let free = || {
@@ -184,6 +211,7 @@ fn start_with_socket(
     Run::start_with_stdin(shell, socket.into())
 }
 
+// promise: sockets of the service manager are used as they are
 #[test]
 fn sockets_of_the_service_manager_are_used() {
     let directory = Directory::new();
@@ -207,6 +235,7 @@ fn sockets_of_the_service_manager_are_used() {
     assert!(path.exists(), "the file is the service manager's");
 }
 
+// promise: sockets of the service manager are used as they are
 #[test]
 fn a_passed_socket_that_is_not_listed_stops_the_start() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");

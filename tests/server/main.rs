@@ -1,8 +1,8 @@
 //! The server as its clients see it: a process, real sockets, and nothing of the crate's own code.
 //!
-//! One module per behaviour of docs/protocol.md. Each test names the row it is for;
-//! `coverage` checks that no row is without a test, and prints the table of both with
-//! `cargo test --test server every_row -- --nocapture`.
+//! One module per behaviour of docs/protocol.md. Each test says which row or other promise it is for;
+//! `coverage` checks that no guaranteed row is without a test, and prints the table of both with
+//! `cargo test --test server every_guaranteed -- --nocapture`.
 //!
 //! `WEBSOCK_BIN=FILE` runs the suite against another build of the server.
 

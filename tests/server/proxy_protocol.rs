@@ -48,6 +48,7 @@ fn both_versions_tell_whom_the_proxy_forwards() {
     }
 }
 
+// promise: the PROXY protocol is spoken where the ini says so, and nowhere else
 #[test]
 fn a_header_and_a_request_may_come_together_or_in_pieces() {
     let server = Server::start(INI);
@@ -115,6 +116,7 @@ fn each_forwarded_address_has_places_of_its_own() {
     second.round_trip();
 }
 
+// promise: the PROXY protocol is spoken where the ini says so, and nowhere else
 #[test]
 fn who_sends_no_header_or_a_broken_one_is_cut_with_a_line_in_the_log() {
     for (bytes, line) in [
@@ -140,6 +142,7 @@ fn who_sends_no_header_or_a_broken_one_is_cut_with_a_line_in_the_log() {
     server.wait_for_log("sends no PROXY header");
 }
 
+// promise: the PROXY protocol is spoken where the ini says so, and nowhere else
 #[test]
 fn who_is_no_trusted_proxy_may_not_connect_there() {
     let server = Server::start("adress=ws://127.0.0.1:0 proxy\ntrustedProxies=10.0.0.1");
@@ -150,6 +153,7 @@ fn who_is_no_trusted_proxy_may_not_connect_there() {
     server.wait_for_log("if it is yours, set trustedProxies=127.0.0.1");
 }
 
+// promise: the PROXY protocol is spoken where the ini says so, and nowhere else
 #[test]
 fn elsewhere_a_header_is_a_malformed_request() {
     let server = Server::start("trustedProxies=127.0.0.1");
@@ -161,6 +165,7 @@ fn elsewhere_a_header_is_a_malformed_request() {
     }
 }
 
+// promise: the PROXY protocol is spoken where the ini says so, and nowhere else
 #[test]
 fn a_header_comes_before_tls_even_in_the_same_segment() {
     let words = "proxy\ntrustedProxies=127.0.0.1";

@@ -1,4 +1,4 @@
-//! Push over plain HTTP (issue 6, point 1).
+//! Push over plain HTTP, and the demo page.
 
 use crate::harness::frame::masked;
 use crate::harness::http::Response;
@@ -45,7 +45,7 @@ fn delivered(count: usize) -> (u16, String) {
     (200, format!("{{\"delivered\":{count}}}\n"))
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn feedback_reaches_the_page_with_the_uuid_or_ident_byte_by_byte_as_sent() {
     let server = Server::start("");
@@ -70,7 +70,7 @@ fn feedback_reaches_the_page_with_the_uuid_or_ident_byte_by_byte_as_sent() {
     page.round_trip();
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn a_broadcast_reaches_every_page_and_no_script_and_says_how_many() {
     let server = Server::start("");
@@ -83,7 +83,7 @@ fn a_broadcast_reaches_every_page_and_no_script_and_says_how_many() {
     script.round_trip();
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn a_script_that_waits_by_its_ident_is_reached_in_the_shape_it_needs() {
     let server = Server::start("");
@@ -99,7 +99,7 @@ fn a_script_that_waits_by_its_ident_is_reached_in_the_shape_it_needs() {
     assert_eq!(frame.wire_len, wire_len);
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn arrays_and_lines_are_answered_packet_by_packet() {
     let server = Server::start("");
@@ -135,7 +135,7 @@ fn arrays_and_lines_are_answered_packet_by_packet() {
     page.expect_text(one);
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn what_is_wrong_has_its_status() {
     let server = Server::start("maxMessageSize=100K");
@@ -269,7 +269,7 @@ fn what_is_wrong_has_its_status() {
     assert_eq!(allowed.header("Allow"), Some("POST, OPTIONS"));
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn head_and_options_are_answered_without_a_body() {
     let server = Server::start("");
@@ -321,7 +321,7 @@ fn a_refusal_of_head_has_no_body_either() {
     }
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn a_thousand_pushes_on_one_connection_arrive_in_order() {
     let server = Server::start("");
@@ -342,7 +342,7 @@ fn a_thousand_pushes_on_one_connection_arrive_in_order() {
     }
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn pipelined_pushes_are_answered_in_order_and_an_upgrade_may_follow() {
     let server = Server::start("");
@@ -361,7 +361,7 @@ fn pipelined_pushes_are_answered_in_order_and_an_upgrade_may_follow() {
     conn.round_trip();
 }
 
-// issue 3, point 6: a push of several turns is one of many requests.
+// promise: the work of one turn is bounded
 #[test]
 fn a_request_behind_a_push_of_several_turns_waits_and_is_answered() {
     let server = Server::start("");
@@ -377,7 +377,7 @@ fn a_request_behind_a_push_of_several_turns_waits_and_is_answered() {
     }
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn bodies_may_come_in_drips_in_chunks_and_after_100_continue() {
     let server = Server::start("");
@@ -410,7 +410,7 @@ fn bodies_may_come_in_drips_in_chunks_and_after_100_continue() {
     page.expect_text(body);
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn http_1_0_is_answered_and_closed() {
     let server = Server::start("");
@@ -432,7 +432,7 @@ fn http_1_0_is_answered_and_closed() {
     conn.expect_eof();
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn http_1_0_goes_on_where_it_asks_for_that() {
     let server = Server::start("");
@@ -452,7 +452,7 @@ fn http_1_0_goes_on_where_it_asks_for_that() {
     conn.expect_eof();
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn with_a_push_token_it_is_needed_everywhere() {
     let server = Server::start("pushToken=0123456789abcdef-token");
@@ -489,7 +489,7 @@ fn with_a_push_token_it_is_needed_everywhere() {
     );
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn pages_of_an_allowed_origin_may_push() {
     let server = Server::start("allowedOrigins=https://shop.example");
@@ -513,7 +513,7 @@ fn pages_of_an_allowed_origin_may_push() {
     }
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn a_receiver_whose_queue_is_full_is_503() {
     let server = Server::start("maxQueue=64K\ncloseTimeout=60");
@@ -537,7 +537,7 @@ fn a_receiver_whose_queue_is_full_is_503() {
 }
 
 /// Order instead of time: others are served before a large batch is done.
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn a_large_batch_does_not_go_before_everybody_else() {
     let server = Server::start("maxQueue=512M\nmemoryLimit=1G");
@@ -567,7 +567,7 @@ fn a_large_batch_does_not_go_before_everybody_else() {
     }
 }
 
-// issue 6, point 2
+// promise: the demo page works where it is switched on
 #[test]
 fn the_demo_page_is_there_only_where_the_ini_has_it() {
     for (ini, status) in [("", 400), ("demo=true", 200)] {
@@ -593,7 +593,7 @@ fn the_demo_page_is_there_only_where_the_ini_has_it() {
     }
 }
 
-// issue 6, point 2
+// promise: the demo page works where it is switched on
 #[test]
 fn a_demo_job_reports_to_the_page_from_0_to_100_percent() {
     let server = Server::start("demo=true");
@@ -623,7 +623,7 @@ fn a_demo_job_reports_to_the_page_from_0_to_100_percent() {
     page.round_trip();
 }
 
-// issue 6, point 1
+// promise: push answers as packaging/openapi.yaml says
 #[test]
 fn a_websocket_on_the_push_path_is_an_unknown_resource() {
     let server = Server::start("");

@@ -1,6 +1,6 @@
 //! From the request to the 101, or to its refusal (protocol.md 1).
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::Ipv4Addr;
 
 use crate::harness::client::NEXT;
 use crate::harness::frame::{self, FIN, TEXT};
@@ -450,10 +450,7 @@ fn scripts_from_a_listed_address_or_network_come_in() {
 #[test]
 fn scripts_from_loopback_and_from_the_listened_address_come_in_by_default() {
     Server::start("").php().round_trip();
-    let Some(ip) = own_address() else {
-        eprintln!("SKIPPED: this machine has no address beside loopback");
-        return;
-    };
+    let ip = own_address();
     Server::start(&format!("adress=ws://{ip}:0"))
         .php()
         .round_trip();
@@ -461,12 +458,16 @@ fn scripts_from_loopback_and_from_the_listened_address_come_in_by_default() {
     expect_refusal(&server, &Request::php("/php"), 403);
 }
 
-/// An IPv4 address of this machine that is not loopback. Nothing is sent to find it.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+/// An IPv4 address of this machine that is not loopback, from the kernel's table of its own.
+#[track_caller]
+fn own_address() -> Ipv4Addr {
+    let table = std::fs::read_to_string("/proc/net/fib_trie").expect("the kernel's table");
+    // An address of this machine is a line of its own, and the next one says what it is.
+    let lines = table.lines().zip(table.lines().skip(1));
+    let own = lines.filter(|(_, kind)| kind.trim() == "/32 host LOCAL");
+    own.filter_map(|(address, _)| address.trim().strip_prefix("|-- ")?.parse().ok())
+        .find(|ip: &Ipv4Addr| !ip.is_loopback())
+        .expect("an address beside loopback; `ip address add 192.0.2.1/32 dev lo` gives one")
 }
 
 /// Headers by which a peer that is no trusted proxy may claim to be somebody else.
@@ -560,11 +561,7 @@ fn a_path_cannot_break_out_of_the_packet_that_names_it() {
         "/\u{e9}",
     ] {
         let mut conn = connect(&server);
-        let response = conn.request(&Request::to(path));
-        if response.status() == 400 {
-            continue;
-        }
-        assert_eq!(response.status(), 101);
+        conn.upgrade(&Request::to(path));
         let packet = serde_json::json!({
             "opcode": "close",
             "error": format!("no resource {path}"),

@@ -146,9 +146,10 @@ impl TlsTransport {
         Ok(())
     }
 
-    /// Takes one read's worth of records, and sends what they call for.
+    /// Takes one read's worth of records, and sends what they call for. What the server does not take
+    /// now must not keep this end from reading: the server may wait for just that.
     fn fetch(&mut self, deadline: Instant) -> io::Result<()> {
-        self.flush(deadline)?;
+        self.without_waiting(Self::flush_available)?;
         self.stream.set_read_timeout(Some(left(deadline)?))?;
         if self.form == Form::Unknown {
             let mut first = [0];
@@ -163,7 +164,7 @@ impl TlsTransport {
         let count = self.session.read_tls(&mut self.stream)?;
         let processed = self.session.process_new_packets();
         // An alert, if there is one.
-        self.flush(deadline)?;
+        self.without_waiting(Self::flush_available)?;
         processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         if count == 0 && self.session.is_handshaking() {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -177,6 +178,17 @@ impl TlsTransport {
             self.session.write_tls(&mut self.stream)?;
         }
         Ok(())
+    }
+
+    /// Has `act` done on a socket that takes and gives only what goes at once.
+    fn without_waiting<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.stream.set_nonblocking(true)?;
+        let done = act(self);
+        self.stream.set_nonblocking(false)?;
+        done
     }
 
     fn flush_available(&mut self) -> io::Result<()> {
@@ -228,10 +240,7 @@ impl Transport for TlsTransport {
     }
 
     fn write_available(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_nonblocking(true)?;
-        let written = self.encrypt_available(bytes);
-        self.stream.set_nonblocking(false)?;
-        written
+        self.without_waiting(|transport| transport.encrypt_available(bytes))
     }
 
     /// close_notify, and the end of TCP.

@@ -1,0 +1,242 @@
+//! The layers of `src`: who may use whom, which crates, and what only a few may touch; and no circle,
+//! neither of files nor of folders.
+//!
+//! Names are compared, not words: imports are spread out, `self::` and `super::` resolved, re-exports
+//! followed to where a thing stands; comments, texts and everything under `#[cfg(test)]` are left
+//! out. `cargo test --test layers -- --nocapture` prints what is tolerated today.
+
+mod circles;
+mod rules;
+mod self_test;
+mod source;
+
+use std::fs;
+use std::path::Path;
+
+use rules::What::{Below, BelowBut, Within, Word};
+use rules::{Ban, Breach, Layer, Rules, ban, has, layer};
+use source::Tree;
+
+/// The house, from the ground up. A layer uses those above it in this table only.
+const LAYERS: &[Layer] = &[
+    layer("base", "", ""),
+    layer(
+        "protocol",
+        "base",
+        "base64 httparse memchr serde serde_json sha1 simdutf8 zlib_rs",
+    ),
+    layer("connection", "base protocol", ""),
+    layer("upstream", "base protocol", "httparse log memchr"),
+    layer(
+        "registry",
+        "base protocol connection",
+        "fixedbitset hashbrown uuid",
+    ),
+    layer("api", "base protocol registry", "log serde serde_json"),
+    layer(
+        "app",
+        "base protocol connection upstream registry api",
+        "ipnet log serde_json subtle uuid",
+    ),
+    layer(
+        "ops",
+        "base",
+        "base64 listenfd log memchr mio nix rlimit rustls signal_hook signal_hook_mio x509_cert",
+    ),
+    layer(
+        "net",
+        "base protocol connection upstream registry api app ops",
+        "log mio nix rustls socket2",
+    ),
+    layer("logging", "base", "env_logger file_rotate jiff log"),
+    layer(
+        "client",
+        "base protocol",
+        "base64 getrandom httparse rustls rustls_native_certs serde_json",
+    ),
+    layer(
+        "config",
+        "base protocol connection upstream registry api app net ops logging",
+        "ini ipnet log strsim",
+    ),
+    layer(
+        "cli",
+        "base net ops logging client config",
+        "getopts nix rlimit serde serde_json",
+    ),
+];
+
+/// Layers without a file yet.
+const PLANNED: &str = "";
+
+/// Layers that see neither the machine nor the time.
+const PURE: &str = "protocol connection upstream registry api app";
+const ALL: &str = "base protocol connection upstream registry api app ops net logging client \
+    config cli main lib";
+
+/// What only a few may touch. The logger has threads and lines with dates; clients wait, and those
+/// of the command line say how long it took.
+const BANS: &[Ban] = &[
+    ban(
+        "base protocol",
+        Below("std::thread std::fs std::env std::process std::os"),
+        "the protocol sees no machine",
+    ),
+    ban(
+        "base protocol",
+        BelowBut("std::net", "IpAddr Ipv4Addr Ipv6Addr"),
+        "the protocol sees no machine",
+    ),
+    ban(
+        "base protocol",
+        BelowBut("std::time", "Duration"),
+        "the protocol sees no machine",
+    ),
+    ban(
+        "base protocol connection upstream registry api app ops config main lib",
+        Within("Instant::now"),
+        "only the loop asks the clock",
+    ),
+    ban(
+        "base protocol connection upstream registry api app net",
+        Within("SystemTime"),
+        "only the loop asks the clock",
+    ),
+    ban(
+        "base protocol connection upstream registry api app main",
+        Word(".elapsed"),
+        "only the loop asks the clock",
+    ),
+    ban(PURE, Below("std::thread"), "no threads"),
+    ban(
+        PURE,
+        Below("std::os std::fs std::env std::process"),
+        "no files, no environment",
+    ),
+    ban(
+        "base protocol connection upstream registry api app config logging",
+        Below("std::net::Tcp* std::net::Udp* std::net::ToSocketAddrs"),
+        "only net touches sockets",
+    ),
+    ban(
+        "registry",
+        BelowBut("crate::connection", "ConnId"),
+        "of connection only its names",
+    ),
+    ban(
+        "app",
+        BelowBut(
+            "crate::connection",
+            "AfterResponse ConnId Expectation Keepalive Message PhpFraming",
+        ),
+        "of connection only its values",
+    ),
+    ban(
+        "app api",
+        Below(
+            "crate::protocol::frame::Decoder crate::protocol::frame::Header \
+             crate::protocol::frame::encode_header",
+        ),
+        "no frames in resources",
+    ),
+    ban(
+        "ops",
+        BelowBut("mio", "Interest Registry Token"),
+        "signals are events, sockets are not for ops",
+    ),
+    ban(
+        "ops config",
+        Below(
+            "crate::protocol::frame crate::protocol::mask crate::protocol::message \
+             crate::protocol::utf8 crate::protocol::handshake crate::protocol::http",
+        ),
+        "no decisions of the protocol",
+    ),
+    ban(ALL, Word("unsafe"), "no unsafe"),
+];
+
+/// The rules of this house. What is tolerated is a list of what is still to do.
+const RULES: Rules = Rules {
+    layers: LAYERS,
+    bans: BANS,
+    tolerated_uses: &[("config", "cli")],
+    // The helper thread for what blocks is net's.
+    tolerated_paths: &[
+        ("src/upstream/resolve.rs", "std::net::ToSocketAddrs"),
+        ("src/upstream/resolve.rs", "std::thread"),
+        ("src/upstream/resolve.rs", "std::thread::Builder::new"),
+    ],
+    tolerated_circles: &[
+        "src/api/assets.rs src/api/mod.rs",
+        "src/app/admission.rs src/app/push.rs",
+        "src/app/mod.rs src/app/upgrade.rs",
+        "src/client/diagnosis.rs src/client/error.rs",
+        "src/client/handshake.rs src/client/mod.rs",
+        "src/config/keys.rs src/config/mod.rs src/config/proxy_block.rs src/config/report.rs \
+         src/config/source.rs",
+        "src/connection/deadlines.rs src/connection/mod.rs src/connection/payload_buffer.rs \
+         src/connection/receiving.rs src/connection/sending.rs src/connection/state.rs",
+        "src/logging/file.rs src/logging/mod.rs src/logging/thread.rs",
+        "src/net/broadcast_forms.rs src/net/links.rs",
+        "src/net/event_loop.rs src/net/reading.rs",
+        "src/ops/certificates/entry.rs src/ops/certificates/load.rs src/ops/certificates/look.rs \
+         src/ops/certificates/mod.rs",
+        "src/protocol/error.rs src/protocol/extension.rs src/protocol/handshake.rs \
+         src/protocol/http.rs",
+        "src/protocol/packet.rs src/protocol/packet/flat.rs",
+        "src/upstream/arrivals.rs src/upstream/dispatch.rs src/upstream/mod.rs",
+    ],
+};
+
+#[test]
+fn everybody_keeps_to_the_layers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tree = Tree::new();
+    take_files(root, &root.join("src"), &mut tree);
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
+    for layer in LAYERS {
+        let is_there = tree
+            .keys()
+            .any(|file| circles::folder_of(file) == layer.name);
+        let is_planned = has(PLANNED, layer.name);
+        assert!(is_there ^ is_planned, "{} is built or planned", layer.name);
+    }
+    for line in RULES.tolerated(&tree) {
+        println!("tolerated: {line}");
+    }
+    let breaches = RULES.breaches(&tree, &dependencies(&manifest));
+    let mut lines: Vec<String> = breaches.iter().map(Breach::to_string).collect();
+    lines.extend(RULES.idle_crates(&tree));
+    assert!(lines.is_empty(), "\n{}", lines.join("\n"));
+}
+
+fn take_files(root: &Path, folder: &Path, tree: &mut Tree) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            take_files(root, &path, tree);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root).expect("it is in there");
+            let text = fs::read_to_string(&path).expect("a source");
+            tree.insert(name.to_string_lossy().into_owned(), text);
+        }
+    }
+}
+
+/// The crates that the manifest names, as the code calls them.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut is_inside = false;
+    let mut names = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_inside = line.trim_end_matches(']').ends_with("dependencies");
+        } else if let Some((name, _)) = line.split_once('=').filter(|_| is_inside) {
+            let name = name.split('.').next().unwrap_or_default().trim();
+            names.push(match name {
+                "rust-ini" => "ini".to_owned(),
+                name => name.replace('-', "_"),
+            });
+        }
+    }
+    names
+}
