@@ -92,7 +92,8 @@ impl ChunkStore {
 
     /// Somebody whose chunks have stalled at `now`; they are dropped.
     pub(super) fn next_stalled(&mut self, now: MonotonicTime) -> Option<ConnId> {
-        while let Some((at, id)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((at, id)) = self.deadlines.front().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.pop_front();
             let Some(chunks) = self.by_client.get_mut(&id).filter(|c| c.judged_at == at) else {
                 continue;
             };

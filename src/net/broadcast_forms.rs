@@ -4,16 +4,15 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::link_table::LinkTable;
-use super::links::Links;
-use super::system::Stream;
+use super::shared_buffers::SharedBuffers;
 use crate::app::Command;
 use crate::connection::TurnContext;
-use crate::protocol::extension::{CompressionSettings, MAX_WINDOW_BITS};
+use crate::protocol::extension::{CompressionSettings, SERVER_WINDOW_BITS};
 use crate::protocol::frame;
 use crate::registry::SlotSet;
 
-/// The broadcasts of one delivery in their compressed forms: one for each window size that some of
-/// their receivers have agreed on. All of them lie in one piece of memory.
+/// The broadcasts of one delivery in their compressed form, all in one piece of memory. Everybody
+/// who has agreed on compression can read the same form, since one window is offered to all.
 #[derive(Debug, Default)]
 pub(super) struct BroadcastForms {
     pub(super) frames: Option<Rc<Vec<u8>>>,
@@ -24,34 +23,27 @@ pub(super) struct BroadcastForms {
 struct Form {
     /// Where the plain frame begins in the bytes that hold all plain ones.
     plain_start: usize,
-    window_bits: u8,
     range: Range<usize>,
 }
 
-/// The forms of one broadcast, by window size.
-pub(super) type Forms = [Option<Range<usize>>; MAX_WINDOW_BITS as usize + 1];
-
 impl BroadcastForms {
-    /// The forms of the broadcast whose plain frame begins at `plain_start`.
-    pub(super) fn forms_of(&self, plain_start: usize) -> Forms {
-        let mut forms = Forms::default();
-        for form in &self.forms {
-            if form.plain_start == plain_start
-                && let Some(slot) = forms.get_mut(usize::from(form.window_bits))
-            {
-                *slot = Some(form.range.clone());
-            }
-        }
-        forms
+    /// The compressed form of the broadcast whose plain frame begins at `plain_start`; `None`: it
+    /// goes as it is.
+    pub(super) fn form_of(&self, plain_start: usize) -> Option<(&Rc<Vec<u8>>, Range<usize>)> {
+        let form = self
+            .forms
+            .iter()
+            .find(|form| form.plain_start == plain_start)?;
+        Some((self.frames.as_ref()?, form.range.clone()))
     }
 }
 
 /// Compresses the broadcasts among `commands` that are long enough and get shorter by it.
-pub(super) fn compress_broadcasts<S: Stream>(
+pub(super) fn compress_broadcasts<S>(
     commands: &[Command],
     frames: &[u8],
     settings: &CompressionSettings,
-    links: &mut Links<S>,
+    (table, buffers): (&mut LinkTable<S>, &mut SharedBuffers),
     context: &mut TurnContext,
 ) -> BroadcastForms {
     let mut compressed = BroadcastForms::default();
@@ -60,48 +52,35 @@ pub(super) fn compress_broadcasts<S: Stream>(
     }
     let least_len = frame::frame_len(settings.threshold_bytes);
     let mut bytes = context.pool.take();
-    let mut known: Option<(Rc<SlotSet>, u32)> = None;
     for command in commands {
         let Command::Broadcast { members, frame, .. } = command else {
             continue;
         };
-        if frame.len() < least_len {
+        if frame.len() < least_len || !has_reader(table, members) {
             continue;
         }
         let plain = frames.get(frame.clone()).unwrap_or_default();
-        let windows = match &known {
-            Some((known_members, windows)) if Rc::ptr_eq(known_members, members) => *windows,
-            Some(_) | None => windows_of(&mut links.table, members),
-        };
-        known = Some((Rc::clone(members), windows));
-        for window_bits in (0..=MAX_WINDOW_BITS).filter(|bits| windows & (1 << bits) != 0) {
-            let start = bytes.len();
-            let deflater = context.pool.deflater(window_bits, settings.level);
-            if deflater.deflate_frame(plain, &mut bytes) {
-                compressed.forms.push(Form {
-                    plain_start: frame.start,
-                    window_bits,
-                    range: start..bytes.len(),
-                });
-            }
+        let start = bytes.len();
+        let deflater = context.pool.deflater(SERVER_WINDOW_BITS, settings.level);
+        if deflater.deflate_frame(plain, &mut bytes) {
+            compressed.forms.push(Form {
+                plain_start: frame.start,
+                range: start..bytes.len(),
+            });
         }
     }
     if bytes.is_empty() {
         context.pool.give(bytes);
     } else {
-        compressed.frames = Some(links.shared_buffers.wrap(bytes));
+        compressed.frames = Some(buffers.wrap(bytes));
     }
     compressed
 }
 
-/// The window sizes that members have agreed on, as bits.
-fn windows_of<S>(table: &mut LinkTable<S>, members: &SlotSet) -> u32 {
-    let mut windows = 0;
-    for slot in members.iter() {
-        let bits = table
-            .slot_mut(slot)
-            .and_then(|link| link.connection.window_bits());
-        windows |= bits.map_or(0, |bits| 1 << bits);
-    }
-    windows
+/// Whether some member reads compressed messages.
+fn has_reader<S>(table: &mut LinkTable<S>, members: &SlotSet) -> bool {
+    members.iter().any(|slot| {
+        let link = table.slot_mut(slot);
+        link.is_some_and(|link| link.connection.window_bits().is_some())
+    })
 }

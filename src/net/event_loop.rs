@@ -8,37 +8,24 @@
 //! Connections and application never see each other: an event of the one goes in at the other's
 //! door, and the commands that come out are carried out here.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::info;
 
-use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, NoRoom};
-use super::broadcast_forms::{BroadcastForms, compress_broadcasts};
+use super::acceptor::Acceptor;
 use super::certificate_watch::CertificateWatch;
-use super::endpoint::{ListenerOptions, ProxyProtocol, Security};
-use super::link::Link;
+use super::endpoint::ListenerOptions;
 use super::links::{Flushed, Links};
-use super::memory::HeldBy;
-use super::pending_links::Activity;
 use super::ping_log::PingLog;
 use super::proxy_headers::ProxyHeaders;
-use super::proxy_protocol::HeaderReader;
 use super::read_buffer::ReadBuffer;
-use super::system::{Readiness, Remote, System};
+use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
-use super::transport::Transport;
-use crate::app::peer::Peer;
-use crate::app::{
-    App, Command, Commands, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY,
-};
+use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
 use crate::base::MonotonicTime;
-use crate::connection::{ConnId, Connection, Limits, TurnContext};
+use crate::connection::{ConnId, Limits, TurnContext};
 use crate::ops::certificates::Certificates;
-use crate::ops::signals::Signal;
-use crate::protocol::close_code::CloseCode;
 use crate::protocol::extension::CompressionSettings;
-use crate::protocol::message::AssembledMessage;
 
 /// What the loop itself is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +46,10 @@ pub struct LoopSettings {
 /// The loop, over whatever system it runs on.
 pub struct EventLoop<Y: System> {
     pub(super) system: Y,
-    settings: LoopSettings,
+    pub(super) settings: LoopSettings,
     pub(super) context: TurnContext,
     pub(super) links: Links<Y::Stream>,
-    acceptor: Acceptor,
+    pub(super) acceptor: Acceptor,
     pub(super) proxy_headers: ProxyHeaders,
     pub(super) certificates: CertificateWatch,
     pub(super) pings: PingLog,
@@ -79,18 +66,18 @@ pub struct EventLoop<Y: System> {
     /// waits for the next one.
     pub(super) work_budget_bytes: usize,
     /// Bytes that the application held at the last look.
-    app_bytes: usize,
+    pub(super) app_bytes: usize,
     /// Somebody was refused for want of memory.
-    wants_memory: WantsMemory,
+    pub(super) wants_memory: WantsMemory,
     ready: Vec<Readiness>,
     due: Vec<Timer>,
-    on_hangup: Box<dyn FnMut()>,
-    state: LoopState,
+    pub(super) on_hangup: Box<dyn FnMut()>,
+    pub(super) state: LoopState,
 }
 
 /// Whether the server goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LoopState {
+pub(super) enum LoopState {
     Running,
     /// Everybody has been told; those who are still there at this time are cut.
     Stopping {
@@ -100,7 +87,7 @@ enum LoopState {
 
 /// How low the memory that is held has to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WantsMemory {
+pub(super) enum WantsMemory {
     /// To the limit.
     No,
     /// To where newcomers are let in: refusing them implies relief.
@@ -316,278 +303,6 @@ impl<Y: System> EventLoop<Y> {
         }
     }
 
-    // ---- accept
-
-    /// Accepts a turn's share of what waits at one listener.
-    fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let now = self.context.now;
-            let accepted = self
-                .acceptor
-                .accept(index, &mut self.system, now, &mut self.timers);
-            match accepted {
-                Accepted::Connection(stream, remote, options) => self.add(stream, remote, options),
-                Accepted::Gone => {}
-                Accepted::Nobody => return,
-            }
-        }
-        self.acceptor.put_off();
-    }
-
-    fn accept_again(&mut self) {
-        self.acceptor
-            .begin_again()
-            .for_each(|index| self.accept(index));
-    }
-
-    fn add(&mut self, stream: Y::Stream, remote: Remote, options: ListenerOptions) {
-        if let Some(no_room) = self.make_room(remote) {
-            return self
-                .acceptor
-                .refuse(stream, remote, no_room, self.context.now);
-        }
-        let expects_header = options.proxy_protocol == ProxyProtocol::ProxyHeader;
-        if expects_header && !self.proxy_headers.may_open(remote, self.context.now) {
-            return;
-        }
-        let tls = match (options.security, self.certificates.config()) {
-            (Security::Plain, _) => None,
-            (Security::Tls, Some(config)) => Some(config),
-            (Security::Tls, None) => return debug!("{remote} not taken: no certificate"),
-        };
-        let id = self.links.table.next_id();
-        let slot = id.slot as usize;
-        let transport = Transport::new(stream, tls).and_then(|mut transport| {
-            self.system.watch(transport.below(), slot)?;
-            Ok(transport)
-        });
-        let transport = match transport {
-            Ok(transport) => transport,
-            Err(error) => return debug!("{remote} not taken: {error}"),
-        };
-        info!("New client connecting from {remote} on socket #{slot}");
-        let peer = Peer::direct(remote.ip(), options.role);
-        let mut link = Link::new(id, Connection::new(&self.context), transport, peer);
-        if expects_header {
-            link.expect_proxy_header(HeaderReader::default());
-        }
-        self.links.table.insert(link);
-        self.links.pending.set(id, peer.ip, Activity::Busy);
-        self.links.rearm(slot, &self.context, &mut self.timers);
-    }
-
-    /// Sees to it that a newcomer can be taken; else why not.
-    fn make_room(&mut self, remote: Remote) -> Option<NoRoom> {
-        if self.is_memory_scarce() {
-            self.wants_memory = WantsMemory::Yes;
-            return Some(NoRoom::Memory);
-        }
-        if self.links.pending.len() < self.settings.max_pending {
-            return None;
-        }
-        match self.links.pending.evict_for(remote.ip()) {
-            Some(id) => {
-                debug!("#{} has to go: maxPending reached", id.slot);
-                self.links.abort(id.slot as usize);
-                None
-            }
-            None => Some(NoRoom::Pending),
-        }
-    }
-
-    // ---- from a connection to the application and back
-
-    /// Hands an event to the application, and carries out what comes of it. `message`: the one that
-    /// the event is about, if its buffer may go back.
-    pub(super) fn dispatch(&mut self, id: ConnId, event: Event<'_>) {
-        self.commands.begin(id, CurrentMessage::Lent);
-        self.app.handle(event, self.context.now, &mut self.commands);
-        self.after_event(id, None);
-    }
-
-    /// Hands a request head to the application.
-    pub(super) fn dispatch_request(&mut self, id: ConnId, head: &[u8]) {
-        let Some(link) = self.links.table.get_mut(id) else {
-            return;
-        };
-        let encryption = match link.transport.is_encrypted() {
-            true => Encryption::Tls,
-            false => Encryption::None,
-        };
-        let request = IncomingRequest {
-            id,
-            head,
-            peer: link.peer,
-            encryption,
-            local_ip: &|| link.transport.local_ip(),
-        };
-        self.commands.begin(id, CurrentMessage::Lent);
-        self.app.handle(
-            Event::Request(request),
-            self.context.now,
-            &mut self.commands,
-        );
-        self.after_event(id, None);
-    }
-
-    /// Queues what goes back to `id`, before anything that its next frame brings about; frames to
-    /// others may wait for more of them.
-    pub(super) fn after_event(&mut self, id: ConnId, message: Option<AssembledMessage>) {
-        let app_bytes = self.app.held_bytes();
-        if app_bytes != self.app_bytes {
-            self.app_bytes = app_bytes;
-            self.weigh_for_app(id);
-        }
-        if self.commands.is_urgent() {
-            self.carry_out(message);
-        } else {
-            self.reply(message);
-        }
-    }
-
-    /// The application keeps more or less for a connection than before.
-    fn weigh_for_app(&mut self, id: ConnId) {
-        let bytes = self.app.held_bytes_of(id);
-        if let Some(link) = self.links.table.get_mut(id) {
-            let address = link.peer.ip;
-            self.links
-                .heavy
-                .set(id.slot as usize, address, HeldBy::App, bytes);
-        }
-    }
-
-    fn reply(&mut self, message: Option<AssembledMessage>) {
-        let id = self.commands.current();
-        let (frames, current) = self.commands.reply_mut();
-        let returned = message.filter(|_| current == CurrentMessage::Returned);
-        if frames.is_empty() && returned.is_none() {
-            return;
-        }
-        let Some(link) = self.links.table.get_mut(id) else {
-            return frames.clear();
-        };
-        let sent = match returned {
-            Some(message) => link
-                .connection
-                .reply_message(frames, message, &mut self.context),
-            None => link.connection.reply(frames, &mut self.context),
-        };
-        self.links.note_sent(id, sent, &mut self.context);
-    }
-
-    /// Carries out all commands, and tells the application what it wanted to know, until nothing is
-    /// left to be done.
-    pub(super) fn carry_out(&mut self, mut message: Option<AssembledMessage>) {
-        loop {
-            let (mut list, frames) = self.commands.take();
-            // The 101 comes before what is replied.
-            if let Some(Command::Accept(accept)) = list.first() {
-                self.links.accept(accept, &mut self.context);
-            }
-            self.reply(message.take());
-            if list.is_empty() {
-                return self.commands.restore(list, frames);
-            }
-            let mut answers = Vec::new();
-            let compressed = compress_broadcasts(
-                &list,
-                &frames,
-                &self.settings.compression,
-                &mut self.links,
-                &mut self.context,
-            );
-            let frames = self.links.shared_buffers.wrap(frames);
-            for command in list.drain(..) {
-                answers.extend(self.carry_out_one(command, &frames, &compressed));
-            }
-            let frames = self.links.shared_buffers.reclaim_handle(frames);
-            let frames = frames.unwrap_or_else(|| self.context.pool.take());
-            self.commands.restore(list, frames);
-            let compressed = compressed.frames;
-            let compressed = compressed.and_then(|f| self.links.shared_buffers.reclaim_handle(f));
-            self.context.pool.give(compressed.unwrap_or_default());
-            for (id, event) in answers {
-                self.commands.begin(id, CurrentMessage::Lent);
-                self.app.handle(event, self.context.now, &mut self.commands);
-                self.reply(None);
-            }
-            if self.commands.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// What the application is told about it, if it has asked.
-    fn carry_out_one(
-        &mut self,
-        command: Command,
-        frames: &Rc<Vec<u8>>,
-        compressed: &BroadcastForms,
-    ) -> Option<(ConnId, Event<'static>)> {
-        let context = &mut self.context;
-        match command {
-            Command::Send { to, frame, call } => {
-                let receipt = self.links.send(to, (frames, frame), context);
-                call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
-            }
-            Command::Broadcast {
-                from,
-                members,
-                frame,
-                call,
-            } => {
-                let receipt =
-                    self.links
-                        .broadcast(from, &members, (frames, frame), compressed, context);
-                call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
-            }
-            // It was carried out before the reply.
-            Command::Accept(_) => None,
-            Command::Reject { id, rejection } => {
-                self.links.respond(
-                    id,
-                    |link, context| link.connection.reject(rejection, context),
-                    context,
-                );
-                None
-            }
-            Command::Respond { id, after, bytes } => {
-                let write = |out: &mut Vec<u8>| out.extend_from_slice(&bytes);
-                self.links.respond(
-                    id,
-                    |link, context| link.connection.respond(after, write, context),
-                    context,
-                );
-                None
-            }
-            Command::ReadBody {
-                id,
-                length,
-                expectation,
-            } => {
-                let link = self.links.table.get_mut(id)?;
-                let peer = link.peer;
-                match link.connection.expect_body(length, expectation, context) {
-                    Ok(body) => body.map(|body| (id, Event::Body { id, body })),
-                    Err(rejection) => {
-                        link.connection.reject(rejection, context);
-                        self.links.touch(id);
-                        let refused = Event::Refused {
-                            id,
-                            peer,
-                            rejection,
-                        };
-                        Some((id, refused))
-                    }
-                }
-            }
-            Command::Close { id, code, reason } => {
-                self.links.close(id, code, &reason, context);
-                None
-            }
-        }
-    }
-
     // ---- letting go
 
     /// Writes what may leave, and lets go of a connection that has nothing left to do.
@@ -622,105 +337,6 @@ impl<Y: System> EventLoop<Y> {
             info!("Connection closed to socket #{slot}");
         }
         self.carry_out(None);
-    }
-
-    // ---- memory
-
-    fn total_bytes(&self) -> usize {
-        self.held_bytes() + self.context.pool.held_bytes()
-    }
-
-    /// From here on newcomers are refused.
-    fn scarce_bytes(&self) -> usize {
-        self.settings.memory_limit_bytes / 16 * 15
-    }
-
-    /// Whether there is no memory for newcomers; spare buffers are none that anybody needs.
-    fn is_memory_scarce(&mut self) -> bool {
-        if self.total_bytes() > self.scarce_bytes() {
-            self.links.shared_buffers.reclaim(&mut self.context.pool);
-            self.context.pool.trim();
-        }
-        self.total_bytes() > self.scarce_bytes()
-    }
-
-    /// Whether more is held than may be.
-    pub(super) fn is_over_memory_limit(&self) -> bool {
-        self.total_bytes() > self.settings.memory_limit_bytes
-    }
-
-    /// Ends the connection that pays first if more is held than may be, or than lets newcomers in
-    /// where one was refused; whether it has.
-    pub(super) fn relieve_memory(&mut self) -> bool {
-        let most = match self.wants_memory {
-            WantsMemory::No => self.settings.memory_limit_bytes,
-            WantsMemory::Yes => self.scarce_bytes(),
-        };
-        if self.total_bytes() <= most {
-            self.wants_memory = WantsMemory::No;
-            return false;
-        }
-        self.links.shared_buffers.reclaim(&mut self.context.pool);
-        self.context.pool.trim();
-        if self.total_bytes() <= most {
-            self.wants_memory = WantsMemory::No;
-            return false;
-        }
-        let Some((slot, bytes)) = self.links.heavy.heaviest() else {
-            return false;
-        };
-        let address = self.links.table.slot_mut(slot).map(|link| link.peer.name());
-        let address = address.unwrap_or_default();
-        warn!("memoryLimit reached: #{slot} cut, which held about {bytes} bytes ({address})");
-        self.links.abort(slot);
-        self.links.heavy.remove(slot);
-        self.links.count_memory(slot);
-        true
-    }
-
-    // ---- signals
-
-    fn handle_signal(&mut self, signal: Signal) {
-        match (signal, self.state) {
-            (Signal::Hangup, _) => {
-                (self.on_hangup)();
-                info!("SIGHUP: log file and certificates are opened anew");
-                self.certificates.reload();
-            }
-            (Signal::Stop, LoopState::Running) => self.begin_stop(),
-            (Signal::Stop, LoopState::Stopping { .. }) => {
-                let count = self.links.table.len();
-                warn!("second signal: ending at once, {count} connections cut");
-                let deadline = self.context.now;
-                self.state = LoopState::Stopping { deadline };
-            }
-        }
-    }
-
-    /// protocol.md 5.5: 1001 to everybody.
-    fn begin_stop(&mut self) {
-        info!("Stopping: {} connections are told", self.links.table.len());
-        let deadline = self.context.now + self.settings.shutdown_timeout;
-        self.state = LoopState::Stopping { deadline };
-        self.timers.set(Timer::Shutdown, deadline);
-        self.acceptor.stop();
-        self.system.stop_listening();
-        for slot in 0..self.links.table.slot_count() {
-            let Some(link) = self.links.table.slot_mut(slot) else {
-                continue;
-            };
-            if link.connection.is_pending() {
-                // Nothing more is heard; a response on its way still leaves.
-                link.connection.handle_eof(&mut self.context);
-            } else {
-                let reason = "the server is stopping";
-                link.connection
-                    .close(CloseCode::GOING_AWAY, reason, &mut self.context);
-            }
-            let id = link.id;
-            self.links.ended.push(id);
-            self.links.touch(id);
-        }
     }
 }
 

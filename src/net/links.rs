@@ -171,7 +171,7 @@ impl<S: Stream> Links<S> {
         context: &mut TurnContext,
     ) -> Receipt {
         self.has_broadcast = true;
-        let forms = compressed.forms_of(frame.start);
+        let form = compressed.form_of(frame.start);
         let mut slow = Vec::new();
         let mut receipt = Receipt::default();
         for slot in members.iter() {
@@ -181,11 +181,10 @@ impl<S: Stream> Links<S> {
             if link.id == from {
                 continue;
             }
-            let window_bits = link.connection.window_bits();
-            let form = window_bits.and_then(|bits| forms.get(usize::from(bits))?.clone());
-            let outgoing = match (form, &compressed.frames) {
-                (Some(range), Some(bytes)) => Outgoing::Shared(bytes, range),
-                (Some(_), None) | (None, _) => Outgoing::Shared(frames, frame.clone()),
+            let is_compressed = link.connection.window_bits().is_some();
+            let outgoing = match form.as_ref().filter(|_| is_compressed) {
+                Some((bytes, range)) => Outgoing::Shared(bytes, range.clone()),
+                None => Outgoing::Shared(frames, frame.clone()),
             };
             match link.connection.send(&outgoing, context) {
                 Ok(()) => {

@@ -4,8 +4,10 @@
 //! ready connection and hand its messages to the application; carry out what the application wants;
 //! do what is due; write. All that it needs of the system stands behind the trait `System`.
 
+mod accepting;
 mod acceptor;
 mod broadcast_forms;
+mod carrying_out;
 mod certificate_watch;
 mod clock;
 mod endpoint;
@@ -26,11 +28,13 @@ pub mod proxy_protocol;
 mod read_buffer;
 mod reading;
 mod received;
+mod relief;
 mod server;
 mod shared_buffers;
 mod socket;
 mod socket_file;
 mod spare_descriptor;
+mod stopping;
 #[doc(hidden)]
 pub mod system;
 mod timers;

@@ -1,0 +1,205 @@
+//! Between connections and application: an event goes in at the application's door, and what comes
+//! out is carried out.
+
+use std::rc::Rc;
+
+use super::broadcast_forms::{BroadcastForms, compress_broadcasts};
+use super::event_loop::EventLoop;
+use super::memory::HeldBy;
+use super::system::System;
+use crate::app::{Command, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY};
+use crate::connection::ConnId;
+use crate::protocol::message::AssembledMessage;
+
+impl<Y: System> EventLoop<Y> {
+    /// Hands an event to the application, and carries out what comes of it. `message`: the one that
+    /// the event is about, if its buffer may go back.
+    pub(super) fn dispatch(&mut self, id: ConnId, event: Event<'_>) {
+        self.commands.begin(id, CurrentMessage::Lent);
+        self.app.handle(event, self.context.now, &mut self.commands);
+        self.after_event(id, None);
+    }
+
+    /// Hands a request head to the application.
+    pub(super) fn dispatch_request(&mut self, id: ConnId, head: &[u8]) {
+        let Some(link) = self.links.table.get_mut(id) else {
+            return;
+        };
+        let encryption = match link.transport.is_encrypted() {
+            true => Encryption::Tls,
+            false => Encryption::None,
+        };
+        let request = IncomingRequest {
+            id,
+            head,
+            peer: link.peer,
+            encryption,
+            local_ip: &|| link.transport.local_ip(),
+        };
+        self.commands.begin(id, CurrentMessage::Lent);
+        self.app.handle(
+            Event::Request(request),
+            self.context.now,
+            &mut self.commands,
+        );
+        self.after_event(id, None);
+    }
+
+    /// Queues what goes back to `id`, before anything that its next frame brings about; frames to
+    /// others may wait for more of them.
+    pub(super) fn after_event(&mut self, id: ConnId, message: Option<AssembledMessage>) {
+        let app_bytes = self.app.held_bytes();
+        if app_bytes != self.app_bytes {
+            self.app_bytes = app_bytes;
+            self.weigh_for_app(id);
+        }
+        if self.commands.is_urgent() {
+            self.carry_out(message);
+        } else {
+            self.reply(message);
+        }
+    }
+
+    /// The application keeps more or less for a connection than before.
+    fn weigh_for_app(&mut self, id: ConnId) {
+        let bytes = self.app.held_bytes_of(id);
+        if let Some(link) = self.links.table.get_mut(id) {
+            let address = link.peer.ip;
+            self.links
+                .heavy
+                .set(id.slot as usize, address, HeldBy::App, bytes);
+        }
+    }
+
+    fn reply(&mut self, message: Option<AssembledMessage>) {
+        let id = self.commands.current();
+        let (frames, current) = self.commands.reply_mut();
+        let returned = message.filter(|_| current == CurrentMessage::Returned);
+        if frames.is_empty() && returned.is_none() {
+            return;
+        }
+        let Some(link) = self.links.table.get_mut(id) else {
+            return frames.clear();
+        };
+        let sent = match returned {
+            Some(message) => link
+                .connection
+                .reply_message(frames, message, &mut self.context),
+            None => link.connection.reply(frames, &mut self.context),
+        };
+        self.links.note_sent(id, sent, &mut self.context);
+    }
+
+    /// Carries out all commands, and tells the application what it wanted to know, until nothing is
+    /// left to be done.
+    pub(super) fn carry_out(&mut self, mut message: Option<AssembledMessage>) {
+        loop {
+            let (mut list, frames) = self.commands.take();
+            // The 101 comes before what is replied.
+            if let Some(Command::Accept(accept)) = list.first() {
+                self.links.accept(accept, &mut self.context);
+            }
+            self.reply(message.take());
+            if list.is_empty() {
+                return self.commands.restore(list, frames);
+            }
+            let mut answers = Vec::new();
+            let compressed = compress_broadcasts(
+                &list,
+                &frames,
+                &self.settings.compression,
+                (&mut self.links.table, &mut self.links.shared_buffers),
+                &mut self.context,
+            );
+            let frames = self.links.shared_buffers.wrap(frames);
+            for command in list.drain(..) {
+                answers.extend(self.carry_out_one(command, &frames, &compressed));
+            }
+            let frames = self.links.shared_buffers.reclaim_handle(frames);
+            let frames = frames.unwrap_or_else(|| self.context.pool.take());
+            self.commands.restore(list, frames);
+            let compressed = compressed.frames;
+            let compressed = compressed.and_then(|f| self.links.shared_buffers.reclaim_handle(f));
+            self.context.pool.give(compressed.unwrap_or_default());
+            for (id, event) in answers {
+                self.commands.begin(id, CurrentMessage::Lent);
+                self.app.handle(event, self.context.now, &mut self.commands);
+                self.reply(None);
+            }
+            if self.commands.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// What the application is told about it, if it has asked.
+    fn carry_out_one(
+        &mut self,
+        command: Command,
+        frames: &Rc<Vec<u8>>,
+        compressed: &BroadcastForms,
+    ) -> Option<(ConnId, Event<'static>)> {
+        let context = &mut self.context;
+        match command {
+            Command::Send { to, frame, call } => {
+                let receipt = self.links.send(to, (frames, frame), context);
+                call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
+            }
+            Command::Broadcast {
+                from,
+                members,
+                frame,
+                call,
+            } => {
+                let receipt =
+                    self.links
+                        .broadcast(from, &members, (frames, frame), compressed, context);
+                call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
+            }
+            // It was carried out before the reply.
+            Command::Accept(_) => None,
+            Command::Reject { id, rejection } => {
+                self.links.respond(
+                    id,
+                    |link, context| link.connection.reject(rejection, context),
+                    context,
+                );
+                None
+            }
+            Command::Respond { id, after, bytes } => {
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&bytes);
+                self.links.respond(
+                    id,
+                    |link, context| link.connection.respond(after, write, context),
+                    context,
+                );
+                None
+            }
+            Command::ReadBody {
+                id,
+                length,
+                expectation,
+            } => {
+                let link = self.links.table.get_mut(id)?;
+                let peer = link.peer;
+                match link.connection.expect_body(length, expectation, context) {
+                    Ok(body) => body.map(|body| (id, Event::Body { id, body })),
+                    Err(rejection) => {
+                        link.connection.reject(rejection, context);
+                        self.links.touch(id);
+                        let refused = Event::Refused {
+                            id,
+                            peer,
+                            rejection,
+                        };
+                        Some((id, refused))
+                    }
+                }
+            }
+            Command::Close { id, code, reason } => {
+                self.links.close(id, code, &reason, context);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Memory: when newcomers are refused, and who pays when too much is held (`memoryLimit`).
+
+use log::warn;
+
+use super::event_loop::{EventLoop, WantsMemory};
+use super::system::System;
+
+impl<Y: System> EventLoop<Y> {
+    fn total_bytes(&self) -> usize {
+        self.held_bytes() + self.context.pool.held_bytes()
+    }
+
+    /// From here on newcomers are refused.
+    fn scarce_bytes(&self) -> usize {
+        self.settings.memory_limit_bytes / 16 * 15
+    }
+
+    /// Whether there is no memory for newcomers; spare buffers are none that anybody needs.
+    pub(super) fn is_memory_scarce(&mut self) -> bool {
+        if self.total_bytes() > self.scarce_bytes() {
+            self.links.shared_buffers.reclaim(&mut self.context.pool);
+            self.context.pool.trim();
+        }
+        self.total_bytes() > self.scarce_bytes()
+    }
+
+    /// Whether more is held than may be.
+    pub(super) fn is_over_memory_limit(&self) -> bool {
+        self.total_bytes() > self.settings.memory_limit_bytes
+    }
+
+    /// Ends the connection that pays first if more is held than may be, or than lets newcomers in
+    /// where one was refused; whether it has.
+    pub(super) fn relieve_memory(&mut self) -> bool {
+        let most = match self.wants_memory {
+            WantsMemory::No => self.settings.memory_limit_bytes,
+            WantsMemory::Yes => self.scarce_bytes(),
+        };
+        if self.total_bytes() <= most {
+            self.wants_memory = WantsMemory::No;
+            return false;
+        }
+        self.links.shared_buffers.reclaim(&mut self.context.pool);
+        self.context.pool.trim();
+        if self.total_bytes() <= most {
+            self.wants_memory = WantsMemory::No;
+            return false;
+        }
+        let Some((slot, bytes)) = self.links.heavy.heaviest() else {
+            return false;
+        };
+        let address = self.links.table.slot_mut(slot).map(|link| link.peer.name());
+        let address = address.unwrap_or_default();
+        warn!("memoryLimit reached: #{slot} cut, which held about {bytes} bytes ({address})");
+        self.links.abort(slot);
+        self.links.heavy.remove(slot);
+        self.links.count_memory(slot);
+        true
+    }
+}
