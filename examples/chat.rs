@@ -7,9 +7,10 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use websock::app::{Client, ClientRequest, Dialogue, Handle, Resource};
-use websock::connection::Message;
-use websock::net::{Endpoint, Security, Server, ServerSettings};
+use websock::{
+    Client, ClientRequest, Dialogue, Endpoint, Handle, Message, Resource, Security, Server,
+    ServerSettings,
+};
 
 #[derive(Default)]
 struct Chat {

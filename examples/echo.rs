@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use websock::app::{Client, Dialogue, Handle, Resource};
-use websock::connection::Message;
-use websock::net::{Endpoint, Security, Server, ServerSettings};
+use websock::{
+    Client, Dialogue, Endpoint, Handle, Message, Resource, Security, Server, ServerSettings,
+};
 
 struct Echo;
 

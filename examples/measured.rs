@@ -5,10 +5,10 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use websock::app::{Client, Dialogue, Handle, Resource, Standard};
-use websock::connection::Message;
-use websock::net::{Endpoint, Security, Server, ServerSettings};
-use websock::ops::certificates::{Certificates, KeyPair};
+use websock::{
+    Certificates, Client, Dialogue, Endpoint, Handle, KeyPair, Message, Resource, Security, Server,
+    ServerSettings, Standard,
+};
 
 enum Raw {
     Echo,

@@ -8,6 +8,10 @@ use crate::connection::ConnId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u64);
 
+/// Names one request of another thread for as long as the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
 /// What became of a message: queues that took it, and queues that were full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -27,12 +31,21 @@ pub(super) struct Calls {
 /// One question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Call {
-    /// The connection whose request waits for the answer.
-    pub(super) asker: ConnId,
+    /// Who waits for the answer.
+    pub(super) asker: Asker,
     /// Position of the packet that is asked about, among those of that request.
     pub(super) index: usize,
     /// Whom the packet is for.
     pub(super) recipients: Recipients,
+}
+
+/// Who has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A connection, by a request that waits for the answer.
+    Request(ConnId),
+    /// Another thread of the program.
+    Thread(Ticket),
 }
 
 /// Whom a pushed packet is for.

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::calls::CallId;
+use super::calls::{CallId, Ticket};
 use super::peer::Peer;
+use crate::api::PushError;
 use crate::connection::{AfterResponse, ConnId, Expectation, Keepalive, Message, PhpFraming};
 use crate::protocol::body::BodyLength;
 use crate::protocol::close_code::CloseCode;
@@ -65,6 +66,13 @@ pub enum Command {
         frame: Range<usize>,
         /// Whoever wants to know what became of it.
         call: Option<CallId>,
+    },
+    /// Tell another thread what became of its packet.
+    AnswerPush {
+        /// Its request.
+        ticket: Ticket,
+        /// How many queues have taken it, or why none was to.
+        outcome: Result<usize, PushError>,
     },
     /// Begin the close handshake.
     Close {
@@ -233,6 +241,11 @@ impl Commands {
     /// Answers a plain HTTP request.
     pub fn respond(&mut self, id: ConnId, after: AfterResponse, bytes: Vec<u8>) {
         self.push_now(Command::Respond { id, after, bytes });
+    }
+
+    /// Tells another thread what became of its packet.
+    pub fn answer_push(&mut self, ticket: Ticket, outcome: Result<usize, PushError>) {
+        self.push_now(Command::AnswerPush { ticket, outcome });
     }
 
     fn push_delivery(&mut self, command: Command, call: Option<CallId>) {

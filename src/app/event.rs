@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::calls::{CallId, Receipt};
+use super::calls::{CallId, Receipt, Ticket};
 use super::peer::Peer;
 use crate::connection::{ConnId, Message};
 use crate::protocol::error::{Rejection, Violation};
@@ -50,6 +50,13 @@ pub enum Event<'a> {
         id: ConnId,
         /// Where it came from.
         peer: Peer,
+    },
+    /// Another thread of the program pushes a packet; `AnswerPush` has to follow.
+    Push {
+        /// To be named in the answer.
+        ticket: Ticket,
+        /// The packet.
+        packet: &'a str,
     },
     /// What became of a message that was sent with a call.
     Delivered {

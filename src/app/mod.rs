@@ -19,7 +19,7 @@ pub mod trusted_proxies;
 mod upgrade;
 mod web_sends;
 
-pub use self::calls::{CallId, Receipt};
+pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
 pub use self::commands::{Accept, Admitted, Command, Commands, CurrentMessage, NOBODY};
 pub use self::event::{Encryption, Event, IncomingRequest};
@@ -123,6 +123,10 @@ impl App {
                     self.admission.leave(kind, peer);
                 }
                 self.requests.handle_close(id);
+            }
+            Event::Push { ticket, packet } => {
+                self.requests
+                    .handle_push(ticket, packet, &self.sessions, commands);
             }
             Event::Delivered { call, receipt } => {
                 self.requests.handle_receipt(call, receipt, commands);

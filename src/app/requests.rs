@@ -8,8 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use log::{debug, info};
 
 use super::admission::Admission;
-use super::calls::{Call, CallId, Calls, Receipt, Recipients};
-use super::commands::Commands;
+use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
+use super::commands::{Commands, NOBODY};
 use super::event::IncomingRequest;
 use super::push::{PushRefusal, Pushing};
 use super::sessions::Sessions;
@@ -164,7 +164,7 @@ impl Requests {
             };
             let ask = |recipients| {
                 self.calls.ask(Call {
-                    asker: id,
+                    asker: Asker::Request(id),
                     index,
                     recipients,
                 })
@@ -193,13 +193,6 @@ impl Requests {
         let Some(call) = self.calls.answer(call) else {
             return debug!("an answer came that nobody waits for any more");
         };
-        let Some(PendingRequest {
-            task: Task::Batch(batch),
-            ..
-        }) = self.pending.get_mut(&call.asker)
-        else {
-            return debug!("#{} has gone before its push was through", call.asker.slot);
-        };
         let Receipt { queued, full } = receipt;
         let outcome = match call.recipients {
             // It was about to go.
@@ -209,9 +202,49 @@ impl Requests {
                 full,
             },
         };
-        batch.note(call.index, outcome);
+        match call.asker {
+            Asker::Request(id) => self.note(id, call.index, outcome, commands),
+            Asker::Thread(ticket) => commands.answer_push(
+                ticket,
+                match outcome {
+                    Outcome::Queued { delivered, .. } => Ok(delivered),
+                    Outcome::Refused(error) => Err(error),
+                },
+            ),
+        }
+    }
+
+    fn note(&mut self, id: ConnId, index: usize, outcome: Outcome, commands: &mut Commands) {
+        let Some(PendingRequest {
+            task: Task::Batch(batch),
+            ..
+        }) = self.pending.get_mut(&id)
+        else {
+            return debug!("#{} has gone before its push was through", id.slot);
+        };
+        batch.note(index, outcome);
         if batch.is_answered() {
-            self.answer_batch(call.asker, commands);
+            self.answer_batch(id, commands);
+        }
+    }
+
+    /// Another thread of the program pushes a packet.
+    pub(super) fn handle_push(
+        &mut self,
+        ticket: Ticket,
+        packet: &str,
+        sessions: &Sessions,
+        commands: &mut Commands,
+    ) {
+        let ask = |recipients| {
+            self.calls.ask(Call {
+                asker: Asker::Thread(ticket),
+                index: 0,
+                recipients,
+            })
+        };
+        if let Err(error) = push(NOBODY, packet, ask, sessions, commands) {
+            commands.answer_push(ticket, Err(error));
         }
     }
 

@@ -5,10 +5,12 @@ use std::rc::Rc;
 
 use super::broadcast_forms::{BroadcastForms, compress_broadcasts};
 use super::event_loop::EventLoop;
+use super::handle::Request;
 use super::memory::HeldBy;
 use super::system::System;
 use crate::app::{Command, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY};
 use crate::connection::ConnId;
+use crate::ops::signals::Signal;
 use crate::protocol::message::AssembledMessage;
 
 impl<Y: System> EventLoop<Y> {
@@ -18,6 +20,20 @@ impl<Y: System> EventLoop<Y> {
         self.commands.begin(id, CurrentMessage::Lent);
         self.app.handle(event, self.context.now, &mut self.commands);
         self.after_event(id, None);
+    }
+
+    /// Sees to what other threads have asked for.
+    pub(super) fn serve_handles(&mut self) {
+        while let Some(request) = self.handle_requests.next() {
+            match request {
+                Request::Push { packet, answer } => {
+                    let ticket = self.handle_requests.wait_for(answer);
+                    let packet = packet.as_str();
+                    self.dispatch(NOBODY, Event::Push { ticket, packet });
+                }
+                Request::Stop => self.handle_signal(Signal::Stop),
+            }
+        }
     }
 
     /// Hands a request head to the application.
@@ -195,6 +211,10 @@ impl<Y: System> EventLoop<Y> {
                         Some((id, refused))
                     }
                 }
+            }
+            Command::AnswerPush { ticket, outcome } => {
+                self.handle_requests.answer(ticket, outcome);
+                None
             }
             Command::Close { id, code, reason } => {
                 self.links.close(id, code, &reason, context);

@@ -15,6 +15,7 @@ use log::info;
 use super::acceptor::Acceptor;
 use super::certificate_watch::CertificateWatch;
 use super::endpoint::ListenerOptions;
+use super::handle::{HandleRequests, ServerHandle};
 use super::links::{Flushed, Links};
 use super::ping_log::PingLog;
 use super::proxy_headers::ProxyHeaders;
@@ -53,6 +54,7 @@ pub struct EventLoop<Y: System> {
     pub(super) proxy_headers: ProxyHeaders,
     pub(super) certificates: CertificateWatch,
     pub(super) pings: PingLog,
+    pub(super) handle_requests: HandleRequests,
     pub(super) timers: Timers,
     pub(super) app: App,
     pub(super) commands: Commands,
@@ -115,6 +117,7 @@ impl<Y: System> EventLoop<Y> {
             proxy_headers,
             certificates: CertificateWatch::default(),
             pings: PingLog::default(),
+            handle_requests: HandleRequests::default(),
             timers: Timers::new(now),
             app,
             commands: Commands::default(),
@@ -144,6 +147,11 @@ impl<Y: System> EventLoop<Y> {
         let waker = self.system.waker();
         self.certificates
             .watch(certificates, waker, now, &mut self.timers);
+    }
+
+    /// By which other threads ask something of the server.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle_requests.handle(self.system.waker())
     }
 
     /// What is done at SIGHUP, as opening the log anew.
@@ -230,7 +238,10 @@ impl<Y: System> EventLoop<Y> {
                 }
             }
             Readiness::Signal(signal) => self.handle_signal(signal),
-            Readiness::Woken => self.certificates.take_up(),
+            Readiness::Woken => {
+                self.certificates.take_up();
+                self.serve_handles();
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod clock;
 mod endpoint;
 #[doc(hidden)]
 pub mod event_loop;
+mod handle;
 mod link;
 mod link_table;
 mod links;
@@ -46,5 +47,6 @@ pub mod wheel;
 pub use self::endpoint::{
     Endpoint, ListenAddress, ListenerOptions, ProxyProtocol, Security, SocketFile,
 };
+pub use self::handle::{HandleError, ServerHandle};
 pub use self::listener::{BindError, try_listen};
 pub use self::server::{Server, ServerSettings, StartError};

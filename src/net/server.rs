@@ -8,6 +8,7 @@ use log::info;
 
 use super::endpoint::Endpoint;
 use super::event_loop::{EventLoop, LoopSettings};
+use super::handle::ServerHandle;
 use super::listener::{self, BindError, Listener};
 use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
@@ -160,6 +161,11 @@ impl Server {
         self.event_loop.watch_certificates(certificates);
     }
 
+    /// By which other threads push and stop.
+    pub fn handle(&self) -> ServerHandle {
+        self.event_loop.handle()
+    }
+
     /// What is done at SIGHUP, as opening the log anew.
     pub fn on_hangup(&mut self, action: impl FnMut() + 'static) {
         self.event_loop.on_hangup(Box::new(action));
@@ -220,8 +226,8 @@ fn complete(admission: &mut AdmissionSettings, endpoints: &[Endpoint], listeners
     admission.allows_own_ip = listened.iter().any(IpAddr::is_unspecified);
 }
 
-/// Why a server cannot start.
-#[derive(Debug)]
+/// Why a server cannot start. It reads the same by `{}` and by `{:?}`, which is how `main` prints the
+/// error that it returns.
 pub enum StartError {
     /// An endpoint cannot be listened on.
     Bind(BindError),
@@ -235,6 +241,12 @@ impl std::fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system refused to start the server: {error}"),
         }
+    }
+}
+
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
     }
 }
 
