@@ -28,6 +28,8 @@ pub enum Route {
     Health(Response),
     /// A browser asks whether a foreign page may push (CORS preflight).
     Preflight,
+    /// The demo page asks how push is reached from the server's own machine.
+    PushAddress,
     /// The demo page wants a job to be run for the uuid in its body.
     Job,
     /// Nothing here: it is judged as an opening handshake.
@@ -66,6 +68,7 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
             MediaType::JsonLines => Some(Route::Push(Form::Lines)),
             MediaType::Other => None,
         }),
+        "/demo/push-address" if demo == Demo::On && request.method() == "GET" => Route::PushAddress,
         "/demo/job" if demo == Demo::On => post(request, |media_type| {
             (media_type == MediaType::Json).then_some(Route::Job)
         }),
@@ -134,6 +137,7 @@ mod tests {
         match route(&Request::parse(head.as_bytes()).unwrap(), demo) {
             Route::Answer(response) | Route::Health(response) => Ok(response.status()),
             Route::Preflight => Err("preflight"),
+            Route::PushAddress => Err("address"),
             Route::Push(Form::Json) => Err("json"),
             Route::Push(Form::Lines) => Err("lines"),
             Route::Job => Err("job"),

@@ -97,6 +97,11 @@ impl Admission {
         }
     }
 
+    /// Whether `pushToken` is set.
+    pub(super) fn needs_token(&self) -> bool {
+        self.policy.push_token.is_some()
+    }
+
     /// Whether pages of this origin may push and read the answers: `allowedOrigins` names it.
     pub(super) fn is_named_origin(&self, origin: &str) -> bool {
         let mut allowed = self.policy.allowed_origins.iter();
@@ -134,7 +139,7 @@ impl Admission {
     }
 
     /// Whether the request was meant for this server.
-    fn is_own_host(&self, pushing: &Pushing<'_>) -> bool {
+    pub(super) fn is_own_host(&self, pushing: &Pushing<'_>) -> bool {
         let Some(local_ip) = pushing.local_ip else {
             return true;
         };

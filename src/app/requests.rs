@@ -10,7 +10,7 @@ use log::{debug, info};
 use super::admission::Admission;
 use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{Commands, NOBODY};
-use super::event::IncomingRequest;
+use super::event::{Encryption, IncomingRequest};
 use super::push::{PushRefusal, Pushing};
 use super::sessions::Sessions;
 use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route};
@@ -84,6 +84,7 @@ impl Requests {
             Route::Health(response) => Err(check_health(incoming, request, admission)
                 .map_or_else(|refusal| refusal, |()| response)),
             Route::Preflight => Err(preflight(&reply)),
+            Route::PushAddress => Err(push_address(incoming, request, admission)),
             Route::None => Err(Response::empty(404)),
         };
         match task {
@@ -458,6 +459,34 @@ fn check_health(
             "health is told to addresses in allowedIP and trustedProxies only",
         )),
     }
+}
+
+/// How push is reached from this machine: by the name that the page has come by, if that is one of
+/// ours, and with a token where one is set.
+fn push_address(
+    incoming: &IncomingRequest<'_>,
+    request: &Request<'_>,
+    admission: &Admission,
+) -> Response {
+    let pushing = Pushing {
+        request,
+        peer: incoming.peer,
+        local_ip: (incoming.local_ip)(),
+    };
+    let scheme = match incoming.encryption {
+        Encryption::Tls => "https",
+        Encryption::None => "http",
+    };
+    let host = request.header("Host").unwrap_or_default();
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_reached_so = admission.needs_token() || admission.is_own_host(&pushing);
+    let url = match (is_reached_so, port.parse::<u16>()) {
+        (true, _) => format!("{scheme}://{host}/push"),
+        (false, Ok(port)) => format!("{scheme}://localhost:{port}/push"),
+        (false, Err(_)) => format!("{scheme}://localhost/push"),
+    };
+    let (url, token) = (serde_json::Value::from(url), admission.needs_token());
+    Response::json(200, format!("{{\"url\":{url},\"token\":{token}}}\n"))
 }
 
 /// The answer to a browser that asks whether a foreign page may push.

@@ -103,7 +103,10 @@ impl<Y: System> EventLoop<Y> {
                 .reply_message(frames, message, &mut self.context),
             None => link.connection.reply(frames, &mut self.context),
         };
-        self.links.note_sent(id, sent, &mut self.context);
+        // It is flushed when its input has been taken in; only what went wrong is to be seen to.
+        if sent.is_err() {
+            self.links.note_sent(id, sent, &mut self.context);
+        }
     }
 
     /// Carries out all commands, and tells the application what it wanted to know, until nothing is

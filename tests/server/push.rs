@@ -635,3 +635,30 @@ fn a_websocket_on_the_push_path_is_an_unknown_resource() {
     let _ = conn.try_send_bytes(&masked(0x88, b""));
     conn.expect_end();
 }
+
+// promise: the curl line of the demo page works on the server's own machine
+#[test]
+fn the_demo_page_learns_how_push_is_reached_from_this_machine() {
+    let server = Server::start("demo=on");
+    let port = server.address().port();
+    let ask = |server: &Server, host: &str| {
+        let bytes = format!("GET /demo/push-address HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let response = exchange(&mut connect(server), bytes.as_bytes());
+        assert_eq!(response.status(), 200);
+        String::from_utf8(response.body.clone()).expect("JSON")
+    };
+    let own = ask(&server, &format!("localhost:{port}"));
+    assert_eq!(
+        own,
+        format!("{{\"url\":\"http://localhost:{port}/push\",\"token\":false}}\n")
+    );
+    // By a name that push would not take, the line names one that it does.
+    let foreign = ask(&server, &format!("demo.example:{port}"));
+    assert_eq!(foreign, own);
+    let server = Server::start("demo=on\npushToken=0123456789abcdef-token");
+    let with_token = ask(&server, "demo.example:81");
+    assert_eq!(
+        with_token,
+        "{\"url\":\"http://demo.example:81/push\",\"token\":true}\n"
+    );
+}

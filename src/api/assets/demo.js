@@ -27,13 +27,32 @@ function showState(state, more = '') {
   }
 }
 
+// How push is reached from the server's own machine: the name that this page has come by may be none
+// that the server takes there, and a token may be set.
+let pushAddress = { url: `${location.origin}/push`, token: false };
+
+fetch('/demo/push-address')
+  .then((response) => response.json())
+  .then((address) => {
+    pushAddress = address;
+    if (ws.uuid) $('curl').textContent = curlLine(helloPacket(ws.uuid), pushAddress);
+  })
+  .catch(() => {}); // the line stays as it is
+
+const helloPacket = (uuid) => ({ opcode: 'feedback', uuid, message: 'hello from a terminal' });
+
+function curlLine(packet, { url, token }) {
+  const header = token ? ` -H 'Authorization: Bearer TOKEN'` : '';
+  return `curl --json '${JSON.stringify(packet)}'${header} ${url}`;
+}
+
 ws.addEventListener('connecting', () => showState('connecting'));
 
 ws.addEventListener('ready', ({ uuid }) => {
   showState('open');
-  const packet = { opcode: 'feedback', uuid, message: 'hello from a terminal' };
+  const packet = helloPacket(uuid);
   $('uuid').textContent = uuid;
-  $('curl').textContent = `curl --json '${JSON.stringify(packet)}' ${location.origin}/push`;
+  $('curl').textContent = curlLine(packet, pushAddress);
   log('ready', uuid);
 });
 
