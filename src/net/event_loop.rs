@@ -64,7 +64,7 @@ pub struct EventLoop<Y: System> {
     pub(super) cipher_buffer: ReadBuffer,
     /// TLS handshakes that may still be worked on in this turn.
     pub(super) handshake_budget: usize,
-    /// Bytes of messages that may still be handled in this turn before what waits in the backlog
+    /// Bytes of messages that may still be handled from the backlog in this turn; the rest of it
     /// waits for the next one.
     pub(super) work_budget_bytes: usize,
     /// Bytes that the application held at the last look.
@@ -216,7 +216,6 @@ impl<Y: System> EventLoop<Y> {
     fn begin_turn(&mut self) {
         self.context.now = self.system.now();
         self.handshake_budget = HANDSHAKES_PER_TURN;
-        self.work_budget_bytes = WORK_BYTES_PER_TURN;
         self.links.shared_buffers.reclaim(&mut self.context.pool);
         self.timers.expire(self.context.now, &mut self.due);
     }
@@ -265,6 +264,8 @@ impl<Y: System> EventLoop<Y> {
     /// Goes on with those who had more to read than their share. When the turn's work is done the
     /// rest waits for the next one: what has come meanwhile is usually small, and goes first.
     fn read_backlog(&mut self) {
+        // Its own share, so that no flood of what is new keeps the backlog waiting for ever.
+        self.work_budget_bytes = WORK_BYTES_PER_TURN;
         for _ in 0..self.links.backlog.len() {
             if self.work_budget_bytes == 0 {
                 return;

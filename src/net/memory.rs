@@ -43,6 +43,9 @@ pub(super) enum HeldBy {
 impl HeavyHolders {
     /// A connection's part weighs so much now.
     pub(super) fn set(&mut self, slot: usize, address: Address, part: HeldBy, bytes: usize) {
+        if bytes < HEAVY_BYTES && self.by_slot.is_empty() {
+            return;
+        }
         let before = self.by_slot.get(&slot).copied();
         if before.is_none() && bytes < HEAVY_BYTES {
             return;

@@ -53,8 +53,8 @@ impl<Y: System> EventLoop<Y> {
         let address = address.unwrap_or_default();
         warn!("memoryLimit reached: #{slot} cut, which held about {bytes} bytes ({address})");
         self.links.abort(slot);
-        self.links.heavy.remove(slot);
-        self.links.count_memory(slot);
+        // At once, for what its transport holds goes with it only.
+        self.flush(slot);
         true
     }
 }
