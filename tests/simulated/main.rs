@@ -11,6 +11,7 @@
 mod attack;
 mod client;
 mod closing;
+mod codec;
 mod framing;
 mod handshake;
 mod host;
