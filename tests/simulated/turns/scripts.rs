@@ -85,6 +85,23 @@ fn a_frame_that_others_have_pushed_in_between_keeps_its_distance() {
 }
 
 #[test]
+fn a_script_that_speaks_before_it_has_its_next_has_not_read_what_came_before() {
+    let mut server = Server::new(&settings());
+    let mut script = server.open_php("script", "127.0.0.1");
+    server.advance(Duration::from_millis(10));
+    script.end.take_writes();
+    push_to_script(&mut server);
+    for _ in 0..2 {
+        script.say(FEEDBACK);
+        server.settle();
+    }
+    server.advance(Duration::from_millis(10));
+    assert_eq!(script.heard(), [PUSHED, NEXT, NEXT]);
+    let writes = script.end.take_writes();
+    assert!(writes[1].1 - writes[0].1 >= GAP, "{writes:?}");
+}
+
+#[test]
 fn scripts_from_elsewhere_get_two_milliseconds() {
     let mut server = Server::new(&settings());
     let mut script = server.open_php("script", "203.0.113.1");
