@@ -38,8 +38,10 @@ pub(super) struct PhpFramer {
     waiting_bytes: usize,
     /// The next frame that is pushed is the answer to what the client has sent last.
     expects_answer: bool,
-    /// The frame that is leaving, or has left last, is such an answer.
+    /// The frame that is leaving is such an answer.
     is_answer: bool,
+    /// The frame that has left last was one.
+    was_answer: bool,
     /// Frames that have left and may not have been read yet.
     unread_count: u32,
 }
@@ -63,6 +65,7 @@ impl PhpFramer {
                 waiting_bytes: 0,
                 expects_answer: false,
                 is_answer: false,
+                was_answer: false,
                 unread_count: 0,
             })
         })
@@ -93,7 +96,7 @@ impl PhpFramer {
     /// The client has spoken. If nothing but the answer that it had waited for has left since, it
     /// has read that, and the next frame needs no gap (protocol.md 6.1).
     pub(super) fn client_spoke(&mut self) {
-        if self.is_answer && self.unread_count <= 1 {
+        if self.was_answer && self.unread_count <= 1 {
             self.unread_count = 0;
             self.next_write = None;
         }
@@ -156,6 +159,7 @@ impl PhpFramer {
 
     /// A frame has left as a whole.
     pub(super) fn frame_left(&mut self, now: MonotonicTime) {
+        self.was_answer = self.is_answer;
         // What has had its gap has been read, if the client reads at all.
         let is_read = self.next_write.is_some_and(|due| due <= now) && self.unread_count <= 1;
         self.unread_count = if is_read { 1 } else { self.unread_count + 1 };

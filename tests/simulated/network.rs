@@ -4,7 +4,6 @@
 //! One step of a simulation is one turn of the loop: what has arrived is received, what is due is
 //! handled, everybody is flushed. Then the far ends act.
 
-mod codec;
 mod link;
 mod pair;
 mod peer;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use websock::connection::MonotonicTime;
 use websock::protocol::error::Violation;
 
-use super::codec::{Codec, OFFERS};
 use super::link::Link;
 use crate::client::{self, CLOSE, CONTINUATION, PING, PONG, Reader, TEXT, fragment, frame};
+use crate::codec::{Codec, OFFERS};
 use crate::random::Random;
 
 /// How a peer behaves once it is there.

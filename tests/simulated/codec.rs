@@ -3,7 +3,7 @@
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 /// Both directions, as the answer to an offer sets them.
-pub(super) struct Codec {
+pub(crate) struct Codec {
     inflate: Inflate,
     deflate: Deflate,
     /// Whether the server's messages may refer to those before them.
@@ -13,7 +13,7 @@ pub(super) struct Codec {
 }
 
 /// Offers, each with other parameters.
-pub(super) const OFFERS: [&str; 6] = [
+pub(crate) const OFFERS: [&str; 6] = [
     "",
     "; client_max_window_bits",
     "; client_no_context_takeover",
@@ -24,7 +24,7 @@ pub(super) const OFFERS: [&str; 6] = [
 
 impl Codec {
     /// What the head of a 101 has agreed on.
-    pub(super) fn of(head: &str) -> Option<Self> {
+    pub(crate) fn of(head: &str) -> Option<Self> {
         let (_, answer) = head.split_once("\r\nSec-WebSocket-Extensions: permessage-deflate")?;
         let (answer, _) = answer.split_once("\r\n").unwrap();
         let bits = answer
@@ -40,7 +40,7 @@ impl Codec {
 
     /// The text of a compressed frame. Small steps, so that little but the window can be referred
     /// to.
-    pub(super) fn inflate(&mut self, payload: &[u8]) -> String {
+    pub(crate) fn inflate(&mut self, payload: &[u8]) -> String {
         let bytes = [payload, TAIL].concat();
         let (mut input, mut text) = (bytes.as_slice(), Vec::new());
         loop {
@@ -65,7 +65,7 @@ impl Codec {
     }
 
     /// The payload of a compressed frame.
-    pub(super) fn deflate(&mut self, text: &str) -> Vec<u8> {
+    pub(crate) fn deflate(&mut self, text: &str) -> Vec<u8> {
         let before = self.deflate.total_out();
         let mut out = vec![0; text.len() + 100];
         let flush = DeflateFlush::SyncFlush;

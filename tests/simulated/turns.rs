@@ -1,0 +1,11 @@
+//! The server's own loop, turn by turn: the order in a turn, everybody's share of it, who pays when
+//! memory is scarce, and that it sleeps when there is nothing to do.
+
+mod accepting;
+mod fairness;
+mod memory;
+mod order;
+mod requests;
+mod scripts;
+mod sleeping;
+mod stopping;

@@ -1,0 +1,211 @@
+//! Nobody's traffic keeps others waiting.
+
+use crate::client::{self, BINARY, CONTINUATION, fragment};
+use crate::server::{Client, NEXT, Server, settings};
+use crate::system::FarEnd;
+
+const ECHO: &str = r#"{"opcode":"echo","to":"me"}"#;
+
+/// Keeps a connection's buffer full with `bytes`, over and over.
+struct Flood {
+    client: Client,
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Flood {
+    fn new(client: Client, bytes: Vec<u8>) -> Self {
+        Self {
+            client,
+            bytes,
+            sent: 0,
+        }
+    }
+
+    fn go_on(&mut self) {
+        loop {
+            let rest = &self.bytes[self.sent..];
+            let taken = self.client.end.offer(rest);
+            if taken == 0 {
+                break;
+            }
+            self.sent = (self.sent + taken) % self.bytes.len();
+        }
+        self.client.end.take(usize::MAX);
+    }
+}
+
+/// What an honest client sends is answered in this turn or the next, while others flood.
+fn expect_prompt_echoes(server: &mut Server, floods: &mut [Flood], name: &str) {
+    let mut honest = server.open("192.0.2.1");
+    for round in 0..12 {
+        floods.iter_mut().for_each(Flood::go_on);
+        honest.say(ECHO);
+        server.turn();
+        floods.iter_mut().for_each(Flood::go_on);
+        server.turn();
+        let heard = honest.heard();
+        let own: Vec<&String> = heard.iter().filter(|h| !h.contains("flood")).collect();
+        assert_eq!(own, [NEXT, ECHO], "{name}, round {round}");
+    }
+}
+
+#[test]
+fn floods_of_any_kind_leave_others_their_turn() {
+    let small = client::text(r#"{"opcode":"echo","x":"flood"}"#).repeat(5000);
+    let broadcasts = client::text(r#"{"opcode":"broadcast","x":"flood"}"#).repeat(5000);
+    let long = client::text(&format!(
+        r#"{{"opcode":"echo","x":"{}"}}"#,
+        "f".repeat(900_000)
+    ));
+    let mut fragments = fragment(false, BINARY, b"{");
+    fragments.extend(fragment(false, CONTINUATION, b" ").repeat(50_000));
+    fragments.extend(fragment(true, CONTINUATION, b"}"));
+    let pings = client::frame(client::PONG, b"").repeat(10_000);
+    for (name, bytes) in [
+        ("small messages", small),
+        ("broadcasts", broadcasts),
+        ("long messages", long),
+        ("fragments", fragments),
+        ("pongs", pings),
+    ] {
+        let mut settings = settings();
+        settings.limits.max_control_frames_per_second = u32::MAX;
+        let mut server = Server::new(&settings);
+        let mut floods: Vec<Flood> = (0..2)
+            .map(|_| Flood::new(server.open("192.0.2.9"), bytes.clone()))
+            .collect();
+        let _audience: Vec<Client> = (0..20).map(|_| server.open("192.0.2.8")).collect();
+        expect_prompt_echoes(&mut server, &mut floods, name);
+        let is_open = |flood: &Flood| flood.client.end.closed().is_none();
+        assert!(floods.iter().all(is_open), "{name} is no reason to be cut");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_until_it_does() {
+    let mut settings = settings();
+    settings.limits.max_queue_bytes = 256 << 10;
+    let mut server = Server::new(&settings);
+    let end = server.connect_with("192.0.2.1", 64 << 10);
+    let mut client = server.open_on(end, "/echo", "");
+    let texts: Vec<String> = (0..3000)
+        .map(|n| format!("{n} {}", "x".repeat(1000)))
+        .collect();
+    let bytes: Vec<u8> = texts.iter().flat_map(|text| client::text(text)).collect();
+    let mut sent = 0;
+    let mut others = server.open("192.0.2.2");
+    loop {
+        let taken = client.end.offer(&bytes[sent..]);
+        sent += taken;
+        server.settle();
+        if taken == 0 {
+            break;
+        }
+    }
+    assert!(client.end.unread_len() > 0 && sent < bytes.len(), "{sent}");
+    let held = server.event_loop.held_bytes();
+    assert!(held < 600 << 10, "{held} bytes are held");
+    others.say(ECHO);
+    server.settle();
+    assert_eq!(others.heard(), [NEXT, ECHO], "others are heard meanwhile");
+
+    let mut heard = Vec::new();
+    for _ in 0..2_000 {
+        heard.extend(client.heard());
+        sent += client.end.offer(&bytes[sent..]);
+        server.settle();
+    }
+    assert_eq!(sent, bytes.len());
+    assert!(heard == texts, "{} of {}", heard.len(), texts.len());
+    assert!(server.event_loop.held_bytes() < 1000);
+}
+
+#[test]
+fn a_client_that_reads_a_little_at_a_time_gets_everything_in_order() {
+    let mut server = Server::new(&settings());
+    let end = server.connect_with("192.0.2.1", 4096);
+    let mut client = server.open_on(end, "/echo", "");
+    let texts: Vec<String> = (0..40)
+        .map(|n| format!("{n} {}.", "y".repeat(n * 97)))
+        .collect();
+    let bytes: Vec<u8> = texts.iter().flat_map(|text| client::text(text)).collect();
+    let mut sent = 0;
+    for step in 0..8_000 {
+        sent += client
+            .end
+            .offer(&bytes[sent..bytes.len().min(sent + 1 + step % 700)]);
+        server.settle();
+        client.take(1 + step % 50);
+    }
+    let heard = client.heard();
+    assert!(heard == texts, "{} of {}", heard.len(), texts.len());
+}
+
+/// Members beyond what is flushed in one turn because of broadcasts alone.
+const CROWD: usize = 1500;
+
+fn crowd(server: &mut Server) -> Vec<Client> {
+    let ends: Vec<FarEnd> = (0..CROWD)
+        .map(|_| server.connect_with("192.0.2.8", 64 << 10))
+        .collect();
+    let open = |end| server.open_on(end, "/web", "");
+    ends.into_iter().map(open).collect()
+}
+
+#[test]
+fn a_broadcast_to_a_crowd_goes_on_in_the_next_turn_in_order() {
+    let mut server = Server::new(&settings());
+    let mut members = crowd(&mut server);
+    let mut speaker = server.open("192.0.2.1");
+    let texts = [1, 2, 3].map(|n| format!(r#"{{"opcode":"broadcast","n":{n}}}"#));
+    let frames: Vec<u8> = texts.iter().flat_map(|text| client::text(text)).collect();
+    speaker.end.send(&frames);
+    server.turn();
+    assert_eq!(speaker.heard(), [NEXT; 3], "who speaks is not kept waiting");
+    let has_heard = |member: &Client| member.end.waiting_len() > 0;
+    let count = members.iter().filter(|member| has_heard(member)).count();
+    assert!(
+        count > 0 && count < CROWD,
+        "{count} have heard in the first turn"
+    );
+    // Somebody who has not heard it yet speaks: first what was said before.
+    let late = members
+        .iter()
+        .position(|member| !has_heard(member))
+        .unwrap();
+    members[late].say(ECHO);
+    server.turn();
+    for (at, member) in members.iter_mut().enumerate() {
+        let mut expected: Vec<&str> = texts.iter().map(String::as_str).collect();
+        if at == late {
+            expected.extend([NEXT, ECHO]);
+        }
+        assert_eq!(member.heard(), expected, "member {at}");
+    }
+    server.settle();
+}
+
+#[test]
+fn a_storm_of_broadcasts_does_not_queue_faster_than_it_leaves() {
+    let mut server = Server::new(&settings());
+    let mut members = crowd(&mut server);
+    let speaker = server.open("192.0.2.1");
+    let texts: Vec<String> = (0..30)
+        .map(|n| format!(r#"{{"opcode":"broadcast","n":{n}}}"#))
+        .collect();
+    let mut most_behind = 0;
+    for (at, text) in texts.iter().enumerate() {
+        speaker.say(text);
+        server.turn();
+        let last = texts[at].len() + 2;
+        let least = members.iter().map(|member| member.end.waiting_len()).min();
+        let sent: usize = texts[..=at].iter().map(|text| text.len() + 2).sum();
+        most_behind = most_behind.max((sent - least.unwrap_or(0)).div_ceil(last));
+    }
+    assert!(most_behind <= 2, "some are {most_behind} messages behind");
+    server.settle();
+    for member in &mut members {
+        assert!(member.heard() == texts);
+    }
+}
