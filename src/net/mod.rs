@@ -26,6 +26,8 @@ pub mod proxy_protocol;
 mod read_buffer;
 mod reading;
 mod received;
+#[doc(hidden)]
+pub mod resolver;
 mod server;
 mod shared_buffers;
 mod socket;

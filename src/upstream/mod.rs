@@ -86,7 +86,6 @@ mod error;
 pub mod http;
 mod link;
 mod queue;
-pub mod resolve;
 mod route;
 mod settings;
 mod target;
@@ -99,6 +98,7 @@ pub use self::call::{Answer, Call, CallId};
 pub use self::error::{CallError, ConnectError, ResolveError};
 pub use self::link::LinkId;
 pub use self::settings::{Settings, UpstreamContext};
+pub(crate) use self::target::literal_addresses;
 pub use self::target::{Address, Place, Protocol, Security, Target, TargetError};
 
 use self::link::{AwaitedBy, Link, LinkState};

@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
         "base64 httparse memchr serde serde_json sha1 simdutf8 zlib_rs",
     ),
     layer("connection", "base protocol", ""),
-    layer("upstream", "base protocol", "httparse log memchr"),
+    layer("upstream", "base protocol", "httparse memchr"),
     layer(
         "registry",
         "base protocol connection",
@@ -161,12 +161,7 @@ const RULES: Rules = Rules {
     layers: LAYERS,
     bans: BANS,
     tolerated_uses: &[("config", "cli")],
-    // The helper thread for what blocks is net's.
-    tolerated_paths: &[
-        ("src/upstream/resolve.rs", "std::net::ToSocketAddrs"),
-        ("src/upstream/resolve.rs", "std::thread"),
-        ("src/upstream/resolve.rs", "std::thread::Builder::new"),
-    ],
+    tolerated_paths: &[],
     tolerated_circles: &[
         "src/api/assets.rs src/api/mod.rs",
         "src/client/handshake.rs src/client/mod.rs",
