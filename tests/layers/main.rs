@@ -163,7 +163,6 @@ const RULES: Rules = Rules {
     tolerated_uses: &[("config", "cli")],
     tolerated_paths: &[],
     tolerated_circles: &[
-        "src/client/handshake.rs src/client/mod.rs",
         "src/config/keys.rs src/config/mod.rs src/config/report.rs src/config/source.rs",
         "src/connection/mod.rs src/connection/state.rs",
         "src/logging/file.rs src/logging/mod.rs src/logging/thread.rs",
