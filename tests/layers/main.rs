@@ -169,7 +169,6 @@ const RULES: Rules = Rules {
         "src/net/broadcast_forms.rs src/net/links.rs",
         "src/ops/certificates/entry.rs src/ops/certificates/load.rs src/ops/certificates/look.rs \
          src/ops/certificates/mod.rs",
-        "src/protocol/packet.rs src/protocol/packet/flat.rs",
     ],
 };
 
