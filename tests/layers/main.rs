@@ -165,7 +165,6 @@ const RULES: Rules = Rules {
     tolerated_circles: &[
         "src/config/keys.rs src/config/mod.rs src/config/report.rs src/config/source.rs",
         "src/connection/mod.rs src/connection/state.rs",
-        "src/logging/file.rs src/logging/mod.rs src/logging/thread.rs",
         "src/net/broadcast_forms.rs src/net/links.rs",
         "src/ops/certificates/entry.rs src/ops/certificates/load.rs src/ops/certificates/look.rs \
          src/ops/certificates/mod.rs",
