@@ -166,8 +166,6 @@ const RULES: Rules = Rules {
         "src/config/keys.rs src/config/mod.rs src/config/report.rs src/config/source.rs",
         "src/connection/mod.rs src/connection/state.rs",
         "src/net/broadcast_forms.rs src/net/links.rs",
-        "src/ops/certificates/entry.rs src/ops/certificates/load.rs src/ops/certificates/look.rs \
-         src/ops/certificates/mod.rs",
     ],
 };
 
