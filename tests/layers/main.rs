@@ -164,7 +164,6 @@ const RULES: Rules = Rules {
     tolerated_paths: &[],
     tolerated_circles: &[
         "src/config/keys.rs src/config/mod.rs src/config/report.rs src/config/source.rs",
-        "src/connection/mod.rs src/connection/state.rs",
         "src/net/broadcast_forms.rs src/net/links.rs",
     ],
 };
