@@ -160,12 +160,9 @@ const BANS: &[Ban] = &[
 const RULES: Rules = Rules {
     layers: LAYERS,
     bans: BANS,
-    tolerated_uses: &[("config", "cli")],
+    tolerated_uses: &[],
     tolerated_paths: &[],
-    tolerated_circles: &[
-        "src/config/keys.rs src/config/mod.rs src/config/report.rs src/config/source.rs",
-        "src/net/broadcast_forms.rs src/net/links.rs",
-    ],
+    tolerated_circles: &["src/net/broadcast_forms.rs src/net/links.rs"],
 };
 
 #[test]
