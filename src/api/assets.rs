@@ -1,6 +1,6 @@
 //! The files that the server has in itself: the demo page and the client script.
 
-use super::Demo;
+use super::demo::Demo;
 use super::response::Response;
 
 /// One file.

@@ -6,11 +6,13 @@
 
 mod assets;
 pub mod batch;
+mod demo;
 mod jobs;
 mod response;
 
 pub use self::assets::Asset;
 pub use self::batch::{Batch, Form, Outcome, PushError};
+pub use self::demo::Demo;
 pub use self::jobs::Jobs;
 pub use self::response::{BodyPart, Response};
 
@@ -34,21 +36,6 @@ pub enum Route {
     Job,
     /// Nothing here: it is judged as an opening handshake.
     None,
-}
-
-/// Whether the demo page is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demo {
-    /// It is.
-    On,
-    /// It is not.
-    Off,
-}
-
-impl From<bool> for Demo {
-    fn from(is_on: bool) -> Self {
-        if is_on { Self::On } else { Self::Off }
-    }
 }
 
 /// Finds what `request` is for: path, then method, then type (RFC 9110 §15.5).

@@ -11,11 +11,10 @@ use log::Level;
 use nix::unistd::{AccessFlags, Group, access, getegid, geteuid, getgroups};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::options::Options;
 use super::port_owner::{self, Owner};
 use crate::base::plain;
 use crate::client;
-use crate::config::Config;
+use crate::config::{Config, Options};
 use crate::logging;
 use crate::net::{self, BindError, ListenAddress, SocketFile};
 use crate::ops;

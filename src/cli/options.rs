@@ -11,6 +11,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::{Options, Proxy};
+
 use super::client::{Command, Recipient};
 use crate::client::{ClientSettings, Dialogue, Kind};
 
@@ -45,46 +47,6 @@ pub enum Detail {
     Findings,
     /// What is in force as well (`--verbose`).
     Settings,
-}
-
-/// A proxy whose configuration can be printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proxy {
-    /// nginx
-    Nginx,
-    /// Apache httpd
-    Apache,
-    /// Caddy
-    Caddy,
-    /// HAProxy
-    Haproxy,
-}
-
-impl Proxy {
-    fn parse(name: &str) -> Result<Self, UsageError> {
-        match name.to_ascii_lowercase().as_str() {
-            "nginx" => Ok(Self::Nginx),
-            "apache" => Ok(Self::Apache),
-            "caddy" => Ok(Self::Caddy),
-            "haproxy" => Ok(Self::Haproxy),
-            _ => Err(UsageError(format!(
-                "No proxy is known as '{name}': nginx, apache, caddy or haproxy is wanted"
-            ))),
-        }
-    }
-}
-
-/// The options, as typed. Where one is given more than once, the last one counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// `-i FILE`: the only ini file that is looked for.
-    pub ini: Option<PathBuf>,
-    /// `-adress LIST` (or `-address`): over the ini's `adress`.
-    pub adress: Option<String>,
-    /// `-logfile FILE`: over the ini's `logfile`.
-    pub logfile: Option<String>,
-    /// `-console [VALUE]`: over the ini's `console`; without a value it is `true`.
-    pub console: Option<String>,
 }
 
 /// A subcommand with its options.
@@ -151,7 +113,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     } else if matches.opt_present("version") {
         Invocation::Version
     } else if let Some(name) = last("print-proxy") {
-        Invocation::PrintProxy(options, Proxy::parse(&name)?)
+        Invocation::PrintProxy(options, proxy_named(&name)?)
     } else if is_check {
         let dial = last("dial");
         Invocation::Check {
@@ -237,6 +199,18 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
         address,
         settings,
     }))
+}
+
+fn proxy_named(name: &str) -> Result<Proxy, UsageError> {
+    match name.to_ascii_lowercase().as_str() {
+        "nginx" => Ok(Proxy::Nginx),
+        "apache" => Ok(Proxy::Apache),
+        "caddy" => Ok(Proxy::Caddy),
+        "haproxy" => Ok(Proxy::Haproxy),
+        _ => Err(UsageError(format!(
+            "No proxy is known as '{name}': nginx, apache, caddy or haproxy is wanted"
+        ))),
+    }
 }
 
 fn recipient(matches: &getopts::Matches) -> Result<Recipient, &'static str> {

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::address::Address;
 use super::error::Error;
+use super::settings::{ClientSettings, Kind};
 use super::stream::{Read, Stream};
-use super::{ClientSettings, Kind};
 use crate::protocol::handshake::accept_key;
 
 /// Asks for the upgrade and checks the answer. Returns what has been read beyond it.

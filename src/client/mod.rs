@@ -18,6 +18,7 @@ mod diagnosis;
 mod error;
 mod handshake;
 mod push;
+mod settings;
 mod stream;
 
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use self::error::Error;
 pub use self::push::{Push, Receipt};
+pub use self::settings::{ClientSettings, Dialogue, Kind};
 
 use self::address::Address;
 use self::stream::Stream;
@@ -33,74 +35,6 @@ use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 use crate::protocol::message::{Assembler, MessageKind, MessageLimits, check_order};
-
-/// How a client connects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientSettings {
-    /// Page or script.
-    pub kind: Kind,
-    /// Header `Ident`: a name by which others reach this connection; empty: none.
-    pub ident: String,
-    /// Header `Origin`, as pages have one; empty: none.
-    pub origin: String,
-    /// What the server's `pushToken` has; empty: none is sent.
-    pub token: String,
-    /// Whether the server speaks the dialogue: `ready` first, `next` after each message.
-    pub dialogue: Dialogue,
-    /// Longest wait for the connection, for an answer, and for the other end to read.
-    pub timeout: Duration,
-    /// While a message is waited for, the server is pinged after so long a silence; zero: never,
-    /// and a line that has died is not noticed.
-    pub ping_interval: Duration,
-    /// A server that stays silent for so long after a ping is given up.
-    pub pong_timeout: Duration,
-    /// Longest message that is taken, in bytes.
-    pub max_message_bytes: usize,
-}
-
-/// As what a client connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// As a page: gets broadcasts.
-    Web,
-    /// As a script: `Client-Type: php`, and frames as a stream.
-    Script,
-}
-
-/// Whether the server speaks the dialogue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialogue {
-    /// It does.
-    Packets,
-    /// It is any WebSocket server.
-    None,
-}
-
-impl ClientSettings {
-    /// A script without a name.
-    pub fn script() -> Self {
-        Self {
-            kind: Kind::Script,
-            ident: String::new(),
-            origin: String::new(),
-            token: String::new(),
-            dialogue: Dialogue::Packets,
-            timeout: Duration::from_secs(10),
-            // As the server judges its clients.
-            ping_interval: Duration::from_secs(30),
-            pong_timeout: Duration::from_secs(20),
-            max_message_bytes: 16 << 20,
-        }
-    }
-
-    /// A page without a name.
-    pub fn page() -> Self {
-        Self {
-            kind: Kind::Web,
-            ..Self::script()
-        }
-    }
-}
 
 /// A message from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]

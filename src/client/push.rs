@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::ClientSettings;
 use super::address::Address;
 use super::error::Error;
 use super::handshake::{MAX_HEAD_BYTES, MAX_HEADERS, start_of, words_of};
+use super::settings::ClientSettings;
 use super::stream::{Read, Stream};
 
 /// A connection to push over, which is kept from one packet to the next.

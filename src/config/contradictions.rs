@@ -1,6 +1,6 @@
 //! What no key can see alone: values that do not go together, and those that are of no use.
 
-use super::Config;
+use super::config::Config;
 use super::listen::Listen;
 use super::report::Problem;
 use super::value::short_size;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::config::Config;
 use super::listen::listeners;
 use super::origin::origins;
 use super::value::{

@@ -5,11 +5,23 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Config;
+use super::config::Config;
 use crate::app::peer::ListenerRole;
-use crate::cli::options::Proxy;
 use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security};
 use crate::ops::identity::Identity;
+
+/// A proxy whose configuration can be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// nginx
+    Nginx,
+    /// Apache httpd
+    Apache,
+    /// Caddy
+    Caddy,
+    /// HAProxy
+    Haproxy,
+}
 
 impl Config {
     /// The block for `proxy` that fits this configuration, or why there is none.
@@ -261,7 +273,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::options::Options;
+    use crate::config::Options;
 
     const ALL: [Proxy; 4] = [Proxy::Nginx, Proxy::Apache, Proxy::Caddy, Proxy::Haproxy];
 

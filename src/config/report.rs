@@ -1,54 +1,14 @@
-//! What is told about a configuration: where each value comes from, what is wrong with it, and
-//! what `--check` prints.
+//! What is told about a configuration: what is wrong with it, and what `--check` prints.
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
+use super::config::Config;
+use super::keys;
+use super::setting::{Origin, Setting};
 use super::value::is_key_material;
-use super::{Config, keys};
 use crate::base::escape;
 use crate::logging::LogSettings;
-
-/// Where a value comes from. Ordered as problems are told: by line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// Built in.
-    Default,
-    /// A line of an ini file, counted from 1.
-    Ini {
-        /// The file, as it was named.
-        file: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-    },
-    /// An ini file as a whole.
-    File(PathBuf),
-    /// Typed.
-    CommandLine,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Ini { file, line } => write!(f, "{}, line {line}", file.display()),
-            Self::File(file) => write!(f, "{}", file.display()),
-            Self::CommandLine => f.write_str("command line"),
-        }
-    }
-}
-
-/// One key and its value as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// The key's name, as websock.ini has it.
-    pub key: &'static str,
-    /// Without comment and quotes, `${NAME}` replaced.
-    pub value: String,
-    /// Where the value comes from.
-    pub origin: Origin,
-}
 
 /// One thing that is wrong, in one line: where, key, value, what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +103,12 @@ impl fmt::Display for Errors {
 impl std::error::Error for Errors {}
 
 impl Config {
+    /// Names file, line and value of `key` as the cause of something that turned up later, such as
+    /// a port that is in use.
+    pub fn problem(&self, key: &str, reason: impl fmt::Display) -> Problem {
+        problem(&self.settings, key, reason)
+    }
+
     /// What is in force, for `--check --verbose`: an ini file that would give the same, with the
     /// origin of each value and the socket addresses as comments.
     pub fn report(&self) -> String {
@@ -166,6 +132,16 @@ impl Config {
             }
         }
         text
+    }
+}
+
+pub(super) fn problem(settings: &[Setting], key: &str, reason: impl fmt::Display) -> Problem {
+    let setting = settings.iter().find(|setting| setting.key == key);
+    Problem {
+        origin: setting.map_or(Origin::Default, |setting| setting.origin.clone()),
+        key: key.to_owned(),
+        value: setting.map_or_else(String::new, |setting| setting.value.clone()),
+        reason: reason.to_string(),
     }
 }
 

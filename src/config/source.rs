@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::report::{Errors, Origin, Problem};
+use super::report::{Errors, Problem};
+use super::setting::Origin;
 use crate::base::plain;
 
 /// Path and text of the ini file that counts; the path is absolute.

@@ -1,9 +1,13 @@
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use log::LevelFilter;
 
 use super::*;
 use crate::api::Demo;
 use crate::app::{Sendable, Sends};
-use crate::net::Security;
+use crate::logging::LogSettings;
+use crate::net::{Endpoint, Security, ServerSettings};
 use crate::protocol::extension::CompressionSettings;
 
 /// Parses `text` as websock.ini, with DIR as the only variable.

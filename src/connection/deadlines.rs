@@ -1,9 +1,9 @@
 //! What is due when: handshake, pings, pongs, progress, close.
 
+use super::connection::Connection;
 use super::event::{Event, TimedOut};
 use super::limits::{Limits, TurnContext};
-use super::state::{Liveness, State};
-use super::{Connection, Keepalive};
+use super::state::{Keepalive, Liveness, State};
 use crate::base::time::MonotonicTime;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::frame::Opcode;

@@ -1,7 +1,7 @@
 //! Long messages whose bytes arrive where they stay: the fast way beside
 //! [`receive`](Connection::receive), which copies what it cannot hand on at once.
 
-use super::Connection;
+use super::connection::Connection;
 use super::event::Event;
 use super::limits::TurnContext;
 use super::output::BufferPool;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Connection;
+use super::connection::Connection;
 use super::event::{Event, Message};
 use super::inbound::Inbound;
 use super::limits::TurnContext;

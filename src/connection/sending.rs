@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use super::Connection;
+use super::connection::Connection;
 use super::event::{Outgoing, SendError};
 use super::limits::{Limits, TurnContext};
 use super::output::BufferPool;

@@ -1,7 +1,16 @@
 //! Where a connection stands, with what it needs there (RFC 6455 §4, §7).
 
-use super::{Keepalive, MonotonicTime};
+use crate::base::time::MonotonicTime;
 use crate::protocol::body::BodyReader;
+
+/// Whether a quiet peer is asked for a sign of life: web clients are, scripts are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keepalive {
+    /// Pings, and an end to a peer that does not answer.
+    Pings,
+    /// None here: the peer cannot answer while it works (protocol.md 5.2).
+    None,
+}
 
 /// ```text
 /// Connecting → ReadingHead → AwaitingDecision → Open → Closing → Closed → Aborted

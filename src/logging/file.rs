@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::complain;
 use crate::base::plain;
 
 /// An open log file.
@@ -283,6 +282,11 @@ fn unusable(metadata: &fs::Metadata) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Tells what keeps the log from being written. Standard error may be closed: not our trouble.
+pub(super) fn complain(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "warning: logfile {what}");
 }
 
 /// Most bytes that wait, but for the line that passes it.

@@ -18,22 +18,19 @@
 //! is cut. Contents of messages are never logged.
 
 mod file;
+mod line;
 mod thread;
 
-use std::cell::RefCell;
 use std::fmt;
-use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use env_logger::Target;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use log::{Level, LevelFilter};
 
-use crate::base::escape::Escaping;
-use file::{LogFile, Opened};
+use file::{LogFile, Opened, complain};
+use line::line_of;
 use thread::{Lines, Output, Worker};
 
 /// Where log lines go.
@@ -161,76 +158,6 @@ fn open(path: &Path) -> Option<Opened> {
         })
         .ok()
 }
-
-/// A line as it is written, with its LF.
-fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
-    let mut line = date();
-    line.push_str(match level {
-        Level::Error => "; error: ",
-        Level::Warn => "; warning: ",
-        Level::Info | Level::Debug | Level::Trace => "; ",
-    });
-    let mut limited = Limited {
-        line,
-        room: MAX_TEXT_BYTES,
-        left_out: 0,
-    };
-    // A text whose `Display` fails ends there.
-    let _ = write!(Escaping(&mut limited), "{text}");
-    let Limited {
-        mut line, left_out, ..
-    } = limited;
-    if left_out > 0 {
-        let _ = write!(line, "… ({left_out} bytes more)");
-    }
-    line.push('\n');
-    line
-}
-
-/// Takes so many bytes of a text, whole characters only, and counts the rest.
-struct Limited {
-    line: String,
-    room: usize,
-    left_out: usize,
-}
-
-impl fmt::Write for Limited {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = text.floor_char_boundary(self.room);
-        let (taken, rest) = text.split_at(end);
-        self.line.push_str(taken);
-        // Nothing may follow what was left out.
-        self.room = if rest.is_empty() { self.room - end } else { 0 };
-        self.left_out += rest.len();
-        Ok(())
-    }
-}
-
-/// PHP's date('r'): unlike RFC 2822 printers, it always has two digits for the day. Written anew
-/// once in a second.
-fn date() -> String {
-    thread_local! {
-        static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
-    }
-    LAST.with_borrow_mut(|(second, text)| {
-        let now = Timestamp::now();
-        if now.as_second() != *second {
-            *second = now.as_second();
-            let local = now.to_zoned_datetime(TimeZone::system());
-            *text = local.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
-        }
-        text.clone()
-    })
-}
-
-/// Tells what keeps the log from being written. Standard error may be closed: not our trouble.
-fn complain(what: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "warning: logfile {what}");
-}
-
-/// Longest text of a line: much more than any line needs, and short enough that a peer which names
-/// itself at length fills no disk and no terminal.
-const MAX_TEXT_BYTES: usize = 4_096;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use super::file::LogFile;
-use super::line_of;
+use super::line::line_of;
 
 /// The handle of one thread.
 #[derive(Clone, Debug)]

@@ -30,6 +30,8 @@ mod read_buffer;
 mod reading;
 mod received;
 mod relief;
+#[doc(hidden)]
+pub mod resolver;
 mod server;
 mod shared_buffers;
 mod socket;

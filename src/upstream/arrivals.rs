@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::Upstream;
 use super::error::{CallError, ConnectError, ResolveError};
 use super::http::AfterAnswer;
 use super::link::{AwaitedBy, History, LinkId, LinkState};
 use super::settings::UpstreamContext;
 use super::target::Address;
+use super::upstream::Upstream;
 
 impl Upstream {
     /// The name that [`Action::Resolve`](super::Action::Resolve) has given has these addresses, in

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::action::Action;
 use super::call::{Answer, Call, CallId};
 use super::error::{CallError, ConnectError};
 use super::http::{AfterAnswer, Response};
@@ -9,7 +10,7 @@ use super::link::{AwaitedBy, Connecting, Exchange, History, Link, LinkId, LinkSt
 use super::route::Step;
 use super::settings::UpstreamContext;
 use super::target::{Address, Place};
-use super::{Action, Upstream};
+use super::upstream::Upstream;
 use crate::base::time::MonotonicTime;
 
 impl Upstream {

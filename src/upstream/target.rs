@@ -240,7 +240,7 @@ impl std::error::Error for TargetError {}
 
 /// The addresses that `host` means without being looked up: an IP address its own, `localhost`
 /// both loopback addresses; none for other names.
-pub(super) fn literal_addresses(host: &str) -> Vec<IpAddr> {
+pub(crate) fn literal_addresses(host: &str) -> Vec<IpAddr> {
     if host.eq_ignore_ascii_case("localhost") {
         return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     }

@@ -1,10 +1,11 @@
 //! Whole conversations with a target, without sockets.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::http::{Method, Request};
 use super::*;
+use crate::base::time::MonotonicTime;
 
 mod calls;
 mod connecting;

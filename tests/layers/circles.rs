@@ -69,8 +69,10 @@ impl<'a> Crate<'a> {
         Some((file, rest.to_vec()))
     }
 
-    /// Who needs whom. A re-export alone needs nothing. Whoever has methods of a type that is
-    /// defined elsewhere is needed by its definition, as by those who call them.
+    /// Who needs whom: whoever names something needs the file in which that stands. A re-export
+    /// alone needs nothing. Whoever gives methods to a type that is defined elsewhere has to name
+    /// it, so needs its definition; the definition need not know of them, as a call of a method
+    /// names no file.
     pub(crate) fn needs(&self) -> Needs {
         let mut needs: Needs = self
             .sources
@@ -89,11 +91,6 @@ impl<'a> Crate<'a> {
             for named in &source.named {
                 if let Some(needed) = self.file_of(&named.path) {
                     add(file, needed);
-                }
-            }
-            for named in &source.impls {
-                if let Some(definition) = self.file_of(&named.path) {
-                    add(definition, file);
                 }
             }
         }

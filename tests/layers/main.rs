@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
         "base64 httparse memchr serde serde_json sha1 simdutf8 zlib_rs",
     ),
     layer("connection", "base protocol", ""),
-    layer("upstream", "base protocol", "httparse log memchr"),
+    layer("upstream", "base protocol", "httparse memchr"),
     layer(
         "registry",
         "base protocol connection",
@@ -41,14 +41,15 @@ const LAYERS: &[Layer] = &[
     layer(
         "ops",
         "base",
-        "base64 listenfd log memchr mio nix rlimit rustls signal_hook signal_hook_mio x509_cert",
+        "base64 listenfd log memchr mio nix rustls rustls_native_certs signal_hook signal_hook_mio \
+         x509_cert",
     ),
     layer(
         "net",
         "base protocol connection upstream registry api app ops",
         "log mio nix rustls socket2",
     ),
-    layer("logging", "base", "env_logger file_rotate jiff log"),
+    layer("logging", "base", "env_logger jiff log nix"),
     layer(
         "client",
         "base protocol",
@@ -62,7 +63,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "cli",
         "base net ops logging client config",
-        "getopts nix rlimit serde serde_json",
+        "getopts log nix serde serde_json socket2 strsim",
     ),
 ];
 
@@ -159,33 +160,9 @@ const BANS: &[Ban] = &[
 const RULES: Rules = Rules {
     layers: LAYERS,
     bans: BANS,
-    tolerated_uses: &[("config", "cli")],
-    // The helper thread for what blocks is net's.
-    tolerated_paths: &[
-        ("src/upstream/resolve.rs", "std::net::ToSocketAddrs"),
-        ("src/upstream/resolve.rs", "std::thread"),
-        ("src/upstream/resolve.rs", "std::thread::Builder::new"),
-    ],
-    tolerated_circles: &[
-        "src/api/assets.rs src/api/mod.rs",
-        "src/app/admission.rs src/app/push.rs",
-        "src/app/mod.rs src/app/upgrade.rs",
-        "src/client/diagnosis.rs src/client/error.rs",
-        "src/client/handshake.rs src/client/mod.rs",
-        "src/config/keys.rs src/config/mod.rs src/config/proxy_block.rs src/config/report.rs \
-         src/config/source.rs",
-        "src/connection/deadlines.rs src/connection/mod.rs src/connection/payload_buffer.rs \
-         src/connection/receiving.rs src/connection/sending.rs src/connection/state.rs",
-        "src/logging/file.rs src/logging/mod.rs src/logging/thread.rs",
-        "src/net/broadcast_forms.rs src/net/links.rs",
-        "src/net/event_loop.rs src/net/reading.rs",
-        "src/ops/certificates/entry.rs src/ops/certificates/load.rs src/ops/certificates/look.rs \
-         src/ops/certificates/mod.rs",
-        "src/protocol/error.rs src/protocol/extension.rs src/protocol/handshake.rs \
-         src/protocol/http.rs",
-        "src/protocol/packet.rs src/protocol/packet/flat.rs",
-        "src/upstream/arrivals.rs src/upstream/dispatch.rs src/upstream/mod.rs",
-    ],
+    tolerated_uses: &[],
+    tolerated_paths: &[],
+    tolerated_circles: &["src/net/broadcast_forms.rs src/net/links.rs"],
 };
 
 #[test]

@@ -298,14 +298,14 @@ fn circles_of_files_are_found_however_they_are_closed() {
             "use super::B; pub struct A;",
             "use crate::app::A; pub struct B;",
         ),
-        // Methods of a type that stand in another file than the type.
+        // Methods of a type in another file than the type, which names something of that file.
         (
-            "pub struct A; fn f() { A.g() }",
-            "use super::A; impl A { fn g(&self) {} }",
+            "use super::b::B; pub struct A(B);",
+            "use super::A; pub struct B; impl A { fn g(&self) {} }",
         ),
         (
-            "pub struct A<T>(T);",
-            "use super::a::A; impl<T: Copy> A<T> where T: Sized { fn g() {} }",
+            "pub struct A<T>(T); fn f() { super::b::g() }",
+            "impl<T: Copy> super::A<T> where T: Sized { fn g() {} } fn g() {}",
         ),
     ] {
         let folder = "mod a; mod b; pub use a::A; pub use b::*;";
@@ -334,6 +334,11 @@ fn circles_of_files_are_found_however_they_are_closed() {
             "#[cfg(test)] use super::a::A; pub struct B;",
         ),
         ("pub use super::b::B;", "use super::a::f; pub struct B;"),
+        // Methods of a type in another file than the type, which only calls them.
+        (
+            "pub struct A; fn f() { A.g() }",
+            "use super::a::A; impl A { fn g(&self) {} }",
+        ),
     ] {
         assert_eq!(
             circles_in(&[("src/app/a.rs", a), ("src/app/b.rs", b)]),

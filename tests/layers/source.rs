@@ -34,8 +34,6 @@ pub(crate) struct Source {
     pub(crate) exported_globs: Vec<Named>,
     /// `unsafe`, and methods that are called.
     pub(crate) words: Vec<(usize, String)>,
-    /// The types of `impl Type { … }`.
-    pub(crate) impls: Vec<Named>,
     /// Names of types, functions and constants that stand here.
     pub(crate) defined: BTreeSet<String>,
     /// What `use a::b as c` brings into the file.
@@ -147,10 +145,6 @@ impl Source {
                     3
                 }
                 ("mod", [_, TokenTree::Ident(_), ..]) => 2,
-                ("impl", _) => {
-                    self.take_impl(rest, module);
-                    1
-                }
                 ("unsafe", _) => {
                     self.words.push((line(&rest[0]), "unsafe".to_owned()));
                     1
@@ -248,27 +242,6 @@ impl Source {
         }
     }
 
-    /// `impl<T> Type<T> { … }`; nothing for `impl Trait for Type`.
-    fn take_impl(&mut self, rest: &[TokenTree], module: &Path) {
-        let is_body = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
-        let mut depth = 0_i32;
-        let mut path = Path::new();
-        for token in rest[1..].iter().take_while(|token| !is_body(token)) {
-            match token {
-                TokenTree::Punct(punct) if punct.as_char() == '<' => depth += 1,
-                TokenTree::Punct(punct) if punct.as_char() == '>' => depth -= 1,
-                TokenTree::Ident(word) if depth == 0 && word == "for" => return,
-                TokenTree::Ident(word) if depth == 0 && word == "where" => break,
-                TokenTree::Ident(word) if depth == 0 => path.push(word.to_string()),
-                _ => {}
-            }
-        }
-        self.impls.push(Named {
-            line: line(&rest[0]),
-            path: from_root(path, module),
-        });
-    }
-
     /// Spreads out what was imported, and names children by their whole path.
     fn make_absolute(&mut self, modules: &BTreeSet<Path>) {
         // What is re-exported here can be used here as well.
@@ -282,7 +255,7 @@ impl Source {
             *named = with_children(std::mem::take(named), &self.module, modules);
         }
         let exported = self.exported.values_mut().chain(&mut self.exported_globs);
-        for named in exported.chain(&mut self.named).chain(&mut self.impls) {
+        for named in exported.chain(&mut self.named) {
             let first = named.path.first().cloned().unwrap_or_default();
             let path = match self.imported.get(&first) {
                 Some(import) => [import.as_slice(), &named.path[1..]].concat(),

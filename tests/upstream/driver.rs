@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker, event::Source};
 use websock::base::MonotonicTime;
+use websock::net::resolver::Resolver;
 use websock::upstream::http::{Method, Request, Response};
-use websock::upstream::resolve::Resolver;
 use websock::upstream::{
     Action, Address, Answer, Call, CallError, CallId, ConnectError, LinkId, Settings, Target,
     Upstream, UpstreamContext,

@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use log::Level;
 
+use super::error::TlsError;
+use super::key_pair::KeyPair;
 use super::load::Loaded;
 use super::look::{self, Report, Request, Seen};
+use super::outcome::{LookReason, Note, Outcome};
 use super::pair::Pair;
-use super::{KeyPair, LookReason, Note, Outcome, TlsError};
 
 /// One value of `certFile` with its value of `pkFile`.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 
+use super::error::TlsError;
 use super::files::{self, Kind, Matches};
+use super::key_pair::{FileRole, KeyPair};
 use super::pair::{Chain, Pair};
 use super::pem::{self, Section};
-use super::{FileRole, KeyPair, TlsError};
 
 /// What the files of a value give.
 pub(super) struct Loaded {

@@ -8,9 +8,10 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use super::error::TlsError;
 use super::files::{self, Stamp};
+use super::key_pair::KeyPair;
 use super::load::{Loaded, load};
-use super::{KeyPair, TlsError};
 
 /// What is to be looked at.
 pub(super) struct Request {

@@ -8,115 +8,32 @@
 //! into the log as well.
 
 mod entry;
+mod error;
 mod files;
+mod key_pair;
 mod load;
 mod look;
+mod outcome;
 mod pair;
 mod pem;
 mod resolver;
 mod x509;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use log::Level;
 use rustls::ServerConfig;
 
+pub use error::TlsError;
+pub use key_pair::{FileRole, KeyPair};
+pub use outcome::{LookReason, Note, Outcome};
+
 use entry::Entry;
 use look::{Looker, Request};
 use pair::Pair;
 use resolver::Shown;
-
-/// Where one certificate and its key are. Each may be a file, a pattern (`*` in the file's name) or
-/// a directory; of several files, the newest valid certificate of each name is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPair {
-    /// PEM file with the certificate, and behind it those that signed it (`certFile`).
-    pub cert_file: PathBuf,
-    /// PEM file with the private key (`pkFile`); the same file if it holds both.
-    pub key_file: PathBuf,
-}
-
-/// Whether a file is wanted for its certificate or for its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileRole {
-    /// `certFile`.
-    Certificate,
-    /// `pkFile`.
-    Key,
-}
-
-/// Why a certificate cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsError {
-    /// The file that is to be mended.
-    pub file: PathBuf,
-    /// What it is wanted for.
-    pub role: FileRole,
-    /// What is wrong with it, and what would be right.
-    pub reason: String,
-}
-
-impl TlsError {
-    fn new(file: &Path, role: FileRole, reason: String) -> Self {
-        Self {
-            file: file.to_owned(),
-            role,
-            reason,
-        }
-    }
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.reason)
-    }
-}
-
-impl std::error::Error for TlsError {}
-
-/// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// How much it matters.
-    pub level: Level,
-    /// What there is to say.
-    pub text: String,
-}
-
-impl Note {
-    fn new(level: Level, text: String) -> Self {
-        Self { level, text }
-    }
-
-    /// Writes it to the log.
-    pub fn log(&self) {
-        log::log!(self.level, "{}", self.text);
-    }
-}
-
-/// Why the files are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookReason {
-    /// Some time has passed: files that look as they did are not read, unless the last attempt has
-    /// failed or a certificate is out of its time.
-    Timer,
-    /// The administrator asks (SIGHUP): everything is read and what is still wrong is told again.
-    Hangup,
-}
-
-/// What a look has come to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Certificates that are newly in force.
-    pub taken_up: usize,
-    /// Certificates that could not be taken up.
-    pub failed: usize,
-    /// Lines for the log, in order.
-    pub notes: Vec<Note>,
-}
 
 /// The certificates in force, what they were read from, and the look that is under way.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A look without a server: what is asked for, what comes of it, and when its end is told.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 
 use rcgen::{CertificateParams, Issuer, KeyPair as TestKey};

@@ -7,7 +7,7 @@
 
 use memchr::memchr2;
 
-use super::Fields;
+use super::fields::Fields;
 
 /// The fields of a flat packet; `None` says that it is none, not that it is wrong.
 pub(super) fn pick(text: &str) -> Option<Fields<'_>> {

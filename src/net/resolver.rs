@@ -11,8 +11,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use super::error::ResolveError;
-use super::target::literal_addresses;
+use crate::upstream::{ResolveError, literal_addresses};
 
 /// Looks up names, one after the other.
 pub struct Resolver {

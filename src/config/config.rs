@@ -1,0 +1,61 @@
+//! [`Config`]: what a start needs, in its types.
+
+use std::path::PathBuf;
+
+use log::LevelFilter;
+
+use super::listen::Listen;
+use super::setting::Setting;
+use crate::logging::LogSettings;
+use crate::net::{Endpoint, ServerSettings};
+
+/// Everything that can be set, checked. The comments in websock.ini say more about each key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen (`adress`); never empty.
+    pub listen: Vec<Listen>,
+    /// PEM files with a certificate chain each (`certFile`); the first is for names that no other
+    /// has.
+    pub cert_files: Vec<PathBuf>,
+    /// PEM files with the private keys, in the same order (`pkFile`); empty: those of
+    /// `cert_files` hold them too.
+    pub key_files: Vec<PathBuf>,
+    /// Where log lines go.
+    pub log: LogSettings,
+    /// What the server goes by. Its types say what each key means and what holds without it.
+    pub server: ServerSettings,
+    /// What looks wrong but does not stop the start; to be logged once logging is up.
+    pub warnings: Vec<String>,
+    /// The ini file that was read; `None` if none was found.
+    pub source: Option<PathBuf>,
+    /// Every key with its value as written and where that came from, in the order of websock.ini.
+    pub settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Where to listen.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let endpoint = |listen: &Listen| listen.endpoint.clone();
+        self.listen.iter().map(endpoint).collect()
+    }
+
+    /// Overwritten by the keys' defaults before anybody sees it.
+    pub(super) fn blank() -> Self {
+        Self {
+            listen: Vec::new(),
+            cert_files: Vec::new(),
+            key_files: Vec::new(),
+            log: LogSettings {
+                file: None,
+                console: false,
+                level: LevelFilter::Off,
+                max_bytes: 0,
+                keep: 0,
+            },
+            server: ServerSettings::default(),
+            warnings: Vec::new(),
+            source: None,
+            settings: Vec::new(),
+        }
+    }
+}
