@@ -1,4 +1,4 @@
-//! The near end: one connection of the crate, driven as the server's loop drives it.
+//! The near end: one connection of the crate alone. The loop around it is tested in `turns`.
 
 use std::io::IoSlice;
 use std::time::Duration;
@@ -69,12 +69,8 @@ pub(crate) struct Host {
     /// How a good request is answered.
     pub(crate) framing: PhpFraming,
     pub(crate) keepalive: Keepalive,
-    pub(crate) compression: CompressionSettings,
-    /// What becomes of the connection behind the response, and the body that waits for it.
-    after: AfterResponse,
+    /// The body that waits for a response.
     pub(crate) body: Option<Vec<u8>>,
-    /// What is behind that body.
-    unread: Vec<u8>,
     /// What has come of the input, first to last.
     pub(crate) seen: Vec<Seen>,
     /// Everything that has left, and the length and time of each write.
@@ -94,10 +90,7 @@ impl Host {
             service: Service::Echo,
             framing: PhpFraming::Stream,
             keepalive: Keepalive::Pings,
-            compression: CompressionSettings::default(),
-            after: AfterResponse::Close,
             body: None,
-            unread: Vec::new(),
             seen: Vec::new(),
             wire: Vec::new(),
             writes: Vec::new(),
@@ -142,10 +135,6 @@ impl Host {
             let seen = Seen::from(event);
             self.act(&seen);
             self.seen.push(seen);
-            if self.body.is_some() {
-                self.unread = input.to_vec();
-                return;
-            }
         }
         panic!("more events than bytes");
     }
@@ -176,37 +165,25 @@ impl Host {
         if self.service == Service::Requests {
             return self.await_body(request);
         }
-        let upgrade = Upgrade::check(request)?.negotiate(request, &self.compression);
+        let upgrade = Upgrade::check(request)?.negotiate(request, &CompressionSettings::default());
         self.accept(&upgrade);
         Ok(())
     }
 
     fn await_body(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         let length = BodyLength::of(request)?;
-        self.after = match request.has_token("Connection", "close") {
-            true => AfterResponse::Close,
-            false => AfterResponse::KeepAlive,
-        };
-        let expectation = match request.header("Expect") {
-            Some(_) => Expectation::Continue,
-            None => Expectation::None,
-        };
         self.body =
-            self.call(|connection, turn| connection.expect_body(length, expectation, turn))?;
+            self.call(|connection, turn| connection.expect_body(length, Expectation::None, turn))?;
         Ok(())
     }
 
-    /// Answers the request whose body has come, and takes in what is behind it.
+    /// Answers the request whose body has come.
     pub(crate) fn respond(&mut self, response: &Response) {
         assert!(self.body.take().is_some(), "nobody has asked");
-        let after = self.after;
-        let close = (after == AfterResponse::Close).then_some("close");
         self.call(|connection, turn| {
-            let write = |out: &mut Vec<u8>| response.write(BodyPart::Sent, close, out);
-            connection.respond(after, write, turn);
+            let write = |out: &mut Vec<u8>| response.write(BodyPart::Sent, Some("close"), out);
+            connection.respond(AfterResponse::Close, write, turn);
         });
-        let unread = std::mem::take(&mut self.unread);
-        self.feed(&unread);
     }
 
     fn accept(&mut self, upgrade: &Upgrade) {

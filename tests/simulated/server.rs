@@ -43,6 +43,19 @@ pub(crate) fn settings() -> ServerSettings {
 
 impl Server {
     pub(crate) fn new(settings: &ServerSettings) -> Self {
+        let resources: [(&str, Box<dyn Resource>); 4] = [
+            ("/", Box::new(Standard::root())),
+            ("/web", Box::new(Standard::new())),
+            ("/php", Box::new(Standard::new())),
+            ("/echo", Box::new(Echo)),
+        ];
+        Self::with_resources(settings, resources)
+    }
+
+    pub(crate) fn with_resources(
+        settings: &ServerSettings,
+        resources: impl IntoIterator<Item = (&'static str, Box<dyn Resource>)>,
+    ) -> Self {
         let system = SimulatedSystem::new(1);
         let options = ListenerOptions {
             security: Security::Plain,
@@ -56,11 +69,9 @@ impl Server {
             App::new(settings.app()),
             ProxyHeaders::default(),
         );
-        let app = event_loop.app_mut();
-        app.add_resource(Some("/"), Box::new(Standard::root()));
-        app.add_resource(Some("/web"), Box::new(Standard::new()));
-        app.add_resource(Some("/php"), Box::new(Standard::new()));
-        app.add_resource(Some("/echo"), Box::new(Echo));
+        for (path, resource) in resources {
+            event_loop.app_mut().add_resource(Some(path), resource);
+        }
         Self { system, event_loop }
     }
 

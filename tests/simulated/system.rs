@@ -494,6 +494,11 @@ impl FarEnd {
         }
     }
 
+    /// The server has said that nothing will follow what has come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.state.borrow().down.is_ended
+    }
+
     /// The server has let go of it.
     pub(crate) fn closed(&self) -> Option<Unread> {
         self.0.state.borrow().closed

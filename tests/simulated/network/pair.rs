@@ -1,276 +1,211 @@
-//! One peer's connection: both ends, what lies between, and what must hold for them.
+//! One peer's connection: its end, what lies between it and the server, and what must hold for them.
 
 use std::time::Duration;
 
-use websock::connection::{Connection, Keepalive, MonotonicTime, Outgoing, PhpFraming, SendError};
-use websock::protocol::close_code::CloseCode;
+use websock::connection::MonotonicTime;
 use websock::protocol::error::Violation;
-use websock::protocol::extension::CompressionSettings;
 
 use super::link::Link;
 use super::peer::{Habit, Peer};
+use super::records::Records;
 use super::{LIMITS, MOST_MILLIS};
-use crate::client::{TEXT, server_frame};
-use crate::host::{Host, Seen, Service};
 use crate::random::Random;
+use crate::server::Server;
+use crate::system::FarEnd;
 
-/// Both ends of one connection, and what lies between.
+/// A far end, and what lies between it and the server.
 pub(super) struct Pair {
-    pub(super) host: Host,
     pub(super) peer: Peer,
-    up: Link,
-    down: Link,
-    /// Data frames that the server has queued, in order.
-    pub(super) queued: Vec<String>,
-    /// Handled events.
-    handled: usize,
-    /// Messages at the far end that have been compared.
+    pub(super) line: Line,
+    /// Own answers that have been compared.
     checked: usize,
-    end: Option<End>,
-    /// The server may have lost it for good reason: the clock has jumped.
-    pub(super) is_jolted: bool,
     born: MonotonicTime,
     /// When it left the open state, or was born if it never opened.
     last_open: MonotonicTime,
 }
 
-/// How a connection went, as the server sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// Dropped after all had been said and sent.
-    Orderly,
-    /// The link was reset.
-    Reset,
+/// A connection whose packets take their time.
+pub(super) struct Line {
+    end: FarEnd,
+    pub(super) up: Link,
+    down: Link,
+    is_reset: bool,
+    /// The server may have lost it for good reason: the clock has jumped.
+    pub(super) is_jolted: bool,
+    /// What the server has sent, for comparison.
+    pub(super) wire: Vec<u8>,
+}
+
+impl Line {
+    pub(super) fn new(server: &Server, ip: &str, random: &mut Random) -> Self {
+        let capacity = random.pick(&[500, 5000, 20_000]);
+        Self {
+            end: server.connect_with(ip, capacity),
+            up: Link::default(),
+            down: Link::default(),
+            is_reset: false,
+            is_jolted: false,
+            wire: Vec::new(),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.end.reset();
+        self.is_reset = true;
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset
+    }
+
+    /// Hands the next packet that has arrived to the server; whether there was one.
+    pub(super) fn deliver(&mut self, now: MonotonicTime) -> bool {
+        let Some(packet) = self.up.arrived(now).filter(|_| !self.is_reset) else {
+            return false;
+        };
+        if packet.is_empty() {
+            self.end.end();
+        } else {
+            let taken = self.end.offer(&packet);
+            let is_taken = taken == packet.len() || self.end.closed().is_some();
+            assert!(is_taken, "the server's receive buffer is full");
+        }
+        true
+    }
+
+    /// Sends what the server has written on its way, as far as the network takes it; whether there
+    /// was something.
+    pub(super) fn collect(&mut self, now: MonotonicTime, reads: bool, random: &mut Random) -> bool {
+        if self.is_reset {
+            return false;
+        }
+        let bytes = self.end.take(self.down.free_bytes(reads));
+        self.wire.extend_from_slice(&bytes);
+        self.down.send(&bytes, now, random);
+        if self.end.has_ended() && self.end.waiting_len() == 0 {
+            self.down.end(now, random);
+        }
+        !bytes.is_empty()
+    }
+
+    /// The next packet that has come to the far end.
+    pub(super) fn arrived(&mut self, now: MonotonicTime) -> Option<Vec<u8>> {
+        self.down.arrived(now)
+    }
+
+    /// Whether both ends know all that they will.
+    pub(super) fn is_over(&self, reads: bool) -> bool {
+        let hears = reads && (self.down.is_busy() || self.end.waiting_len() > 0);
+        self.is_reset || (self.end.closed().is_some() && !hears)
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_reset || self.end.closed().is_some()
+    }
 }
 
 impl Pair {
-    pub(super) fn new(
-        at: usize,
-        now: MonotonicTime,
-        compression: CompressionSettings,
-        random: &mut Random,
-    ) -> Self {
-        let mut host = Host::new(LIMITS);
-        host.context.now = now;
-        host.connection = host.call(|_, turn| Connection::new(turn));
-        host.service = Service::Listen;
-        host.compression = compression;
-        let framing = [PhpFraming::Padded, PhpFraming::Spaced, PhpFraming::Records];
-        (host.framing, host.keepalive) = if random.chance(75) {
-            (PhpFraming::Stream, Keepalive::Pings)
-        } else {
-            (random.pick(&framing), Keepalive::None)
-        };
-        let answers_late = host.keepalive == Keepalive::None;
+    pub(super) fn new(peer: Peer, server: &Server, random: &mut Random) -> Self {
+        let now = server.system.time();
         Self {
-            host,
-            peer: Peer::new(at, answers_late, random),
-            up: Link::default(),
-            down: Link::default(),
-            queued: Vec::new(),
-            handled: 0,
+            line: Line::new(server, peer.ip(), random),
+            peer,
             checked: 0,
-            end: None,
-            is_jolted: false,
             born: now,
             last_open: now,
         }
     }
 
-    /// The first half of a turn: what has arrived, then what is due.
-    pub(super) fn turn(&mut self, now: MonotonicTime, random: &mut Random) {
-        self.host.context.now = now;
-        if self.end.is_some() {
-            return;
-        }
-        if self.peer.resets(now) {
-            self.host.connection.abort();
-            self.end = Some(End::Reset);
-            return;
-        }
-        // A peer that does not take its output is not read (back-pressure).
-        while !self.host.connection.is_congested(&LIMITS) {
-            let Some(packet) = self.up.arrived(now) else {
-                break;
-            };
-            if packet.is_empty() {
-                self.host.eof();
-            }
-            self.host.feed(&packet);
-            self.handle_events();
-        }
-        self.host.expire();
-        self.handle_events();
-        self.flush(random);
-    }
-
-    /// Echoes what is new.
-    fn handle_events(&mut self) {
-        let fresh: Vec<Seen> = self.host.seen[self.handled..].to_vec();
-        self.handled = self.host.seen.len();
-        for seen in fresh {
-            match seen {
-                Seen::Text(text) => {
-                    let frame = server_frame(TEXT, text.as_bytes());
-                    let _ = self.queue(&Outgoing::Copied(&frame), &text);
-                    self.peer.accepted.push(text);
-                }
-                Seen::Failed(violation) => {
-                    let is_stall = violation == Violation::MessageStalled;
-                    let is_expected = self.is_jolted && is_stall || self.peer.may_break(violation);
-                    assert!(is_expected, "{violation:?} by {:?}", self.peer);
-                }
-                Seen::Lost => self.expect_loss(),
-                Seen::Head(_)
-                | Seen::Body(_)
-                | Seen::Refused(_)
-                | Seen::Closed(_)
-                | Seen::Binary(_)
-                | Seen::PingSent => {}
-            }
+    /// Breaks the connection if its time has come.
+    pub(super) fn break_off(&mut self, now: MonotonicTime) {
+        if self.peer.resets(now) && !self.line.is_reset() {
+            self.line.reset();
         }
     }
 
-    pub(super) fn queue(&mut self, outgoing: &Outgoing<'_>, text: &str) -> Result<(), SendError> {
-        let waiting = self.host.connection.output_len();
-        let queued = self.host.send_frame(outgoing);
-        match queued {
-            Ok(()) => self.queued.push(text.to_owned()),
-            Err(SendError::NotOpen) => assert!(!self.host.connection.is_open()),
-            Err(SendError::QueueFull) => {
-                let room = text.len() + 10 + MOST_PIECE_COST;
-                assert!(
-                    waiting + room > LIMITS.max_queue_bytes / 2,
-                    "{waiting} wait"
-                );
-                self.peer.is_cut = true;
-                self.host
-                    .close(CloseCode::POLICY_VIOLATION, "output over maxQueue");
-            }
-        }
-        queued
-    }
-
-    fn expect_loss(&mut self) {
-        // Frames that keep a distance leave one a turn, and turns are long here: those that wait
-        // when a script closes may outlast closeTimeout.
-        self.peer.is_cut |= self.host.framing != PhpFraming::Stream;
-        let is_expected = self.is_jolted || self.peer.may_be_lost() || self.peer.is_cut;
-        assert!(is_expected, "{:?} was lost", self.peer);
-    }
-
-    /// Writes as much as the network takes now.
-    pub(super) fn flush(&mut self, random: &mut Random) {
-        if self.end.is_some() {
-            return;
-        }
-        if flush(&mut self.host, &mut self.down, self.peer.reads(), random) {
-            self.end = Some(End::Orderly);
-        }
+    /// As [`Line::collect`].
+    pub(super) fn collect(&mut self, now: MonotonicTime, random: &mut Random) -> bool {
+        self.line.collect(now, self.peer.reads(), random)
     }
 
     pub(super) fn far_end(&mut self, now: MonotonicTime, random: &mut Random) {
-        if self.end == Some(End::Reset) {
+        if self.line.is_reset() {
             return;
         }
-        while self.peer.reads() {
-            let Some(packet) = self.down.arrived(now) else {
-                break;
-            };
+        while self.peer.reads()
+            && let Some(packet) = self.line.arrived(now)
+        {
             self.peer.hear(&packet);
         }
-        self.peer.act(now, &mut self.up, random);
+        self.peer.act(now, &mut self.line.up, random);
     }
 
-    /// Whether both ends know all that they will.
     pub(super) fn is_over(&self) -> bool {
-        let hears = self.end == Some(End::Orderly) && self.peer.reads();
-        self.end.is_some() && !(hears && self.down.is_busy())
+        self.line.is_over(self.peer.reads())
     }
 
     // ---- what must hold
 
-    pub(super) fn check(&mut self) {
-        let connection = &self.host.connection;
-        let held = connection.held_bytes();
-        let codec = connection.window_bits().map_or(0, |_| CODEC_BYTES);
-        let most = MOST_BYTES + codec;
-        assert!(held <= most, "{held} bytes held by {:?}", self.peer);
-        let now = self.host.context.now;
-        if self.end.is_some() {
-            return assert_eq!(held, 0);
-        }
-        let due = connection.next_deadline(&LIMITS);
-        assert!(due.is_none_or(|due| due > now), "outlives its deadline");
-        if connection.is_open() {
-            self.last_open = now;
+    pub(super) fn check(&mut self, now: MonotonicTime, records: &Records) {
+        records.with(self.peer.name, |record| {
+            let texts = &self.peer.own_texts;
+            let start = std::mem::replace(&mut self.checked, texts.len());
+            if start < texts.len() {
+                let expected = self.peer.answers_to(&record.accepted);
+                assert!(
+                    expected.get(start..texts.len()) == texts.get(start..),
+                    "{:?} hears what was not answered",
+                    self.peer
+                );
+            }
+            for violation in &record.violations {
+                let is_stall = *violation == Violation::MessageStalled;
+                let is_expected =
+                    self.line.is_jolted && is_stall || self.peer.may_break(*violation);
+                assert!(is_expected, "{violation:?} by {:?}", self.peer);
+            }
+            if record.is_open {
+                self.last_open = now;
+            }
+        });
+        self.check_deadlines(now);
+    }
+
+    /// Never early, and as late as the wheel and a step may be.
+    fn check_deadlines(&self, now: MonotonicTime) {
+        if self.line.is_gone() || self.line.is_jolted || self.last_open == now {
+            return;
         }
         let step = Duration::from_millis(MOST_MILLIS as u64);
-        if connection.is_pending() {
-            assert!(now < self.born + LIMITS.handshake_timeout + step || self.is_jolted);
-        } else if !connection.is_open() {
-            // Closing, then Draining or Closed: each with its own time.
-            let most = LIMITS.handshake_timeout + LIMITS.close_timeout * 3 + step * 3;
-            assert!(
-                now < self.last_open + most || self.is_jolted,
-                "{:?}",
-                self.peer
-            );
-        }
-        let texts = &self.peer.texts;
-        for at in std::mem::replace(&mut self.checked, texts.len())..texts.len() {
-            assert_eq!(texts.get(at), self.queued.get(at), "not what was queued");
-        }
+        let late = |time: Duration| time + time / 7 + step * 2;
+        // It may not have opened; then Closing, Draining and Closed, each with its own time.
+        let most = late(LIMITS.handshake_timeout) + late(LIMITS.close_timeout) * 3;
+        let since = self.born.max(self.last_open);
+        assert!(now < since + most, "{:?} outlives its deadline", self.peer);
     }
 
     /// Whether nothing that was queued for it may be missing.
     pub(super) fn is_whole(&self) -> bool {
-        self.peer.habit == Habit::Honest && !self.is_jolted && !self.peer.is_cut
+        self.peer.habit == Habit::Honest && !self.line.is_jolted && !self.peer.is_cut
     }
 
-    pub(super) fn check_end(&self) {
-        assert!(self.end.is_some(), "{:?} is still there", self.peer);
+    pub(super) fn check_end(&self, records: &Records) {
         let peer = &self.peer;
-        let said = &peer.texts;
-        assert!(self.queued.starts_with(said));
-        if self.is_whole() {
-            let missing = self.queued.len() - said.len();
-            assert_eq!(missing, 0, "{peer:?} has not got everything");
-            let echoes: Vec<&String> = said.iter().filter(|t| t.starts_with("echo ")).collect();
-            assert_eq!(echoes, peer.accepted.iter().collect::<Vec<_>>());
-            assert_eq!(peer.sent, peer.accepted, "a message got lost on its way in");
-            peer.check_whole();
+        assert!(self.line.is_gone(), "{peer:?} is still there");
+        peer.check_others();
+        if !self.is_whole() {
+            return;
         }
+        records.with(peer.name, |record| {
+            assert_eq!(
+                peer.sent, record.accepted,
+                "{peer:?}: a message got lost on its way in"
+            );
+            assert!(
+                peer.own_texts == peer.answers_to(&record.accepted),
+                "{peer:?} has not got everything"
+            );
+        });
+        peer.check_whole();
     }
 }
-
-/// Writes as much as the network takes now; whether the connection is done.
-pub(super) fn flush(host: &mut Host, down: &mut Link, reads: bool, random: &mut Random) -> bool {
-    let start = host.wire.len();
-    let mut room = down.free_bytes(reads);
-    while room > 0 {
-        let written = host.write(room);
-        room -= written;
-        if written == 0 {
-            break;
-        }
-    }
-    if host.connection.output_len() > 0 {
-        host.call(|connection, turn| connection.shrink_output(&mut turn.pool));
-    }
-    let bytes = host.wire[start..].to_vec();
-    down.send(&bytes, host.context.now, random);
-    if host.connection.is_drained() || host.connection.is_finished() {
-        down.end(host.context.now, random);
-    }
-    host.connection.is_finished()
-}
-
-/// What a waiting piece may count beyond its bytes, padding included.
-const MOST_PIECE_COST: usize = 8192 + 64;
-
-/// What a connection may hold, as in the attack suite.
-pub(super) const MOST_BYTES: usize = LIMITS.max_message_bytes + 2 * LIMITS.max_queue_bytes + 20_000;
-
-/// What it may hold besides if compression was agreed on: two inflaters and a deflater.
-const CODEC_BYTES: usize = 400_000;

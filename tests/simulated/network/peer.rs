@@ -1,5 +1,6 @@
 //! A far end with a habit: what it sends when, and what it makes of the answers.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use websock::connection::MonotonicTime;
@@ -9,6 +10,7 @@ use super::link::Link;
 use crate::client::{self, CLOSE, CONTINUATION, PING, PONG, Reader, TEXT, fragment, frame};
 use crate::codec::{Codec, OFFERS};
 use crate::random::Random;
+use crate::server::{NEXT, request_to};
 
 /// How a peer behaves once it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +33,38 @@ pub(super) enum Habit {
     Garbage,
 }
 
+/// What it is to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A page that speaks the dialogue.
+    Web,
+    /// A script on the same machine that reads as deployed ones do, or from elsewhere, or a stream.
+    Script(Frames),
+    /// A page without dialogue.
+    Raw,
+}
+
+/// How a script wants its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    Padded,
+    Spaced,
+    Stream,
+}
+
 pub(super) struct Peer {
     pub(super) habit: Habit,
-    name: usize,
-    /// Pongs are not its job.
-    is_script: bool,
+    pub(super) kind: Kind,
+    pub(super) name: usize,
     /// The parameters with which it offers permessage-deflate.
     offer: Option<&'static str>,
     codec: Option<Codec>,
     reader: Reader,
-    /// The text messages that have arrived, without padding.
-    pub(super) texts: Vec<String>,
+    /// The text messages that have arrived without padding: answers to its own, and what others
+    /// have sent.
+    pub(super) own_texts: Vec<String>,
+    pub(super) others_texts: Vec<String>,
+    has_heard_ready: bool,
     answered: usize,
     is_opened: bool,
     is_closed: bool,
@@ -51,8 +74,6 @@ pub(super) struct Peer {
     resets_at: Option<MonotonicTime>,
     messages_left: usize,
     pub(super) sent: Vec<String>,
-    /// What the server took.
-    pub(super) accepted: Vec<String>,
     pings_sent: Vec<Vec<u8>>,
     /// The server closed it for its full queue.
     pub(super) is_cut: bool,
@@ -63,16 +84,16 @@ impl std::fmt::Debug for Peer {
         f.debug_struct("Peer")
             .field("name", &self.name)
             .field("habit", &self.habit)
-            .field("is_script", &self.is_script)
+            .field("kind", &self.kind)
             .field("sent", &self.sent.len())
-            .field("accepted", &self.accepted.len())
+            .field("heard", &(self.own_texts.len(), self.others_texts.len()))
             .field("frames", &self.reader.said.frames.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Peer {
-    pub(super) fn new(name: usize, is_script: bool, random: &mut Random) -> Self {
+    pub(super) fn new(name: usize, kind: Kind, random: &mut Random) -> Self {
         use Habit as H;
         let habit = match random.below(100) {
             0..50 => H::Honest,
@@ -84,15 +105,18 @@ impl Peer {
             87..93 => H::Drip,
             _ => H::Garbage,
         };
+        let is_script = matches!(kind, Kind::Script(_));
         Self {
             habit,
+            kind,
             name,
-            is_script,
             // Scripts do not, as what is padded is not compressed.
             offer: (!is_script && random.chance(60)).then(|| random.pick(&OFFERS)),
             codec: None,
             reader: Reader::default(),
-            texts: Vec::new(),
+            own_texts: Vec::new(),
+            others_texts: Vec::new(),
+            has_heard_ready: false,
             answered: 0,
             is_opened: false,
             is_closed: false,
@@ -101,10 +125,78 @@ impl Peer {
             resets_at: None,
             messages_left: random.below(25),
             sent: Vec::new(),
-            accepted: Vec::new(),
             pings_sent: Vec::new(),
             is_cut: false,
         }
+    }
+
+    /// One that hears all broadcasts and says nothing.
+    pub(super) fn witness(name: usize, kind: Kind, random: &mut Random) -> Self {
+        Self {
+            habit: Habit::Honest,
+            patience: usize::MAX,
+            messages_left: 0,
+            ..Self::new(name, kind, random)
+        }
+    }
+
+    pub(super) fn ip(&self) -> &'static str {
+        match self.kind {
+            Kind::Web | Kind::Raw => "192.0.2.1",
+            Kind::Script(Frames::Padded | Frames::Stream) => "127.0.0.1",
+            Kind::Script(Frames::Spaced) => "203.0.113.1",
+        }
+    }
+
+    /// What a script can reach it by.
+    pub(super) fn ident(&self) -> String {
+        format!("peer-{}", self.name)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.reader.said.status() == 101
+    }
+
+    /// What these messages are answered, in order.
+    pub(super) fn answers_to(&self, accepted: &[String]) -> Vec<String> {
+        let mut answers = Vec::new();
+        for text in accepted {
+            if self.kind != Kind::Raw {
+                answers.push(NEXT.to_owned());
+            }
+            if is_echo(text) {
+                answers.push(text.clone());
+            }
+        }
+        answers
+    }
+
+    /// What others have sent comes once, and only to whom it is for.
+    pub(super) fn check_others(&self) {
+        let known: HashSet<&String> = self.others_texts.iter().collect();
+        assert_eq!(known.len(), self.others_texts.len(), "twice to {self:?}");
+        for text in &self.others_texts {
+            let is_for_it = match self.kind {
+                Kind::Web if is_broadcast(text) => !text.starts_with("all "),
+                Kind::Raw if is_broadcast(text) => text.starts_with("all "),
+                _ => text.contains(&format!("\"{}\"", self.ident())),
+            };
+            assert!(is_for_it, "{text:.80} to {self:?}");
+        }
+        let dialogue = self.kind != Kind::Raw;
+        let is_fine = !dialogue || self.has_heard_ready || self.own_texts.is_empty();
+        assert!(is_fine, "no ready for {self:?}");
+    }
+
+    /// The broadcasts of others that it has heard.
+    pub(super) fn broadcasts(&self) -> Vec<&String> {
+        let texts = self.others_texts.iter();
+        texts.filter(|text| is_broadcast(text)).collect()
+    }
+
+    /// Whether a broadcast is its own.
+    pub(super) fn has_sent(&self, broadcast: &String) -> bool {
+        self.sent.contains(broadcast)
     }
 
     pub(super) fn reads(&self) -> bool {
@@ -113,20 +205,6 @@ impl Peer {
 
     pub(super) fn resets(&self, now: MonotonicTime) -> bool {
         self.resets_at.is_some_and(|at| at <= now)
-    }
-
-    /// Whether the server may give it up as lost.
-    pub(super) fn may_be_lost(&self) -> bool {
-        match self.habit {
-            Habit::Honest => self.is_closed || self.reader.is_closed(),
-            Habit::Reset
-            | Habit::HalfClose
-            | Habit::Stall
-            | Habit::Deaf
-            | Habit::Silent
-            | Habit::Drip
-            | Habit::Garbage => true,
-        }
     }
 
     /// Whether it may be told that it has broken this rule.
@@ -163,17 +241,32 @@ impl Peer {
         if self.codec.is_none() && self.reader.said.status() == 101 {
             self.codec = Codec::of(&self.reader.said.head);
         }
-        for frame in &self.reader.said.frames[known..] {
+        let fresh: Vec<client::Frame> = self.reader.said.frames[known..].to_vec();
+        for frame in &fresh {
             if frame.opcode == TEXT {
                 let text = match &mut self.codec {
                     Some(codec) if frame.is_compressed => codec.inflate(&frame.payload),
                     _ => String::from_utf8(frame.payload.clone()).unwrap(),
                 };
-                self.texts.push(text.trim_end().to_owned());
+                self.keep(text.trim_end());
+            }
+            if frame.opcode == CLOSE {
+                self.is_cut |= frame.close_reason().contains("maxQueue");
             }
         }
         if packet.is_empty() {
             self.has_ended = true;
+        }
+    }
+
+    fn keep(&mut self, text: &str) {
+        if self.kind != Kind::Raw && !self.has_heard_ready {
+            assert!(text.starts_with(r#"{"opcode":"ready""#), "{text}");
+            self.has_heard_ready = true;
+        } else if text == NEXT || is_echo(text) {
+            self.own_texts.push(text.to_owned());
+        } else {
+            self.others_texts.push(text.to_owned());
         }
     }
 
@@ -206,7 +299,20 @@ impl Peer {
 
     fn open(&mut self, now: MonotonicTime, up: &mut Link, random: &mut Random) {
         let extension = |offer| format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n");
-        let head = client::request(&self.offer.map_or_else(String::new, extension));
+        let mut headers = self.offer.map_or_else(String::new, extension);
+        headers += &format!("X-Peer: {}\r\nIdent: {}\r\n", self.name, self.ident());
+        let path = match self.kind {
+            Kind::Web => "/web",
+            Kind::Raw => "/raw",
+            Kind::Script(frames) => {
+                headers += "Client-Type: php\r\n";
+                if frames == Frames::Stream {
+                    headers += "X-Websock-Frames: stream\r\n";
+                }
+                "/php"
+            }
+        };
+        let head = request_to(path, &headers);
         if self.habit == Habit::Drip {
             let at = self.patience % head.len();
             self.patience += 1;
@@ -241,12 +347,16 @@ impl Peer {
         }
         self.messages_left -= 1;
         let len = random.pick(&[0, 1, 20, 50, 50, 60, 120, 125, 126, 200, 1000, LONG]);
-        let text = format!(
-            "echo {} {} {}.",
-            self.name,
-            self.sent.len(),
-            "ä".repeat(len)
-        );
+        let (name, at, filling) = (self.name, self.sent.len(), "ä".repeat(len));
+        let is_broadcast = random.chance(15);
+        let text = match (self.kind, is_broadcast) {
+            (Kind::Raw, true) => format!("all {name} {at} {filling}."),
+            (Kind::Raw, false) => format!("echo {name} {at} {filling}."),
+            (_, is_broadcast) => {
+                let opcode = if is_broadcast { "broadcast" } else { "echo" };
+                format!(r#"{{"opcode":"{opcode}","from":{name},"n":{at},"x":"{filling}"}}"#)
+            }
+        };
         let codec = self.codec.as_mut().filter(|_| random.chance(80));
         let (first, payload) = match codec {
             Some(codec) => (0x40 | TEXT, codec.deflate(&text)),
@@ -301,3 +411,11 @@ impl Peer {
 
 /// Characters of the longest message.
 const LONG: usize = 9000;
+
+fn is_echo(text: &str) -> bool {
+    text.starts_with(r#"{"opcode":"echo""#) || text.starts_with("echo ")
+}
+
+fn is_broadcast(text: &str) -> bool {
+    text.starts_with(r#"{"opcode":"broadcast""#) || text.starts_with("all ")
+}
