@@ -53,6 +53,21 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
     assert!(dead.is_empty(), "\n{}", dead.join("\n"));
 }
 
+#[test]
+fn every_file_of_the_source_that_the_map_names_is_there() {
+    let text = read("ARCHITECTURE.md");
+    let named: Vec<&str> = code_spans(&text)
+        .filter(|span| span.ends_with(".rs") && span.contains('/') && !span.contains(' '))
+        .collect();
+    assert!(named.len() > 15, "only {} files were found", named.len());
+    for file in named {
+        assert!(
+            root().join("src").join(file).is_file(),
+            "ARCHITECTURE.md names {file}, which src has not"
+        );
+    }
+}
+
 /// The links and rows that are found, so that the tests above do look at something.
 #[test]
 fn links_keys_and_rows_are_found_where_they_stand() {
