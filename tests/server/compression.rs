@@ -3,7 +3,7 @@
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 use crate::harness::client::NEXT;
-use crate::harness::frame::{BINARY, CONTINUATION, FIN, PING, RSV1, TEXT, masked};
+use crate::harness::frame::{BINARY, CLOSE, CONTINUATION, FIN, PING, RSV1, TEXT, masked};
 use crate::harness::{Conn, Request, Server, connect, readable};
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
@@ -296,5 +296,37 @@ fn what_cannot_be_inflated_is_closed_and_nobody_else_is_harmed() {
         witness.send(&message);
         witness.conn.expect_text(NEXT);
         witness.expect_compressed(&message);
+    }
+}
+
+// An echo used to come behind the pong, and not at all if a close frame was behind it.
+// protocol.md 2.2
+// protocol.md 2.10
+#[test]
+fn a_compressed_echo_leaves_before_what_the_next_frame_brings_about() {
+    for ini in [ON, KEEPING] {
+        let server = Server::start(ini);
+        for len in [500, 3000, 100_000] {
+            for (frame, code) in [
+                (masked(FIN | PING, b"now"), None),
+                (masked(FIN | CLOSE, b"\x03\xe8"), Some(1000)),
+                (b"\xb1\x80\0\0\0\0".to_vec(), Some(1002)),
+            ] {
+                let mut peer = Peer::open(&server, OFFER);
+                let echo = packet("echo", len);
+                let payload = peer.deflated(echo.as_bytes());
+                let message = masked(FIN | RSV1 | TEXT, &payload);
+                peer.conn.send_bytes(&[message, frame].concat());
+                peer.conn.expect_next();
+                match len {
+                    ..1024 => peer.conn.expect_text(&echo),
+                    _ => drop(peer.expect_compressed(&echo)),
+                }
+                match code {
+                    None => peer.conn.expect_pong(b"now"),
+                    Some(code) => drop(peer.conn.expect_close(code)),
+                }
+            }
+        }
     }
 }

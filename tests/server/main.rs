@@ -20,6 +20,7 @@ mod isolation;
 mod listeners;
 mod long_messages;
 mod operation;
+mod order;
 mod php_clients;
 mod proxy_protocol;
 mod push;

@@ -23,6 +23,8 @@ mod isolation;
 mod long_messages;
 #[path = "../server/operation.rs"]
 mod operation;
+#[path = "../server/order.rs"]
+mod order;
 #[path = "../server/push.rs"]
 mod push;
 mod records;
