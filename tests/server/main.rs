@@ -25,6 +25,7 @@ mod php_clients;
 mod proxy_protocol;
 mod push;
 mod upgrade;
+mod web_sends;
 
 /// What this suite speaks below WebSocket.
 const WIRE: harness::Wire = harness::Wire::Plain;
