@@ -186,7 +186,11 @@ impl Admission {
         now: MonotonicTime,
     ) {
         let (slot, status, reason) = (id.slot, rejection.status(), rejection.reason());
-        let (separator, address) = (if detail.is_empty() { "" } else { "; " }, peer.name());
+        let (reason, separator) = match detail {
+            "" => (reason, ""),
+            _ => (reason.trim_end_matches('.'), "; "),
+        };
+        let address = peer.name();
         info!("#{slot} refused: {status} {reason}{separator}{detail} ({address})");
         if rejection == Rejection::Proxy {
             self.warn_untrusted(peer, now);

@@ -164,7 +164,9 @@ impl App {
     ) {
         let request = match Request::parse(incoming.head) {
             Ok(request) => request,
-            Err(rejection) => return self.reject(incoming, rejection, "", now, commands),
+            Err(rejection) => {
+                return self.reject(incoming, rejection, (incoming.peer, ""), now, commands);
+            }
         };
         match api::route(&request, self.demo) {
             Route::None => self.handle_upgrade(incoming, &request, now, commands),
@@ -178,22 +180,24 @@ impl App {
                     commands,
                 );
                 if let Err(rejection) = served {
-                    self.reject(incoming, rejection, "", now, commands);
+                    let peer = self.admission.locate(&request, incoming.peer);
+                    self.reject(incoming, rejection, (peer, ""), now, commands);
                 }
             }
         }
     }
 
-    /// Refuses a request. `detail` says more in the log, escaped where it comes from a peer.
+    /// Refuses a request of `peer`. `detail` says more in the log, escaped where it comes from a
+    /// peer.
     fn reject(
         &mut self,
         incoming: &IncomingRequest<'_>,
         rejection: Rejection,
-        detail: &str,
+        (peer, detail): (Peer, &str),
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
-        let (id, peer) = (incoming.id, incoming.peer);
+        let id = incoming.id;
         commands.reject(id, rejection);
         self.admission.log_refusal(id, peer, rejection, detail, now);
     }

@@ -11,10 +11,11 @@ use super::admission::Admission;
 use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{Commands, NOBODY};
 use super::event::{Encryption, IncomingRequest};
+use super::peer::Peer;
 use super::push::{PushRefusal, Pushing};
 use super::sessions::Sessions;
 use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route};
-use crate::base::MonotonicTime;
+use crate::base::{MonotonicTime, escape};
 use crate::connection::{AfterResponse, ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
@@ -79,11 +80,11 @@ impl Requests {
             Route::Push(form) => {
                 check_push(incoming, request, admission, now).map(|()| Task::Push(form))
             }
-            Route::Job => check_job(request, admission).map(|()| Task::Job),
+            Route::Job => check_job(incoming, request, admission).map(|()| Task::Job),
             Route::Answer(response) => Err(response),
             Route::Health(response) => Err(check_health(incoming, request, admission)
                 .map_or_else(|refusal| refusal, |()| response)),
-            Route::Preflight => Err(preflight(&reply)),
+            Route::Preflight => Err(preflight(&reply, incoming, request, admission)),
             Route::PushAddress => Err(push_address(incoming, request, admission)),
             Route::None => Err(Response::empty(404)),
         };
@@ -428,8 +429,7 @@ fn check_push(
     let Err(refusal) = admission.check_push(&pushing) else {
         return Ok(());
     };
-    let (slot, peer) = (incoming.id.slot, pushing.peer.name());
-    info!("push on #{slot} refused: {} ({peer})", refusal.reason());
+    log_refusal("push", refusal, incoming, request, pushing.peer);
     if refusal == PushRefusal::Source(Rejection::Proxy) {
         admission.warn_untrusted(incoming.peer, now);
     }
@@ -441,9 +441,35 @@ fn check_push(
     })
 }
 
-fn check_job(request: &Request<'_>, admission: &Admission) -> Result<(), Response> {
-    let refused = |refusal: PushRefusal| Response::error(403, refusal.reason());
-    admission.check_page(request).map_err(refused)
+fn check_job(
+    incoming: &IncomingRequest<'_>,
+    request: &Request<'_>,
+    admission: &Admission,
+) -> Result<(), Response> {
+    admission.check_page(request).map_err(|refusal| {
+        let peer = admission.locate(request, incoming.peer);
+        log_refusal("job", refusal, incoming, request, peer);
+        Response::error(403, refusal.reason())
+    })
+}
+
+fn log_refusal(
+    what: &str,
+    refusal: PushRefusal,
+    incoming: &IncomingRequest<'_>,
+    request: &Request<'_>,
+    peer: Peer,
+) {
+    let named = match refusal {
+        PushRefusal::Origin => request.header("Origin").map(|origin| ("origin", origin)),
+        PushRefusal::Host => request.header("Host").map(|host| ("host", host)),
+        PushRefusal::Source(_) | PushRefusal::Token => None,
+    };
+    let named = named.map_or_else(String::new, |(name, value)| {
+        format!("; {name} {}", escape(value))
+    });
+    let (slot, reason, peer) = (incoming.id.slot, refusal.reason(), peer.name());
+    info!("{what} on #{slot} refused: {reason}{named} ({peer})");
 }
 
 fn check_health(
@@ -452,13 +478,12 @@ fn check_health(
     admission: &Admission,
 ) -> Result<(), Response> {
     let peer = admission.locate(request, incoming.peer);
-    match admission.allows_health(incoming.peer, peer, incoming.local_ip) {
-        true => Ok(()),
-        false => Err(Response::error(
-            403,
-            "health is told to addresses in allowedIP and trustedProxies only",
-        )),
+    if admission.allows_health(incoming.peer, peer, incoming.local_ip) {
+        return Ok(());
     }
+    let (slot, peer) = (incoming.id.slot, peer.name());
+    info!("health on #{slot} refused: {HEALTH_REFUSED} ({peer})");
+    Err(Response::error(403, HEALTH_REFUSED))
 }
 
 /// How push is reached from this machine: by the name that the page has come by, if that is one of
@@ -490,11 +515,21 @@ fn push_address(
 }
 
 /// The answer to a browser that asks whether a foreign page may push.
-fn preflight(reply: &Reply) -> Response {
-    match &reply.origin {
-        Some(origin) => Response::preflight(origin),
-        None => Response::error(403, PushRefusal::Origin.reason()),
+fn preflight(
+    reply: &Reply,
+    incoming: &IncomingRequest<'_>,
+    request: &Request<'_>,
+    admission: &Admission,
+) -> Response {
+    if let Some(origin) = &reply.origin {
+        return Response::preflight(origin);
     }
+    let (refusal, peer) = (
+        PushRefusal::Origin,
+        admission.locate(request, incoming.peer),
+    );
+    log_refusal("preflight", refusal, incoming, request, peer);
+    Response::error(403, refusal.reason())
 }
 
 fn respond(id: ConnId, reply: Reply, mut response: Response, commands: &mut Commands) {
@@ -523,6 +558,8 @@ fn check_framing(request: &Request<'_>) -> Result<BodyLength, Rejection> {
     }
     BodyLength::of(request)
 }
+
+const HEALTH_REFUSED: &str = "health is told to addresses in allowedIP and trustedProxies only";
 
 /// Most frames that one push brings into queues in one turn: some milliseconds' work.
 const DELIVERIES_PER_TURN: usize = 1 << 16;

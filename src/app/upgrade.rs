@@ -47,7 +47,8 @@ impl App {
                     Rejection::Origin => format!("origin {}", escape(origin)),
                     _ => String::new(),
                 };
-                self.reject(incoming, rejection, &detail, now, commands);
+                let peer = self.admission.locate(request, incoming.peer);
+                self.reject(incoming, rejection, (peer, &detail), now, commands);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::endpoint::ListenerOptions;
 use super::spare_descriptor::SpareDescriptor;
 use super::system::{Remote, System};
 use super::timers::{Timer, Timers};
-use crate::base::{LogLimiter, MonotonicTime};
+use crate::base::{LogLimiter, MonotonicTime, plain};
 use crate::protocol::error::Rejection;
 use crate::protocol::http::BodyPart;
 
@@ -130,6 +130,7 @@ impl Acceptor {
             } else {
                 "the system refuses connections; look for limits of memory, sockets or a firewall"
             };
+            let error = plain(error);
             warn!("cannot accept: {error} ({count} times); {advice}");
         }
         self.state = Accepting::BackedOff;
@@ -177,7 +178,7 @@ fn refuse(mut stream: impl Write) {
     let mut response = Vec::new();
     Rejection::Overloaded.write_response(BodyPart::Sent, &mut response);
     if let Err(error) = stream.write(&response) {
-        debug!("refusal not sent: {error}");
+        debug!("refusal not sent: {}", plain(&error));
     }
 }
 

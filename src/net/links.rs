@@ -16,6 +16,7 @@ use super::shared_buffers::SharedBuffers;
 use super::system::{Interest, Stream, System};
 use super::timers::{Timer, Timers};
 use crate::app::{Accept, Admitted, Receipt};
+use crate::base::plain;
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
 use crate::protocol::close_code::CloseCode;
 use crate::registry::SlotSet;
@@ -322,7 +323,7 @@ impl<S: Stream> Links<S> {
         let is_blocked = match write(link, system, context) {
             Ok(is_blocked) => is_blocked,
             Err(error) => {
-                debug!("#{slot}: {error}");
+                debug!("#{slot}: {}", plain(&error));
                 stop_writing(link);
                 self.put_on_backlog(slot);
                 false
@@ -463,7 +464,7 @@ fn rewatch<Y: System>(link: &mut Link<Y::Stream>, is_blocked: bool, system: &mut
             true
         }
         Err(error) => {
-            warn!("#{slot}: {error}");
+            warn!("#{slot}: {}", plain(&error));
             false
         }
     }

@@ -12,6 +12,7 @@ use super::received::{More, Received};
 use super::system::System;
 use super::tls::{HANDSHAKE_RECORD, MAX_INCOMING, NotTls};
 use crate::app::{CurrentMessage, Event};
+use crate::base::plain;
 use crate::connection::{self, ConnId, Message, TimedOut};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::http::BodyPart;
@@ -182,6 +183,10 @@ impl<Y: System> EventLoop<Y> {
             return;
         };
         let id = link.id;
+        if link.transport.is_within_handshake() {
+            let address = link.peer.name();
+            info!("#{slot}: the TLS handshake failed: the client has left it ({address})");
+        }
         if link.connection.handle_eof(&mut self.context).is_some() {
             debug!("#{slot} ends without a close frame");
         }
@@ -191,8 +196,8 @@ impl<Y: System> EventLoop<Y> {
 
     fn lose(&mut self, slot: usize, error: &io::Error) {
         if let Some(link) = self.links.table.slot_mut(slot) {
-            let address = link.peer.name();
-            if link.transport.is_handshaking() {
+            let (error, address) = (plain(error), link.peer.name());
+            if link.transport.is_within_handshake() {
                 info!("#{slot}: the TLS handshake failed: {error} ({address})");
             } else {
                 debug!("#{slot}: {error} ({address})");

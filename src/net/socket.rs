@@ -10,6 +10,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::socket_file::Cleanup;
 use super::system::{Remote, Stream};
+use crate::base::plain;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Stream for Socket {
         if let Self::Tcp(stream) = self
             && let Err(error) = watch_peer(SockRef::from(stream))
         {
-            log::debug!("no TCP keepalive: {error}");
+            log::debug!("no TCP keepalive: {}", plain(&error));
         }
     }
 }

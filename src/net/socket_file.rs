@@ -12,6 +12,7 @@ use nix::unistd::Group;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::endpoint::SocketFile;
+use crate::base::plain;
 
 /// Removes the file when it is dropped, unless another has taken its place.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Drop for Cleanup {
         if identity(&self.path).is_ok_and(|now| now == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            log::warn!("{} is left behind: {error}", self.path.display());
+            log::warn!("{} is left behind: {}", self.path.display(), plain(&error));
         }
     }
 }

@@ -13,6 +13,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 
 use super::received::{More, Received};
 use super::system::Stream;
+use crate::base::plain;
 
 /// A socket and the TLS session on it.
 pub(super) struct TlsStream<S> {
@@ -35,7 +36,9 @@ enum Stage {
     New,
     Handshaking,
     Open,
-    /// The peer broke the protocol: the session is of no more use.
+    /// The peer broke the protocol, before the session was open: it is of no more use.
+    FailedHandshake,
+    /// The same, later.
     Failed,
 }
 
@@ -64,6 +67,11 @@ impl<S: Stream> TlsStream<S> {
     /// Whether keys are still being agreed on, which is what costs most.
     pub(super) fn is_handshaking(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Handshaking)
+    }
+
+    /// Whether a handshake has begun that did not, or not yet, come to its end.
+    pub(super) fn is_within_handshake(&self) -> bool {
+        matches!(self.stage, Stage::Handshaking | Stage::FailedHandshake)
     }
 
     /// Whether encrypted bytes wait for the socket to take them.
@@ -164,7 +172,7 @@ impl<S: Stream> TlsStream<S> {
             let outgoing = &mut self.outgoing;
             let written = write_into(outgoing, 64, |room| traffic.queue_close_notify(room));
             if let Err(error) = written.and_then(|()| self.flush()) {
-                log::debug!("close_notify not sent: {error}");
+                log::debug!("close_notify not sent: {}", plain(&error));
             }
         }
     }
@@ -248,7 +256,10 @@ impl<S: Stream> TlsStream<S> {
     /// The session is not asked for more than it has: it would look at `rest` and fail again.
     fn send_alert(&mut self, mut rest: &mut [u8]) {
         self.has_ended = true;
-        self.stage = Stage::Failed;
+        self.stage = match self.stage {
+            Stage::New | Stage::Handshaking | Stage::FailedHandshake => Stage::FailedHandshake,
+            Stage::Open | Stage::Failed => Stage::Failed,
+        };
         self.incoming = Vec::new();
         let mut sent = Ok(());
         while self.session.wants_write() && sent.is_ok() {
@@ -260,7 +271,7 @@ impl<S: Stream> TlsStream<S> {
             rest = rest.get_mut(discard..).unwrap_or_default();
         }
         if let Err(error) = sent.and_then(|()| self.flush()) {
-            log::debug!("alert not sent: {error}");
+            log::debug!("alert not sent: {}", plain(&error));
         }
     }
 }

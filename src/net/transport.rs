@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use super::received::{More, Received};
 use super::system::Stream;
 use super::tls::TlsStream;
+use crate::base::plain;
 
 /// A connected socket.
 pub(super) enum Transport<S> {
@@ -102,13 +103,18 @@ impl<S: Stream> Transport<S> {
     /// Sends bytes as they are, as far as the socket takes them: to a peer that speaks no TLS.
     pub(super) fn write_plain(&mut self, bytes: &[u8]) {
         if let Err(error) = self.socket_mut().write(bytes) {
-            log::debug!("refusal not sent: {error}");
+            log::debug!("refusal not sent: {}", plain(&error));
         }
     }
 
     /// Whether keys are still being agreed on.
     pub(super) fn is_handshaking(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.is_handshaking())
+    }
+
+    /// Whether a TLS handshake has begun that did not, or not yet, come to its end.
+    pub(super) fn is_within_handshake(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_within_handshake())
     }
 
     /// Whether what is sent is encrypted.

@@ -18,6 +18,7 @@ mod forwarding;
 mod harness;
 mod isolation;
 mod listeners;
+mod log_lines;
 mod long_messages;
 mod operation;
 mod order;

@@ -39,6 +39,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("coverage", "counts the tests of tests/server"),
     ("dial", "has certificates and servers of its own"),
     ("echo_example", "the example has no certificate"),
+    ("log_lines", "a failed handshake is in tls"),
     ("listeners", "Unix sockets and passed ones, which are plain"),
     (
         "php_clients",
