@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::string::FromUtf8Error;
 
 use serde::Deserializer as _;
 use serde::de::{Error as _, SeqAccess, Visitor};
@@ -79,10 +80,13 @@ enum Shape {
 impl Batch {
     /// Splits a body into its packets. `Err` is the response to one that cannot be.
     pub fn new(body: Vec<u8>, form: Form) -> Result<Self, Response> {
-        let body = String::from_utf8(body).map_err(|error| {
-            let position = error.utf8_error().valid_up_to();
-            Response::error(400, &format!("not UTF-8 at byte {position}"))
-        })?;
+        let body = String::from_utf8(body).map_err(|error| not_utf8(&error))?;
+        if body.starts_with('\u{feff}') {
+            return Err(Response::error(400, BYTE_ORDER_MARK));
+        }
+        if form == Form::Json && body.trim_ascii().is_empty() {
+            return Err(Response::error(400, EMPTY));
+        }
         let (shape, packets) = match form {
             Form::Lines => (Shape::Many, lines(&body)),
             Form::Json if body.trim_start().starts_with('[') => (Shape::Many, elements(&body)?),
@@ -207,6 +211,17 @@ fn result(outcome: Outcome) -> String {
     }
 }
 
+/// The response to a body that is no UTF-8.
+fn not_utf8(error: &FromUtf8Error) -> Response {
+    match error.as_bytes() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Response::error(400, UTF_16),
+        _ => {
+            let position = error.utf8_error().valid_up_to();
+            Response::error(400, &format!("not UTF-8 at byte {position}"))
+        }
+    }
+}
+
 /// Lines that are not blank.
 fn lines(body: &str) -> Vec<Range<usize>> {
     body.split('\n')
@@ -263,6 +278,12 @@ fn too_many() -> Response {
 
 /// Most packets in one body: what is kept for each is bounded by it.
 const MAX_PACKETS: usize = 10_000;
+
+const EMPTY: &str = "the body is empty: send a packet, such as {\"opcode\":\"broadcast\"}";
+
+const BYTE_ORDER_MARK: &str = "the body begins with a byte order mark (EF BB BF): save the file, or send the text, without it";
+
+const UTF_16: &str = "the body is UTF-16: send UTF-8";
 
 #[cfg(test)]
 mod tests {

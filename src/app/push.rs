@@ -47,7 +47,7 @@ impl PushRefusal {
             Self::Source(rejection) => rejection.reason(),
             Self::Origin => "pushing is not allowed from this origin: allowedOrigins must name it",
             Self::Host => {
-                "Host is none of this server's names: use one that adress has, or set pushToken"
+                "Host is none of this server's names: ownNames or adress must have it, or set pushToken"
             }
             Self::Token => "a token is needed: send Authorization: Bearer with what pushToken has",
         }

@@ -23,6 +23,7 @@ mod long_messages;
 mod operation;
 mod order;
 mod php_clients;
+mod plain_http;
 mod proxy_protocol;
 mod push;
 mod upgrade;

@@ -255,7 +255,7 @@ fn what_is_wrong_has_its_status() {
             417,
             "100-continue",
         ),
-        ("empty", request("", ""), 400, "byte 0"),
+        ("empty", request("", ""), 400, "empty"),
     ] {
         let mut conn = connect(&server);
         let response = exchange(&mut conn, &bytes);

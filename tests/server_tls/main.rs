@@ -45,6 +45,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "php_clients",
         "protocol.md 6.1, plain TCP; over TLS it is 6.2: records",
     ),
+    ("plain_http", "above TLS; records has what differs for HTTP"),
     (
         "proxy_protocol",
         "its header stands before TLS, not in it: records",

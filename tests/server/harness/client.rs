@@ -241,7 +241,7 @@ impl Conn {
         !self.unread.is_empty() || self.fill(moment).is_ok_and(|count| count > 0)
     }
 
-    /// A response head, and its body by Content-Length unless it is a 101.
+    /// A response head, and its body by Content-Length unless it is a 101 or 204.
     #[track_caller]
     pub(crate) fn read_response(&mut self) -> Response {
         let head_len = loop {
@@ -253,7 +253,7 @@ impl Conn {
         };
         let head: Vec<u8> = self.unread.drain(..head_len).collect();
         let mut response = Response::parse(&head);
-        if response.status() == 101 {
+        if matches!(response.status(), 101 | 204) {
             return response;
         }
         let len = response.header("Content-Length");
