@@ -704,3 +704,76 @@ fn ready_follows_the_101_without_a_word_from_the_client() {
     conn.send_bytes(&frame::masked(FIN | TEXT, b"{}"));
     conn.expect_text(NEXT);
 }
+
+// protocol.md 1.12
+#[test]
+fn of_the_subprotocols_that_a_client_asks_for_the_first_known_one_is_chosen() {
+    let server = Server::start("subprotocols=chat, v1.example");
+    for (asked, chosen) in [
+        ("chat", Some("chat")),
+        ("v1.example", Some("v1.example")),
+        ("v1.example, chat", Some("v1.example")),
+        ("foo ,chat,v1.example", Some("chat")),
+        ("Chat", None),
+        ("chatter", None),
+        ("foo", None),
+        ("", None),
+    ] {
+        for request in [Request::to("/web"), Request::php("/php")] {
+            let mut conn = connect(&server);
+            let request = request.with("Sec-WebSocket-Protocol", asked);
+            let response = conn.upgrade(&request);
+            let answer = response.header("Sec-WebSocket-Protocol");
+            assert_eq!(answer, chosen, "{request:?}");
+            conn.expect_ready();
+        }
+    }
+    let two_lines = Request::to("/web")
+        .with("Sec-WebSocket-Protocol", "foo")
+        .with("Sec-WebSocket-Protocol", "v1.example, chat");
+    let response = connect(&server).upgrade(&two_lines);
+    let answer = response.header("Sec-WebSocket-Protocol");
+    assert_eq!(answer, Some("v1.example"));
+    let response = connect(&server).upgrade(&Request::to("/web"));
+    assert_eq!(response.header("Sec-WebSocket-Protocol"), None);
+}
+
+// protocol.md 1.9
+#[test]
+fn an_ident_longer_than_max_ident_is_400() {
+    for (ini, most) in [("", 128), ("maxIdent=5", 5), ("maxIdent=1K", 1024)] {
+        let server = Server::start(ini);
+        for request in [Request::to("/web"), Request::php("/php")] {
+            for len in [most - 1, most] {
+                let ident = "i".repeat(len);
+                let mut conn = server.open(&request.clone().with("Ident", &ident));
+                let to_oneself = format!(r#"{{"opcode":"feedback","ident":"{ident}"}}"#);
+                conn.send_text(&to_oneself);
+                conn.expect_next();
+                conn.expect_text(&to_oneself);
+            }
+            for ident in ["i".repeat(most + 1), "9".repeat(4000)] {
+                let response = connect(&server).request(&request.clone().with("Ident", &ident));
+                expect_complete(&response);
+                assert_eq!(response.status(), 400);
+                assert!(response.body.contains("maxIdent"), "{response:?}");
+            }
+        }
+    }
+}
+
+// protocol.md 1.9
+#[test]
+fn an_ident_that_is_no_text_is_400() {
+    let server = Server::start("");
+    let head = Request::to("/web").with("Ident", "M?ller").bytes();
+    let place = head.windows(6).position(|six| six == b"M?ller");
+    let mut head = head;
+    head[place.expect("the ident") + 1] = 0xfc;
+    let mut conn = connect(&server);
+    conn.send_bytes(&head);
+    let response = conn.read_response();
+    expect_complete(&response);
+    assert_eq!(response.status(), 400);
+    assert!(response.body.contains("UTF-8"), "{response:?}");
+}
