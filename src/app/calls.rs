@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use crate::connection::ConnId;
-
-/// Names one question for as long as the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(u64);
+pub use crate::upstream::CallId;
 
 /// What became of a message: queues that took it, and queues that were full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

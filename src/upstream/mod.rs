@@ -95,7 +95,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-pub use self::call::{Answer, Call, CallId};
+pub use self::call::{Answer, Call, CallId, UpstreamId};
 pub use self::error::{CallError, ConnectError, ResolveError};
 pub use self::link::LinkId;
 pub use self::settings::{Settings, UpstreamContext};
