@@ -28,6 +28,7 @@ use super::read_buffer::ReadBuffer;
 use super::system::{Readiness, Remote, System};
 use super::timers::{Timer, Timers};
 use super::transport::Transport;
+use super::upstreams::Upstreams;
 use crate::app::peer::Peer;
 use crate::app::{
     App, Command, Commands, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY,
@@ -39,6 +40,7 @@ use crate::ops::signals::Signal;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::extension::CompressionSettings;
 use crate::protocol::message::AssembledMessage;
+use crate::upstream::{Settings, Target, UpstreamId};
 
 /// What the loop itself is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub struct EventLoop<Y: System> {
     settings: LoopSettings,
     pub(super) context: TurnContext,
     pub(super) links: Links<Y::Stream>,
+    pub(super) upstreams: Upstreams<Y::Stream>,
+    /// Answers of other servers are left for whoever drives the loop: in tests.
+    pub(super) keeps_answers: bool,
     acceptor: Acceptor,
     pub(super) proxy_headers: ProxyHeaders,
     pub(super) certificates: CertificateWatch,
@@ -124,6 +129,8 @@ impl<Y: System> EventLoop<Y> {
         Self {
             context,
             links: Links::default(),
+            upstreams: Upstreams::new(system.waker()),
+            keeps_answers: false,
             acceptor: Acceptor::new(listeners),
             proxy_headers,
             certificates: CertificateWatch::default(),
@@ -157,6 +164,11 @@ impl<Y: System> EventLoop<Y> {
         let waker = self.system.waker();
         self.certificates
             .watch(certificates, waker, now, &mut self.timers);
+    }
+
+    /// Adds another server that can be asked.
+    pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
+        self.upstreams.add(target, settings)
     }
 
     /// What is done at SIGHUP, as opening the log anew.
@@ -210,7 +222,8 @@ impl<Y: System> EventLoop<Y> {
     pub fn next_wait(&self) -> Option<Duration> {
         let now = self.system.now();
         let app_is_due = self.app.next_deadline().is_some_and(|due| due <= now);
-        if self.links.has_work() || self.acceptor.has_backlog() || app_is_due {
+        let has_work = self.links.has_work() || self.upstreams.has_work();
+        if has_work || self.acceptor.has_backlog() || app_is_due {
             return Some(Duration::ZERO);
         }
         self.timers.next_wait(now)
@@ -242,6 +255,7 @@ impl<Y: System> EventLoop<Y> {
                     self.read(slot, is_ended);
                 }
             }
+            Readiness::Upstream(key) => self.upstreams.handle_ready(key),
             Readiness::Signal(signal) => self.handle_signal(signal),
             Readiness::Woken => self.certificates.take_up(),
         }
@@ -255,6 +269,7 @@ impl<Y: System> EventLoop<Y> {
         }
         self.read_backlog();
         self.handle_timers();
+        self.run_upstreams();
         self.flush_all();
         self.links.end_turn();
         match self.app.next_deadline() {
@@ -286,7 +301,7 @@ impl<Y: System> EventLoop<Y> {
                 Timer::Accept => self.accept_again(),
                 Timer::Certificates => self.certificates.look(self.context.now, &mut self.timers),
                 // The turn that it brings about is enough.
-                Timer::Shutdown | Timer::App => {}
+                Timer::Shutdown | Timer::App | Timer::Upstreams => {}
             }
         }
         self.due = due;
@@ -584,6 +599,31 @@ impl<Y: System> EventLoop<Y> {
             Command::Close { id, code, reason } => {
                 self.links.close(id, code, &reason, context);
                 None
+            }
+            Command::Call { upstream, call } => {
+                let now = context.now;
+                self.upstreams.call(upstream, call, &mut self.system, now);
+                None
+            }
+        }
+    }
+
+    // ---- other servers
+
+    /// Goes on with all calls to other servers, and tells the application what was answered. What
+    /// it asks then is sent in the next turn.
+    pub(super) fn run_upstreams(&mut self) {
+        let now = self.context.now;
+        self.upstreams.run(&mut self.system, now, &mut self.timers);
+        if self.keeps_answers {
+            return;
+        }
+        for _ in 0..self.upstreams.answer_count() {
+            if let Some((upstream, answer)) = self.upstreams.next_answer() {
+                self.commands.begin(NOBODY, CurrentMessage::Lent);
+                let event = Event::Answered { upstream, answer };
+                self.app.handle(event, now, &mut self.commands);
+                self.carry_out(None);
             }
         }
     }

@@ -7,6 +7,8 @@
 mod acceptor;
 mod broadcast_forms;
 mod certificate_watch;
+#[doc(hidden)]
+pub mod client_loop;
 mod clock;
 mod endpoint;
 #[doc(hidden)]
@@ -35,7 +37,11 @@ mod spare_descriptor;
 pub mod system;
 mod timers;
 mod tls;
+mod tls_client;
+mod tls_roots;
 mod transport;
+mod upstream_link;
+mod upstreams;
 #[doc(hidden)]
 pub mod wheel;
 

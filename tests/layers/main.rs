@@ -46,7 +46,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "net",
         "base protocol connection upstream registry api app ops",
-        "log mio nix rustls socket2",
+        "log mio nix rustls rustls_native_certs socket2",
     ),
     layer("logging", "base", "env_logger file_rotate jiff log"),
     layer(
