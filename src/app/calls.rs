@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use crate::connection::ConnId;
-
-/// Names one question for as long as the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(u64);
+pub use crate::upstream::CallId;
 
 /// Names one request of another thread for as long as the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ use crate::protocol::frame;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::message::MessageKind;
 use crate::registry::SlotSet;
+use crate::upstream::{Call, UpstreamId};
 
 /// One thing for the loop to do. A frame is given by its range in the bytes that
 /// [`Commands::take`] hands out.
@@ -82,6 +83,14 @@ pub enum Command {
         code: CloseCode,
         /// The reason; cut to what a close frame holds.
         reason: Cow<'static, str>,
+    },
+    /// Ask another server; [`Event::Answered`](super::Event::Answered) follows exactly once, at the
+    /// call's deadline at the latest.
+    Call {
+        /// Whom.
+        upstream: UpstreamId,
+        /// What, and until when.
+        call: Call,
     },
 }
 
@@ -246,6 +255,11 @@ impl Commands {
     /// Tells another thread what became of its packet.
     pub fn answer_push(&mut self, ticket: Ticket, outcome: Result<usize, PushError>) {
         self.push_now(Command::AnswerPush { ticket, outcome });
+    }
+
+    /// Asks another server. Its answer comes as an event of its own.
+    pub fn call(&mut self, upstream: UpstreamId, call: Call) {
+        self.push_now(Command::Call { upstream, call });
     }
 
     fn push_delivery(&mut self, command: Command, call: Option<CallId>) {

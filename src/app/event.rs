@@ -6,6 +6,7 @@ use super::calls::{CallId, Receipt, Ticket};
 use super::peer::Peer;
 use crate::connection::{ConnId, Message};
 use crate::protocol::error::{Rejection, Violation};
+use crate::upstream::{Answer, UpstreamId};
 
 /// Something that has happened on a connection, or the answer to a question.
 pub enum Event<'a> {
@@ -64,6 +65,13 @@ pub enum Event<'a> {
         call: CallId,
         /// Whom it has reached.
         receipt: Receipt,
+    },
+    /// What became of a call to another server.
+    Answered {
+        /// Who was asked.
+        upstream: UpstreamId,
+        /// The call, and its response or why there is none.
+        answer: Answer,
     },
 }
 

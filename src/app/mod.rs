@@ -28,7 +28,7 @@ pub use self::sessions::DialogueSettings;
 pub use self::standard::Standard;
 pub use self::web_sends::{Sendable, Sends, WebSends};
 
-use log::info;
+use log::{debug, info};
 
 use self::admission::{Admission, AdmissionSettings};
 use self::peer::Peer;
@@ -74,6 +74,8 @@ pub struct App {
     requests: Requests,
     upgrade: UpgradeSettings,
     demo: Demo,
+    /// Answers of other servers that nobody waited for any more.
+    late_answer_count: u64,
 }
 
 impl App {
@@ -85,6 +87,7 @@ impl App {
             requests: Requests::default(),
             upgrade: settings.upgrade,
             demo: settings.demo,
+            late_answer_count: 0,
         }
     }
 
@@ -130,6 +133,11 @@ impl App {
             }
             Event::Delivered { call, receipt } => {
                 self.requests.handle_receipt(call, receipt, commands);
+            }
+            Event::Answered { upstream, answer } => {
+                self.late_answer_count += 1;
+                let (upstream, call, count) = (upstream.0, answer.call.0, self.late_answer_count);
+                debug!("upstream {upstream}: nobody waits for answer {call} ({count} so far)");
             }
         }
     }

@@ -215,6 +215,11 @@ impl<Y: System> EventLoop<Y> {
                     }
                 }
             }
+            Command::Call { upstream, call } => {
+                let now = context.now;
+                self.upstreams.call(upstream, call, &mut self.system, now);
+                None
+            }
             Command::AnswerPush { ticket, outcome } => {
                 self.handle_requests.answer(ticket, outcome);
                 None
@@ -222,6 +227,24 @@ impl<Y: System> EventLoop<Y> {
             Command::Close { id, code, reason } => {
                 self.links.close(id, code, &reason, context);
                 None
+            }
+        }
+    }
+
+    /// Goes on with all calls to other servers, and tells the application what was answered. What
+    /// it asks then is sent in the next turn.
+    pub(super) fn run_upstreams(&mut self) {
+        let now = self.context.now;
+        self.upstreams.run(&mut self.system, now, &mut self.timers);
+        if self.keeps_answers {
+            return;
+        }
+        for _ in 0..self.upstreams.answer_count() {
+            if let Some((upstream, answer)) = self.upstreams.next_answer() {
+                self.commands.begin(NOBODY, CurrentMessage::Lent);
+                let event = Event::Answered { upstream, answer };
+                self.app.handle(event, now, &mut self.commands);
+                self.carry_out(None);
             }
         }
     }

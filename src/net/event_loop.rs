@@ -22,11 +22,13 @@ use super::proxy_headers::ProxyHeaders;
 use super::read_buffer::ReadBuffer;
 use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
+use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
 use crate::base::MonotonicTime;
 use crate::connection::{ConnId, Limits, TurnContext};
 use crate::ops::certificates::Certificates;
 use crate::protocol::extension::CompressionSettings;
+use crate::upstream::{Settings, Target, UpstreamId};
 
 /// What the loop itself is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,9 @@ pub struct EventLoop<Y: System> {
     pub(super) settings: LoopSettings,
     pub(super) context: TurnContext,
     pub(super) links: Links<Y::Stream>,
+    pub(super) upstreams: Upstreams<Y::Stream>,
+    /// Answers of other servers are left for whoever drives the loop: in tests.
+    pub(super) keeps_answers: bool,
     pub(super) acceptor: Acceptor,
     pub(super) proxy_headers: ProxyHeaders,
     pub(super) certificates: CertificateWatch,
@@ -113,6 +118,8 @@ impl<Y: System> EventLoop<Y> {
         Self {
             context,
             links: Links::default(),
+            upstreams: Upstreams::new(system.waker()),
+            keeps_answers: false,
             acceptor: Acceptor::new(listeners),
             proxy_headers,
             certificates: CertificateWatch::default(),
@@ -152,6 +159,11 @@ impl<Y: System> EventLoop<Y> {
     /// By which other threads ask something of the server.
     pub fn handle(&self) -> ServerHandle {
         self.handle_requests.handle(self.system.waker())
+    }
+
+    /// Adds another server that can be asked.
+    pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
+        self.upstreams.add(target, settings)
     }
 
     /// What is done at SIGHUP, as opening the log anew.
@@ -205,7 +217,8 @@ impl<Y: System> EventLoop<Y> {
     pub fn next_wait(&self) -> Option<Duration> {
         let now = self.system.now();
         let app_is_due = self.app.next_deadline().is_some_and(|due| due <= now);
-        if self.links.has_work() || self.acceptor.has_backlog() || app_is_due {
+        let has_work = self.links.has_work() || self.upstreams.has_work();
+        if has_work || self.acceptor.has_backlog() || app_is_due {
             return Some(Duration::ZERO);
         }
         self.timers.next_wait(now)
@@ -236,6 +249,7 @@ impl<Y: System> EventLoop<Y> {
                     self.read(slot, is_ended);
                 }
             }
+            Readiness::Upstream(key) => self.upstreams.handle_ready(key),
             Readiness::Signal(signal) => self.handle_signal(signal),
             Readiness::Woken => {
                 self.certificates.take_up();
@@ -252,6 +266,7 @@ impl<Y: System> EventLoop<Y> {
         }
         self.read_backlog();
         self.handle_timers();
+        self.run_upstreams();
         self.flush_all();
         self.links.end_turn();
         match self.app.next_deadline() {
@@ -285,7 +300,7 @@ impl<Y: System> EventLoop<Y> {
                 Timer::Accept => self.accept_again(),
                 Timer::Certificates => self.certificates.look(self.context.now, &mut self.timers),
                 // The turn that it brings about is enough.
-                Timer::Shutdown | Timer::App => {}
+                Timer::Shutdown | Timer::App | Timer::Upstreams => {}
             }
         }
         self.due = due;

@@ -1,5 +1,6 @@
 //! The operating system by way of mio: epoll, sockets that do not block, signals by a pipe.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::socket::Socket;
 use super::system::{Interest, Readiness, Remote, System, Waker};
 use crate::base::MonotonicTime;
 use crate::ops::signals::Signals;
+use crate::upstream::Address;
 
 /// The real system.
 pub(super) struct MioSystem {
@@ -28,6 +30,9 @@ pub(super) struct MioSystem {
     /// epoll waits in whole milliseconds; what is due sooner is waited for by this.
     fine_timer: TimerFd,
     waker: Arc<mio::Waker>,
+    /// Its keys are random.
+    random: RandomState,
+    random_count: u64,
 }
 
 impl MioSystem {
@@ -53,6 +58,8 @@ impl MioSystem {
             listeners,
             clock: Clock::start(),
             fine_timer,
+            random: RandomState::new(),
+            random_count: 0,
         })
     }
 
@@ -107,6 +114,9 @@ impl System for MioSystem {
                 WAKER_TOKEN => ready.push(Readiness::Woken),
                 // Reading it clears it; what is due is looked at in any case.
                 TIMER_TOKEN => drop(self.fine_timer.wait()),
+                Token(token) if token >= UPSTREAM_TOKENS => {
+                    ready.push(Readiness::Upstream(token - UPSTREAM_TOKENS));
+                }
                 Token(token) if token >= LISTENER_TOKENS => {
                     ready.push(Readiness::Listener(token - LISTENER_TOKENS));
                 }
@@ -147,6 +157,21 @@ impl System for MioSystem {
             .reregister(stream, Token(slot), interest)
     }
 
+    fn connect(&mut self, address: &Address, key: usize) -> io::Result<Socket> {
+        let mut socket = Socket::connect(address)?;
+        let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
+        let token = Token(UPSTREAM_TOKENS + key);
+        self.poll
+            .registry()
+            .register(&mut socket, token, interest)?;
+        Ok(socket)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random_count += 1;
+        self.random.hash_one(self.random_count)
+    }
+
     fn waker(&self) -> Waker {
         let waker = Arc::clone(&self.waker);
         Arc::new(move || {
@@ -179,3 +204,6 @@ const WAKER_TOKEN: Token = Token(usize::MAX - 2);
 
 /// Tokens of listeners; those of connections are their slots, which are 32 bits wide.
 const LISTENER_TOKENS: usize = 1 << 40;
+
+/// Tokens of connections to other servers, which are counted from here.
+const UPSTREAM_TOKENS: usize = 1 << 48;

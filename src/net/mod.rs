@@ -9,6 +9,8 @@ mod acceptor;
 mod broadcast_forms;
 mod carrying_out;
 mod certificate_watch;
+#[doc(hidden)]
+pub mod client_loop;
 mod clock;
 mod endpoint;
 #[doc(hidden)]
@@ -42,7 +44,11 @@ mod stopping;
 pub mod system;
 mod timers;
 mod tls;
+mod tls_client;
+mod tls_roots;
 mod transport;
+mod upstream_link;
+mod upstreams;
 #[doc(hidden)]
 pub mod wheel;
 

@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::socket_file::Cleanup;
 use super::system::{Remote, Stream};
 use crate::base::plain;
+use crate::upstream::Address;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -31,6 +32,19 @@ pub(super) enum ListenSocket {
 }
 
 impl Socket {
+    /// Begins to connect.
+    pub(super) fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(*address)?;
+                // The end of a request must not wait until its beginning is acknowledged.
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
+            }
+            Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
+        }
+    }
+
     fn source(&mut self) -> &mut dyn event::Source {
         match self {
             Self::Tcp(stream) => stream,
@@ -53,6 +67,19 @@ impl Stream for Socket {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         });
+    }
+
+    fn is_connected(&self) -> io::Result<bool> {
+        let (error, peer) = match self {
+            Self::Tcp(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+            Self::Unix(stream) => (stream.take_error()?, stream.peer_addr().map(drop)),
+        };
+        match (error, peer) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(true),
+            (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            (None, Err(error)) => Err(error),
+        }
     }
 
     /// On this machine the kernel always knows.

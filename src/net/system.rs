@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::base::MonotonicTime;
 use crate::ops::signals::Signal;
+use crate::upstream::Address;
 
 /// Sockets, readiness and time.
 pub trait System {
@@ -47,6 +48,17 @@ pub trait System {
         interest: Interest,
     ) -> io::Result<()>;
 
+    /// Begins to connect to another server. [`Readiness::Upstream`] comes under `key` when the
+    /// connection is established or cannot be, and from then on whenever there is something to read
+    /// or it takes bytes again. Dropping the stream ends that.
+    ///
+    /// # Errors
+    /// If it is clear at once that there will be no connection.
+    fn connect(&mut self, address: &Address, key: usize) -> io::Result<Self::Stream>;
+
+    /// A random number, which need not be hard to guess.
+    fn random(&mut self) -> u64;
+
     /// What another thread calls to end a wait: [`Readiness::Woken`] follows.
     fn waker(&self) -> Waker;
 
@@ -61,6 +73,12 @@ pub trait Stream: Read + Write {
 
     /// Says that nothing more will be sent.
     fn shutdown_write(&self);
+
+    /// Whether the connection is established; one that was accepted always is.
+    ///
+    /// # Errors
+    /// Why it cannot be established.
+    fn is_connected(&self) -> io::Result<bool>;
 
     /// Has the kernel find out within a minute that the peer's machine is gone.
     fn keep_alive(&self);
@@ -91,6 +109,9 @@ pub enum Readiness {
         /// Nothing will follow what there is to read.
         is_ended: bool,
     },
+    /// A connection to another server, under the key that [`System::connect`] was given: it is
+    /// established, or cannot be, or there is something to read, or it takes bytes again.
+    Upstream(usize),
     /// The administrator asks for something.
     Signal(Signal),
     /// A helper thread has something to tell.

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Certificates,
     /// The application has something to do.
     App,
+    /// The first deadline of all calls to other servers, and of their connections.
+    Upstreams,
 }
 
 /// All timers.
@@ -88,6 +90,7 @@ fn key_of(timer: Timer) -> usize {
         Timer::Shutdown => 1,
         Timer::Certificates => 2,
         Timer::App => 3,
+        Timer::Upstreams => 4,
         Timer::Link(slot) | Timer::Write(slot) => slot + FIXED_COUNT,
     }
 }
@@ -98,11 +101,12 @@ fn timer_of(key: usize) -> Timer {
         1 => Timer::Shutdown,
         2 => Timer::Certificates,
         3 => Timer::App,
+        4 => Timer::Upstreams,
         key => Timer::Link(key - FIXED_COUNT),
     }
 }
 
-const FIXED_COUNT: usize = 4;
+const FIXED_COUNT: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +123,7 @@ mod tests {
             Timer::Shutdown,
             Timer::Certificates,
             Timer::App,
+            Timer::Upstreams,
         ];
         let second = start + Duration::from_secs(1);
         all.iter().for_each(|timer| timers.set(*timer, second));
@@ -132,7 +137,8 @@ mod tests {
         timers.cancel(Timer::App);
         timers.expire(start + Duration::from_secs(2), &mut due);
         assert_eq!(due.len(), all.len() - 1);
-        assert!(all[..5].iter().all(|timer| due.contains(timer)));
+        let mut others = all.iter().filter(|timer| **timer != Timer::App);
+        assert!(others.all(|timer| due.contains(timer)));
         assert_eq!(timers.next_wait(second), None);
     }
 }

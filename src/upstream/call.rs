@@ -8,6 +8,11 @@ use crate::base::time::MonotonicTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
+/// Names one [`Upstream`](super::Upstream) among those that a server asks: the order in which they
+/// were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamId(pub usize);
+
 /// A question.
 #[derive(Debug)]
 pub struct Call {

@@ -96,7 +96,7 @@ mod tests;
 mod upstream;
 
 pub use self::action::Action;
-pub use self::call::{Answer, Call, CallId};
+pub use self::call::{Answer, Call, CallId, UpstreamId};
 pub use self::counts::Counts;
 pub use self::error::{CallError, ConnectError, ResolveError};
 pub use self::link::LinkId;

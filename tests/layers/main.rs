@@ -47,7 +47,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "net",
         "base protocol connection upstream registry api app ops",
-        "log mio nix rustls socket2",
+        "log mio nix rustls rustls_native_certs socket2",
     ),
     layer("logging", "base", "env_logger jiff log nix"),
     layer(
@@ -162,7 +162,7 @@ const RULES: Rules = Rules {
     bans: BANS,
     tolerated_uses: &[],
     tolerated_paths: &[],
-    tolerated_circles: &["src/net/broadcast_forms.rs src/net/links.rs"],
+    tolerated_circles: &[],
 };
 
 #[test]

@@ -39,7 +39,7 @@ fn one_connection_carries_many_calls() {
     for request in 0..50 {
         assert_eq!(driver.get("/"), Ok((200, format!("0 {request}"))));
     }
-    assert_eq!(driver.upstream.counts().connected, 1);
+    assert_eq!(driver.upstream().counts().connected, 1);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn many_calls_at_once_have_each_its_own_answer_on_few_connections() {
     for number in 0..200 {
         let path = format!("/{number}");
         let call = driver.begin(Method::Get, &path, b"", Duration::from_secs(30));
-        asked.push((call.expect("it is queued"), path));
+        asked.push((call, path));
     }
     for _ in 0..200 {
         let answer = driver.next_answer();
@@ -73,7 +73,7 @@ fn many_calls_at_once_have_each_its_own_answer_on_few_connections() {
         let body = answer.result.expect("an answer").into_body();
         assert_eq!(body, path.as_bytes());
     }
-    assert!(driver.upstream.counts().connected <= 4);
+    assert!(driver.upstream().counts().connected <= 4);
 }
 
 #[test]
@@ -85,6 +85,25 @@ fn a_connection_closed_while_quiet_is_replaced() {
     let mut driver = Driver::single(&format!("http://{address}"));
     for number in 0..5 {
         assert_eq!(driver.get("/"), Ok((200, number.to_string())));
+    }
+}
+
+#[test]
+fn a_post_is_not_sent_on_a_connection_that_has_been_closed() {
+    let (closed, close) = channel();
+    let address = start(move |number, mut stream| {
+        read_head(&mut stream);
+        write(&mut stream, answer(&number.to_string()));
+        drop(stream);
+        closed.send(()).expect("the test waits");
+    });
+    let mut driver = Driver::single(&format!("http://{address}"));
+    for number in 0..5 {
+        let response = driver.ask(Method::Post, "/", b"").expect("an answer");
+        assert_eq!(response.body(), number.to_string().as_bytes());
+        close
+            .recv_timeout(Duration::from_secs(60))
+            .expect("it closes");
     }
 }
 
@@ -101,9 +120,9 @@ fn a_connection_closed_just_when_asked_is_replaced_once() {
     let mut driver = Driver::single(&format!("http://{address}"));
     assert_eq!(driver.get("/"), Ok((200, "0".to_owned())));
     assert_eq!(driver.get("/"), Ok((200, "1".to_owned())));
-    assert_eq!(driver.upstream.counts().repeated, 1);
+    assert_eq!(driver.upstream().counts().repeated, 1);
     assert_eq!(driver.get("/"), Err(CallError::Closed));
-    assert_eq!(driver.upstream.counts().repeated, 2);
+    assert_eq!(driver.upstream().counts().repeated, 2);
 }
 
 #[test]
@@ -122,7 +141,7 @@ fn a_server_that_drips_has_not_answered() {
         matches!(error, CallError::Timeout | CallError::TooLarge),
         "{error}"
     );
-    driver.turn_until(|driver| driver.upstream.link_count() == 0);
+    driver.turn_until(|driver| driver.upstream().link_count() == 0);
     end.recv_timeout(Duration::from_secs(60))
         .expect("the server is left alone");
 }
@@ -137,7 +156,7 @@ fn a_server_that_never_answers_is_not_waited_for() {
     };
     let mut driver = Driver::new(&format!("http://{address}"), settings);
     assert_eq!(driver.get_in_vain(SHORT), CallError::Timeout);
-    driver.turn_until(|driver| driver.upstream.link_count() == 0);
+    driver.turn_until(|driver| driver.upstream().link_count() == 0);
 }
 
 #[test]
@@ -159,7 +178,7 @@ fn an_answer_that_comes_late_is_dropped() {
     assert_eq!(driver.get_in_vain(SHORT), CallError::Timeout);
     go.send(()).expect("the server waits");
     assert_eq!(driver.get("/"), Ok((200, "in time".to_owned())));
-    let counts = driver.upstream.counts();
+    let counts = driver.upstream().counts();
     assert_eq!((counts.late, counts.connected), (1, 1));
 }
 
@@ -253,9 +272,9 @@ fn bytes_that_nobody_asked_for_close_a_kept_connection() {
     let mut driver = Driver::single(&format!("http://{address}"));
     for number in 0..5 {
         assert_eq!(driver.get("/"), Ok((200, number.to_string())));
-        driver.turn_until(|driver| driver.upstream.link_count() == 0);
+        driver.turn_until(|driver| driver.upstream().link_count() == 0);
     }
-    assert_eq!(driver.upstream.counts().unsolicited, 5);
+    assert_eq!(driver.upstream().counts().unsolicited, 5);
 }
 
 #[test]
@@ -281,7 +300,7 @@ fn an_answer_may_come_before_all_is_asked() {
     let body = vec![0; 64 << 20];
     let response = driver.ask(Method::Post, "/", &body).expect("an answer");
     assert_eq!(response.status(), 413);
-    assert_eq!(driver.upstream.link_count(), 0, "the request is cut off");
+    assert_eq!(driver.upstream().link_count(), 0, "the request is cut off");
     drop(go);
 }
 
@@ -306,10 +325,8 @@ fn a_server_that_comes_back_is_found() {
     drop(listener);
     let mut driver = Driver::single(&format!("http://{address}/"));
     let wait = Duration::from_secs(30);
-    let call = driver
-        .begin(Method::Get, "/", b"", wait)
-        .expect("it is queued");
-    driver.turn_until(|driver| driver.upstream.last_failure().is_some());
+    let call = driver.begin(Method::Get, "/", b"", wait);
+    driver.turn_until(|driver| driver.upstream().last_failure().is_some());
     let listener = TcpListener::bind(address).expect("the port is free");
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");

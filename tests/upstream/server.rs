@@ -1,6 +1,6 @@
 //! A server on a thread, which does with each connection what a test wants.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -27,7 +27,7 @@ pub(crate) fn start(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) ->
 }
 
 /// The head of the next request; empty if none comes.
-pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -40,12 +40,12 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// Writes as far as the other end takes it; whether it took all.
-pub(crate) fn write(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) -> bool {
+pub(crate) fn write(stream: &mut impl Write, bytes: impl AsRef<[u8]>) -> bool {
     stream.write_all(bytes.as_ref()).is_ok()
 }
 
 /// Waits until the other end has closed.
-pub(crate) fn await_end(stream: &mut TcpStream) {
+pub(crate) fn await_end(stream: &mut impl Read) {
     let mut buffer = [0; 4096];
     while stream.read(&mut buffer).is_ok_and(|len| len > 0) {}
 }

@@ -1,0 +1,117 @@
+//! [`TlsRoots`]: whom this server trusts as a client, the roots of the system.
+//!
+//! They are many files on some systems, so a thread reads them when the first connection needs
+//! them, and nobody reads them where none does.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use log::{info, warn};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::system::Waker;
+
+/// The system's roots, as soon as they have been read.
+pub(super) struct TlsRoots {
+    waker: Waker,
+    state: State,
+}
+
+enum State {
+    NotRead,
+    Reading(Receiver<Option<ClientConfig>>),
+    Read(Arc<ClientConfig>),
+}
+
+/// What has become of reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RootsRead {
+    /// They are there.
+    Done,
+    /// There are none. The next connection has them looked for again.
+    Failed,
+}
+
+impl TlsRoots {
+    /// Nothing is read yet. The thread calls `waker` when it has.
+    pub(super) fn new(waker: Waker) -> Self {
+        Self {
+            waker,
+            state: State::NotRead,
+        }
+    }
+
+    /// What sessions are made with; `None`: they have to be [read](Self::read) first.
+    pub(super) fn config(&self) -> Option<&Arc<ClientConfig>> {
+        match &self.state {
+            State::Read(config) => Some(config),
+            State::NotRead | State::Reading(_) => None,
+        }
+    }
+
+    /// Has them read, unless that is going on; [`take_up`](Self::take_up) says what has come of it.
+    ///
+    /// # Errors
+    /// If the system has no room for a thread.
+    pub(super) fn read(&mut self) -> io::Result<()> {
+        if let State::NotRead = self.state {
+            let (sender, receiver) = channel();
+            let waker = Arc::clone(&self.waker);
+            let name = "tls-roots".to_owned();
+            thread::Builder::new().name(name).spawn(move || {
+                // Nobody is there to take it if the server has ended meanwhile.
+                drop(sender.send(read_system_roots()));
+                waker();
+            })?;
+            self.state = State::Reading(receiver);
+        }
+        Ok(())
+    }
+
+    /// What has become of reading them, once, when it is over.
+    pub(super) fn take_up(&mut self) -> Option<RootsRead> {
+        let State::Reading(receiver) = &self.state else {
+            return None;
+        };
+        match receiver.try_recv() {
+            Ok(Some(config)) => {
+                self.state = State::Read(Arc::new(config));
+                Some(RootsRead::Done)
+            }
+            Err(std::sync::mpsc::TryRecvError::Empty) => None,
+            Ok(None) | Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                self.state = State::NotRead;
+                Some(RootsRead::Failed)
+            }
+        }
+    }
+}
+
+/// Those of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn read_system_roots() -> Option<ClientConfig> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        warn!("root certificates could not be read: {error}");
+    }
+    let mut roots = RootCertStore::empty();
+    let (used, unusable) = roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        warn!(
+            "no server can be trusted over TLS: the system has no root certificates; install them \
+             (ca-certificates) or name a file in SSL_CERT_FILE"
+        );
+        return None;
+    }
+    info!("{used} root certificates read, {unusable} unusable");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    match builder.with_safe_default_protocol_versions() {
+        Ok(builder) => Some(builder.with_root_certificates(roots).with_no_client_auth()),
+        Err(error) => {
+            warn!("TLS as a client is not possible: {error}");
+            None
+        }
+    }
+}
