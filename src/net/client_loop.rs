@@ -84,3 +84,50 @@ impl ClientLoop {
         self.event_loop.upstreams.get(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::http::Request;
+    use crate::upstream::{CallError, CallId};
+
+    /// A loop whose application has asked somebody who is not there.
+    fn asked() -> (ClientLoop, UpstreamId) {
+        let mut client = ClientLoop::new().unwrap();
+        let target = Target::http("unix:/nonexistent/websock-test.sock").unwrap();
+        let request = Request::get(target.protocol(), []).unwrap();
+        let id = client.add_upstream(target, Settings::default());
+        let call = Call {
+            id: CallId(7),
+            request,
+            deadline: client.now() + Duration::from_millis(1),
+            max_body_bytes: 1,
+        };
+        client.event_loop.commands.call(id, call);
+        client.event_loop.carry_out(None);
+        (client, id)
+    }
+
+    #[test]
+    fn a_command_is_a_call() {
+        let (mut client, id) = asked();
+        while client.next_wait().is_some() {
+            client.turn().unwrap();
+        }
+        let result = Err(CallError::Refused);
+        let call = CallId(7);
+        assert_eq!(client.next_answer(), Some((id, Answer { call, result })));
+        assert_eq!(client.next_answer(), None);
+    }
+
+    #[test]
+    fn the_application_is_told_the_answer() {
+        let (mut client, id) = asked();
+        client.event_loop.keeps_answers = false;
+        while client.next_wait().is_some() {
+            client.turn().unwrap();
+        }
+        assert_eq!(client.upstream(id).unwrap().counts().failed, 1);
+        assert_eq!(client.next_answer(), None, "it has been handed over");
+    }
+}

@@ -152,6 +152,9 @@ impl<S: Stream> Upstreams<S> {
     ) {
         let turn = &mut Turn { system, now };
         self.has_work = false;
+        if self.machines.is_empty() {
+            return;
+        }
         self.take_up_results(turn);
         for index in 0..self.machines.len() {
             let id = UpstreamId(index);
