@@ -3,6 +3,7 @@
 //! [`Server`] is what a program starts; `event_loop` is one turn after the other: wait; read each
 //! ready connection and hand its messages to the application; carry out what the application wants;
 //! do what is due; write. All that it needs of the system stands behind the trait `System`.
+//! `upstreams` is the server as a client, on the same loop.
 
 mod accepting;
 mod acceptor;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use websock::base::MonotonicTime;
 use websock::net::system::{Interest, Readiness, Remote, Stream, System, Waker};
 use websock::ops::signals::Signal;
+use websock::upstream::Address;
 
 /// What the loop runs on. A clone is another handle of the same system.
 #[derive(Clone)]
@@ -220,6 +221,14 @@ impl System for SimulatedSystem {
         Ok(())
     }
 
+    fn connect(&mut self, _: &Address, _: usize) -> io::Result<SimulatedStream> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn random(&mut self) -> u64 {
+        4
+    }
+
     fn waker(&self) -> Waker {
         Arc::new(|| {})
     }
@@ -286,6 +295,10 @@ impl Stream for SimulatedStream {
 
     fn shutdown_write(&self) {
         self.0.state.borrow_mut().down.is_ended = true;
+    }
+
+    fn is_connected(&self) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn keep_alive(&self) {

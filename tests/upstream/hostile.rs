@@ -90,10 +90,14 @@ fn a_connection_closed_while_quiet_is_replaced() {
 
 #[test]
 fn a_post_is_not_sent_on_a_connection_that_has_been_closed() {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
     let (closed, close) = channel();
     let address = start(move |number, mut stream| {
         read_head(&mut stream);
         write(&mut stream, answer(&number.to_string()));
+        // The loop keeps the connection, and takes no turn until it is asked again.
+        _ = gate.lock().expect("the gate").recv();
         drop(stream);
         closed.send(()).expect("the test waits");
     });
@@ -101,6 +105,7 @@ fn a_post_is_not_sent_on_a_connection_that_has_been_closed() {
     for number in 0..5 {
         let response = driver.ask(Method::Post, "/", b"").expect("an answer");
         assert_eq!(response.body(), number.to_string().as_bytes());
+        go.send(()).expect("the server waits");
         close
             .recv_timeout(Duration::from_secs(60))
             .expect("it closes");
