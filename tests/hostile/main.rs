@@ -14,10 +14,12 @@ mod garbage;
 )]
 #[path = "../server/harness/mod.rs"]
 mod harness;
+mod memory;
 mod oversized;
 mod scene;
 mod slow_loris;
 mod slow_readers;
+mod work;
 
 /// What this suite speaks below WebSocket.
 const WIRE: harness::Wire = harness::Wire::Plain;

@@ -1,12 +1,13 @@
 //! Handshakes that do not end, and records that are none.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 
 use rustls::{ProtocolVersion, SupportedProtocolVersion};
 
+use crate::harness::frame::{CONTINUATION, FIN, TEXT, masked};
 use crate::harness::tls::{client_config, session};
-use crate::harness::{PATIENCE, Request, Server, readable};
+use crate::harness::{Conn, PATIENCE, Request, Server, dial_from, readable};
 use crate::scene::Scene;
 
 /// A TCP connection on which a test speaks TLS, or not, by itself.
@@ -221,4 +222,44 @@ fn plain_http_is_told_that_this_port_speaks_tls() {
         }
     }
     scene.end();
+}
+
+/// Bytes of handshakes that do not end count for the total, and used to count for nobody: those who
+/// held something else were cut in their stead.
+#[test]
+fn half_handshakes_are_paid_for_by_those_who_hold_them() {
+    for attacker in [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST] {
+        let scene = Scene::start(
+            "memoryLimit=6M\nmaxMessageSize=1M\nmaxQueue=1M\nhandshakeTimeout=60\ncloseTimeout=60",
+        );
+        let server = &scene.server;
+        let mut pages: Vec<Conn> = (0..25).map(|_| server.web()).collect();
+        for page in &mut pages {
+            page.send_bytes(&masked(TEXT, &[b' '; 10_000]));
+            scene.step();
+        }
+        // A hello of 65,531 bytes whose last ones do not come.
+        let hello = [&[1, 0, 0xFF, 0xFB][..], &[0; 64_996]].concat();
+        let records: Vec<u8> = hello
+            .chunks(16_000)
+            .flat_map(|part| record(HANDSHAKE, part))
+            .collect();
+        let attackers: Vec<TcpStream> = (0..200)
+            .map(|_| {
+                let mut stream = dial_from(attacker, server);
+                // It may be refused, or cut for the others.
+                let _ = stream.write_all(&records);
+                scene.step();
+                stream
+            })
+            .collect();
+        server.wait_for_log("memoryLimit reached");
+        for page in &mut pages {
+            page.send_bytes(&masked(FIN | CONTINUATION, b"{}"));
+            page.expect_next();
+            page.round_trip();
+        }
+        drop((pages, attackers));
+        scene.end_keeping(32 << 20);
+    }
 }

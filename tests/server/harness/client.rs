@@ -463,6 +463,14 @@ impl Conn {
         }
     }
 
+    /// Everything up to the end, however it comes; a close frame is answered with `code`.
+    pub(crate) fn read_to_end_answering(&mut self, code: u16) {
+        let answer = frame::masked(FIN | CLOSE, &code.to_be_bytes());
+        let _ = self.try_send_bytes(&answer);
+        self.shut_down_write();
+        self.read_to_end();
+    }
+
     fn read_rest(&mut self) -> (Vec<u8>, io::Result<()>) {
         let deadline = Instant::now() + PATIENCE;
         let end = loop {

@@ -11,11 +11,13 @@ pub(crate) mod php;
 pub(crate) mod server;
 pub(crate) mod tls;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 pub(crate) use client::Conn;
 pub(crate) use http::Request;
@@ -49,7 +51,24 @@ pub(crate) fn connect_to(address: SocketAddr) -> Conn {
     }
 }
 
-/// The same over a Unix socket.
+/// A TCP connection from this address of the machine, such as another one of 127.0.0.0/8.
+#[track_caller]
+pub(crate) fn dial_from(ip: Ipv4Addr, server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let own = SocketAddr::from((ip, 0));
+    socket
+        .bind(&own.into())
+        .expect("an address of this machine");
+    let address = server.address().into();
+    socket.connect(&address).expect("the server accepts");
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true).expect("TCP_NODELAY");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// Opens a connection over a Unix socket.
 #[track_caller]
 pub(crate) fn connect_to_file(path: &Path) -> Conn {
     let stream = UnixStream::connect(path).expect("the server accepts");

@@ -226,6 +226,14 @@ impl Run {
         kib.expect("a number of KiB") << 10
     }
 
+    /// Most memory that was resident at a time, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(self.proc_file("status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        kib.expect("a number of KiB") << 10
+    }
+
     fn proc_file(&self, name: &str) -> PathBuf {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         format!("/proc/{}/{name}", child.id()).into()
