@@ -188,3 +188,41 @@ impl ListenSocket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only connections that are watched: pages have pings of their own.
+    #[test]
+    fn a_watched_peer_whose_machine_is_gone_is_found_out_within_a_minute() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _peer = std::net::TcpStream::connect(address).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let socket = Socket::Tcp(TcpStream::from_std(stream));
+        let Socket::Tcp(stream) = &socket else {
+            unreachable!("it was made so");
+        };
+        let options = SockRef::from(stream);
+        assert!(!options.keepalive().unwrap());
+        assert_eq!(options.tcp_user_timeout().unwrap(), None);
+
+        socket.keep_alive();
+        assert!(options.keepalive().unwrap());
+        let minute = Duration::from_secs(60);
+        let probes =
+            options.tcp_keepalive_interval().unwrap() * options.tcp_keepalive_retries().unwrap();
+        // If it is silent, and if something that was sent to it is not acknowledged.
+        assert!(options.tcp_keepalive_time().unwrap() + probes < minute);
+        let unacknowledged = options.tcp_user_timeout().unwrap();
+        assert!(unacknowledged.is_some_and(|time| time < minute));
+    }
+
+    #[test]
+    fn a_unix_socket_needs_no_watch() {
+        let (_near, far) = UnixStream::pair().unwrap();
+        Socket::Unix(far).keep_alive();
+    }
+}
