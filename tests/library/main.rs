@@ -65,7 +65,7 @@ fn another_thread_pushes_and_learns_whom_it_has_reached_and_stops_the_server() {
     ] {
         assert_eq!(handle.push(packet), Err(HandleError::Push(error)));
     }
-    handle.clone().stop().expect("it runs");
+    handle.stop().expect("it runs");
     thread.join().expect("it ends well");
     assert_eq!(handle.push("{}"), Err(HandleError::Stopped));
     assert_eq!(handle.stop(), Err(HandleError::Stopped));
