@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use crate::app::peer::ListenerRole;
+use crate::app::WebSends;
 use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security};
 use crate::ops::identity::Identity;
 
@@ -95,6 +96,13 @@ impl Config {
         }
         if endpoint.options.role != ListenerRole::Web {
             let _ = writeln!(text, "# safer still: web behind the address in adress");
+        }
+        if self.server.web_sends == WebSends::default() {
+            // Everybody who reaches the site may be a page.
+            let _ = writeln!(
+                text,
+                "# unless your pages send to each other: webSends=echo in websock.ini"
+            );
         }
         text + "# pages connect to wss://YOUR.SITE/websock/web\n"
     }
@@ -318,6 +326,9 @@ mod tests {
             let text = block(ini, proxy).expect(ini);
             assert!(!text.contains("has to have"), "{text}");
             assert!(!text.contains("safer still"), "{text}");
+            assert!(text.contains("webSends=echo"), "{text}");
+            let closed = block(&format!("{ini}\nwebSends=echo"), proxy).expect(ini);
+            assert!(!closed.contains("webSends"), "{closed}");
         }
     }
 
