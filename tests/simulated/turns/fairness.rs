@@ -83,6 +83,21 @@ fn floods_of_any_kind_leave_others_their_turn() {
 }
 
 #[test]
+fn one_read_full_of_messages_is_handled_a_share_at_a_time() {
+    let mut server = Server::new(&settings());
+    let mut client = server.open("192.0.2.1");
+    client.end.send(&client::text("{}").repeat(10_000));
+    let mut counts = Vec::new();
+    while counts.iter().sum::<usize>() < 10_000 {
+        server.turn();
+        counts.push(client.heard().len());
+        assert!(counts.len() < 100, "{counts:?}");
+    }
+    let most = counts.iter().max();
+    assert!(most < Some(&2000), "{counts:?}");
+}
+
+#[test]
 fn a_client_that_does_not_read_is_not_read_until_it_does() {
     let mut settings = settings();
     settings.limits.max_queue_bytes = 256 << 10;

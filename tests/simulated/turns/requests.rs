@@ -47,7 +47,7 @@ fn run(finish: impl Fn(&FarEnd)) {
     let mut turns = 1;
     while end.waiting_len() == 0 {
         if turns == 2 {
-            end.send(more[70..].as_bytes());
+            end.send(&more.as_bytes()[70..]);
             finish(&end);
         }
         server.turn();
