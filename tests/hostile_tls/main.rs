@@ -28,8 +28,9 @@ mod slow_loris;
 #[path = "../hostile/slow_readers.rs"]
 mod slow_readers;
 
-// Left out: `garbage`, which is about bytes on a plain port (`handshakes` has those for a TLS port), and
-// `memory` and `work`, which are about what is held and done above TLS (`handshakes` has what is below).
+// Left out: `garbage`, which is about bytes on a plain port (`handshakes` has those for a TLS port),
+// and `memory` and `work`, which are about what is held and done above TLS (`handshakes` has what is
+// below).
 
 /// What this suite speaks below WebSocket.
 const WIRE: harness::Wire = harness::Wire::Tls;

@@ -120,6 +120,28 @@ foreach (Reading::cases() as $reading) {
         },
     );
 
+    // Each frame must come by itself, whichever of them the server has first.
+    scenario(
+        $named('what others push between its messages is lost as little as each next'),
+        fn () => [$deployed('busy'), $web(), $web()],
+        function (array $clients, int $number) {
+            [$script, $first, $second] = $clients;
+            $pushed = fn (string $by) => ['opcode' => 'feedback', 'ident' => 'busy', 'message' => "$by $number"];
+            $first->send(json_encode($pushed('first')));
+            $script->send(json_encode(['opcode' => 'feedback', 'uuid' => $first->uuid, 'message' => "back $number"]));
+            $second->send(json_encode($pushed('second')));
+            $got = [$script->packet(), $script->packet(), $script->packet()];
+            foreach ([['opcode' => 'next', 'fyi' => ''], $pushed('first'), $pushed('second')] as $wanted) {
+                if (!in_array($wanted, $got, true)) {
+                    throw new RuntimeException('no ' . json_encode($wanted) . ' among ' . json_encode($got));
+                }
+            }
+            $second->expectNext();
+            $first->packet();
+            $first->packet();
+        },
+    );
+
     scenario($named('its empty close frame is answered and the connection ended'), fn () => [], function () use ($deployed) {
         $deployed()->closeAndWait();
     });
