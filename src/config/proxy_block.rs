@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::config::Config;
-use crate::app::peer::ListenerRole;
 use crate::app::WebSends;
+use crate::app::peer::ListenerRole;
 use crate::net::{Endpoint, ListenAddress, ProxyProtocol, Security};
 use crate::ops::identity::Identity;
 
