@@ -11,6 +11,7 @@ mod commands;
 mod event;
 pub mod peer;
 mod push;
+mod request_checks;
 mod requests;
 mod resource;
 mod sessions;

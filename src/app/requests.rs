@@ -5,17 +5,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use log::{debug, info};
+use log::debug;
 
 use super::admission::Admission;
 use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{Commands, NOBODY};
-use super::event::{Encryption, IncomingRequest};
-use super::peer::Peer;
-use super::push::{PushRefusal, Pushing};
+use super::event::IncomingRequest;
+use super::push::PushRefusal;
+use super::request_checks::{check_health, check_job, check_push, log_refusal, push_address};
 use super::sessions::Sessions;
 use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route};
-use crate::base::{MonotonicTime, escape};
+use crate::base::MonotonicTime;
 use crate::connection::{AfterResponse, ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
@@ -415,105 +415,6 @@ fn find_page(body: &[u8], sessions: &Sessions) -> Option<String> {
     Some(packet.uuid.into_owned())
 }
 
-fn check_push(
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    admission: &mut Admission,
-    now: MonotonicTime,
-) -> Result<(), Response> {
-    let pushing = Pushing {
-        request,
-        peer: admission.locate(request, incoming.peer),
-        local_ip: (incoming.local_ip)(),
-    };
-    let Err(refusal) = admission.check_push(&pushing) else {
-        return Ok(());
-    };
-    log_refusal("push", refusal, incoming, request, pushing.peer);
-    if refusal == PushRefusal::Source(Rejection::Proxy) {
-        admission.warn_untrusted(incoming.peer, now);
-    }
-    Err(match refusal {
-        PushRefusal::Token => Response::unauthorized(refusal.reason()),
-        PushRefusal::Source(_) | PushRefusal::Origin | PushRefusal::Host => {
-            Response::error(403, refusal.reason())
-        }
-    })
-}
-
-fn check_job(
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    admission: &Admission,
-) -> Result<(), Response> {
-    admission.check_page(request).map_err(|refusal| {
-        let peer = admission.locate(request, incoming.peer);
-        log_refusal("job", refusal, incoming, request, peer);
-        Response::error(403, refusal.reason())
-    })
-}
-
-fn log_refusal(
-    what: &str,
-    refusal: PushRefusal,
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    peer: Peer,
-) {
-    let named = match refusal {
-        PushRefusal::Origin => request.header("Origin").map(|origin| ("origin", origin)),
-        PushRefusal::Host => request.header("Host").map(|host| ("host", host)),
-        PushRefusal::Source(_) | PushRefusal::Token => None,
-    };
-    let named = named.map_or_else(String::new, |(name, value)| {
-        format!("; {name} {}", escape(value))
-    });
-    let (slot, reason, peer) = (incoming.id.slot, refusal.reason(), peer.name());
-    info!("{what} on #{slot} refused: {reason}{named} ({peer})");
-}
-
-fn check_health(
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    admission: &Admission,
-) -> Result<(), Response> {
-    let peer = admission.locate(request, incoming.peer);
-    if admission.allows_health(incoming.peer, peer, incoming.local_ip) {
-        return Ok(());
-    }
-    let (slot, peer) = (incoming.id.slot, peer.name());
-    info!("health on #{slot} refused: {HEALTH_REFUSED} ({peer})");
-    Err(Response::error(403, HEALTH_REFUSED))
-}
-
-/// How push is reached from this machine: by the name that the page has come by, if that is one of
-/// ours, and with a token where one is set.
-fn push_address(
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    admission: &Admission,
-) -> Response {
-    let pushing = Pushing {
-        request,
-        peer: incoming.peer,
-        local_ip: (incoming.local_ip)(),
-    };
-    let scheme = match incoming.encryption {
-        Encryption::Tls => "https",
-        Encryption::None => "http",
-    };
-    let host = request.header("Host").unwrap_or_default();
-    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-    let is_reached_so = admission.needs_token() || admission.is_own_host(&pushing);
-    let url = match (is_reached_so, port.parse::<u16>()) {
-        (true, _) => format!("{scheme}://{host}/push"),
-        (false, Ok(port)) => format!("{scheme}://localhost:{port}/push"),
-        (false, Err(_)) => format!("{scheme}://localhost/push"),
-    };
-    let (url, token) = (serde_json::Value::from(url), admission.needs_token());
-    Response::json(200, format!("{{\"url\":{url},\"token\":{token}}}\n"))
-}
-
 /// The answer to a browser that asks whether a foreign page may push.
 fn preflight(
     reply: &Reply,
@@ -558,8 +459,6 @@ fn check_framing(request: &Request<'_>) -> Result<BodyLength, Rejection> {
     }
     BodyLength::of(request)
 }
-
-const HEALTH_REFUSED: &str = "health is told to addresses in allowedIP and trustedProxies only";
 
 /// Most frames that one push brings into queues in one turn: some milliseconds' work.
 const DELIVERIES_PER_TURN: usize = 1 << 16;

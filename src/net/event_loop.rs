@@ -24,7 +24,7 @@ use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
 use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
-use crate::base::MonotonicTime;
+use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::{ConnId, Limits, TurnContext};
 use crate::ops::certificates::Certificates;
 use crate::protocol::extension::CompressionSettings;
@@ -59,6 +59,8 @@ pub struct EventLoop<Y: System> {
     pub(super) proxy_headers: ProxyHeaders,
     pub(super) certificates: CertificateWatch,
     pub(super) pings: PingLog,
+    /// Connections cut for want of memory.
+    pub(super) relief_log: LogLimiter,
     pub(super) handle_requests: HandleRequests,
     pub(super) timers: Timers,
     pub(super) app: App,
@@ -124,6 +126,7 @@ impl<Y: System> EventLoop<Y> {
             proxy_headers,
             certificates: CertificateWatch::default(),
             pings: PingLog::default(),
+            relief_log: LogLimiter::default(),
             handle_requests: HandleRequests::default(),
             timers: Timers::new(now),
             app,

@@ -1,6 +1,6 @@
 //! Memory: when newcomers are refused, and who pays when too much is held (`memoryLimit`).
 
-use log::warn;
+use log::{debug, warn};
 
 use super::event_loop::{EventLoop, WantsMemory};
 use super::system::System;
@@ -51,7 +51,13 @@ impl<Y: System> EventLoop<Y> {
         };
         let address = self.links.table.slot_mut(slot).map(|link| link.peer.name());
         let address = address.unwrap_or_default();
-        warn!("memoryLimit reached: #{slot} cut, which held about {bytes} bytes ({address})");
+        debug!("#{slot} cut over memoryLimit: it held about {bytes} bytes ({address})");
+        if let Some(count) = self.relief_log.count(self.context.now) {
+            warn!(
+                "memoryLimit reached: {count} connections cut, the last one #{slot}, which held \
+                 about {bytes} bytes ({address})"
+            );
+        }
         self.links.abort(slot);
         // At once, for what its transport holds goes with it only.
         self.flush(slot);
