@@ -645,20 +645,17 @@ fn the_demo_page_learns_how_push_is_reached_from_this_machine() {
         let bytes = format!("GET /demo/push-address HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let response = exchange(&mut connect(server), bytes.as_bytes());
         assert_eq!(response.status(), 200);
-        response.body.clone()
+        response.body
     };
     let own = ask(&server, &format!("localhost:{port}"));
-    assert_eq!(
-        own,
-        format!("{{\"url\":\"http://localhost:{port}/push\",\"token\":false}}\n")
-    );
+    let expected = format!("://localhost:{port}/push\",\"token\":false}}\n");
+    assert!(own.starts_with("{\"url\":\"http"), "{own}");
+    assert!(own.ends_with(&expected), "{own}");
     // By a name that push would not take, the line names one that it does.
     let foreign = ask(&server, &format!("demo.example:{port}"));
     assert_eq!(foreign, own);
     let server = Server::start("demo=on\npushToken=0123456789abcdef-token");
     let with_token = ask(&server, "demo.example:81");
-    assert_eq!(
-        with_token,
-        "{\"url\":\"http://demo.example:81/push\",\"token\":true}\n"
-    );
+    let expected = "://demo.example:81/push\",\"token\":true}\n";
+    assert!(with_token.ends_with(expected), "{with_token}");
 }

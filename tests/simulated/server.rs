@@ -189,7 +189,10 @@ pub(crate) fn request_to(path: &str, headers: &str) -> Vec<u8> {
 /// A push of one body.
 pub(crate) fn push(body: &str) -> String {
     let len = body.len();
-    format!("POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\r\n{body}")
+    format!(
+        "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\n\r\n{body}"
+    )
 }
 
 /// A client, and what it has been told.

@@ -258,7 +258,9 @@ fn is_pushed(text: &str) -> bool {
 }
 
 fn request(body: &str, is_last: bool, random: &mut Random) -> Vec<u8> {
-    let mut head = "POST /push HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+    let mut head = "POST /push HTTP/1.1\r\nHost: localhost\r\n\
+                    Content-Type: application/json\r\n"
+        .to_owned();
     if random.chance(20) {
         head += "Expect: 100-continue\r\n";
     }
