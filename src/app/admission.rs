@@ -1,4 +1,4 @@
-//! Who may come in: origin and address before the upgrade, numbers after it
+//! Who may come in: origin and address, answered before the upgrade, and numbers, answered after it
 //! (protocol.md 1.6 to 1.8, 1.11).
 
 use std::collections::HashMap;

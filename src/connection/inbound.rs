@@ -139,12 +139,12 @@ impl Inbound {
     }
 
     /// Room for the next `len` bytes of the frame's payload, where they will stay: see
-    /// [`Assembler::room`].
+    /// [`Assembler::payload_buffer`].
     pub(super) fn payload_buffer(&mut self, len: usize) -> Option<&mut [u8]> {
         self.message.as_mut()?.payload_buffer(len)
     }
 
-    /// As [`push`](Self::push), for the first `len` bytes of that room.
+    /// As [`push`](Self::push), for the first `len` bytes of that buffer.
     pub(super) fn fill_payload_buffer(&mut self, len: usize) -> Result<Option<Header>, Violation> {
         let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else {
             return Ok(None);

@@ -31,7 +31,7 @@ impl Connection {
         inbound.payload_buffer(missing as usize)
     }
 
-    /// Takes in the first `byte_count` bytes of that room, at most all of it; none if nothing has
+    /// Takes in the first `byte_count` bytes of that buffer, at most all of it; none if nothing has
     /// come.
     pub fn receive_payload(
         &mut self,

@@ -14,8 +14,7 @@ use crate::ops::signals::Signal;
 use crate::protocol::message::AssembledMessage;
 
 impl<Y: System> EventLoop<Y> {
-    /// Hands an event to the application, and carries out what comes of it. `message`: the one that
-    /// the event is about, if its buffer may go back.
+    /// Hands an event to the application, and carries out what comes of it.
     pub(super) fn dispatch(&mut self, id: ConnId, event: Event<'_>) {
         self.commands.begin(id, CurrentMessage::Lent);
         self.app.handle(event, self.context.now, &mut self.commands);

@@ -104,7 +104,7 @@ impl Assembler {
     }
 
     /// The same, gathered in a buffer that was used before. What is in it is written over: bytes
-    /// that are there already need not be cleared to be [`room`](Self::room).
+    /// that are there already need not be cleared to be [`payload_buffer`](Self::payload_buffer).
     pub fn with_buffer(kind: MessageKind, buffer: Vec<u8>) -> Self {
         Self {
             kind,
@@ -144,8 +144,8 @@ impl Assembler {
             Some(inflating) => inflating.wire_bytes,
             None => self.len(),
         };
-        let room = limits.max_bytes.saturating_sub(arrived);
-        if header.payload_len > room as u64 {
+        let free_bytes = limits.max_bytes.saturating_sub(arrived);
+        if header.payload_len > free_bytes as u64 {
             return Err(Violation::MessageTooBig);
         }
         if let Some(inflating) = &mut self.inflating {
@@ -192,7 +192,7 @@ impl Assembler {
         self.bytes.get_mut(self.len..end)
     }
 
-    /// Takes in the first `len` bytes of that room, as [`push`](Self::push) does, after `unmask`
+    /// Takes in the first `len` bytes of that buffer, as [`push`](Self::push) does, after `unmask`
     /// has seen them, in order.
     pub fn fill_payload_buffer(
         &mut self,
@@ -253,7 +253,7 @@ impl Assembler {
     fn append(&mut self, piece: &[u8]) {
         let end = self.len + piece.len();
         match self.bytes.get_mut(self.len..end) {
-            Some(room) => room.copy_from_slice(piece),
+            Some(free) => free.copy_from_slice(piece),
             None => {
                 self.bytes.truncate(self.len);
                 self.reserve(piece.len());
@@ -269,8 +269,8 @@ impl Assembler {
         let needed = self.len.saturating_add(added);
         let doubled = self.bytes.capacity().saturating_mul(2);
         if needed > self.bytes.capacity() && doubled > self.max_bytes {
-            let room = self.max_bytes.max(needed) - self.bytes.len();
-            self.bytes.reserve_exact(room);
+            let added = self.max_bytes.max(needed) - self.bytes.len();
+            self.bytes.reserve_exact(added);
         }
     }
 
