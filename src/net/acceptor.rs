@@ -92,7 +92,9 @@ impl Acceptor {
 
     /// More connections wait than a turn's share.
     pub(super) fn put_off(&mut self) {
-        self.state = Accepting::Backlog;
+        if self.state != Accepting::BackedOff {
+            self.state = Accepting::Backlog;
+        }
     }
 
     /// Whether more wait than a turn's share.

@@ -191,6 +191,9 @@ impl<Y: System> EventLoop<Y> {
                     |link, context| link.connection.respond(after, write, context),
                     context,
                 );
+                // What was kept for the request has gone with it.
+                self.app_bytes = self.app.held_bytes();
+                self.weigh_for_app(id);
                 None
             }
             Command::ReadBody {

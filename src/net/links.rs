@@ -332,16 +332,17 @@ impl<S: Stream> Links<S> {
         let Some(link) = self.table.slot_mut(slot) else {
             return Flushed::Kept;
         };
-        if link.connection.is_drained() && link.writing == Writing::Ready {
-            link.writing = Writing::ShutDown;
-            link.transport.shutdown_write();
-        }
         if link.connection.is_finished() && (link.connection.is_aborted() || !is_blocked) {
             return Flushed::Finished;
         }
         if is_blocked != (link.writing == Writing::Blocked) && !rewatch(link, is_blocked, system) {
             link.connection.abort();
             return Flushed::Finished;
+        }
+        // Not before what the socket had not taken has left, encrypted bytes included.
+        if !is_blocked && link.connection.is_drained() && link.writing == Writing::Ready {
+            link.writing = Writing::ShutDown;
+            link.transport.shutdown_write();
         }
         if is_blocked {
             link.connection.shrink_output(&mut context.pool);

@@ -223,10 +223,7 @@ impl<Y: System> EventLoop<Y> {
             };
             let id = link.id;
             let Some(event) = link.connection.receive(&mut input, &mut self.context) else {
-                break match link.connection.is_awaiting() {
-                    true => Reading::Awaiting,
-                    false => Reading::Backlog,
-                };
+                break Reading::Backlog;
             };
             let message_len = event.message_len();
             byte_budget = byte_budget.saturating_sub(message_len);
@@ -250,6 +247,12 @@ impl<Y: System> EventLoop<Y> {
         };
         let inflated = MESSAGE_BYTES_PER_TURN - self.context.inflate_budget_bytes;
         self.work_budget_bytes = self.work_budget_bytes.saturating_sub(inflated);
+        let link = self.links.table.slot_mut(slot);
+        let reading = match link.is_some_and(|link| link.connection.is_awaiting()) {
+            // Whatever has ended the loop: nothing more is read before the answer, not even an end.
+            true => Reading::Awaiting,
+            false => reading,
+        };
         self.keep_unread(slot, input, reading);
         self.finish_receiving(slot);
     }
