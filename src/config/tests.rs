@@ -200,39 +200,34 @@ fn values_reach_their_fields() {
     assert_eq!(config.log.file, Some(PathBuf::from("/var/log/ws.log")));
     assert_eq!(config.log.max_bytes, 10 << 20);
     assert_eq!(config.log.level, LevelFilter::Debug);
-    assert_eq!(config.server.admission.allowed_ip.len(), 2);
-    assert_eq!(config.server.admission.allowed_origins, ["https://a.org"]);
-    assert!(!config.server.php_padding);
-    assert_eq!(config.server.admission.own_hosts, ["push.example"]);
+    let server = &config.server;
+    assert_eq!(server.admission.allowed_ip.len(), 2);
+    assert_eq!(server.admission.allowed_origins, ["https://a.org"]);
+    assert!(!server.php_padding);
+    assert_eq!(server.admission.own_hosts, ["push.example"]);
+    assert_eq!(server.web_sends.user, Sends::NONE.with(Sendable::Echo));
+    assert_eq!(server.web_sends.anonymous, Sends::NONE);
+    assert_eq!(server.max_ident_bytes, 1_024);
     assert_eq!(
-        config.server.web_sends.user,
-        Sends::NONE.with(Sendable::Echo)
-    );
-    assert_eq!(config.server.web_sends.anonymous, Sends::NONE);
-    assert_eq!(config.server.max_ident_bytes, 1_024);
-    assert_eq!(
-        config.server.limits.max_web_message_bytes, 1_024,
+        server.limits.max_web_message_bytes, 1_024,
         "as maxMessageSize"
     );
-    assert_eq!(config.server.subprotocols, ["chat", "v1.example"]);
+    assert_eq!(server.subprotocols, ["chat", "v1.example"]);
     let compression = CompressionSettings {
         is_on: true,
         threshold_bytes: 0,
         keeps_context: true,
         level: 9,
     };
-    assert_eq!(config.server.compression, compression);
-    assert_eq!(config.server.limits.ping_interval, Duration::ZERO);
+    assert_eq!(server.compression, compression);
+    assert_eq!(server.limits.ping_interval, Duration::ZERO);
+    assert_eq!(server.limits.pong_timeout, Duration::from_millis(250));
+    assert_eq!(server.limits.max_message_bytes, 1_024);
     assert_eq!(
-        config.server.limits.pong_timeout,
-        Duration::from_millis(250)
-    );
-    assert_eq!(config.server.limits.max_message_bytes, 1_024);
-    assert_eq!(
-        config.server.admission.max_per_ip, 7,
+        server.admission.max_per_ip, 7,
         "other sections are flattened"
     );
-    assert_eq!(config.server.max_chunks, 3, "also those of other programs");
+    assert_eq!(server.max_chunks, 3, "also those of other programs");
     assert_eq!(config.source, Some(PathBuf::from("websock.ini")));
 }
 
