@@ -7,7 +7,7 @@
 
 use super::output::BufferPool;
 use crate::protocol::deflate::{Deflater, History, Inflater};
-use crate::protocol::extension::{Agreed, Context, SERVER_WINDOW_BITS};
+use crate::protocol::extension::{Agreed, Context};
 use crate::protocol::frame;
 
 /// What was agreed with one peer, and what has to be remembered for it.
@@ -30,7 +30,7 @@ impl Compression {
 
     /// Base-2 logarithm of the window that messages to the peer may use.
     pub(super) fn window_bits(&self) -> u8 {
-        SERVER_WINDOW_BITS
+        self.agreed.server_window_bits
     }
 
     /// An inflater for the message that begins, until [`give_inflater`](Self::give_inflater).
@@ -60,7 +60,7 @@ impl Compression {
         pool: &mut BufferPool,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (bits, level) = (SERVER_WINDOW_BITS, self.agreed.level);
+        let (bits, level) = (self.agreed.server_window_bits, self.agreed.level);
         let deflater = match self.agreed.server_context {
             Context::Dropped => pool.deflater(bits, level),
             Context::Kept => self

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use super::link_table::LinkTable;
 use super::shared_buffers::SharedBuffers;
 use crate::app::Command;
-use crate::connection::TurnContext;
+use crate::connection::{Connection, TurnContext};
 use crate::protocol::extension::{CompressionSettings, SERVER_WINDOW_BITS};
 use crate::protocol::frame;
 use crate::registry::SlotSet;
 
-/// The broadcasts of one delivery in their compressed form, all in one piece of memory. Everybody
-/// who has agreed on compression can read the same form, since one window is offered to all.
+/// The broadcasts of one delivery in their compressed form, all in one piece of memory. There is one
+/// for all who can read the usual window; the few who have asked for less get the plain form.
 #[derive(Debug, Default)]
 pub(super) struct BroadcastForms {
     pub(super) frames: Option<Rc<Vec<u8>>>,
@@ -81,6 +81,13 @@ pub(super) fn compress_broadcasts<S>(
 fn has_reader<S>(table: &mut LinkTable<S>, members: &SlotSet) -> bool {
     members.iter().any(|slot| {
         let link = table.slot_mut(slot);
-        link.is_some_and(|link| link.connection.window_bits().is_some())
+        link.is_some_and(|link| reads_form(&link.connection))
     })
+}
+
+/// Whether a connection can read the compressed form.
+pub(super) fn reads_form(connection: &Connection) -> bool {
+    connection
+        .window_bits()
+        .is_some_and(|bits| bits >= SERVER_WINDOW_BITS)
 }

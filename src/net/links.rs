@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use log::{debug, warn};
 
-use super::broadcast_forms::BroadcastForms;
+use super::broadcast_forms::{BroadcastForms, reads_form};
 use super::link::{Flushing, Link, Reading, Writing};
 use super::link_table::LinkTable;
 use super::memory::{HeavyHolders, HeldBy};
@@ -182,7 +182,7 @@ impl<S: Stream> Links<S> {
             if link.id == from {
                 continue;
             }
-            let is_compressed = link.connection.window_bits().is_some();
+            let is_compressed = reads_form(&link.connection);
             let outgoing = match form.as_ref().filter(|_| is_compressed) {
                 Some((bytes, range)) => Outgoing::Shared(bytes, range.clone()),
                 None => Outgoing::Shared(frames, frame.clone()),

@@ -14,10 +14,11 @@
 //!   clients' messages refer to earlier ones, and the end of them is kept for each client: see
 //!   [`History`](super::deflate::History), at most 32 KiB from its first compressed message on.
 //! - `client_max_window_bits` is never answered: the inflater takes every window.
-//! - `server_max_window_bits` is answered where it was offered, with [`SERVER_WINDOW_BITS`].
+//! - `server_max_window_bits` is answered where it was offered, with the value of the offer, at most
+//!   [`SERVER_WINDOW_BITS`].
 //!
-//! That window is one for all clients, so that a broadcast is compressed at most once. A client that
-//! can take only a smaller one gets its messages as they are.
+//! That is the window of all clients that do not ask for a smaller one, so that a broadcast is
+//! compressed at most once. The others get broadcasts as they are, and their own messages compressed.
 
 use std::borrow::Cow;
 
@@ -58,8 +59,7 @@ pub enum Context {
     Dropped,
 }
 
-/// permessage-deflate as both ends have agreed on it (RFC 7692 §7.1). Our messages are compressed
-/// with a window of [`SERVER_WINDOW_BITS`].
+/// permessage-deflate as both ends have agreed on it (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// The context of our messages.
@@ -70,6 +70,9 @@ pub struct Agreed {
     pub threshold_bytes: usize,
     /// As in [`CompressionSettings`].
     pub level: u8,
+    /// Base-2 logarithm of the window of our messages, 9 to [`SERVER_WINDOW_BITS`]. Broadcasts are
+    /// compressed once, with the latter: who has asked for less gets them as they are.
+    pub server_window_bits: u8,
     /// The offer had `server_max_window_bits`, so that the answer has to have it (§7.1.2.1).
     answers_window_bits: bool,
 }
@@ -79,7 +82,7 @@ impl Agreed {
     /// of a request, in order. `None`: nothing is compressed and nothing is to be answered.
     ///
     /// An offer is declined for a parameter that is unknown, repeated, or has a value that it must
-    /// not have (§7.1), and for `server_max_window_bits` below [`SERVER_WINDOW_BITS`].
+    /// not have (§7.1), and for `server_max_window_bits=8`, which the library cannot do.
     pub fn choose<'a>(
         headers: impl IntoIterator<Item = &'a [u8]>,
         wanted: &CompressionSettings,
@@ -115,7 +118,7 @@ impl Agreed {
         if self.answers_window_bits {
             out.extend_from_slice(b"; ");
             out.extend_from_slice(SERVER_WINDOW);
-            out.extend_from_slice(format!("={SERVER_WINDOW_BITS}").as_bytes());
+            out.extend_from_slice(format!("={}", self.server_window_bits).as_bytes());
         }
     }
 }
@@ -151,7 +154,7 @@ impl Offer {
     }
 
     fn accept(&self, wanted: &CompressionSettings) -> Option<Agreed> {
-        let can_inflate = |bits: u8| bits >= SERVER_WINDOW_BITS;
+        let most_bits = self.server_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let server_context = match self.server_no_context {
             None if wanted.keeps_context => Context::Kept,
             None | Some(()) => Context::Dropped,
@@ -160,15 +163,14 @@ impl Offer {
             None => Context::Kept,
             Some(()) => Context::Dropped,
         };
-        self.server_window_bits
-            .is_none_or(can_inflate)
-            .then_some(Agreed {
-                server_context,
-                client_context,
-                threshold_bytes: wanted.threshold_bytes,
-                level: wanted.level,
-                answers_window_bits: self.server_window_bits.is_some(),
-            })
+        (most_bits >= MIN_WINDOW_BITS).then(|| Agreed {
+            server_context,
+            client_context,
+            threshold_bytes: wanted.threshold_bytes,
+            level: wanted.level,
+            server_window_bits: most_bits.min(SERVER_WINDOW_BITS),
+            answers_window_bits: self.server_window_bits.is_some(),
+        })
     }
 }
 
@@ -178,10 +180,10 @@ pub const MAX_WINDOW_BITS: u8 = 15;
 /// Smallest window that the library compresses with: 512 bytes. zlib has a bug with 256.
 pub const MIN_WINDOW_BITS: u8 = 9;
 
-/// Window that all our messages are compressed with: 4 KiB. It halves the memory of a compressor
+/// Largest window that our messages are compressed with: 4 KiB. It halves the memory of a compressor
 /// that a connection owns, and holds the message before, which is what small messages gain most
 /// from. Measured with JSON at level 2: messages up to 8 KiB become as short as with 15, those of
-/// 64 KiB 19.9 instead of 17.6 % of their length. It lets clients in that name a limit, too.
+/// 64 KiB 19.9 instead of 17.6 % of their length.
 pub const SERVER_WINDOW_BITS: u8 = 12;
 
 const NAME: &[u8] = b"permessage-deflate";
@@ -320,7 +322,8 @@ mod tests {
     fn the_first_offer_that_can_be_accepted_is() {
         let none = "; server_no_context_takeover";
         let plain = || Some(none.to_owned());
-        let with_window = || Some(format!("{none}; server_max_window_bits=12"));
+        let with = |bits: u8| Some(format!("{none}; server_max_window_bits={bits}"));
+        let with_window = || with(12);
         let without_client = || Some(format!("{none}; client_no_context_takeover"));
         let cases: [(&str, Option<String>); 49] = [
             ("permessage-deflate", plain()),
@@ -360,9 +363,12 @@ mod tests {
             ("permessage-deflate2", None),
             ("x-webkit-deflate-frame", None),
             ("permessage-deflate; server_max_window_bits=8", None),
-            ("permessage-deflate; server_max_window_bits=9", None),
-            ("permessage-deflate; server_max_window_bits=11", None),
-            (r#"permessage-deflate; server_max_window_bits="1\1""#, None),
+            ("permessage-deflate; server_max_window_bits=9", with(9)),
+            ("permessage-deflate; server_max_window_bits=11", with(11)),
+            (
+                r#"permessage-deflate; server_max_window_bits="1\1""#,
+                with(11),
+            ),
             ("permessage-deflate; server_max_window_bits", None),
             ("permessage-deflate; server_max_window_bits=7", None),
             ("permessage-deflate; server_max_window_bits=16", None),
@@ -401,7 +407,7 @@ mod tests {
             ),
             (
                 "permessage-deflate; server_max_window_bits=10, permessage-deflate",
-                plain(),
+                with(10),
             ),
             (
                 "permessage-deflate; server_max_window_bits=13, permessage-deflate",

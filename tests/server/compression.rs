@@ -145,6 +145,7 @@ fn offers_are_answered_by_what_the_server_wants() {
     let server = Server::start(ON);
     let web = Request::to("/web");
     let with_window = format!("{off}; server_max_window_bits=12");
+    let smaller_window = format!("{off}; server_max_window_bits=9");
     for (offer, expected) in [
         (OFFER, Some(off)),
         (
@@ -157,13 +158,17 @@ fn offers_are_answered_by_what_the_server_wants() {
         ),
         (
             "permessage-deflate; server_max_window_bits=9, permessage-deflate",
+            Some(&*smaller_window),
+        ),
+        (
+            "permessage-deflate; server_max_window_bits=8, permessage-deflate",
             Some(off),
         ),
         (
             "permessage-deflate; client_no_context_takeover",
             Some(&*without_client),
         ),
-        ("permessage-deflate; server_max_window_bits=11", None),
+        ("permessage-deflate; server_max_window_bits=8", None),
         ("x-webkit-deflate-frame", None),
         ("permessage-deflate; ;", None),
     ] {
@@ -242,6 +247,8 @@ fn a_broadcast_reaches_everybody_in_the_form_that_was_agreed_on() {
             "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
         ];
         let mut peers = offers.map(|offer| Peer::open(&server, offer));
+        // Cannot read the form of the others, so it gets broadcasts as they are.
+        let mut smaller = Peer::open(&server, "permessage-deflate; server_max_window_bits=9");
         let mut plain = server.web();
         let mut script = server.php();
         for round in 0..3 {
@@ -252,11 +259,16 @@ fn a_broadcast_reaches_everybody_in_the_form_that_was_agreed_on() {
                 peer.conn.expect_next();
                 peer.expect_compressed(&own);
             }
+            let own = packet("echo", 5000 + round);
+            smaller.send(&own);
+            smaller.conn.expect_next();
+            smaller.expect_compressed(&own);
             for len in [500, 3000, 100_000] {
                 let message = packet("broadcast", len);
                 script.send_text(&message);
                 script.expect_next();
                 plain.expect_text(&message);
+                smaller.conn.expect_text(&message);
                 let mut payloads = Vec::new();
                 for peer in &mut peers {
                     if len < 1024 {
