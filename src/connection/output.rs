@@ -451,8 +451,8 @@ const MAX_SPARE_QUEUES: usize = 1024;
 /// not.
 const MAX_SPARE_INFLATERS: usize = 4;
 
-/// Most deflaters: one for each window size.
-const MAX_SPARE_DEFLATERS: usize = 7;
+/// Most deflaters: one for each window size that is agreed on, 9 to 12 bits.
+const MAX_SPARE_DEFLATERS: usize = 4;
 
 /// Buffers up to twice this size are left as they are when their queue has to wait.
 const SHRINK_BYTES: usize = 2048;
