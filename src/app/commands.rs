@@ -14,6 +14,7 @@ use crate::protocol::error::Rejection;
 use crate::protocol::frame;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::message::MessageKind;
+use crate::protocol::php_session::SessionFile;
 use crate::registry::SlotSet;
 use crate::upstream::{Call, UpstreamId};
 
@@ -91,6 +92,15 @@ pub enum Command {
         upstream: UpstreamId,
         /// What, and until when.
         call: Call,
+    },
+    /// Read the file of a PHP session; [`Event::SessionRead`](super::Event::SessionRead) follows
+    /// exactly once, in a later turn. A disk that does not answer lets it come late, so that
+    /// whoever asks has a deadline of its own.
+    ReadSession {
+        /// Its name in the answer.
+        call: CallId,
+        /// Which.
+        file: SessionFile,
     },
 }
 
@@ -260,6 +270,11 @@ impl Commands {
     /// Asks another server. Its answer comes as an event of its own.
     pub fn call(&mut self, upstream: UpstreamId, call: Call) {
         self.push_now(Command::Call { upstream, call });
+    }
+
+    /// Has the file of a PHP session read. What it holds comes as an event, in a later turn.
+    pub fn read_session(&mut self, call: CallId, file: SessionFile) {
+        self.push_now(Command::ReadSession { call, file });
     }
 
     fn push_delivery(&mut self, command: Command, call: Option<CallId>) {

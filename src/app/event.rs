@@ -6,6 +6,7 @@ use super::calls::{CallId, Receipt, Ticket};
 use super::peer::Peer;
 use crate::connection::{ConnId, Message};
 use crate::protocol::error::{Rejection, Violation};
+use crate::protocol::php_session::SessionOutcome;
 use crate::upstream::{Answer, UpstreamId};
 
 /// Something that has happened on a connection, or the answer to a question.
@@ -72,6 +73,13 @@ pub enum Event<'a> {
         upstream: UpstreamId,
         /// The call, and its response or why there is none.
         answer: Answer,
+    },
+    /// What became of reading a PHP session.
+    SessionRead {
+        /// The call that it was asked with.
+        call: CallId,
+        /// What it holds, or why that is not known.
+        outcome: SessionOutcome,
     },
 }
 

@@ -140,6 +140,11 @@ impl App {
                 let (upstream, call, count) = (upstream.0, answer.call.0, self.late_answer_count);
                 debug!("upstream {upstream}: nobody waits for answer {call} ({count} so far)");
             }
+            Event::SessionRead { call, .. } => {
+                self.late_answer_count += 1;
+                let (call, count) = (call.0, self.late_answer_count);
+                debug!("nobody waits for session {call} ({count} late answers so far)");
+            }
         }
     }
 

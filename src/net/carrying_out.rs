@@ -222,6 +222,10 @@ impl<Y: System> EventLoop<Y> {
                 self.upstreams.call(upstream, call, &mut self.system, now);
                 None
             }
+            Command::ReadSession { call, file } => {
+                self.system.read_session(call, file);
+                None
+            }
             Command::AnswerPush { ticket, outcome } => {
                 self.handle_requests.answer(ticket, outcome);
                 None
@@ -250,4 +254,25 @@ impl<Y: System> EventLoop<Y> {
             }
         }
     }
+
+    /// Tells the application which sessions have been read, up to its share of a turn. What it asks
+    /// then is answered in a later turn.
+    pub(super) fn take_up_sessions(&mut self) {
+        if !std::mem::take(&mut self.has_sessions) || self.keeps_answers {
+            return;
+        }
+        let share = std::iter::from_fn(|| self.system.next_session());
+        let outcomes: Vec<_> = share.take(SESSIONS_PER_TURN).collect();
+        self.has_sessions = outcomes.len() == SESSIONS_PER_TURN;
+        for (call, outcome) in outcomes {
+            self.commands.begin(NOBODY, CurrentMessage::Lent);
+            let event = Event::SessionRead { call, outcome };
+            self.app.handle(event, self.context.now, &mut self.commands);
+            self.carry_out(None);
+        }
+    }
 }
+
+/// Most sessions that are handed over in one turn. Each may be as long as is allowed and has to be
+/// walked through, which takes a few milliseconds for one of 1 MiB; most take microseconds.
+const SESSIONS_PER_TURN: usize = 16;

@@ -53,7 +53,7 @@ pub struct EventLoop<Y: System> {
     pub(super) context: TurnContext,
     pub(super) links: Links<Y::Stream>,
     pub(super) upstreams: Upstreams<Y::Stream>,
-    /// Answers of other servers are left for whoever drives the loop: in tests.
+    /// Answers of other servers and sessions are left for whoever drives the loop: in tests.
     pub(super) keeps_answers: bool,
     pub(super) acceptor: Acceptor,
     pub(super) proxy_headers: ProxyHeaders,
@@ -76,6 +76,8 @@ pub struct EventLoop<Y: System> {
     pub(super) work_budget_bytes: usize,
     /// Bytes that the application held at the last look.
     pub(super) app_bytes: usize,
+    /// Sessions may have been read that the application has not been told of.
+    pub(super) has_sessions: bool,
     /// Somebody was refused for want of memory.
     pub(super) wants_memory: WantsMemory,
     ready: Vec<Readiness>,
@@ -136,6 +138,7 @@ impl<Y: System> EventLoop<Y> {
             handshake_budget: 0,
             work_budget_bytes: 0,
             app_bytes: 0,
+            has_sessions: false,
             wants_memory: WantsMemory::No,
             ready: Vec::new(),
             due: Vec::new(),
@@ -220,7 +223,7 @@ impl<Y: System> EventLoop<Y> {
     pub fn next_wait(&self) -> Option<Duration> {
         let now = self.system.now();
         let app_is_due = self.app.next_deadline().is_some_and(|due| due <= now);
-        let has_work = self.links.has_work() || self.upstreams.has_work();
+        let has_work = self.links.has_work() || self.upstreams.has_work() || self.has_sessions;
         if has_work || self.acceptor.has_backlog() || app_is_due {
             return Some(Duration::ZERO);
         }
@@ -257,6 +260,7 @@ impl<Y: System> EventLoop<Y> {
             Readiness::Woken => {
                 self.certificates.take_up();
                 self.serve_handles();
+                self.has_sessions = true;
             }
         }
     }
@@ -270,6 +274,7 @@ impl<Y: System> EventLoop<Y> {
         self.read_backlog();
         self.handle_timers();
         self.run_upstreams();
+        self.take_up_sessions();
         self.flush_all();
         self.links.end_turn();
         match self.app.next_deadline() {

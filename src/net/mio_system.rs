@@ -14,11 +14,14 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::clock::Clock;
 use super::listener::Listener;
+use super::session_reader::SessionReader;
 use super::socket::Socket;
 use super::system::{Interest, Readiness, Remote, System, Waker};
 use crate::base::MonotonicTime;
+use crate::ops::session_files;
 use crate::ops::signals::Signals;
-use crate::upstream::Address;
+use crate::protocol::php_session::{SessionFile, SessionOutcome};
+use crate::upstream::{Address, CallId};
 
 /// The real system.
 pub(super) struct MioSystem {
@@ -30,6 +33,7 @@ pub(super) struct MioSystem {
     /// epoll waits in whole milliseconds; what is due sooner is waited for by this.
     fine_timer: TimerFd,
     waker: Arc<mio::Waker>,
+    sessions: SessionReader,
     /// Its keys are random.
     random: RandomState,
     random_count: u64,
@@ -50,9 +54,11 @@ impl MioSystem {
         poll.registry()
             .register(&mut SourceFd(&descriptor), TIMER_TOKEN, readable)?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER_TOKEN)?);
+        let wake = waker_of(Arc::clone(&waker));
         Ok(Self {
             poll,
             waker,
+            sessions: SessionReader::new(wake, Box::new(session_files::read)),
             events: Events::with_capacity(EVENTS_PER_TURN),
             signals,
             listeners,
@@ -173,12 +179,15 @@ impl System for MioSystem {
     }
 
     fn waker(&self) -> Waker {
-        let waker = Arc::clone(&self.waker);
-        Arc::new(move || {
-            if let Err(error) = waker.wake() {
-                error!("the loop could not be woken: {error}");
-            }
-        })
+        waker_of(Arc::clone(&self.waker))
+    }
+
+    fn read_session(&mut self, call: CallId, file: SessionFile) {
+        self.sessions.read(call, file);
+    }
+
+    fn next_session(&mut self) -> Option<(CallId, SessionOutcome)> {
+        self.sessions.next_outcome()
     }
 
     fn stop_listening(&mut self) {
@@ -188,6 +197,14 @@ impl System for MioSystem {
             }
         }
     }
+}
+
+fn waker_of(waker: Arc<mio::Waker>) -> Waker {
+    Arc::new(move || {
+        if let Err(error) = waker.wake() {
+            error!("the loop could not be woken: {error}");
+        }
+    })
 }
 
 const EVENTS_PER_TURN: usize = 1024;

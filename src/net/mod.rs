@@ -36,6 +36,7 @@ mod relief;
 #[doc(hidden)]
 pub mod resolver;
 mod server;
+mod session_reader;
 mod shared_buffers;
 mod socket;
 mod socket_file;

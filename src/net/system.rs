@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::base::MonotonicTime;
 use crate::ops::signals::Signal;
-use crate::upstream::Address;
+use crate::protocol::php_session::{SessionFile, SessionOutcome};
+use crate::upstream::{Address, CallId};
 
 /// Sockets, readiness and time.
 pub trait System {
@@ -61,6 +62,13 @@ pub trait System {
 
     /// What another thread calls to end a wait: [`Readiness::Woken`] follows.
     fn waker(&self) -> Waker;
+
+    /// Begins to read the file of a PHP session, without waiting for it. Its outcome comes by
+    /// [`next_session`](Self::next_session), exactly once, behind a [`Readiness::Woken`].
+    fn read_session(&mut self, call: CallId, file: SessionFile);
+
+    /// The next outcome of [`read_session`](Self::read_session); `None`: there is none now.
+    fn next_session(&mut self) -> Option<(CallId, SessionOutcome)>;
 
     /// Closes all listeners.
     fn stop_listening(&mut self);

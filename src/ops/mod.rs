@@ -1,8 +1,9 @@
-//! What the operating system has to do with: signals, limits, certificates in files.
+//! What the operating system has to do with: signals, limits, certificates and sessions in files.
 
 pub mod certificates;
 pub mod identity;
 pub mod inherited;
+pub mod session_files;
 pub mod signals;
 
 use std::io;

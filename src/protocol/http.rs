@@ -329,7 +329,7 @@ fn empty_line_start(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn trim_blanks(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_blanks(bytes: &[u8]) -> &[u8] {
     let start = bytes
         .iter()
         .position(|&byte| !is_blank(byte))

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod close;
 pub mod close_code;
+pub mod cookie;
 pub mod decimal;
 pub mod deflate;
 pub mod error;
@@ -19,4 +20,5 @@ pub mod mask;
 pub mod media_type;
 pub mod message;
 pub mod packet;
+pub mod php_session;
 pub mod utf8;

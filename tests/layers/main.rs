@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "ops",
-        "base",
+        "base protocol",
         "base64 listenfd log memchr mio nix rustls rustls_native_certs signal_hook signal_hook_mio \
          x509_cert",
     ),

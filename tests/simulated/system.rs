@@ -17,7 +17,8 @@ use std::time::Duration;
 use websock::base::MonotonicTime;
 use websock::net::system::{Interest, Readiness, Remote, Stream, System, Waker};
 use websock::ops::signals::Signal;
-use websock::upstream::Address;
+use websock::protocol::php_session::{SessionFile, SessionOutcome};
+use websock::upstream::{Address, CallId};
 
 /// What the loop runs on. A clone is another handle of the same system.
 #[derive(Clone)]
@@ -32,6 +33,9 @@ struct Shared {
     waits: RefCell<Vec<Wait>>,
     /// How far a wait may move the clock.
     awake_at: Cell<MonotonicTime>,
+    /// Sessions that the server wants to be read, and those that were.
+    asked_sessions: RefCell<VecDeque<(CallId, SessionFile)>>,
+    read_sessions: RefCell<VecDeque<(CallId, SessionOutcome)>>,
 }
 
 #[derive(Default)]
@@ -46,6 +50,7 @@ enum Ready {
     Listener(usize),
     Link(Rc<Socket>),
     Signal(Signal),
+    Woken,
 }
 
 /// A wait that the loop has asked for.
@@ -152,6 +157,8 @@ impl SimulatedSystem {
             ready: RefCell::default(),
             waits: RefCell::default(),
             awake_at: Cell::new(MonotonicTime::START),
+            asked_sessions: RefCell::default(),
+            read_sessions: RefCell::default(),
         }))
     }
 }
@@ -172,6 +179,7 @@ impl System for SimulatedSystem {
             match event {
                 Ready::Listener(index) => ready.push(Readiness::Listener(index)),
                 Ready::Signal(signal) => ready.push(Readiness::Signal(signal)),
+                Ready::Woken => ready.push(Readiness::Woken),
                 Ready::Link(socket) => ready.extend(socket.report()),
             }
         }
@@ -231,6 +239,14 @@ impl System for SimulatedSystem {
 
     fn waker(&self) -> Waker {
         Arc::new(|| {})
+    }
+
+    fn read_session(&mut self, call: CallId, file: SessionFile) {
+        self.0.asked_sessions.borrow_mut().push_back((call, file));
+    }
+
+    fn next_session(&mut self) -> Option<(CallId, SessionOutcome)> {
+        self.0.read_sessions.borrow_mut().pop_front()
     }
 
     fn stop_listening(&mut self) {
@@ -381,7 +397,7 @@ impl SimulatedSystem {
     /// Whether a wait would end at once.
     pub(crate) fn is_ready(&self) -> bool {
         let is_ready = |event: &Ready| match event {
-            Ready::Listener(_) | Ready::Signal(_) => true,
+            Ready::Listener(_) | Ready::Signal(_) | Ready::Woken => true,
             Ready::Link(socket) => {
                 let state = socket.state.borrow();
                 state.watched.is_some()
@@ -398,6 +414,19 @@ impl SimulatedSystem {
     pub(crate) fn signal(&self, signal: Signal) {
         let event = Ready::Signal(signal);
         self.0.ready.borrow_mut().push_back(event);
+    }
+
+    /// The next session that the server wants to be read, and has not been told of.
+    #[expect(dead_code, reason = "for those who sign in by sessions")]
+    pub(crate) fn asked_session(&self) -> Option<(CallId, SessionFile)> {
+        self.0.asked_sessions.borrow_mut().pop_front()
+    }
+
+    /// Tells the server what became of a session, as the helper threads do.
+    #[expect(dead_code, reason = "for those who sign in by sessions")]
+    pub(crate) fn answer_session(&self, call: CallId, outcome: SessionOutcome) {
+        self.0.read_sessions.borrow_mut().push_back((call, outcome));
+        self.0.ready.borrow_mut().push_back(Ready::Woken);
     }
 
     /// Has the next accepts at a listener fail, each with one of these errors.
