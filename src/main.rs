@@ -24,6 +24,9 @@ fn main() -> ExitCode {
     if let Err(error) = ops::survive_file_size_limit() {
         complain(format_args!("warning: SIGXFSZ ends the process: {error}"));
     }
+    if cfg!(all(target_env = "gnu", target_feature = "crt-static")) {
+        ops::names::link_is_static();
+    }
     match options::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(options)) => serve(&options).unwrap_or_else(|code| code),
         Ok(Invocation::Check {

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use log::Level;
-use nix::unistd::{AccessFlags, Group, access, getegid, geteuid, getgroups};
+use nix::unistd::{AccessFlags, Gid, access, getegid, geteuid, getgroups};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::port_owner::{self, Owner};
@@ -196,14 +196,14 @@ fn socket_file_faults(file: &SocketFile) -> Vec<Fault> {
 }
 
 fn group_fault(name: &str) -> Option<Fault> {
-    let group = match Group::from_name(name) {
-        Ok(Some(group)) => group,
+    let gid = match ops::names::group_id(name) {
+        Ok(Some(gid)) => Gid::from_raw(gid),
         Ok(None) => return Some(Fault::Problem(format!("there is no group {name}"))),
-        Err(error) => return Some(Fault::Problem(format!("group {name}: {}", error.desc()))),
+        Err(error) => return Some(Fault::Problem(format!("group {name}: {}", plain(&error)))),
     };
     let is_member = geteuid().is_root()
-        || getegid() == group.gid
-        || getgroups().is_ok_and(|groups| groups.contains(&group.gid));
+        || getegid() == gid
+        || getgroups().is_ok_and(|groups| groups.contains(&gid));
     (!is_member).then(|| {
         let reason =
             format!("the user that runs this is not in group {name}, and cannot give to it");

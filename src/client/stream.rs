@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, St
 
 use super::address::{Address, Security};
 use super::error::Error;
+use crate::ops::names;
 
 /// A connection.
 pub(super) enum Stream {
@@ -100,7 +101,7 @@ impl fmt::Debug for Stream {
 }
 
 fn connect_tcp(address: &Address, timeout: Duration) -> Result<TcpStream, Error> {
-    let resolved = (address.host.as_str(), address.port).to_socket_addrs();
+    let resolved = names::resolve(&address.host, address.port);
     let resolved = resolved.map_err(|error| Error::Resolve(address.host.clone(), error))?;
     let mut last = Error::Resolve(address.host.clone(), ErrorKind::NotFound.into());
     for place in resolved {

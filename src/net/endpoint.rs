@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::app::peer::ListenerRole;
+use crate::ops::names;
 
 /// One address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,13 +125,7 @@ impl Endpoint {
             let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             return Ok(both.map(|ip| SocketAddr::new(ip, *port)).to_vec());
         }
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in (host.as_str(), *port).to_socket_addrs()? {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        Ok(addresses)
+        names::resolve(host, *port)
     }
 }
 

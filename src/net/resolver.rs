@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use crate::ops::names;
 use crate::upstream::{ResolveError, literal_addresses};
 
 /// Looks up names, one after the other.
@@ -122,16 +123,10 @@ fn run(questions: &Receiver<Question>, answers: &Sender<Resolved>, wake: &dyn Fn
 }
 
 fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
-    let found = (host, port).to_socket_addrs().map_err(|error| {
+    let addresses = names::resolve(host, port).map_err(|error| {
         log::debug!("a name could not be looked up: {error}");
         ResolveError::NotFound
     })?;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
     match addresses.is_empty() {
         true => Err(ResolveError::NotFound),
         false => Ok(addresses),

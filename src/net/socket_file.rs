@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use mio::net::UnixListener;
-use nix::unistd::Group;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::endpoint::SocketFile;
 use crate::base::plain;
+use crate::ops::names;
 
 /// Removes the file when it is dropped, unless another has taken its place.
 #[derive(Debug)]
@@ -66,11 +66,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 fn group_id(name: &str) -> io::Result<u32> {
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
-        Ok(None) => Err(io::Error::other(format!("there is no group {name}"))),
-        Err(error) => Err(error.into()),
-    }
+    names::group_id(name)?.ok_or_else(|| io::Error::other(format!("there is no group {name}")))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

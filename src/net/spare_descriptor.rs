@@ -1,16 +1,19 @@
 //! A descriptor kept in reserve, so that connections can be refused when all others are in use.
 
-use std::fs::File;
+use std::os::unix::net::UnixDatagram;
 
 /// Holds one descriptor open for nothing.
+///
+/// It is a socket that is bound to no name and connected to nobody: a file would have to be there,
+/// and an empty container does not even have /dev/null.
 #[derive(Debug)]
-pub(super) struct SpareDescriptor(Option<File>);
+pub(super) struct SpareDescriptor(Option<UnixDatagram>);
 
 impl SpareDescriptor {
-    /// Where the file is missing, as in an empty container, there is no reserve: then nobody is
-    /// refused while descriptors lack, and who waits goes on waiting.
+    /// Without any descriptor left there is no reserve: then nobody is refused while descriptors
+    /// lack, and who waits goes on waiting.
     pub(super) fn open() -> Self {
-        Self(File::open(PATH).ok())
+        Self(UnixDatagram::unbound().ok())
     }
 
     /// Runs `action` with the descriptor free for its use.
@@ -19,8 +22,6 @@ impl SpareDescriptor {
             action();
         }
         // If even this fails, the descriptor comes back with a later call.
-        self.0 = File::open(PATH).ok();
+        self.0 = UnixDatagram::unbound().ok();
     }
 }
-
-const PATH: &str = "/dev/null";

@@ -1,8 +1,10 @@
-//! What the operating system has to do with: signals, limits, certificates and sessions in files.
+//! What the operating system has to do with: signals, limits, names, certificates and sessions in
+//! files.
 
 pub mod certificates;
 pub mod identity;
 pub mod inherited;
+pub mod names;
 pub mod session_files;
 pub mod signals;
 

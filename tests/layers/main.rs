@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
     layer("logging", "base", "env_logger jiff log nix"),
     layer(
         "client",
-        "base protocol",
+        "base protocol ops",
         "base64 getrandom httparse rustls rustls_native_certs serde_json",
     ),
     layer(
