@@ -9,6 +9,7 @@ mod calls;
 mod chunks;
 mod commands;
 mod event;
+mod handover;
 pub mod peer;
 mod push;
 mod request_checks;

@@ -123,6 +123,11 @@ impl Requests {
         commands.read_body(id, length, expectation);
     }
 
+    /// Whether a request of this connection is not answered yet.
+    pub(super) fn is_pending(&self, id: ConnId) -> bool {
+        self.pending.contains_key(&id)
+    }
+
     /// The body of a request is whole.
     pub(super) fn handle_body(
         &mut self,

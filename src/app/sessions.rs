@@ -36,9 +36,9 @@ pub struct DialogueSettings {
 /// All resources, and all who are connected to them.
 pub(super) struct Sessions {
     settings: DialogueSettings,
-    clients: Clients,
+    pub(super) clients: Clients,
     resources: Vec<Registered>,
-    sessions: SlotMap<Session>,
+    pub(super) sessions: SlotMap<Session>,
     chunks: ChunkStore,
     /// Web clients of all resources that speak the dialogue.
     speakers: Members,
@@ -55,16 +55,16 @@ struct Registered {
 }
 
 /// What is kept for one open connection.
-struct Session {
-    resource: ResourceId,
-    kind: ClientKind,
-    chunking: Chunking,
-    error_packets: ErrorPackets,
+pub(super) struct Session {
+    pub(super) resource: ResourceId,
+    pub(super) kind: ClientKind,
+    pub(super) chunking: Chunking,
+    pub(super) error_packets: ErrorPackets,
 }
 
 /// Whether a client is between `bufferON` and `bufferOFF`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Chunking {
+pub(super) enum Chunking {
     On,
     Off,
 }
@@ -114,6 +114,11 @@ impl Sessions {
         exact.or_else(any).map(|index| index as ResourceId)
     }
 
+    /// The path of a resource; `None` if it serves all that no other does.
+    pub(super) fn path_of(&self, resource: ResourceId) -> Option<&str> {
+        self.resources.get(usize::from(resource))?.path.as_deref()
+    }
+
     /// The registry of open clients.
     pub(super) fn clients(&self) -> &Clients {
         &self.clients
@@ -147,12 +152,7 @@ impl Sessions {
             chunking: Chunking::Off,
             error_packets,
         };
-        self.sessions.insert(id.slot as usize, session);
-        if kind == ClientKind::Web
-            && let Some(members) = self.members_mut(newcomer.resource)
-        {
-            members.insert(id.slot);
-        }
+        self.enter(id, session);
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
                 info!("Telling Client to start on  #{}", id.slot);
@@ -233,6 +233,21 @@ impl Sessions {
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             resource.on_close(client, handle);
         });
+        self.let_go(id)
+    }
+
+    /// Enters a client that the registry knows.
+    pub(super) fn enter(&mut self, id: ConnId, session: Session) {
+        if session.kind == ClientKind::Web
+            && let Some(members) = self.members_mut(session.resource)
+        {
+            members.insert(id.slot);
+        }
+        self.sessions.insert(id.slot as usize, session);
+    }
+
+    /// Forgets a client; what it was, if it was known here.
+    pub(super) fn let_go(&mut self, id: ConnId) -> Option<ClientKind> {
         let session = self.sessions.remove(id.slot as usize)?;
         self.chunks.take(id);
         if session.kind == ClientKind::Web

@@ -3,11 +3,13 @@
 pub mod escape;
 pub mod log_limit;
 pub mod plain_error;
+pub mod record;
 pub mod slot_map;
 pub mod time;
 
 pub use self::escape::escape;
 pub use self::log_limit::LogLimiter;
 pub use self::plain_error::plain;
+pub use self::record::{BadRecord, Record, RecordWriter};
 pub use self::slot_map::{CHUNK_SLOTS, SlotMap};
 pub use self::time::MonotonicTime;

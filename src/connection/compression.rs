@@ -6,6 +6,7 @@
 //! connection owns a deflater. Both from the first message on that needs them.
 
 use super::output::BufferPool;
+use crate::base::{BadRecord, Record, RecordWriter};
 use crate::protocol::deflate::{Deflater, History, Inflater};
 use crate::protocol::extension::{Agreed, Context};
 use crate::protocol::frame;
@@ -78,12 +79,32 @@ impl Compression {
         }
     }
 
+    /// What was agreed and what the client's next message may refer to, for
+    /// [`take_over`](Self::take_over). To be called between messages.
+    pub(super) fn hand_over(&self) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        record.put(AGREED, &self.agreed.hand_over());
+        record.put(HISTORY, self.history.as_bytes());
+        record.into_bytes()
+    }
+
+    /// What another process has handed over.
+    pub(super) fn take_over(mut record: Record<'_>) -> Result<Self, BadRecord> {
+        let mut compression = Self::new(Agreed::take_over(record.record(AGREED)?)?);
+        compression.history = History::from_bytes(record.bytes(HISTORY)?);
+        record.end()?;
+        Ok(compression)
+    }
+
     /// Bytes of memory held.
     pub(super) fn held_bytes(&self) -> usize {
         let deflater = self.deflater.as_ref().map_or(0, |d| d.held_bytes());
         size_of::<Self>() + self.history.held_bytes() + deflater
     }
 }
+
+const AGREED: u8 = 1;
+const HISTORY: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use crate::base::time::MonotonicTime;
 use crate::protocol::error::Violation;
-use crate::protocol::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Role, Rsv1};
+use crate::protocol::frame::{self, Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, Role, Rsv1};
 use crate::protocol::mask;
 use crate::protocol::message::{Assembler, BLOCK_BYTES};
 
@@ -165,6 +165,16 @@ impl Inbound {
     pub(super) fn ended_frame(&mut self) -> Option<Header> {
         let is_complete = |frame: &mut PartialFrame| frame.arrived >= frame.header.payload_len;
         self.frame.take_if(is_complete).map(|frame| frame.header)
+    }
+
+    /// What the frame that has begun still lacks, or what has to come at least before the payload of
+    /// the message's next one does; never 0.
+    pub(super) fn wanted_bytes(&self) -> usize {
+        if self.frame.is_some() {
+            return usize::try_from(self.missing()).unwrap_or(usize::MAX).max(1);
+        }
+        let kept = &self.header[..usize::from(self.header_len)];
+        frame::header_bytes_wanted(kept).max(1)
     }
 
     /// Bytes of payload that the unfinished frame still lacks.

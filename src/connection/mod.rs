@@ -17,6 +17,7 @@ mod conn_id;
 mod connection;
 mod deadlines;
 mod event;
+mod handover;
 mod inbound;
 mod limits;
 pub mod output;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::time::MonotonicTime;
+use crate::base::{BadRecord, Record, RecordWriter};
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 /// How frames to one peer are shaped.
@@ -157,6 +158,41 @@ impl PhpFramer {
         self.next_write
     }
 
+    /// What it knows of what has left, for [`take_over`](Self::take_over). To be called while
+    /// nothing waits.
+    pub(super) fn hand_over(&self, now: MonotonicTime) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        record.put_number(FRAMING, u64::from(number_of(self.framing)));
+        record.put_number(IS_OPENING, u64::from(self.is_opening));
+        if let Some(next_write) = self.next_write {
+            record.put_duration(GAP_LEFT, next_write - now);
+        }
+        record.put_number(WAS_ANSWER, u64::from(self.was_answer));
+        record.put_number(UNREAD_COUNT, u64::from(self.unread_count));
+        record.into_bytes()
+    }
+
+    /// What another process has handed over.
+    pub(super) fn take_over(mut record: Record<'_>, now: MonotonicTime) -> Result<Self, BadRecord> {
+        let framing = record.number(FRAMING)?;
+        let framer = Self {
+            framing: framing_of(framing).ok_or(BadRecord::Value(FRAMING))?,
+            is_opening: record.flag(IS_OPENING)?,
+            // No gap is longer; whoever says so is not believed.
+            next_write: record
+                .duration_if(GAP_LEFT)?
+                .map(|left| now + left.min(REMOTE_GAP)),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            expects_answer: false,
+            is_answer: false,
+            was_answer: record.flag(WAS_ANSWER)?,
+            unread_count: record.number(UNREAD_COUNT)?,
+        };
+        record.end()?;
+        Ok(framer)
+    }
+
     /// A frame has left as a whole.
     pub(super) fn frame_left(&mut self, now: MonotonicTime) {
         self.was_answer = self.is_answer;
@@ -172,6 +208,34 @@ impl PhpFramer {
         self.next_write = Some(now + gap);
     }
 }
+
+/// How a framing is named where it is handed over.
+fn number_of(framing: PhpFraming) -> u8 {
+    match framing {
+        PhpFraming::Stream => 0,
+        PhpFraming::Padded => 1,
+        PhpFraming::Spaced => 2,
+        PhpFraming::Records => 3,
+    }
+}
+
+fn framing_of(number: u8) -> Option<PhpFraming> {
+    let known = [
+        PhpFraming::Stream,
+        PhpFraming::Padded,
+        PhpFraming::Spaced,
+        PhpFraming::Records,
+    ];
+    known
+        .into_iter()
+        .find(|framing| number_of(*framing) == number)
+}
+
+const FRAMING: u8 = 1;
+const IS_OPENING: u8 = 2;
+const GAP_LEFT: u8 = 3;
+const WAS_ANSWER: u8 = 4;
+const UNREAD_COUNT: u8 = 5;
 
 /// A text frame filled to a multiple of `step`; any other as it is.
 fn reshape(plain_frame: Vec<u8>, step: usize) -> Vec<u8> {

@@ -22,6 +22,19 @@ impl Rate {
         self.full_at = Some(full_at);
         true
     }
+
+    /// Time from `now` until it is full; zero if it is.
+    pub(super) fn time_until_full(&self, now: MonotonicTime) -> Duration {
+        self.full_at.map_or(Duration::ZERO, |full_at| full_at - now)
+    }
+
+    /// One that will be full so much after `now`, at most the second that an empty one takes.
+    pub(super) fn full_in(time: Duration, now: MonotonicTime) -> Self {
+        let time = time.min(Duration::from_secs(1));
+        Self {
+            full_at: (!time.is_zero()).then(|| now + time),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,18 @@ impl History {
         self.bytes.capacity()
     }
 
+    /// What was said, as far as it is kept.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// One that keeps the end of this.
+    pub fn from_bytes(said: &[u8]) -> Self {
+        let mut history = Self::default();
+        history.push(said);
+        history
+    }
+
     fn push(&mut self, message: &[u8]) {
         let message = last(message, MAX_WINDOW_BYTES);
         let kept = last(&self.bytes, MAX_WINDOW_BYTES - message.len()).len();

@@ -23,6 +23,7 @@
 use std::borrow::Cow;
 
 use super::http::is_token_byte;
+use crate::base::{BadRecord, Record, RecordWriter};
 
 /// Whether and how messages are compressed. Each field has its key in websock.ini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,59 @@ impl Agreed {
         }
     }
 }
+
+impl Agreed {
+    /// What was agreed, for [`take_over`](Self::take_over).
+    pub fn hand_over(&self) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        let contexts = [
+            (SERVER_KEEPS, self.server_context),
+            (CLIENT_KEEPS, self.client_context),
+        ];
+        for (tag, context) in contexts {
+            record.put_number(tag, u64::from(context == Context::Kept));
+        }
+        record.put_number(THRESHOLD, self.threshold_bytes as u64);
+        record.put_number(LEVEL, u64::from(self.level));
+        record.put_number(WINDOW_BITS, u64::from(self.server_window_bits));
+        record.into_bytes()
+    }
+
+    /// What another process has agreed on.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub fn take_over(mut record: Record<'_>) -> Result<Self, BadRecord> {
+        let context = |is_kept| match is_kept {
+            true => Context::Kept,
+            false => Context::Dropped,
+        };
+        let agreed = Self {
+            server_context: context(record.flag(SERVER_KEEPS)?),
+            client_context: context(record.flag(CLIENT_KEEPS)?),
+            threshold_bytes: record.number(THRESHOLD)?,
+            level: record.number(LEVEL)?,
+            server_window_bits: record.number(WINDOW_BITS)?,
+            // The answer has been given.
+            answers_window_bits: false,
+        };
+        if !(1..=9).contains(&agreed.level) {
+            return Err(BadRecord::Value(LEVEL));
+        }
+        if !(9..=SERVER_WINDOW_BITS).contains(&agreed.server_window_bits) {
+            return Err(BadRecord::Value(WINDOW_BITS));
+        }
+        record.end()?;
+        Ok(agreed)
+    }
+}
+
+/// Tags of what was agreed, as it is handed over.
+const SERVER_KEEPS: u8 = 1;
+const CLIENT_KEEPS: u8 = 2;
+const THRESHOLD: u8 = 3;
+const LEVEL: u8 = 4;
+const WINDOW_BITS: u8 = 5;
 
 /// One offer of permessage-deflate, whose parameters are all legal.
 #[derive(Debug, Default)]

@@ -121,6 +121,20 @@ impl Header {
     }
 }
 
+/// How many bytes the header that begins like this still lacks, as far as that can be told.
+pub fn header_bytes_wanted(start: &[u8]) -> usize {
+    let &[_, second, ..] = start else {
+        return 2 - start.len();
+    };
+    let length_len = match second & 0x7F {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let key_len = if second & MASK == 0 { 0 } else { 4 };
+    (2_usize + length_len + key_len).saturating_sub(start.len())
+}
+
 /// Appends the header of a server's frame, which carries no mask (§5.1), to `out`.
 pub fn encode_header(fin: bool, opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     let first = if fin { FIN } else { 0 } | opcode as u8;

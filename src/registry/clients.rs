@@ -145,11 +145,7 @@ impl Clients {
     /// choose names such as `Jane Doe`. It may be the one that the client has already. A client
     /// that is not there gets [`RenameError::Invalid`].
     pub fn rename(&mut self, id: ConnId, name: &str) -> Result<(), RenameError> {
-        let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || !is_printable {
-            return Err(RenameError::Invalid);
-        }
-        if self.record(id).is_none() {
+        if !is_name(name) || self.record(id).is_none() {
             return Err(RenameError::Invalid);
         }
         match self.find_uuid(Name::from_text(name)) {
@@ -177,6 +173,12 @@ impl Clients {
     /// The client's kind.
     pub fn kind(&self, id: ConnId) -> Option<ClientKind> {
         self.record(id).map(|record| record.kind)
+    }
+
+    /// The client's place in the order of opening, which is what decides between several
+    /// (protocol.md 3.1).
+    pub fn sequence(&self, id: ConnId) -> Option<u64> {
+        self.record(id).map(|record| record.sequence)
     }
 
     /// Number of clients.
@@ -286,6 +288,12 @@ impl Clients {
             by_number.remove(&number_key(hashing, records, number), record.client(slot));
         }
     }
+}
+
+/// Whether a client may choose this name (protocol.md 2.9).
+pub(super) fn is_name(name: &str) -> bool {
+    let is_printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && is_printable
 }
 
 /// Why a uuid was not changed.

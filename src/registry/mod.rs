@@ -3,6 +3,7 @@
 //! Names lead to connections: uuid, ident. Knows neither sockets nor what is sent.
 
 pub mod clients;
+mod handover;
 mod ident_index;
 pub mod members;
 

@@ -1,0 +1,120 @@
+//! Clients go to another process: what the application knows of one as a record, and back.
+//!
+//! Each part is written by its owner: names by the registry, the rest of the session here. What a
+//! later version adds gets a tag of its own.
+
+use log::info;
+
+use super::peer::Peer;
+use super::resource::ErrorPackets;
+use super::sessions::{Chunking, Session, Sessions, turn_away};
+use super::{App, Commands};
+use crate::base::{BadRecord, Record, RecordWriter, escape};
+use crate::connection::ConnId;
+use crate::protocol::close_code::CloseCode;
+use crate::registry::ClientKind;
+
+impl App {
+    /// Whether nothing is kept for this connection that its next message or another answer would
+    /// complete: chunks, or a request that is not answered.
+    pub fn is_quiescent(&self, id: ConnId) -> bool {
+        !self.requests.is_pending(id) && !self.sessions.is_chunking(id)
+    }
+
+    /// Where a client stands in the order of opening; `None` if it is none.
+    pub fn sequence(&self, id: ConnId) -> Option<u64> {
+        self.sessions.clients().sequence(id)
+    }
+
+    /// What is known of a client, for [`take_over`](Self::take_over); `None` if it is none.
+    pub fn hand_over(&self, id: ConnId) -> Option<Vec<u8>> {
+        self.sessions.hand_over(id)
+    }
+
+    /// Lets a client in that another process has handed over; to be called in their order of
+    /// opening. Limits of numbers count it and do not keep it out. A client whose resource is not
+    /// here any more is turned away as one that asks for it now (protocol.md 1.10).
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub fn take_over(
+        &mut self,
+        id: ConnId,
+        peer: Peer,
+        record: Record<'_>,
+        commands: &mut Commands,
+    ) -> Result<(), BadRecord> {
+        match self.sessions.take_over(id, record)? {
+            TakenOver::Client(kind) => self.admission.enter(kind, peer),
+            TakenOver::NoResource(path) => {
+                let error = format!("no resource {path}");
+                let (slot, peer) = (id.slot, peer.name());
+                info!("#{slot} turned away: {} ({peer})", escape(&error));
+                turn_away(id, &error, CloseCode::POLICY_VIOLATION, commands);
+            }
+        }
+        Ok(())
+    }
+
+    /// Another process has this client now: nobody is told that it has gone from here.
+    pub fn let_go(&mut self, id: ConnId, peer: Peer) {
+        if let Some(kind) = self.sessions.let_go(id) {
+            self.admission.leave(kind, peer);
+        }
+    }
+}
+
+/// What has become of a client that was handed over.
+enum TakenOver {
+    /// It is one here.
+    Client(ClientKind),
+    /// There is nothing on its path.
+    NoResource(String),
+}
+
+impl Sessions {
+    /// Whether it is between `bufferON` and `bufferOFF`.
+    fn is_chunking(&self, id: ConnId) -> bool {
+        let session = self.sessions.get(id.slot as usize);
+        session.is_some_and(|session| session.chunking == Chunking::On)
+    }
+
+    fn hand_over(&self, id: ConnId) -> Option<Vec<u8>> {
+        let session = self.sessions.get(id.slot as usize)?;
+        let mut record = RecordWriter::default();
+        record.put(CLIENT, &self.clients.hand_over(id)?);
+        if let Some(path) = self.path_of(session.resource) {
+            record.put(PATH, path.as_bytes());
+        }
+        let wants_errors = session.error_packets == ErrorPackets::Wanted;
+        record.put_number(ERROR_PACKETS, u64::from(wants_errors));
+        Some(record.into_bytes())
+    }
+
+    fn take_over(&mut self, id: ConnId, mut record: Record<'_>) -> Result<TakenOver, BadRecord> {
+        let client = record.record(CLIENT)?;
+        let path = record.text_if(PATH)?;
+        let error_packets = match record.flag(ERROR_PACKETS)? {
+            true => ErrorPackets::Wanted,
+            false => ErrorPackets::Unknown,
+        };
+        record.end()?;
+        // Who was served by the resource for all other paths is so again.
+        let Some(resource) = self.find_resource(path.unwrap_or_default()) else {
+            return Ok(TakenOver::NoResource(path.unwrap_or("*").to_owned()));
+        };
+        let kind = self.clients.take_over(id, client)?;
+        let session = Session {
+            resource,
+            kind,
+            chunking: Chunking::Off,
+            error_packets,
+        };
+        self.enter(id, session);
+        Ok(TakenOver::Client(kind))
+    }
+}
+
+const CLIENT: u8 = 1;
+const PATH: u8 = 2;
+const ERROR_PACKETS: u8 = 3;
