@@ -25,21 +25,29 @@ pub enum Form {
 pub enum PushError {
     /// It is not JSON.
     Malformed(Malformed),
-    /// Its opcode is neither `feedback` nor `broadcast`.
+    /// Its opcode is none that can be pushed.
     Opcode,
-    /// It is feedback for nobody: it has neither uuid nor ident.
+    /// It is feedback for nobody: it has no uuid, ident or user.
     NoReceiver,
     /// Nobody has its uuid or ident.
     Nobody,
+    /// Its user has no open tab.
+    NoTab,
+    /// It is a logout of nobody: it has neither user nor session.
+    NoLogout,
 }
 
 impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(malformed) => malformed.fmt(f),
-            Self::Opcode => f.write_str("opcode must be feedback or broadcast"),
-            Self::NoReceiver => f.write_str("feedback needs a uuid or an ident: it has neither"),
+            Self::Opcode => f.write_str("opcode must be feedback, broadcast or logout"),
+            Self::NoReceiver => {
+                f.write_str("feedback needs a uuid or an ident, or a user: it has none")
+            }
             Self::Nobody => f.write_str("nobody has this uuid or ident"),
+            Self::NoTab => f.write_str("this user has no open tab"),
+            Self::NoLogout => f.write_str("logout needs a user or a session: it has neither"),
         }
     }
 }
@@ -55,6 +63,11 @@ pub enum Outcome {
         delivered: usize,
         /// Queues that were full.
         full: usize,
+    },
+    /// It was a logout, which has closed so many tabs.
+    LoggedOut {
+        /// Tabs that were open.
+        closed: usize,
     },
     /// It was refused.
     Refused(PushError),
@@ -89,11 +102,13 @@ impl Batch {
         }
         let (shape, packets) = match form {
             Form::Lines => (Shape::Many, lines(&body)),
-            Form::Json if body.trim_start().starts_with('[') => (Shape::Many, elements(&body)?),
+            Form::Json if body.trim_start().starts_with('[') => {
+                (Shape::Many, elements(&body, "packets")?)
+            }
             Form::Json => (Shape::One, std::iter::once(0..body.len()).collect()),
         };
         if packets.len() > MAX_PACKETS {
-            return Err(too_many());
+            return Err(too_many("packets"));
         }
         Ok(Self {
             body,
@@ -140,7 +155,7 @@ impl Batch {
         let refusals = || {
             self.outcomes.iter().filter_map(|outcome| match outcome {
                 Some(Outcome::Refused(error)) => Some(error),
-                Some(Outcome::Queued { .. }) | None => None,
+                Some(Outcome::Queued { .. } | Outcome::LoggedOut { .. }) | None => None,
             })
         };
         if log::log_enabled!(log::Level::Debug)
@@ -157,12 +172,8 @@ impl Batch {
         if let (Shape::One, Some(&outcome)) = (self.shape, outcomes.clone().next()) {
             return Response::json(status(outcome), format!("{}\n", result(outcome)));
         }
-        let delivered = |outcome: &Outcome| match outcome {
-            Outcome::Queued { delivered, .. } => *delivered,
-            Outcome::Refused(_) => 0,
-        };
-        let sum: usize = outcomes.clone().map(delivered).sum();
-        let mut body = format!("{{\"delivered\":{sum},\"results\":[");
+        let mut body = totals(outcomes.clone());
+        body.push_str(",\"results\":[");
         if let Some(&first) = outcomes.next() {
             body.push_str(&result(first));
         }
@@ -183,23 +194,40 @@ impl Batch {
     }
 }
 
+/// The beginning of the answer to several: `{"delivered":n`, and `"closed":n` if any was a logout.
+fn totals<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
+    let (mut delivered_sum, mut closed_sum) = (0, None);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Queued { delivered, .. } => delivered_sum += delivered,
+            Outcome::LoggedOut { closed } => *closed_sum.get_or_insert(0) += closed,
+            Outcome::Refused(_) => {}
+        }
+    }
+    let delivered = format!("{{\"delivered\":{delivered_sum}");
+    closed_sum.map_or(delivered.clone(), |closed| {
+        format!("{delivered},\"closed\":{closed}")
+    })
+}
+
 /// Status of the answer to a single packet.
 fn status(outcome: Outcome) -> u16 {
     match outcome {
         Outcome::Queued { delivered: 0, full } if full > 0 => 503,
-        Outcome::Queued { .. } => 200,
-        Outcome::Refused(PushError::Nobody | PushError::NoReceiver) => 404,
-        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode) => 400,
+        Outcome::Queued { .. } | Outcome::LoggedOut { .. } => 200,
+        Outcome::Refused(PushError::Nobody | PushError::NoReceiver | PushError::NoTab) => 404,
+        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode | PushError::NoLogout) => 400,
     }
 }
 
-/// `{"delivered":n}`, with an `error` if there was one.
+/// `{"delivered":n}`, with an `error` if there was one; for a logout `{"closed":n}`.
 fn result(outcome: Outcome) -> String {
     let (delivered, error) = match outcome {
         Outcome::Queued { delivered: 0, full } if full > 0 => {
             (0, Some("the receiver's queue is full".to_owned()))
         }
         Outcome::Queued { delivered, .. } => (delivered, None),
+        Outcome::LoggedOut { closed } => return format!("{{\"closed\":{closed}}}"),
         Outcome::Refused(error) => (0, Some(error.to_string())),
     };
     match error {
@@ -231,14 +259,14 @@ fn lines(body: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The elements of an array.
-fn elements(body: &str) -> Result<Vec<Range<usize>>, Response> {
+/// The elements of an array, which `what` is the word for.
+pub(super) fn elements(body: &str, what: &str) -> Result<Vec<Range<usize>>, Response> {
     let mut json = serde_json::Deserializer::from_str(body);
     let ranges = json.deserialize_seq(Elements(body));
     let ranges = ranges.and_then(|ranges| json.end().map(|()| ranges));
     ranges.map_err(|error| {
         if error.is_data() {
-            too_many()
+            too_many(what)
         } else {
             Response::error(400, &format!("not JSON: {error}"))
         }
@@ -251,7 +279,7 @@ impl<'de> Visitor<'de> for Elements<'de> {
     type Value = Vec<Range<usize>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of packets")
+        f.write_str("an array")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
@@ -272,8 +300,8 @@ fn range_in(whole: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-fn too_many() -> Response {
-    Response::error(413, &format!("more than {MAX_PACKETS} packets in one body"))
+fn too_many(what: &str) -> Response {
+    Response::error(413, &format!("more than {MAX_PACKETS} {what} in one body"))
 }
 
 /// Most packets in one body: what is kept for each is bounded by it.

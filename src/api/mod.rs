@@ -9,6 +9,7 @@ pub mod batch;
 mod demo;
 mod jobs;
 mod response;
+pub mod users;
 
 pub use self::assets::Asset;
 pub use self::batch::{Batch, Form, Outcome, PushError};
@@ -30,6 +31,10 @@ pub enum Route {
     Health(Response),
     /// A browser asks whether a foreign page may push (CORS preflight).
     Preflight,
+    /// Whether the user of this id has a tab (`/users/ID`).
+    User(String),
+    /// Which of the users in its body have a tab (`/users`).
+    Users,
     /// The demo page asks how push is reached from the server's own machine.
     PushAddress,
     /// The demo page wants a job to be run for the uuid in its body.
@@ -44,22 +49,26 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
         return Route::None;
     }
     match request.path() {
-        "/push" if is_preflight(request) => Route::Preflight,
+        "/push" | "/users" if is_preflight(request) => Route::Preflight,
         "/push/" => Route::Answer(Response::error(
             404,
             "push is at /push, with nothing behind it",
         )),
         "/health" => Route::Health(health(request)),
-        "/push" => post(request, |media_type| match media_type {
+        "/push" => post(request, PUSH_TYPES, |media_type| match media_type {
             MediaType::Json => Some(Route::Push(Form::Json)),
             MediaType::JsonLines => Some(Route::Push(Form::Lines)),
             MediaType::Other => None,
         }),
         "/demo/push-address" if demo == Demo::On && request.method() == "GET" => Route::PushAddress,
-        "/demo/job" if demo == Demo::On => post(request, |media_type| {
+        "/demo/job" if demo == Demo::On => post(request, JSON_TYPE, |media_type| {
             (media_type == MediaType::Json).then_some(Route::Job)
         }),
         _ if is_handshake(request) => Route::None,
+        "/users" => post(request, JSON_TYPE, |media_type| {
+            (media_type == MediaType::Json).then_some(Route::Users)
+        }),
+        path if path.starts_with(USER) => user(request),
         path => match Asset::at(path, demo) {
             Some(asset) => Route::Answer(get(request, asset)),
             None => Route::None,
@@ -90,8 +99,26 @@ fn health(request: &Request<'_>) -> Response {
     }
 }
 
-/// A route that takes POST with a body of certain types.
-fn post(request: &Request<'_>, of_type: impl FnOnce(MediaType) -> Option<Route>) -> Route {
+/// What is asked about one user.
+fn user(request: &Request<'_>) -> Route {
+    let path = request.path().strip_prefix(USER).unwrap_or_default();
+    match request.method() {
+        "GET" | "HEAD" => users::id_of(path).map_or_else(Route::Answer, Route::User),
+        "OPTIONS" if is_preflight(request) => Route::Preflight,
+        "OPTIONS" => Route::Answer(Response::allowing("GET, HEAD, OPTIONS")),
+        _ => Route::Answer(Response::not_allowed("GET, HEAD, OPTIONS")),
+    }
+}
+
+/// In front of a user's id.
+const USER: &str = "/users/";
+
+/// A route that takes POST with a body of certain types, which `types` says in words.
+fn post(
+    request: &Request<'_>,
+    types: &str,
+    of_type: impl FnOnce(MediaType) -> Option<Route>,
+) -> Route {
     match request.method() {
         "POST" => {}
         "OPTIONS" => return Route::Answer(Response::allowing("POST, OPTIONS")),
@@ -101,11 +128,13 @@ fn post(request: &Request<'_>, of_type: impl FnOnce(MediaType) -> Option<Route>)
         Some(route) => route,
         None => Route::Answer(Response::error(
             415,
-            "send Content-Type: application/json, or application/x-ndjson with one packet per line; \
-             once, and the body not encoded",
+            &format!("send Content-Type: {types}; once, and the body not encoded"),
         )),
     }
 }
+
+const JSON_TYPE: &str = "application/json";
+const PUSH_TYPES: &str = "application/json, or application/x-ndjson with one packet per line";
 
 fn get(request: &Request<'_>, asset: Asset) -> Response {
     match request.method() {
@@ -127,6 +156,8 @@ mod tests {
             Route::PushAddress => Err("address"),
             Route::Push(Form::Json) => Err("json"),
             Route::Push(Form::Lines) => Err("lines"),
+            Route::User(_) => Err("user"),
+            Route::Users => Err("users"),
             Route::Job => Err("job"),
             Route::None => Err("none"),
         }
@@ -181,6 +212,31 @@ mod tests {
             ("HEAD /websock.js HTTP/1.1", Ok(200)),
             ("POST /websock.js HTTP/1.1", Ok(405)),
             ("GET /web HTTP/1.1", Err("none")),
+            ("GET /users/42 HTTP/1.1", Err("user")),
+            ("HEAD /users/a/b?c HTTP/1.1", Err("user")),
+            ("GET /users/ HTTP/1.1", Ok(400)),
+            ("GET /users/%ff HTTP/1.1", Ok(400)),
+            ("POST /users/42 HTTP/1.1", Ok(405)),
+            ("OPTIONS /users/42 HTTP/1.1", Ok(204)),
+            ("GET /users HTTP/1.1", Ok(405)),
+            ("POST /users HTTP/1.1", Ok(415)),
+            (
+                "POST /users HTTP/1.1\r\nContent-Type: application/json",
+                Err("users"),
+            ),
+            (
+                "POST /users HTTP/1.1\r\nContent-Type: application/x-ndjson",
+                Ok(415),
+            ),
+            (
+                "OPTIONS /users/42 HTTP/1.1\r\nOrigin: https://a\r\n\
+                 Access-Control-Request-Method: GET",
+                Err("preflight"),
+            ),
+            (
+                "GET /users/42 HTTP/1.1\r\nSec-WebSocket-Version: 13",
+                Err("none"),
+            ),
         ] {
             for demo in [Demo::On, Demo::Off] {
                 assert_eq!(status(head, demo), expected, "{head}");

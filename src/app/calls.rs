@@ -50,6 +50,8 @@ pub(super) enum Asker {
 pub(super) enum Recipients {
     /// The one receiver that protocol.md 3.1 names.
     One,
+    /// All tabs of a user.
+    User,
     /// Every web client.
     All,
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::rc::Rc;
 
 use super::calls::{CallId, Ticket};
 use super::peer::Peer;
@@ -15,7 +14,7 @@ use crate::protocol::frame;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::message::MessageKind;
 use crate::protocol::php_session::SessionFile;
-use crate::registry::SlotSet;
+use crate::registry::Audience;
 use crate::upstream::{Call, UpstreamId};
 
 /// One thing for the loop to do. A frame is given by its range in the bytes that
@@ -63,7 +62,7 @@ pub enum Command {
         /// The sender, who does not get it.
         from: ConnId,
         /// The receivers.
-        members: Rc<SlotSet>,
+        audience: Audience,
         /// The frame.
         frame: Range<usize>,
         /// Whoever wants to know what became of it.
@@ -213,23 +212,45 @@ impl Commands {
         self.push_delivery(Command::Send { to, frame, call }, call);
     }
 
-    /// Sends a message to `members`, but for `from`.
+    /// Sends a message to an audience, but for `from`.
     pub fn broadcast(
         &mut self,
         from: ConnId,
-        members: Rc<SlotSet>,
+        audience: Audience,
         (kind, payload): (MessageKind, &[u8]),
         call: Option<CallId>,
     ) {
         let frame = self.encode(kind, payload);
-        self.delivery_count += members.len();
+        self.delivery_count += audience.len();
         let command = Command::Broadcast {
             from,
-            members,
+            audience,
             frame,
             call,
         };
         self.push_delivery(command, call);
+    }
+
+    /// Sends a message to some connections, encoded once and shared by them; to how many. `call` is
+    /// not answered if there is none.
+    pub fn send_to_each(
+        &mut self,
+        mut receivers: impl Iterator<Item = ConnId>,
+        (kind, payload): (MessageKind, &[u8]),
+        call: Option<CallId>,
+    ) -> usize {
+        let Some(first) = receivers.next() else {
+            return 0;
+        };
+        let Some(second) = receivers.next() else {
+            self.send(first, kind, payload, call);
+            return 1;
+        };
+        let receivers = [first, second].into_iter().chain(receivers);
+        let audience = Audience::Slots(receivers.map(|id| id.slot).collect());
+        let count = audience.len();
+        self.broadcast(NOBODY, audience, (kind, payload), call);
+        count
     }
 
     /// Closes a connection, after all that was sent to it before.

@@ -10,8 +10,10 @@ mod chunks;
 mod commands;
 mod event;
 mod handover;
+mod logout;
 pub mod peer;
 mod push;
+mod pushed;
 mod request_checks;
 mod requests;
 mod resource;
@@ -107,7 +109,7 @@ impl App {
             Event::Request(request) => self.handle_request(&request, now, commands),
             Event::Body { id, body } => {
                 self.requests
-                    .handle_body(id, body, &self.sessions, now, commands);
+                    .handle_body(id, body, &mut self.sessions, now, commands);
             }
             Event::Refused {
                 id,
@@ -131,7 +133,7 @@ impl App {
             }
             Event::Push { ticket, packet } => {
                 self.requests
-                    .handle_push(ticket, packet, &self.sessions, commands);
+                    .handle_push(ticket, packet, &mut self.sessions, commands);
             }
             Event::Delivered { call, receipt } => {
                 self.requests.handle_receipt(call, receipt, commands);
@@ -152,7 +154,8 @@ impl App {
     /// Does what is due at `now`; harmless if nothing is.
     pub fn handle_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
         self.sessions.handle_timeout(now, commands);
-        self.requests.handle_timeout(&self.sessions, now, commands);
+        self.requests
+            .handle_timeout(&mut self.sessions, now, commands);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -190,7 +193,7 @@ impl App {
                     incoming,
                     &request,
                     route,
-                    &mut self.admission,
+                    (&mut self.admission, &self.sessions),
                     now,
                     commands,
                 );

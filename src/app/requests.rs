@@ -12,16 +12,16 @@ use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{Commands, NOBODY};
 use super::event::IncomingRequest;
 use super::push::PushRefusal;
+use super::pushed::{Pushed, find_page, push, receiver_of};
 use super::request_checks::{check_health, check_job, check_push, log_refusal, push_address};
 use super::sessions::Sessions;
-use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route};
+use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route, users};
 use crate::base::MonotonicTime;
 use crate::connection::{AfterResponse, ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::{Persistence, Request};
 use crate::protocol::message::MessageKind;
-use crate::protocol::packet::{Ident, Packet, Verb};
 
 /// The requests that are not answered yet.
 #[derive(Default)]
@@ -56,6 +56,8 @@ enum Task {
     Push(Form),
     /// Its body names the page that a demo job reports to.
     Job,
+    /// Its body names users, of whom it is asked who is here.
+    Users,
     /// Some of its packets have been pushed.
     Batch(Box<Batch>),
 }
@@ -70,7 +72,7 @@ impl Requests {
         incoming: &IncomingRequest<'_>,
         request: &Request<'_>,
         route: Route,
-        admission: &mut Admission,
+        (admission, sessions): (&mut Admission, &Sessions),
         now: MonotonicTime,
         commands: &mut Commands,
     ) -> Result<(), Rejection> {
@@ -81,6 +83,9 @@ impl Requests {
                 check_push(incoming, request, admission, now).map(|()| Task::Push(form))
             }
             Route::Job => check_job(incoming, request, admission).map(|()| Task::Job),
+            Route::Users => check_push(incoming, request, admission, now).map(|()| Task::Users),
+            Route::User(id) => Err(check_push(incoming, request, admission, now)
+                .map_or_else(|refusal| refusal, |()| users::one(&id, sessions.clients()))),
             Route::Answer(response) => Err(response),
             Route::Health(response) => Err(check_health(incoming, request, admission)
                 .map_or_else(|refusal| refusal, |()| response)),
@@ -133,7 +138,7 @@ impl Requests {
         &mut self,
         id: ConnId,
         body: Vec<u8>,
-        sessions: &Sessions,
+        sessions: &mut Sessions,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
@@ -149,13 +154,14 @@ impl Requests {
                 Err(response) => response,
             },
             Task::Job => self.start_job(id, &body, sessions, now),
+            Task::Users => users::those_here(body, sessions.clients()),
             Task::Batch(_) => return debug_assert!(false, "a body came twice"),
         };
         respond(id, reply, response, commands);
     }
 
     /// Pushes a turn's share of a batch, or answers it if all is done.
-    fn push_on(&mut self, id: ConnId, sessions: &Sessions, commands: &mut Commands) {
+    fn push_on(&mut self, id: ConnId, sessions: &mut Sessions, commands: &mut Commands) {
         let Some(PendingRequest {
             task: Task::Batch(batch),
             ..
@@ -177,10 +183,14 @@ impl Requests {
                 })
             };
             let pushed = push(id, packet, ask, sessions, commands);
-            let receiver_count = pushed.unwrap_or(0);
-            budget = budget.saturating_sub(receiver_count + PACKET_COST);
-            if let Err(error) = pushed {
-                batch.note(index, Outcome::Refused(error));
+            let (cost, outcome) = match pushed {
+                Ok(Pushed::Sent(count)) => (count, None),
+                Ok(Pushed::LoggedOut(closed)) => (closed, Some(Outcome::LoggedOut { closed })),
+                Err(error) => (0, Some(Outcome::Refused(error))),
+            };
+            budget = budget.saturating_sub(cost + PACKET_COST);
+            if let Some(outcome) = outcome {
+                batch.note(index, outcome);
             }
         }
         if batch.is_answered() {
@@ -204,7 +214,8 @@ impl Requests {
         let outcome = match call.recipients {
             // It was about to go.
             Recipients::One if queued + full == 0 => Outcome::Refused(PushError::Nobody),
-            Recipients::One | Recipients::All => Outcome::Queued {
+            Recipients::User if queued + full == 0 => Outcome::Refused(PushError::NoTab),
+            Recipients::One | Recipients::User | Recipients::All => Outcome::Queued {
                 delivered: queued,
                 full,
             },
@@ -215,6 +226,7 @@ impl Requests {
                 ticket,
                 match outcome {
                     Outcome::Queued { delivered, .. } => Ok(delivered),
+                    Outcome::LoggedOut { closed } => Ok(closed),
                     Outcome::Refused(error) => Err(error),
                 },
             ),
@@ -240,7 +252,7 @@ impl Requests {
         &mut self,
         ticket: Ticket,
         packet: &str,
-        sessions: &Sessions,
+        sessions: &mut Sessions,
         commands: &mut Commands,
     ) {
         let ask = |recipients| {
@@ -250,8 +262,10 @@ impl Requests {
                 recipients,
             })
         };
-        if let Err(error) = push(NOBODY, packet, ask, sessions, commands) {
-            commands.answer_push(ticket, Err(error));
+        match push(NOBODY, packet, ask, sessions, commands) {
+            Ok(Pushed::Sent(_)) => {}
+            Ok(Pushed::LoggedOut(count)) => commands.answer_push(ticket, Ok(count)),
+            Err(error) => commands.answer_push(ticket, Err(error)),
         }
     }
 
@@ -275,7 +289,7 @@ impl Requests {
     /// Goes on with batches, and sends the reports of demo jobs that are due.
     pub(super) fn handle_timeout(
         &mut self,
-        sessions: &Sessions,
+        sessions: &mut Sessions,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
@@ -318,7 +332,7 @@ impl Requests {
         &mut self,
         id: ConnId,
         body: &[u8],
-        sessions: &Sessions,
+        sessions: &mut Sessions,
         now: MonotonicTime,
     ) -> Response {
         let Some(uuid) = find_page(body, sessions) else {
@@ -336,7 +350,7 @@ impl Requests {
     fn keep(&mut self, id: ConnId, reply: Reply, task: Task) {
         let held_bytes = size_of::<PendingRequest>()
             + match &task {
-                Task::Push(_) | Task::Job => 0,
+                Task::Push(_) | Task::Job | Task::Users => 0,
                 Task::Batch(batch) => batch.held_bytes(),
             };
         self.held_bytes += held_bytes;
@@ -371,53 +385,6 @@ impl Reply {
                 .map(str::to_owned),
         }
     }
-}
-
-/// Hands one packet over, whose outcome answers the call that `ask` makes; how many queues it may
-/// come into.
-fn push(
-    from: ConnId,
-    text: &str,
-    ask: impl FnOnce(Recipients) -> CallId,
-    sessions: &Sessions,
-    commands: &mut Commands,
-) -> Result<usize, PushError> {
-    let packet = Packet::parse(text).map_err(PushError::Malformed)?;
-    match packet.verb {
-        Verb::Feedback => {
-            let receiver = find_receiver(&packet, sessions)?;
-            let call = ask(Recipients::One);
-            commands.send(receiver, MessageKind::Text, text.as_bytes(), Some(call));
-            Ok(1)
-        }
-        Verb::Broadcast => {
-            let members = sessions.speakers().snapshot();
-            let (count, content) = (members.len(), (MessageKind::Text, text.as_bytes()));
-            commands.broadcast(from, members, content, Some(ask(Recipients::All)));
-            Ok(count)
-        }
-        Verb::Echo | Verb::Quit | Verb::Uuid | Verb::Unknown => Err(PushError::Opcode),
-    }
-}
-
-fn find_receiver(packet: &Packet<'_>, sessions: &Sessions) -> Result<ConnId, PushError> {
-    if packet.uuid.is_empty() && packet.ident == Ident::None {
-        return Err(PushError::NoReceiver);
-    }
-    let receiver = sessions.clients().find(&packet.uuid, &packet.ident);
-    receiver.ok_or(PushError::Nobody)
-}
-
-fn receiver_of(text: &str, sessions: &Sessions) -> Result<ConnId, PushError> {
-    let packet = Packet::parse(text).map_err(PushError::Malformed)?;
-    find_receiver(&packet, sessions)
-}
-
-/// The uuid in a JSON object, if a page has it.
-fn find_page(body: &[u8], sessions: &Sessions) -> Option<String> {
-    let packet = Packet::parse(str::from_utf8(body).ok()?).ok()?;
-    sessions.clients().find(&packet.uuid, &Ident::None)?;
-    Some(packet.uuid.into_owned())
 }
 
 /// The answer to a browser that asks whether a foreign page may push.

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::commands::Commands;
-use super::web_sends::WebSends;
+use super::logout;
+use super::web_sends::{Sends, WebSends};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
-use crate::protocol::packet::{Ident, Verb};
-use crate::registry::{ClientKind, Clients, Members, RenameError};
+use crate::protocol::packet::{Ident, Packet, Verb};
+use crate::registry::{Audience, ClientKind, Clients, Logout, Members, RenameError};
 
 /// Number of a resource, in the order in which they were added.
 pub(super) type ResourceId = u16;
@@ -133,6 +134,8 @@ pub struct Handle<'a> {
     pub(super) current: ConnId,
     pub(super) dialogue: Dialogue,
     pub(super) audience: &'a Members,
+    /// Web clients of all resources that speak the dialogue.
+    pub(super) speakers: &'a Members,
     pub(super) clients: &'a mut Clients,
     pub(super) commands: &'a mut Commands,
     pub(super) received: Option<Received<'a>>,
@@ -172,8 +175,9 @@ impl Handle<'_> {
     /// [`Dialogue::Packets`] to those of all such resources, else to those of this resource.
     pub fn broadcast(&mut self, message: &Message<'_>) {
         let content = (message.kind(), message.as_bytes());
+        let audience = Audience::Members(self.audience.snapshot());
         self.commands
-            .broadcast(self.current, self.audience.snapshot(), content, None);
+            .broadcast(self.current, audience, content, None);
     }
 
     /// Sends a text message to all other open web clients, as [`broadcast`](Self::broadcast) does.
@@ -189,6 +193,32 @@ impl Handle<'_> {
         };
         self.send_bytes(receiver, MessageKind::Text, text.as_bytes());
         true
+    }
+
+    /// Sends a text message to all open tabs of a user (protocol.md 8.9), the connection that the
+    /// callback is about among them; to how many.
+    pub fn feedback_to_user(&mut self, user: &str, text: &str) -> usize {
+        let current = self.current;
+        let content = (MessageKind::Text, text.as_bytes());
+        let is_own = self.clients.user(current) == Some(user);
+        if is_own {
+            self.commands.reply(content.0, content.1);
+        }
+        let others = self.clients.tabs_of(user).filter(|&tab| tab != current);
+        usize::from(is_own) + self.commands.send_to_each(others, content, None)
+    }
+
+    /// Logs out: all tabs of this user are closed with 4401, behind a `close` packet where they
+    /// speak the dialogue (protocol.md 8.10). How many there were.
+    pub fn log_out(&mut self, user: &str) -> usize {
+        self.log_out_all(&Logout {
+            user: user.into(),
+            session: None,
+        })
+    }
+
+    pub(super) fn log_out_all(&mut self, logout: &Logout<'_>) -> usize {
+        logout::log_out(logout, self.clients, self.speakers, self.commands)
     }
 
     /// Closes the connection that the callback is about, after all that was sent to it before.
@@ -209,20 +239,42 @@ impl Handle<'_> {
         self.clients.uuid(id).map(|uuid| uuid.to_string())
     }
 
+    /// The user of a client: as whom the page has signed in, by the id that the application gives
+    /// (protocol.md 8.1 to 8.5). `None` for scripts, and for whoever is anonymous. In `on_close` it
+    /// is still there.
+    pub fn user(&self, id: ConnId) -> Option<&str> {
+        self.clients.user(id)
+    }
+
     /// Writes a line to the server's log. Never log what a message holds (protocol.md 7.8).
     pub fn log(&self, text: &str) {
         log::info!("{text}");
     }
 
-    /// Whether `webSends` allows the client to send such a packet. If not, that is counted for the
-    /// log, and the client is told if it has opted in (protocol.md 8.11).
-    pub(super) fn allows(&mut self, client: Client, verb: Verb) -> bool {
-        if client.kind == ClientKind::Php || self.web_sends.anonymous.allows(verb) {
+    /// Whether the client may send such a packet: by `webSends`, or because it is a script. If not,
+    /// that is counted for the log, and the client is told if it has opted in (protocol.md 8.11).
+    pub(super) fn allows(&mut self, client: Client, packet: &Packet<'_>) -> bool {
+        let WebSends { user, anonymous } = self.web_sends;
+        let is_allowed = |sends: &Sends| sends.allows(packet);
+        // Who it is matters only where it makes a difference.
+        let is_known = is_allowed(user) == is_allowed(anonymous);
+        let sends = match is_known || self.user(client.id).is_none() {
+            true => anonymous,
+            false => user,
+        };
+        if client.kind == ClientKind::Php || is_allowed(sends) {
             return true;
         }
-        self.forbidden_count += 1;
+        // To the PHP server a logout is an unknown word.
+        if packet.verb != Verb::Logout {
+            self.forbidden_count += 1;
+        }
         if self.error_packets == ErrorPackets::Wanted {
-            self.reply(NOT_ALLOWED_PACKET);
+            self.reply(if packet.verb == Verb::Logout {
+                NO_LOGOUT_PACKET
+            } else {
+                NOT_ALLOWED_PACKET
+            });
         }
         false
     }
@@ -235,6 +287,10 @@ impl Handle<'_> {
         }
     }
 }
+
+/// protocol.md 8.10.
+const NO_LOGOUT_PACKET: &str =
+    r#"{"opcode":"error","error":"a page may not log users out: only scripts and push may"}"#;
 
 /// protocol.md 8.11.
 const NOT_ALLOWED_PACKET: &str = r#"{"opcode":"error","error":"this page may not send such packets: webSends does not allow them"}"#;

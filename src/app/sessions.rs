@@ -8,6 +8,7 @@ use log::{info, warn};
 
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
+use super::logout::{self, close_packet};
 use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
@@ -18,7 +19,7 @@ use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::message::MessageKind;
 use crate::protocol::utf8;
-use crate::registry::{ClientKind, ClientUuid, Clients, Members};
+use crate::registry::{ClientKind, ClientUuid, Clients, Identity, Logout, Members, UserId};
 
 /// What the dialogue is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub(super) struct Newcomer<'a> {
     pub(super) resource: ResourceId,
     /// Header `Ident`, blanks around it trimmed.
     pub(super) ident: &'a str,
+    /// Who it is; empty for scripts, and for whoever is anonymous.
+    pub(super) identity: &'a Identity,
     /// Its address, path, query and headers.
     pub(super) request: ClientRequest<'a>,
 }
@@ -124,6 +127,11 @@ impl Sessions {
         &self.clients
     }
 
+    /// Logs out all tabs of a user or a session; how many there were.
+    pub(super) fn log_out(&mut self, logout: &Logout<'_>, commands: &mut Commands) -> usize {
+        logout::log_out(logout, &mut self.clients, &self.speakers, commands)
+    }
+
     /// Web clients of all resources that speak the dialogue.
     pub(super) fn speakers(&self) -> &Members {
         &self.speakers
@@ -140,12 +148,15 @@ impl Sessions {
     ) {
         let Newcomer { id, kind, .. } = *newcomer;
         let uuid = ClientUuid::Standard(uuid::Uuid::new_v4().as_u128());
-        let ready = ready_packet(&uuid);
-        self.clients.open(id, kind, uuid, newcomer.ident);
         let error_packets = match has_word(newcomer.request.query(), "user=1") {
             true => ErrorPackets::Wanted,
             false => ErrorPackets::Unknown,
         };
+        let user = newcomer.identity.user.as_ref();
+        let user = user.filter(|_| error_packets == ErrorPackets::Wanted);
+        let ready = ready_packet(&uuid, user);
+        self.clients.open(id, kind, uuid, newcomer.ident);
+        self.clients.identify(id, newcomer.identity);
         let session = Session {
             resource: newcomer.resource,
             kind,
@@ -354,6 +365,7 @@ impl Sessions {
             current: id,
             dialogue: registered.kind,
             audience,
+            speakers: &self.speakers,
             clients: &mut self.clients,
             commands,
             received,
@@ -397,16 +409,20 @@ fn has_word(query: &str, word: &str) -> bool {
 /// Answer to every complete data message (protocol.md 2.2).
 const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
 
-/// protocol.md 2.1.
-fn ready_packet(uuid: &ClientUuid) -> String {
-    format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#)
+/// protocol.md 2.1, 8.8. `user`: of a client that has opted in.
+fn ready_packet(uuid: &ClientUuid, user: Option<&UserId>) -> String {
+    match user {
+        None => format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#),
+        Some(user) => {
+            let user = serde_json::Value::from(user.as_str());
+            format!(r#"{{"opcode":"ready","uuid":"{uuid}","user":{user}}}"#)
+        }
+    }
 }
 
 /// protocol.md 1.10, 1.11: a packet, then the close frame.
 pub(super) fn turn_away(id: ConnId, error: &str, code: CloseCode, commands: &mut Commands) {
-    let text = serde_json::Value::from(error);
-    let packet = format!(r#"{{"opcode":"close","error":{text}}}"#);
-    commands.reply(MessageKind::Text, packet.as_bytes());
+    commands.reply(MessageKind::Text, close_packet(error).as_bytes());
     commands.close(id, code, error.to_owned());
 }
 

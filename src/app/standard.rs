@@ -2,6 +2,7 @@
 
 use log::{debug, info};
 
+use super::logout;
 use super::resource::{Client, Handle, Resource};
 use crate::connection::Message;
 use crate::protocol::close_code::CloseCode;
@@ -57,12 +58,17 @@ impl Resource for Standard {
                 return refuse(client, reason, handle);
             }
         };
-        if !handle.allows(client, packet.verb) {
+        if !handle.allows(client, &packet) {
             return;
         }
         match packet.verb {
             Verb::Echo => handle.echo(),
             Verb::Broadcast => handle.broadcast(message),
+            Verb::Feedback if packet.is_to_user() => {
+                if handle.feedback_to_user(&packet.user, text) == 0 {
+                    debug!("no tab of a user for feedback from #{}", client.id.slot);
+                }
+            }
             Verb::Feedback => {
                 if !handle.feedback(&packet.uuid, &packet.ident, text) {
                     debug!("no receiver for feedback from #{}", client.id.slot);
@@ -76,6 +82,9 @@ impl Resource for Standard {
                 if let Err(error) = handle.rename(&packet.message) {
                     info!("uuid of #{} not changed: {error}", client.id.slot);
                 }
+            }
+            Verb::Logout => {
+                handle.log_out_all(&logout::of_packet(packet));
             }
             Verb::Uuid | Verb::Unknown => {}
         }

@@ -15,7 +15,7 @@ use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
 use crate::protocol::ident;
-use crate::registry::ClientKind;
+use crate::registry::{ClientKind, Identity};
 
 /// A request that asks for a WebSocket and may have one.
 struct UpgradeRequest<'a> {
@@ -25,6 +25,8 @@ struct UpgradeRequest<'a> {
     peer: Peer,
     /// The name that it takes; empty: none.
     ident: &'a str,
+    /// Who it is.
+    identity: Identity,
     /// Its resource; `Err`: it is turned away by a `close` packet with this error, and this code.
     resource: Result<ResourceId, (String, CloseCode)>,
 }
@@ -80,6 +82,7 @@ impl App {
             kind,
             peer,
             ident,
+            identity: Identity::default(),
             resource: self.find_resource(kind, request.path(), peer),
         })
     }
@@ -140,6 +143,7 @@ impl App {
                     kind,
                     resource,
                     ident: asked.ident,
+                    identity: &asked.identity,
                     request: ClientRequest {
                         address: peer.ip,
                         head: request,

@@ -1,6 +1,6 @@
 //! What pages may send (`webSends`, protocol.md 8.11).
 
-use crate::protocol::packet::Verb;
+use crate::protocol::packet::{Packet, Verb};
 
 /// What pages may send, by who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +24,16 @@ pub enum Sendable {
     Broadcast,
     /// To one client, named by uuid or ident.
     Feedback,
+    /// To all tabs of one user. Not by default: it has to be allowed (protocol.md 8.9).
+    FeedbackToUser,
 }
 
 impl Default for WebSends {
-    /// Everything, as with the PHP server, whose pages need it.
+    /// What pages of the PHP server may send, since they need it.
     fn default() -> Self {
         Self {
-            user: Sends::ALL,
-            anonymous: Sends::ALL,
+            user: Sends::OF_THE_PHP_SERVER,
+            anonymous: Sends::OF_THE_PHP_SERVER,
         }
     }
 }
@@ -40,8 +42,8 @@ impl Sends {
     /// Nothing.
     pub const NONE: Self = Self(0);
 
-    /// Everything.
-    pub const ALL: Self = Self::NONE
+    /// What the PHP server lets pages send: echo, broadcast, and feedback to one client.
+    pub const OF_THE_PHP_SERVER: Self = Self::NONE
         .with(Sendable::Echo)
         .with(Sendable::Broadcast)
         .with(Sendable::Feedback);
@@ -57,13 +59,22 @@ impl Sends {
         Self(self.0 | what.bit())
     }
 
-    /// Whether a packet with this opcode is allowed. Those that reach nobody always are.
-    pub const fn allows(self, verb: Verb) -> bool {
-        match verb {
+    /// What is in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether a packet is allowed. Those that reach nobody always are, logouts never: only
+    /// scripts may ask for them.
+    pub(super) fn allows(self, packet: &Packet<'_>) -> bool {
+        match packet.verb {
             Verb::Echo => self.contains(Sendable::Echo),
             Verb::Broadcast => self.contains(Sendable::Broadcast),
+            Verb::Feedback if packet.is_to_user() => self.contains(Sendable::FeedbackToUser),
             Verb::Feedback => self.contains(Sendable::Feedback),
             Verb::Quit | Verb::Uuid | Verb::Unknown => true,
+            Verb::Logout => false,
         }
     }
 }
@@ -74,6 +85,7 @@ impl Sendable {
             Self::Echo => 1,
             Self::Broadcast => 2,
             Self::Feedback => 4,
+            Self::FeedbackToUser => 8,
         }
     }
 }

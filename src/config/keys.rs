@@ -81,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     key("maxPending", "10000", |c, v| set(&mut c.server.max_pending, count(v, 1..=10_000_000))),
     key("allowedIP", "", |c, v| set(&mut c.server.admission.allowed_ip, networks(v))),
     key("allowedOrigins", "", |c, v| set(&mut c.server.admission.allowed_origins, origins(v))),
-    key("webSends", "echo,broadcast,feedback", |c, v| set(&mut c.server.web_sends, web_sends(v))),
+    key("webSends", "php", |c, v| set(&mut c.server.web_sends, web_sends(v))),
     key("ownNames", "", |c, v| set(&mut c.server.admission.own_hosts, host_names(v))),
     key("maxIdent", "128", |c, v| set(&mut c.server.max_ident_bytes, size(v, 1..=8 * K))),
     key("subprotocols", "", |c, v| set(&mut c.server.subprotocols, subprotocols(v))),

@@ -51,21 +51,18 @@ fn groups(text: &str) -> Vec<(String, String)> {
 
 fn sends(text: &str) -> Result<Sends, Expected> {
     list(text).try_fold(Sends::NONE, |all, word| {
-        let what = sendable(word).ok_or_else(|| format!("{word} is unknown; {GRAMMAR}"))?;
-        Ok(all.with(what))
+        match word.to_ascii_lowercase().as_str() {
+            "echo" => Ok(all.with(Sendable::Echo)),
+            "broadcast" => Ok(all.with(Sendable::Broadcast)),
+            // By default, which is php, pages cannot send to users (protocol.md 8.9).
+            "feedback" => Ok(all.with(Sendable::Feedback).with(Sendable::FeedbackToUser)),
+            "php" => Ok(all.union(Sends::OF_THE_PHP_SERVER)),
+            _ => Err(format!("{word} is unknown; {GRAMMAR}")),
+        }
     })
 }
 
-fn sendable(word: &str) -> Option<Sendable> {
-    match word.to_ascii_lowercase().as_str() {
-        "echo" => Some(Sendable::Echo),
-        "broadcast" => Some(Sendable::Broadcast),
-        "feedback" => Some(Sendable::Feedback),
-        _ => None,
-    }
-}
-
-const GRAMMAR: &str = "echo, broadcast, feedback or none of them is wanted, or user: and \
+const GRAMMAR: &str = "echo, broadcast, feedback or none of them is wanted, or php, or user: and \
     anonymous: with such a list behind each, such as user:echo,feedback anonymous:echo";
 
 #[cfg(test)]
@@ -79,6 +76,7 @@ mod tests {
                 (Sendable::Echo, 'e'),
                 (Sendable::Broadcast, 'b'),
                 (Sendable::Feedback, 'f'),
+                (Sendable::FeedbackToUser, 'u'),
             ]
             .into_iter()
             .filter_map(|(what, letter)| sends.contains(what).then_some(letter))
@@ -95,16 +93,18 @@ mod tests {
     #[test]
     fn one_list_is_for_all_and_two_are_by_who_it_is() {
         let table = [
-            ("echo,broadcast,feedback", Some("ebf|ebf")),
-            ("Echo , FEEDBACK", Some("ef|ef")),
+            ("echo,broadcast,feedback", Some("ebfu|ebfu")),
+            ("Echo , FEEDBACK", Some("efu|efu")),
             ("echo", Some("e|e")),
             ("echo,echo", Some("e|e")),
             ("", Some("|")),
             (" , ", Some("|")),
-            ("user:echo,feedback anonymous:echo", Some("ef|e")),
-            ("anonymous: echo  User : echo , feedback", Some("ef|e")),
-            ("user:echo,feedback, anonymous:echo", Some("ef|e")),
+            ("user:echo,feedback anonymous:echo", Some("efu|e")),
+            ("anonymous: echo  User : echo , feedback", Some("efu|e")),
+            ("user:echo,feedback, anonymous:echo", Some("efu|e")),
             ("user:broadcast", Some("b|")),
+            ("php", Some("ebf|ebf")),
+            ("user:php,feedback anonymous:php", Some("ebfu|ebf")),
             ("user: anonymous:", Some("|")),
             ("anonymous:", Some("|")),
             ("quit", None),

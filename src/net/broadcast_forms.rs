@@ -9,7 +9,7 @@ use crate::app::Command;
 use crate::connection::{Connection, TurnContext};
 use crate::protocol::extension::{CompressionSettings, SERVER_WINDOW_BITS};
 use crate::protocol::frame;
-use crate::registry::SlotSet;
+use crate::registry::Audience;
 
 /// The broadcasts of one delivery in their compressed form, all in one piece of memory. There is one
 /// for all who can read the usual window; the few who have asked for less get the plain form.
@@ -53,10 +53,13 @@ pub(super) fn compress_broadcasts<S>(
     let least_len = frame::frame_len(settings.threshold_bytes);
     let mut bytes = context.pool.take();
     for command in commands {
-        let Command::Broadcast { members, frame, .. } = command else {
+        let Command::Broadcast {
+            audience, frame, ..
+        } = command
+        else {
             continue;
         };
-        if frame.len() < least_len || !has_reader(table, members) {
+        if frame.len() < least_len || !has_reader(table, audience) {
             continue;
         }
         let plain = frames.get(frame.clone()).unwrap_or_default();
@@ -77,9 +80,9 @@ pub(super) fn compress_broadcasts<S>(
     compressed
 }
 
-/// Whether some member reads compressed messages.
-fn has_reader<S>(table: &mut LinkTable<S>, members: &SlotSet) -> bool {
-    members.iter().any(|slot| {
+/// Whether some receiver reads compressed messages.
+fn has_reader<S>(table: &mut LinkTable<S>, audience: &Audience) -> bool {
+    audience.any(|slot| {
         let link = table.slot_mut(slot);
         link.is_some_and(|link| reads_form(&link.connection))
     })

@@ -165,13 +165,13 @@ impl<Y: System> EventLoop<Y> {
             }
             Command::Broadcast {
                 from,
-                members,
+                audience,
                 frame,
                 call,
             } => {
                 let receipt =
                     self.links
-                        .broadcast(from, &members, (frames, frame), compressed, context);
+                        .broadcast(from, &audience, (frames, frame), compressed, context);
                 call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
             }
             // It was carried out before the reply.

@@ -19,7 +19,7 @@ use crate::app::{Accept, Admitted, Receipt};
 use crate::base::plain;
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
 use crate::protocol::close_code::CloseCode;
-use crate::registry::SlotSet;
+use crate::registry::Audience;
 
 /// All connections, and the lists of those that something is to be done with.
 pub(super) struct Links<S> {
@@ -162,11 +162,11 @@ impl<S: Stream> Links<S> {
         }
     }
 
-    /// Queues one frame, encoded once and compressed once, for every member but the sender.
+    /// Queues one frame, encoded once and compressed once, for every receiver but the sender.
     pub(super) fn broadcast(
         &mut self,
         from: ConnId,
-        members: &SlotSet,
+        audience: &Audience,
         (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
         compressed: &BroadcastForms,
         context: &mut TurnContext,
@@ -175,13 +175,10 @@ impl<S: Stream> Links<S> {
         let form = compressed.form_of(frame.start);
         let mut slow = Vec::new();
         let mut receipt = Receipt::default();
-        for slot in members.iter() {
-            let Some(link) = self.table.slot_mut(slot) else {
-                continue;
+        audience.for_each(|slot| {
+            let Some(link) = self.table.slot_mut(slot).filter(|link| link.id != from) else {
+                return;
             };
-            if link.id == from {
-                continue;
-            }
             let is_compressed = reads_form(&link.connection);
             let outgoing = match form.as_ref().filter(|_| is_compressed) {
                 Some((bytes, range)) => Outgoing::Shared(bytes, range.clone()),
@@ -198,7 +195,7 @@ impl<S: Stream> Links<S> {
                 Err(SendError::NotOpen) => {}
                 Err(SendError::QueueFull) => slow.push(link.id),
             }
-        }
+        });
         receipt.full = slow.len();
         slow.into_iter()
             .for_each(|id| self.cut_slow_reader(id, context));

@@ -23,6 +23,8 @@ impl CloseCode {
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1013: overloaded, try again later (IANA registry).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 4401: not signed in, or no longer (protocol.md 8.6); private use.
+    pub const UNAUTHORIZED: Self = Self(4401);
 
     /// The code of this number; `None` if it must not stand on the wire, which only
     ///  1000–1003, 1007–1014, 3000–4999 (§7.4.1, §7.4.2).

@@ -34,6 +34,8 @@ pub enum Verb {
     Quit,
     /// `uuid`
     Uuid,
+    /// `logout`
+    Logout,
     /// No opcode, an unknown one, one that is no text, or JSON that is no object.
     Unknown,
 }
@@ -58,6 +60,11 @@ pub struct Packet<'a> {
     pub uuid: Cow<'a, str>,
     /// Field `ident`.
     pub ident: Ident<'a>,
+    /// Field `user` if it is a text, or the text of an integer, else `""`: ids of users that are
+    /// numbers come as either (protocol.md 8.9).
+    pub user: Cow<'a, str>,
+    /// Field `session` if it is a text and `verb` is [`Verb::Logout`], else `""`.
+    pub session: Cow<'a, str>,
     /// Field `message` if it is a text and `verb` is [`Verb::Uuid`], else `""`.
     pub message: Cow<'a, str>,
 }
@@ -77,18 +84,26 @@ impl<'a> Packet<'a> {
             None => Fields::pick(text)?,
         };
         let verb = Verb::from_raw(fields.opcode);
-        let message = match verb {
-            Verb::Uuid => string(fields.message).unwrap_or_default(),
-            Verb::Echo | Verb::Broadcast | Verb::Feedback | Verb::Quit | Verb::Unknown => {
-                Cow::default()
-            }
+        let text_for = |wanted, raw| match verb == wanted {
+            true => string(raw).unwrap_or_default(),
+            false => Cow::default(),
         };
         Ok(Self {
             verb,
             uuid: string(fields.uuid).unwrap_or_default(),
             ident: Ident::from_raw(fields.ident),
-            message,
+            user: user(fields.user),
+            session: text_for(Verb::Logout, fields.session),
+            message: text_for(Verb::Uuid, fields.message),
         })
+    }
+}
+
+impl Packet<'_> {
+    /// Whether it is for a user: only where neither uuid nor ident names a receiver, so that
+    /// packets which hold a `user` of their own go where they always went (protocol.md 8.9).
+    pub fn is_to_user(&self) -> bool {
+        self.uuid.is_empty() && self.ident == Ident::None && !self.user.is_empty()
     }
 }
 
@@ -100,6 +115,7 @@ impl Verb {
             Some("feedback") => Self::Feedback,
             Some("quit") => Self::Quit,
             Some("uuid") => Self::Uuid,
+            Some("logout") => Self::Logout,
             Some(_) | None => Self::Unknown,
         }
     }
@@ -114,6 +130,16 @@ impl<'a> Ident<'a> {
             Some(text) if !text.is_empty() => Self::Text(text),
             Some(_) | None => Self::None,
         }
+    }
+}
+
+/// The id of a user: a text, or an integer as it is written. Nothing else, `""` included, is one.
+pub fn user(raw: &str) -> Cow<'_, str> {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match is_integer {
+        true => Cow::Borrowed(raw),
+        false => string(raw).unwrap_or_default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is connected: [`ConnId`] to and from uuid and ident.
+//! Who is connected: [`ConnId`] to and from uuid, ident and user.
 //!
 //! Owns the names under which clients are found, and the rule who of several is meant (protocol.md
 //! 3.1). Refuses to know sockets, resources and what is sent. Randomness stays outside too: the
@@ -9,13 +9,18 @@
 //! is std's SipHash with random keys, because peers choose idents and names. Indexes grow by
 //! doubling and shrink when clients leave; records come and go in chunks.
 
+mod signed_in;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 
 use hashbrown::HashTable;
 use uuid::Uuid;
 
 use super::ident_index::{ClientRef, IdentIndex, IdentKey, shrink};
+use super::logouts::Logouts;
+use super::users::{TabNumber, Users};
 use crate::connection::{ConnId, SlotMap};
 use crate::protocol::decimal::Decimal;
 use crate::protocol::packet::Ident;
@@ -77,6 +82,9 @@ pub struct Clients {
     by_ident: IdentIndex,
     /// Those of them whose ident is a decimal number, by its value (protocol.md 3.4).
     by_number: IdentIndex,
+    /// Those of whom is known who they are.
+    users: Users,
+    logouts: Logouts,
     hashing: RandomState,
 }
 
@@ -97,9 +105,9 @@ impl Clients {
         let mut record = Record {
             uuid: Uuid::nil(),
             names: None,
-            sequence: self.opened_count,
+            order: Order::new(self.opened_count, kind),
             generation: id.generation,
-            kind,
+            tab: None,
         };
         record.set_uuid(uuid);
         record.set_ident(ident);
@@ -116,7 +124,10 @@ impl Clients {
         }
         self.unindex_uuid(id.slot);
         self.unindex_ident(id.slot);
-        self.records.remove(index(id.slot));
+        let record = self.records.remove(index(id.slot));
+        if let Some(tab) = record.and_then(|record| record.tab) {
+            self.users.remove(tab);
+        }
     }
 
     /// The one receiver of a feedback (protocol.md 3.1 to 3.4), or `None`.
@@ -172,7 +183,7 @@ impl Clients {
 
     /// The client's kind.
     pub fn kind(&self, id: ConnId) -> Option<ClientKind> {
-        self.record(id).map(|record| record.kind)
+        self.record(id).map(Record::kind)
     }
 
     /// The client's place in the order of opening, which is what decides between several
@@ -226,7 +237,7 @@ impl Clients {
             records, hashing, ..
         } = self;
         let hash_of = |&slot: &u32| hash_of_uuid(hashing, records, slot);
-        if at(records, slot).is_some_and(|record| record.kind == ClientKind::Web) {
+        if at(records, slot).is_some_and(|record| record.kind() == ClientKind::Web) {
             self.by_uuid.insert_unique(hash_of(&slot), slot, hash_of);
         }
     }
@@ -322,9 +333,32 @@ struct Record {
     uuid: Uuid,
     /// What most clients do not have.
     names: Option<Box<Names>>,
-    sequence: u64,
+    order: Order,
     generation: u32,
-    kind: ClientKind,
+    /// `None`: nobody knows who it is.
+    tab: Option<TabNumber>,
+}
+
+/// A client's place in the order of opening and its kind, in the space of one number.
+#[derive(Clone, Copy)]
+struct Order(NonZeroU64);
+
+impl Order {
+    fn new(sequence: u64, kind: ClientKind) -> Self {
+        let kind = match kind {
+            ClientKind::Web => 0,
+            ClientKind::Php => 1,
+        };
+        // Nobody opens 2^63 connections.
+        Self(NonZeroU64::new((sequence + 1) << 1 | kind).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn kind(self) -> ClientKind {
+        match self.0.get() & 1 {
+            0 => ClientKind::Web,
+            _ => ClientKind::Php,
+        }
+    }
 }
 
 /// Names of a client, either of which may be missing.
@@ -374,9 +408,13 @@ impl Record {
         Decimal::parse(self.ident())
     }
 
+    fn kind(&self) -> ClientKind {
+        self.order.kind()
+    }
+
     fn client(&self, slot: u32) -> ClientRef {
         ClientRef {
-            sequence: self.sequence,
+            sequence: self.order.0.get(),
             slot,
         }
     }
@@ -736,7 +774,7 @@ mod tests {
 
     #[test]
     fn a_record_stays_small() {
-        assert!(size_of::<Option<Record>>() <= 64);
+        assert_eq!(size_of::<Option<Record>>(), 40);
     }
 
     /// The rule of protocol.md 3.1 by a scan over all clients.

@@ -12,6 +12,48 @@ use fixedbitset::FixedBitSet;
 #[derive(Clone, Debug, Default)]
 pub struct Members(Rc<SlotSet>);
 
+/// Who gets one and the same message.
+#[derive(Clone, Debug)]
+pub enum Audience {
+    /// Members of an audience as they were: walking them costs their number and that of all slots,
+    /// divided by 64.
+    Members(Rc<SlotSet>),
+    /// Some slots, such as those of one user's tabs: walking them costs their number.
+    Slots(Box<[u32]>),
+}
+
+impl Audience {
+    /// Number of receivers.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Members(set) => set.len(),
+            Self::Slots(slots) => slots.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` for each slot.
+    pub fn for_each(&self, mut visit: impl FnMut(usize)) {
+        match self {
+            Self::Members(set) => set.iter().for_each(visit),
+            // Lossless: no supported target has pointers of less than 32 bits.
+            Self::Slots(slots) => slots.iter().for_each(|&slot| visit(slot as usize)),
+        }
+    }
+
+    /// Whether `is_one` holds for some slot.
+    pub fn any(&self, mut is_one: impl FnMut(usize) -> bool) -> bool {
+        match self {
+            Self::Members(set) => set.iter().any(is_one),
+            Self::Slots(slots) => slots.iter().any(|&slot| is_one(slot as usize)),
+        }
+    }
+}
+
 /// Some connections' slots.
 #[derive(Clone, Debug, Default)]
 pub struct SlotSet {
@@ -34,6 +76,11 @@ impl Members {
             set.bits.remove(slot as usize);
             set.len -= 1;
         }
+    }
+
+    /// Whether a slot is in it.
+    pub fn contains(&self, slot: u32) -> bool {
+        self.0.bits.contains(slot as usize)
     }
 
     /// The members as they are now.

@@ -1,11 +1,15 @@
 //! Who is connected, and under which names they are found.
 //!
-//! Names lead to connections: uuid, ident. Knows neither sockets nor what is sent.
+//! Names lead to connections: uuid, ident, user, session. Knows neither sockets nor what is sent.
 
 pub mod clients;
 mod handover;
 mod ident_index;
+pub mod identity;
+mod logouts;
 pub mod members;
+mod users;
 
 pub use self::clients::{ClientKind, ClientUuid, Clients, RenameError};
-pub use self::members::{Members, SlotSet};
+pub use self::identity::{Identity, Logout, MAX_USER_BYTES, SessionDigest, UserId};
+pub use self::members::{Audience, Members, SlotSet};

@@ -30,9 +30,13 @@ const LAYERS: &[Layer] = &[
     layer(
         "registry",
         "base protocol connection",
-        "fixedbitset hashbrown uuid",
+        "aws_lc_rs fixedbitset hashbrown smol_str uuid",
     ),
-    layer("api", "base protocol registry", "log serde serde_json"),
+    layer(
+        "api",
+        "base protocol registry",
+        "log percent_encoding serde serde_json",
+    ),
     layer(
         "app",
         "base protocol connection upstream registry api",

@@ -111,7 +111,7 @@ fn arrays_and_lines_are_answered_packet_by_packet() {
     );
     let results = "{\"delivered\":1,\"results\":[{\"delivered\":1},\
          {\"delivered\":0,\"error\":\"nobody has this uuid or ident\"},\
-         {\"delivered\":0,\"error\":\"opcode must be feedback or broadcast\"}]}\n";
+         {\"delivered\":0,\"error\":\"opcode must be feedback, broadcast or logout\"}]}\n";
     assert_eq!(
         push(&server, &format!(" [{one}, {nobody},{bad} ]")),
         (200, results.to_owned())

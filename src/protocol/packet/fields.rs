@@ -31,6 +31,8 @@ pub(super) struct Fields<'a> {
     pub(super) opcode: &'a str,
     pub(super) uuid: &'a str,
     pub(super) ident: &'a str,
+    pub(super) user: &'a str,
+    pub(super) session: &'a str,
     pub(super) message: &'a str,
 }
 
@@ -78,6 +80,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Key::Opcode => &mut fields.opcode,
                 Key::Uuid => &mut fields.uuid,
                 Key::Ident => &mut fields.ident,
+                Key::User => &mut fields.user,
+                Key::Session => &mut fields.session,
                 Key::Message => &mut fields.message,
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
@@ -95,6 +99,8 @@ enum Key {
     Opcode,
     Uuid,
     Ident,
+    User,
+    Session,
     Message,
     Other,
 }
@@ -119,6 +125,8 @@ impl Visitor<'_> for KeyVisitor {
             "opcode" => Key::Opcode,
             "uuid" => Key::Uuid,
             "ident" => Key::Ident,
+            "user" => Key::User,
+            "session" => Key::Session,
             "message" => Key::Message,
             _ => Key::Other,
         })

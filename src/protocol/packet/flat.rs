@@ -53,6 +53,8 @@ impl<'a> Cursor<'a> {
             r#""opcode""# => Some(&mut fields.opcode),
             r#""uuid""# => Some(&mut fields.uuid),
             r#""ident""# => Some(&mut fields.ident),
+            r#""user""# => Some(&mut fields.user),
+            r#""session""# => Some(&mut fields.session),
             r#""message""# => Some(&mut fields.message),
             // It may mean one of these.
             key if key.contains('\\') => return None,
