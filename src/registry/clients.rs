@@ -189,7 +189,7 @@ impl Clients {
     /// The client's place in the order of opening, which is what decides between several
     /// (protocol.md 3.1).
     pub fn sequence(&self, id: ConnId) -> Option<u64> {
-        self.record(id).map(|record| record.sequence)
+        self.record(id).map(|record| record.order.0.get())
     }
 
     /// Number of clients.

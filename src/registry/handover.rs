@@ -1,6 +1,7 @@
 //! A client goes to another process: its kind and names as a [`Record`], and back.
 
 use super::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
+use super::identity::{Identity, SessionDigest, UserId};
 use crate::base::{BadRecord, Record, RecordWriter};
 use crate::connection::ConnId;
 
@@ -15,6 +16,12 @@ impl Clients {
         }
         if !self.ident(id).is_empty() {
             record.put(IDENT, self.ident(id).as_bytes());
+        }
+        if let Some(user) = self.user(id) {
+            record.put(USER, user.as_bytes());
+        }
+        if let Some(session) = self.session(id) {
+            record.put(SESSION, session.as_bytes());
         }
         Some(record.into_bytes())
     }
@@ -47,8 +54,21 @@ impl Clients {
         if ident.len() > MAX_IDENT_BYTES {
             return Err(BadRecord::Value(IDENT));
         }
+        let user = record.text_if(USER)?.map(UserId::new);
+        if matches!(user, Some(None)) {
+            return Err(BadRecord::Value(USER));
+        }
+        let session = record
+            .take(SESSION)
+            .map(<[u8; SessionDigest::LEN]>::try_from);
+        let session = session.transpose().map_err(|_| BadRecord::Value(SESSION))?;
         record.end()?;
         self.open(id, kind, uuid, ident);
+        let identity = Identity {
+            user: user.flatten(),
+            session: session.map(SessionDigest::from_bytes),
+        };
+        self.identify(id, &identity);
         Ok(kind)
     }
 }
@@ -57,6 +77,8 @@ const IS_SCRIPT: u8 = 1;
 const UUID: u8 = 2;
 const NAME: u8 = 3;
 const IDENT: u8 = 4;
+const USER: u8 = 5;
+const SESSION: u8 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -78,6 +100,18 @@ mod tests {
         before.open(id(2), ClientKind::Php, uuid, "042");
         before.open(id(9), ClientKind::Web, ClientUuid::Standard(3), "");
         before.rename(id(9), "Jane Doe").unwrap();
+        let identity = Identity {
+            user: UserId::new("42"),
+            session: Some(SessionDigest::of("s")),
+        };
+        before.identify(id(9), &identity);
+        before.identify(
+            id(5),
+            &Identity {
+                session: None,
+                ..identity
+            },
+        );
         let mut after = Clients::default();
         for (slot, old) in [5, 2, 9].into_iter().enumerate() {
             let bytes = before.hand_over(id(old)).unwrap();
@@ -91,6 +125,28 @@ mod tests {
         assert_eq!(after.find("", &number), Some(id(0)));
         assert_eq!(after.find("Jane Doe", &Ident::None), Some(id(2)));
         assert!(after.sequence(id(0)) < after.sequence(id(1)));
+        assert_eq!(after.tabs_of("42").collect::<Vec<_>>(), [id(0), id(2)]);
+        assert_eq!(after.session(id(2)), Some(SessionDigest::of("s")));
+    }
+
+    #[test]
+    fn users_and_sessions_that_cannot_be_are_refused() {
+        let mut clients = Clients::default();
+        for (tag, value) in [
+            (USER, &b""[..]),
+            (USER, b"a\n"),
+            (SESSION, &[7; SessionDigest::LEN - 1]),
+            (SESSION, b""),
+        ] {
+            let mut record = RecordWriter::default();
+            record.put_number(IS_SCRIPT, 0);
+            record.put(UUID, &[1; 16]);
+            record.put(tag, value);
+            let bytes = record.into_bytes();
+            let taken = clients.take_over(id(0), Record::parse(&bytes).unwrap());
+            assert_eq!(taken, Err(BadRecord::Value(tag)), "{value:?}");
+        }
+        assert!(clients.is_empty());
     }
 
     #[test]

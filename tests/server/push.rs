@@ -153,7 +153,7 @@ fn what_is_wrong_has_its_status() {
             "opcode",
             request("", r#"{"opcode":"echo"}"#),
             400,
-            "feedback or broadcast",
+            "feedback, broadcast or logout",
         ),
         (
             "type",
