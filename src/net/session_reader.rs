@@ -244,3 +244,201 @@ const MOST_WAITING: usize = 10_000;
 
 /// Bytes of sessions above which no further ones are read before the loop has taken some.
 const MOST_OUTCOME_BYTES: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::php_session::{SessionFolder, SessionId, StoredSession};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A reader whose files are read when the test lets them be.
+    struct Bench {
+        reader: SessionReader,
+        wakes: Receiver<()>,
+        /// Names of files that a thread has begun to read.
+        begun: Receiver<String>,
+        /// One file is read for each that is sent, with so many bytes.
+        lets: Sender<usize>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (woken, wakes) = channel();
+            let (begin, begun) = channel();
+            let (lets, allowed) = channel::<usize>();
+            let allowed = Mutex::new(allowed);
+            let read = move |file: &SessionFile| {
+                begin.send(file.id.as_str().to_owned()).unwrap();
+                let len = allowed.lock().unwrap().recv().unwrap_or_default();
+                let bytes = vec![b'x'; len].into();
+                let age = Duration::ZERO;
+                SessionOutcome::Found(StoredSession { bytes, age })
+            };
+            let wake = Arc::new(move || _ = woken.send(()));
+            Self {
+                reader: SessionReader::new(wake, Box::new(read)),
+                wakes,
+                begun,
+                lets,
+            }
+        }
+
+        fn ask(&mut self, call: u64, id: &str) {
+            self.reader.read(CallId(call), file(id));
+        }
+
+        #[track_caller]
+        fn expect_begun(&self) -> String {
+            self.begun.recv_timeout(LONG).unwrap()
+        }
+
+        /// Takes outcomes until there are as many.
+        #[track_caller]
+        fn take(&mut self, count: usize) -> Vec<(u64, SessionOutcome)> {
+            let mut taken = Vec::new();
+            while taken.len() < count {
+                match self.reader.next_outcome() {
+                    Some((call, outcome)) => taken.push((call.0, outcome)),
+                    None => self.wakes.recv_timeout(LONG).unwrap(),
+                }
+            }
+            assert!(self.reader.next_outcome().is_none());
+            taken
+        }
+    }
+
+    fn file(id: &str) -> SessionFile {
+        SessionFile {
+            folder: Arc::new(SessionFolder::parse("/nowhere").unwrap()),
+            id: SessionId::parse(id.as_bytes()).unwrap(),
+            max_bytes: 1000,
+        }
+    }
+
+    fn calls(outcomes: &[(u64, SessionOutcome)]) -> Vec<u64> {
+        let mut calls: Vec<u64> = outcomes.iter().map(|(call, _)| *call).collect();
+        calls.sort_unstable();
+        calls
+    }
+
+    #[test]
+    fn each_call_is_answered_once() {
+        let mut bench = Bench::new();
+        for call in 0..20 {
+            bench.ask(call, &format!("id{call}"));
+            bench.lets.send(1).unwrap();
+        }
+        assert_eq!(calls(&bench.take(20)), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_asks_for_a_file_that_waits_shares_its_reading() {
+        let mut bench = Bench::new();
+        // Threads enough for all but what follows, none of which ends.
+        for busy in 0..MOST_THREADS as u64 {
+            bench.ask(busy, &format!("busy{busy}"));
+            bench.expect_begun();
+        }
+        for call in 10..13 {
+            bench.ask(call, "same");
+        }
+        bench.ask(20, "other");
+        // Being read already: what is asked now wants to see what comes later.
+        bench.ask(21, "busy0");
+        for _ in 0..MOST_THREADS + 3 {
+            bench.lets.send(1).unwrap();
+        }
+        let outcomes = bench.take(MOST_THREADS + 5);
+        let expected = (0..MOST_THREADS as u64).chain([10, 11, 12, 20, 21]);
+        assert_eq!(calls(&outcomes), expected.collect::<Vec<_>>());
+        let mut begun: Vec<String> = (0..3).map(|_| bench.expect_begun()).collect();
+        begun.sort();
+        assert_eq!(begun, ["busy0", "other", "same"]);
+        assert!(bench.begun.try_recv().is_err());
+    }
+
+    #[test]
+    fn one_file_that_hangs_does_not_hold_up_others() {
+        let mut bench = Bench::new();
+        bench.ask(1, "hangs");
+        bench.expect_begun();
+        bench.ask(2, "next");
+        assert_eq!(bench.expect_begun(), "next");
+    }
+
+    #[test]
+    fn only_so_many_calls_wait() {
+        let mut bench = Bench::new();
+        for call in 0..MOST_THREADS {
+            bench.ask(call as u64, &format!("busy{call}"));
+            bench.expect_begun();
+        }
+        for call in 0..=MOST_WAITING as u64 {
+            bench.ask(1000 + call, "waits");
+        }
+        let last = 1000 + MOST_WAITING as u64;
+        let busy = SessionOutcome::Unreadable(Unreadable::Busy);
+        assert_eq!(bench.take(1), [(last, busy)]);
+    }
+
+    #[test]
+    fn nothing_more_is_read_until_some_was_taken() {
+        let mut bench = Bench::new();
+        let len = MOST_OUTCOME_BYTES + 1;
+        bench.ask(1, "large");
+        bench.expect_begun();
+        bench.lets.send(len).unwrap();
+        bench.wakes.recv_timeout(LONG).unwrap();
+        bench.ask(2, "next");
+        // All threads come to rest without having begun it.
+        loop {
+            assert!(bench.begun.try_recv().is_err());
+            let state = bench.reader.shared.lock();
+            assert!(state.is_full());
+            if state.idle_count == state.thread_count {
+                break;
+            }
+            drop(state);
+            thread::yield_now();
+        }
+        assert_eq!(calls(&bench.take(1)), [1]);
+        assert_eq!(bench.expect_begun(), "next");
+        bench.lets.send(1).unwrap();
+        assert_eq!(calls(&bench.take(1)), [2]);
+        assert_eq!(bench.reader.shared.lock().outcome_bytes, 0);
+    }
+
+    #[test]
+    fn a_reading_that_panics_is_an_outcome() {
+        let (woken, wakes) = channel();
+        let wake = Arc::new(move || _ = woken.send(()));
+        let read = |_: &SessionFile| panic!("a test of panics");
+        let mut reader = SessionReader::new(wake, Box::new(read));
+        for call in 0..10 {
+            reader.read(CallId(call), file("a"));
+            wakes.recv_timeout(LONG).unwrap();
+            let expected = SessionOutcome::Unreadable(Unreadable::Io);
+            assert_eq!(reader.next_outcome(), Some((CallId(call), expected)));
+        }
+    }
+
+    #[test]
+    fn threads_end_with_the_reader() {
+        let mut bench = Bench::new();
+        bench.ask(1, "a");
+        bench.ask(2, "b");
+        bench.lets.send(1).unwrap();
+        bench.lets.send(1).unwrap();
+        bench.take(2);
+        let Bench { reader, begun, .. } = bench;
+        drop(reader);
+        // The last thread takes along what it sends by.
+        while begun.recv_timeout(LONG).is_ok() {}
+        let ended = begun.try_recv();
+        assert_eq!(ended, Err(std::sync::mpsc::TryRecvError::Disconnected));
+    }
+}
