@@ -79,8 +79,8 @@ pub use self::app::{
 };
 pub use self::connection::{ConnId, Limits, Message, Text};
 pub use self::net::{
-    BindError, Endpoint, HandleError, ListenAddress, ListenerOptions, ProxyProtocol, Security,
-    Server, ServerHandle, ServerSettings, SocketFile, StartError,
+    BindError, DrainSettings, Endpoint, HandleError, ListenAddress, ListenerOptions, ProxyProtocol,
+    Security, Server, ServerHandle, ServerSettings, SocketFile, StartError,
 };
 pub use self::ops::certificates::{Certificates, KeyPair};
 pub use self::protocol::close_code::CloseCode;

@@ -19,6 +19,7 @@ use websock::logging::{LogSettings, Logger};
 use websock::net::Server;
 use websock::ops;
 use websock::ops::inherited::Inherited;
+use websock::ops::notify::Notifier;
 
 fn main() -> ExitCode {
     if let Err(error) = ops::survive_file_size_limit() {
@@ -83,6 +84,7 @@ fn run(
     if let Some(certificates) = certificates {
         server.set_certificates(certificates);
     }
+    server.set_notifier(Notifier::from_environment());
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
     server.add_resource(Some("/php"), Box::new(Standard::new()));

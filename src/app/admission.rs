@@ -66,6 +66,8 @@ pub enum LimitReached {
 pub struct Admission {
     pub(super) policy: AdmissionSettings,
     open_count: usize,
+    /// How many of them are scripts.
+    script_count: usize,
     web_count_by_ip: HashMap<IpAddr, usize>,
     /// Scripts' requests that a proxy has forwarded which is not trusted.
     untrusted: LogLimiter,
@@ -77,6 +79,7 @@ impl Admission {
         Self {
             policy,
             open_count: 0,
+            script_count: 0,
             web_count_by_ip: HashMap::new(),
             untrusted: LogLimiter::default(),
         }
@@ -117,14 +120,23 @@ impl Admission {
     /// Somebody has come in.
     pub fn enter(&mut self, kind: ClientKind, peer: Peer) {
         self.open_count += 1;
+        self.script_count += usize::from(kind == ClientKind::Php);
         if let Some(ip) = self.counted_ip(kind, peer) {
             *self.web_count_by_ip.entry(ip).or_default() += 1;
         }
     }
 
+    /// How many are here: web clients, and scripts.
+    pub fn counts(&self) -> (usize, usize) {
+        let web_count = self.open_count.saturating_sub(self.script_count);
+        (web_count, self.script_count)
+    }
+
     /// Somebody who came in has left.
     pub fn leave(&mut self, kind: ClientKind, peer: Peer) {
         self.open_count = self.open_count.saturating_sub(1);
+        let script_count = usize::from(kind == ClientKind::Php);
+        self.script_count = self.script_count.saturating_sub(script_count);
         let Some(ip) = self.counted_ip(kind, peer) else {
             return;
         };

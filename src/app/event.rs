@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::availability::{Availability, Goodbye};
 use super::calls::{CallId, Receipt, Ticket};
 use super::peer::Peer;
 use crate::connection::{ConnId, Message};
@@ -67,6 +68,11 @@ pub enum Event<'a> {
         /// Whom it has reached.
         receipt: Receipt,
     },
+    /// The server begins to end, or goes on with that.
+    Availability(Availability),
+    /// These clients of [`App::restart_audience`](super::App::restart_audience) are told to go, and
+    /// when to come back.
+    Restarting(&'a [Goodbye]),
     /// What became of a call to another server.
     Answered {
         /// Who was asked.

@@ -88,6 +88,7 @@ impl Sessions {
         }
         let wants_errors = session.error_packets == ErrorPackets::Wanted;
         record.put_number(ERROR_PACKETS, u64::from(wants_errors));
+        record.put_number(RESTARTS, u64::from(session.knows_restarts));
         Some(record.into_bytes())
     }
 
@@ -98,6 +99,7 @@ impl Sessions {
             true => ErrorPackets::Wanted,
             false => ErrorPackets::Unknown,
         };
+        let knows_restarts = record.flag(RESTARTS)?;
         record.end()?;
         // Who was served by the resource for all other paths is so again.
         let Some(resource) = self.find_resource(path.unwrap_or_default()) else {
@@ -109,6 +111,7 @@ impl Sessions {
             kind,
             chunking: Chunking::Off,
             error_packets,
+            knows_restarts,
         };
         self.enter(id, session);
         Ok(TakenOver::Client(kind))
@@ -118,3 +121,4 @@ impl Sessions {
 const CLIENT: u8 = 1;
 const PATH: u8 = 2;
 const ERROR_PACKETS: u8 = 3;
+const RESTARTS: u8 = 4;

@@ -5,6 +5,7 @@
 //! freed under a caller; sockets, queues and the clock are not known here.
 
 pub mod admission;
+mod availability;
 mod calls;
 mod chunks;
 mod commands;
@@ -23,6 +24,7 @@ pub mod trusted_proxies;
 mod upgrade;
 mod web_sends;
 
+pub use self::availability::{Availability, Goodbye};
 pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
 pub use self::commands::{Accept, Admitted, Command, Commands, CurrentMessage, NOBODY};
@@ -31,6 +33,8 @@ pub use self::resource::{Client, ClientRequest, Dialogue, Handle, Resource};
 pub use self::sessions::DialogueSettings;
 pub use self::standard::Standard;
 pub use self::web_sends::{Sendable, Sends, WebSends};
+
+use std::rc::Rc;
 
 use log::{debug, info};
 
@@ -44,6 +48,7 @@ use crate::connection::ConnId;
 use crate::protocol::error::Rejection;
 use crate::protocol::extension::CompressionSettings;
 use crate::protocol::http::Request;
+use crate::registry::SlotSet;
 
 /// What the application needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +83,7 @@ pub struct App {
     requests: Requests,
     upgrade: UpgradeSettings,
     demo: Demo,
+    availability: Availability,
     /// Answers of other servers that nobody waited for any more.
     late_answer_count: u64,
 }
@@ -91,6 +97,7 @@ impl App {
             requests: Requests::default(),
             upgrade: settings.upgrade,
             demo: settings.demo,
+            availability: Availability::Serving,
             late_answer_count: 0,
         }
     }
@@ -138,6 +145,8 @@ impl App {
             Event::Delivered { call, receipt } => {
                 self.requests.handle_receipt(call, receipt, commands);
             }
+            Event::Availability(availability) => self.availability = availability,
+            Event::Restarting(goodbyes) => availability::say_goodbye(goodbyes, commands),
             Event::Answered { upstream, answer } => {
                 self.late_answer_count += 1;
                 let (upstream, call, count) = (upstream.0, answer.call.0, self.late_answer_count);
@@ -164,6 +173,21 @@ impl App {
         deadlines.into_iter().flatten().min()
     }
 
+    /// Whether newcomers are welcome.
+    pub fn availability(&self) -> Availability {
+        self.availability
+    }
+
+    /// How many are connected: web clients, and scripts.
+    pub fn client_counts(&self) -> (usize, usize) {
+        self.admission.counts()
+    }
+
+    /// Clients who have opted in to be told of a restart.
+    pub fn restart_audience(&self) -> Rc<SlotSet> {
+        self.sessions.restart_audience().snapshot()
+    }
+
     /// Bytes of memory held for connections.
     pub fn held_bytes(&self) -> usize {
         self.sessions.held_bytes() + self.requests.held_bytes()
@@ -187,6 +211,10 @@ impl App {
             }
         };
         match api::route(&request, self.demo) {
+            Route::None if self.availability == Availability::Draining => {
+                let peer = self.admission.locate(&request, incoming.peer);
+                self.reject(incoming, Rejection::Restarting, (peer, ""), now, commands);
+            }
             Route::None => self.handle_upgrade(incoming, &request, now, commands),
             route => {
                 let served = self.requests.serve(

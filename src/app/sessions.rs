@@ -43,6 +43,8 @@ pub(super) struct Sessions {
     chunks: ChunkStore,
     /// Web clients of all resources that speak the dialogue.
     speakers: Members,
+    /// Those who have asked for new words, and so are told of a restart (protocol.md 12.1).
+    restart_audience: Members,
     forbidden: LogLimiter,
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Session {
     pub(super) kind: ClientKind,
     pub(super) chunking: Chunking,
     pub(super) error_packets: ErrorPackets,
+    /// It has opted in to any of the new words, and so reads the packet of a restart.
+    pub(super) knows_restarts: bool,
 }
 
 /// Whether a client is between `bufferON` and `bufferOFF`.
@@ -92,6 +96,7 @@ impl Sessions {
             sessions: SlotMap::default(),
             chunks: ChunkStore::new(settings.chunks),
             speakers: Members::default(),
+            restart_audience: Members::default(),
             forbidden: LogLimiter::default(),
             settings,
         }
@@ -137,6 +142,11 @@ impl Sessions {
         &self.speakers
     }
 
+    /// Clients who have opted in to be told of a restart.
+    pub(super) fn restart_audience(&self) -> &Members {
+        &self.restart_audience
+    }
+
     // ---- events
 
     /// The connection is open: what it gets first.
@@ -162,6 +172,7 @@ impl Sessions {
             kind,
             chunking: Chunking::Off,
             error_packets,
+            knows_restarts: knows_restarts(newcomer.request.query()),
         };
         self.enter(id, session);
         self.with_resource(id, None, now, commands, |resource, client, handle| {
@@ -254,7 +265,11 @@ impl Sessions {
         {
             members.insert(id.slot);
         }
+        let knows_restarts = session.knows_restarts;
         self.sessions.insert(id.slot as usize, session);
+        if knows_restarts && self.dialogue_of(id) == Some(Dialogue::Packets) {
+            self.restart_audience.insert(id.slot);
+        }
     }
 
     /// Forgets a client; what it was, if it was known here.
@@ -266,6 +281,7 @@ impl Sessions {
         {
             members.remove(id.slot);
         }
+        self.restart_audience.remove(id.slot);
         self.clients.close(id);
         Some(session.kind)
     }
@@ -399,6 +415,11 @@ enum Buffered {
     Joined(String),
     /// It is one chunk or some bytes too many.
     TooBig,
+}
+
+/// Whether a client has opted in to any of the new words.
+fn knows_restarts(query: &str) -> bool {
+    has_word(query, "user=1") || has_word(query, "resume=1")
 }
 
 /// Whether a query string has this field and value.

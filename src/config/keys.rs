@@ -9,8 +9,8 @@ use super::config::Config;
 use super::listen::listeners;
 use super::origin::origins;
 use super::value::{
-    Expected, G, K, M, boolean, count, duration, duration_or_off, host_names, level, networks,
-    path, pem_files, proxies, size, size_or_off, subprotocols, token,
+    Expected, G, K, M, boolean, count, duration, duration_or_auto, duration_or_off, host_names,
+    level, networks, path, pem_files, proxies, size, size_or_off, subprotocols, token,
 };
 use super::web_sends::web_sends;
 use crate::api::Demo;
@@ -132,6 +132,10 @@ pub(super) const KEYS: &[Key] = &[
     key("minProgress", "1K", |c, v| set(&mut c.server.limits.min_progress_bytes, size(v, 1..=G))),
     key("shutdownTimeout", "5", |c, v| {
         set(&mut c.server.shutdown_timeout, duration(v, Duration::ZERO..=HOUR))
+    }),
+    key("drainDelay", "0", |c, v| set(&mut c.server.drain.delay, duration(v, Duration::ZERO..=HOUR))),
+    key("drainSpread", "auto", |c, v| {
+        set(&mut c.server.drain.spread, duration_or_auto(v, Duration::ZERO..=HOUR))
     }),
 ];
 

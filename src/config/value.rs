@@ -89,6 +89,18 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 }
 
 /// Like [`duration`], where 0 switches something off.
+pub(super) fn duration_or_auto(
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Expected> {
+    match text.trim().eq_ignore_ascii_case("auto") {
+        true => Ok(None),
+        false => duration(text, range)
+            .map(Some)
+            .map_err(|wanted| format!("auto or {wanted}")),
+    }
+}
+
 pub(super) fn duration_or_off(
     text: &str,
     range: RangeInclusive<Duration>,
@@ -448,6 +460,12 @@ mod tests {
         }
         let wanted = "a time from 1s to 3600s is wanted (seconds, or with ms, s, m or h)";
         assert_eq!(duration("x", SECOND..=HOUR), Err(wanted.to_owned()));
+        assert_eq!(duration_or_auto("Auto", SECOND..=HOUR), Ok(None));
+        assert_eq!(duration_or_auto("2", SECOND..=HOUR), Ok(Some(2 * SECOND)));
+        assert_eq!(
+            duration_or_auto("", SECOND..=HOUR),
+            Err(format!("auto or {wanted}"))
+        );
         assert_eq!(duration_or_off("0ms", SECOND..=HOUR), Ok(Duration::ZERO));
         assert_eq!(
             duration_or_off("x", SECOND..=HOUR),

@@ -14,17 +14,20 @@ use log::info;
 
 use super::acceptor::Acceptor;
 use super::certificate_watch::CertificateWatch;
+use super::drain::DrainSettings;
 use super::endpoint::ListenerOptions;
 use super::handle::{HandleRequests, ServerHandle};
 use super::links::{Flushed, Links};
+use super::loop_state::LoopState;
 use super::ping_log::PingLog;
 use super::proxy_headers::ProxyHeaders;
 use super::read_buffer::ReadBuffer;
+use super::service_manager::ServiceManager;
 use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
 use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
-use crate::base::{LogLimiter, MonotonicTime};
+use crate::base::LogLimiter;
 use crate::connection::{ConnId, Limits, TurnContext};
 use crate::ops::certificates::Certificates;
 use crate::protocol::extension::CompressionSettings;
@@ -40,8 +43,10 @@ pub struct LoopSettings {
     /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
     /// (`memoryLimit`).
     pub memory_limit_bytes: usize,
-    /// Longest time from SIGTERM to the end (`shutdownTimeout`).
+    /// Longest time for goodbyes, once everybody has been told to go (`shutdownTimeout`).
     pub shutdown_timeout: Duration,
+    /// How clients are told to go.
+    pub drain: DrainSettings,
     /// How broadcasts are compressed.
     pub compression: CompressionSettings,
 }
@@ -59,6 +64,7 @@ pub struct EventLoop<Y: System> {
     pub(super) proxy_headers: ProxyHeaders,
     pub(super) certificates: CertificateWatch,
     pub(super) pings: PingLog,
+    pub(super) manager: ServiceManager,
     /// Connections cut for want of memory.
     pub(super) relief_log: LogLimiter,
     pub(super) handle_requests: HandleRequests,
@@ -84,16 +90,6 @@ pub struct EventLoop<Y: System> {
     due: Vec<Timer>,
     pub(super) on_hangup: Box<dyn FnMut()>,
     pub(super) state: LoopState,
-}
-
-/// Whether the server goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LoopState {
-    Running,
-    /// Everybody has been told; those who are still there at this time are cut.
-    Stopping {
-        deadline: MonotonicTime,
-    },
 }
 
 /// How low the memory that is held has to come.
@@ -128,6 +124,7 @@ impl<Y: System> EventLoop<Y> {
             proxy_headers,
             certificates: CertificateWatch::default(),
             pings: PingLog::default(),
+            manager: ServiceManager::default(),
             relief_log: LogLimiter::default(),
             handle_requests: HandleRequests::default(),
             timers: Timers::new(now),
@@ -192,16 +189,6 @@ impl<Y: System> EventLoop<Y> {
         self.links.total_bytes() + self.app.held_bytes()
     }
 
-    /// Whether the server has stopped.
-    pub fn is_done(&self) -> bool {
-        match self.state {
-            LoopState::Running => false,
-            LoopState::Stopping { deadline } => {
-                self.links.table.len() == 0 || deadline <= self.context.now
-            }
-        }
-    }
-
     /// One turn.
     ///
     /// # Errors
@@ -224,7 +211,8 @@ impl<Y: System> EventLoop<Y> {
         let now = self.system.now();
         let app_is_due = self.app.next_deadline().is_some_and(|due| due <= now);
         let has_work = self.links.has_work() || self.upstreams.has_work() || self.has_sessions;
-        if has_work || self.acceptor.has_backlog() || app_is_due {
+        let is_due = app_is_due || self.has_goodbyes();
+        if has_work || self.acceptor.has_backlog() || is_due {
             return Some(Duration::ZERO);
         }
         self.timers.next_wait(now)
@@ -275,7 +263,9 @@ impl<Y: System> EventLoop<Y> {
         self.handle_timers();
         self.run_upstreams();
         self.take_up_sessions();
+        self.go_on_stopping();
         self.flush_all();
+        self.stop_without_clients();
         self.links.end_turn();
         match self.app.next_deadline() {
             Some(at) if at > self.context.now => self.timers.set(Timer::App, at),
@@ -306,6 +296,7 @@ impl<Y: System> EventLoop<Y> {
                 Timer::Link(slot) => self.handle_link_timeout(slot),
                 Timer::Write(slot) => self.flush(slot),
                 Timer::Accept => self.accept_again(),
+                Timer::Supervision => self.report_to_manager(),
                 Timer::Certificates => self.certificates.look(self.context.now, &mut self.timers),
                 // The turn that it brings about is enough.
                 Timer::Shutdown | Timer::App | Timer::Upstreams => {}
@@ -322,7 +313,7 @@ impl<Y: System> EventLoop<Y> {
 
     /// Tells the application who has gone and flushes everybody, until all lists stay empty; a long
     /// audience goes on in the next turn, so that others have their say before it is through.
-    fn flush_all(&mut self) {
+    pub(super) fn flush_all(&mut self) {
         let mut budget = self.links.audience_budget();
         loop {
             if let Some(id) = self.links.ended.pop() {

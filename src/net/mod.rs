@@ -13,6 +13,7 @@ mod certificate_watch;
 #[doc(hidden)]
 pub mod client_loop;
 mod clock;
+mod drain;
 mod endpoint;
 #[doc(hidden)]
 pub mod event_loop;
@@ -21,6 +22,7 @@ mod link;
 mod link_table;
 mod links;
 mod listener;
+mod loop_state;
 mod memory;
 mod mio_system;
 mod pending_links;
@@ -36,12 +38,14 @@ mod relief;
 #[doc(hidden)]
 pub mod resolver;
 mod server;
+mod service_manager;
 mod session_reader;
 mod shared_buffers;
 mod socket;
 mod socket_file;
 mod spare_descriptor;
 mod stopping;
+mod supervision;
 #[doc(hidden)]
 pub mod system;
 mod timers;
@@ -54,6 +58,7 @@ mod upstreams;
 #[doc(hidden)]
 pub mod wheel;
 
+pub use self::drain::DrainSettings;
 pub use self::endpoint::{
     Endpoint, ListenAddress, ListenerOptions, ProxyProtocol, Security, SocketFile,
 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::info;
 
+use super::drain::DrainSettings;
 use super::endpoint::Endpoint;
 use super::event_loop::{EventLoop, LoopSettings};
 use super::handle::ServerHandle;
@@ -20,6 +21,7 @@ use crate::app::{
 use crate::connection::Limits;
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
+use crate::ops::notify::Notifier;
 use crate::protocol::extension::CompressionSettings;
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
@@ -50,8 +52,10 @@ pub struct ServerSettings {
     pub max_ident_bytes: usize,
     /// Length of the kernel's queue of connections to accept (`backlog`).
     pub backlog: u32,
-    /// Longest time from SIGTERM to the end (`shutdownTimeout`).
+    /// Longest time for goodbyes, once everybody has been told to go (`shutdownTimeout`).
     pub shutdown_timeout: Duration,
+    /// How clients are told to go (`drainDelay`, `drainSpread`).
+    pub drain: DrainSettings,
 }
 
 impl Default for ServerSettings {
@@ -70,6 +74,7 @@ impl Default for ServerSettings {
             max_ident_bytes: 128,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
+            drain: DrainSettings::default(),
         }
     }
 }
@@ -109,6 +114,7 @@ impl ServerSettings {
             max_pending: self.max_pending,
             memory_limit_bytes: self.memory_limit_bytes,
             shutdown_timeout: self.shutdown_timeout,
+            drain: self.drain,
             compression: self.compression,
         }
     }
@@ -171,6 +177,11 @@ impl Server {
         self.event_loop.on_hangup(Box::new(action));
     }
 
+    /// The service manager that is told how the server is.
+    pub fn set_notifier(&mut self, notifier: Option<Notifier>) {
+        self.event_loop.set_notifier(notifier);
+    }
+
     /// The addresses listened on; files have none.
     pub fn addresses(&mut self) -> Vec<SocketAddr> {
         let listeners = self.event_loop.system_mut().listeners().iter();
@@ -183,6 +194,7 @@ impl Server {
     /// Only if waiting for events fails, which no peer can bring about.
     pub fn run(&mut self) -> io::Result<()> {
         self.start_listening()?;
+        self.event_loop.tell_ready();
         while !self.event_loop.is_done() {
             self.event_loop.turn()?;
         }

@@ -1,31 +1,204 @@
-//! What the administrator asks for by a signal: open the log anew, stop.
+//! What the administrator asks for by a signal: open the log anew, say how the server is, stop.
+
+use std::time::Duration;
 
 use log::{info, warn};
 
-use super::event_loop::{EventLoop, LoopState};
+use super::drain::Drain;
+use super::event_loop::EventLoop;
+use super::loop_state::LoopState;
+use super::supervision::END_MARGIN;
 use super::system::System;
 use super::timers::Timer;
-use crate::app::{CurrentMessage, NOBODY};
+use crate::app::{Availability, CurrentMessage, Event, NOBODY};
 use crate::base::MonotonicTime;
+use crate::ops::notify::Notice;
 use crate::ops::signals::Signal;
 use crate::protocol::close_code::CloseCode;
 
 impl<Y: System> EventLoop<Y> {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
-        match (signal, self.state) {
+        match (signal, &self.state) {
             (Signal::Hangup, _) => {
                 (self.on_hangup)();
                 info!("SIGHUP: log file and certificates are opened anew");
                 self.certificates.reload();
             }
-            (Signal::Stop, LoopState::Running) => self.begin_stop(),
-            (Signal::Stop, LoopState::Stopping { .. }) => {
+            (Signal::Report, _) => {
+                let status = self.status();
+                info!("Status: {status}");
+            }
+            (Signal::Stop, LoopState::Running) => self.leave(),
+            (Signal::Stop, _) => {
                 let count = self.links.table.len();
                 warn!("second signal: ending at once, {count} connections cut");
                 let deadline = self.context.now;
                 self.state = LoopState::Stopping { deadline };
             }
         }
+    }
+
+    /// Whether the server has stopped.
+    pub fn is_done(&self) -> bool {
+        match self.state {
+            LoopState::Running | LoopState::Leaving { .. } | LoopState::Draining(_) => false,
+            LoopState::Ending { deadline } => deadline <= self.context.now,
+            LoopState::Stopping { deadline } => {
+                self.links.table.len() == 0 || deadline <= self.context.now
+            }
+        }
+    }
+
+    /// Longest time from now to the end; `None` as long as nobody has asked for one.
+    pub fn time_to_end(&self) -> Option<Duration> {
+        let now = self.context.now;
+        let shutdown_timeout = self.settings.shutdown_timeout;
+        match &self.state {
+            LoopState::Running => None,
+            LoopState::Leaving { until } => {
+                let count = self.app.restart_audience().len();
+                let spread = self.settings.drain.spread_of(count);
+                Some((*until - now) + spread + shutdown_timeout)
+            }
+            LoopState::Draining(drain) => Some(drain.rest(now) + shutdown_timeout),
+            LoopState::Ending { deadline } | LoopState::Stopping { deadline } => {
+                Some(*deadline - now)
+            }
+        }
+    }
+
+    /// Load balancers are told first.
+    fn leave(&mut self) {
+        self.announce(Availability::Leaving);
+        let delay = self.settings.drain.delay;
+        let until = self.context.now + delay;
+        if !delay.is_zero() {
+            info!("Stopping in {delay:?} (drainDelay): nobody should be sent here any more");
+        }
+        self.state = LoopState::Leaving { until };
+        self.timers.set(Timer::Shutdown, until);
+        self.tell_end();
+    }
+
+    /// The manager is told how long it may take, if it would wait less.
+    fn tell_end(&mut self) {
+        let rest = self.time_to_end().unwrap_or_default();
+        self.tell_manager(&[Notice::Stopping, Notice::ExtendTimeout(rest + END_MARGIN)]);
+    }
+
+    fn announce(&mut self, availability: Availability) {
+        self.dispatch(NOBODY, Event::Availability(availability));
+    }
+
+    /// Goes on with the end, if it has begun.
+    pub(super) fn go_on_stopping(&mut self) {
+        let now = self.context.now;
+        if let LoopState::Leaving { until } = self.state
+            && until <= now
+        {
+            self.begin_drain();
+        }
+        if let LoopState::Draining(_) = self.state {
+            self.tell_next();
+        }
+    }
+
+    /// protocol.md 5.5, 12.1: 1001 to everybody, but for those who have opted in to be told more.
+    fn begin_drain(&mut self) {
+        let now = self.context.now;
+        self.announce(Availability::Draining);
+        self.finish_accepted(now + self.settings.shutdown_timeout);
+        let audience = self.app.restart_audience();
+        let mut told_later = Vec::new();
+        let client_count = self.client_count();
+        for slot in 0..self.links.table.slot_count() {
+            let Some(link) = self.links.table.slot_mut(slot) else {
+                continue;
+            };
+            let id = link.id;
+            if link.connection.is_open() && audience.contains(slot) {
+                told_later.push(id);
+            } else if link.connection.is_keeping_alive() {
+                link.connection.handle_eof(&mut self.context);
+                self.links.touch(id);
+            } else if link.connection.is_open() {
+                let reason = "the server is stopping";
+                let context = &mut self.context;
+                self.links.close(id, CloseCode::GOING_AWAY, reason, context);
+            }
+        }
+        let drain = Drain::new(told_later, &self.settings.drain, now);
+        match drain.len() {
+            0 => info!("Stopping: {client_count} connections are told"),
+            count => info!(
+                "Stopping: {client_count} connections are told, {count} of them within {:?} when \
+                 to come back",
+                drain.spread()
+            ),
+        }
+        self.state = LoopState::Draining(drain);
+        self.tell_end();
+    }
+
+    /// Tells those whose time has come. When all have been told, the time for goodbyes begins.
+    fn tell_next(&mut self) {
+        let LoopState::Draining(drain) = &mut self.state else {
+            return;
+        };
+        let (now, system) = (self.context.now, &mut self.system);
+        let goodbyes = drain.next_goodbyes(now, || system.random());
+        let next_due = drain.next_due();
+        if !goodbyes.is_empty() {
+            self.dispatch(NOBODY, Event::Restarting(&goodbyes));
+        }
+        let at = match next_due {
+            Some(due) => due,
+            None => {
+                let deadline = now + self.settings.shutdown_timeout;
+                self.state = LoopState::Ending { deadline };
+                deadline
+            }
+        };
+        self.timers.set(Timer::Shutdown, at);
+    }
+
+    /// Whether there are clients to be told before the next wait.
+    pub(super) fn has_goodbyes(&self) -> bool {
+        let now = self.system.now();
+        match &self.state {
+            LoopState::Draining(drain) => drain.next_due().is_some_and(|due| due <= now),
+            _ => false,
+        }
+    }
+
+    /// When the last client has gone, so does the server.
+    pub(super) fn stop_without_clients(&mut self) {
+        let LoopState::Ending { deadline } = self.state else {
+            return;
+        };
+        if self.client_count() > 0 {
+            return;
+        }
+        self.finish_accepted(deadline);
+        self.state = LoopState::Stopping { deadline };
+        self.acceptor.stop();
+        self.system.stop_listening();
+        for slot in 0..self.links.table.slot_count() {
+            let Some(link) = self.links.table.slot_mut(slot) else {
+                continue;
+            };
+            // Nothing more is heard; a response on its way still leaves.
+            link.connection.handle_eof(&mut self.context);
+            let id = link.id;
+            self.links.ended.push(id);
+            self.links.touch(id);
+        }
+        self.flush_all();
+    }
+
+    /// Connections that have become clients and are not gone yet.
+    fn client_count(&self) -> usize {
+        self.links.table.len() - self.links.pending.len()
     }
 
     /// What was accepted is not lost: a push of many packets is carried out to its end, which takes
@@ -37,33 +210,6 @@ impl<Y: System> EventLoop<Y> {
             self.commands.begin(NOBODY, CurrentMessage::Lent);
             self.app.handle_timeout(now, &mut self.commands);
             self.carry_out(None);
-        }
-    }
-
-    /// protocol.md 5.5: 1001 to everybody.
-    fn begin_stop(&mut self) {
-        info!("Stopping: {} connections are told", self.links.table.len());
-        let deadline = self.context.now + self.settings.shutdown_timeout;
-        self.state = LoopState::Stopping { deadline };
-        self.timers.set(Timer::Shutdown, deadline);
-        self.finish_accepted(deadline);
-        self.acceptor.stop();
-        self.system.stop_listening();
-        for slot in 0..self.links.table.slot_count() {
-            let Some(link) = self.links.table.slot_mut(slot) else {
-                continue;
-            };
-            if link.connection.is_pending() {
-                // Nothing more is heard; a response on its way still leaves.
-                link.connection.handle_eof(&mut self.context);
-            } else {
-                let reason = "the server is stopping";
-                link.connection
-                    .close(CloseCode::GOING_AWAY, reason, &mut self.context);
-            }
-            let id = link.id;
-            self.links.ended.push(id);
-            self.links.touch(id);
         }
     }
 }

@@ -16,8 +16,10 @@ pub(super) enum Timer {
     Write(usize),
     /// Accepting is tried again.
     Accept,
-    /// The server ends, whoever is still there.
+    /// The end of the server goes on, or is there.
     Shutdown,
+    /// The service manager is told that the server is alive.
+    Supervision,
     /// The certificates' files are looked at.
     Certificates,
     /// The application has something to do.
@@ -91,6 +93,7 @@ fn key_of(timer: Timer) -> usize {
         Timer::Certificates => 2,
         Timer::App => 3,
         Timer::Upstreams => 4,
+        Timer::Supervision => 5,
         Timer::Link(slot) | Timer::Write(slot) => slot + FIXED_COUNT,
     }
 }
@@ -102,11 +105,12 @@ fn timer_of(key: usize) -> Timer {
         2 => Timer::Certificates,
         3 => Timer::App,
         4 => Timer::Upstreams,
+        5 => Timer::Supervision,
         key => Timer::Link(key - FIXED_COUNT),
     }
 }
 
-const FIXED_COUNT: usize = 5;
+const FIXED_COUNT: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +128,7 @@ mod tests {
             Timer::Certificates,
             Timer::App,
             Timer::Upstreams,
+            Timer::Supervision,
         ];
         let second = start + Duration::from_secs(1);
         all.iter().for_each(|timer| timers.set(*timer, second));

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod identity;
 pub mod inherited;
 pub mod names;
+pub mod notify;
 pub mod session_files;
 pub mod signals;
 

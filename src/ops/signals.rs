@@ -1,17 +1,20 @@
-//! SIGTERM, SIGINT and SIGHUP, as events of the loop.
+//! Signals of the administrator, as events of the loop. None of those that people send to servers
+//! ends the process unasked: SIGUSR1 and SIGUSR2 do without a handler.
 
 use std::io;
 
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 /// What the administrator asks for by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM, SIGINT: stop.
+    /// SIGTERM, SIGINT, SIGQUIT: stop.
     Stop,
-    /// SIGHUP: open the log anew.
+    /// SIGHUP: read the settings and open the log anew.
     Hangup,
+    /// SIGUSR1, SIGUSR2: say in the log how the server is.
+    Report,
 }
 
 /// The signals that have come and not been asked for.
@@ -23,7 +26,9 @@ impl Signals {
     /// # Errors
     /// If the system grants no pipe or no handler.
     pub fn register(registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut signals = signal_hook_mio::v1_0::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = signal_hook_mio::v1_0::Signals::new([
+            SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2,
+        ])?;
         registry.register(&mut signals, token, Interest::READABLE)?;
         Ok(Self(signals))
     }
@@ -32,6 +37,7 @@ impl Signals {
     pub fn pending(&mut self) -> impl Iterator<Item = Signal> + '_ {
         self.0.pending().map(|signal| match signal {
             SIGHUP => Signal::Hangup,
+            SIGUSR1 | SIGUSR2 => Signal::Report,
             _ => Signal::Stop,
         })
     }

@@ -21,6 +21,8 @@ impl CloseCode {
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// 1011: our own fault.
     pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the server restarts, come back (IANA registry).
+    pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: overloaded, try again later (IANA registry).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// 4401: not signed in, or no longer (protocol.md 8.6); private use.

@@ -136,6 +136,8 @@ pub enum Rejection {
     HeadTooLarge,
     /// 503: no memory or descriptors left.
     Overloaded,
+    /// 503, with `Retry-After`: the server is about to end, and another one will be here.
+    Restarting,
     /// 400: plain HTTP sent to a port that speaks TLS.
     PlainOnTls,
     /// 404: `/push/` or the like, where [`is_near_push`](super::http::Request::is_near_push) holds.
@@ -185,7 +187,7 @@ impl Rejection {
             Self::Version => 426,
             Self::HeadTooLarge => 431,
             Self::PlainOnTls => 400,
-            Self::Overloaded => 503,
+            Self::Overloaded | Self::Restarting => 503,
         }
     }
 
@@ -245,6 +247,7 @@ impl Rejection {
             Self::TransferEncoding => "The transfer coding is not known: send chunks or a length.",
             Self::PlainOnTls => "This port speaks TLS: use https:// or wss://.",
             Self::Overloaded => "The server is overloaded: try again later.",
+            Self::Restarting => "The server restarts: try again in a few seconds.",
         }
     }
 }

@@ -223,16 +223,17 @@ impl Rejection {
             Self::Timeout => "408 Request Timeout",
             Self::Version => "426 Upgrade Required",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Overloaded => "503 Service Unavailable",
+            Self::Overloaded | Self::Restarting => "503 Service Unavailable",
         }
     }
 
-    /// Header lines that the status demands: RFC 9110 §15.5.6, §15.5.22 and RFC 6455 §4.4.
+    /// Header lines that the status demands: RFC 9110 §10.2.3, §15.5.6, §15.5.22 and RFC 6455 §4.4.
     fn extra_headers(self) -> &'static str {
         match self {
             Self::Method => "Allow: GET\r\n",
             Self::Token => "WWW-Authenticate: Bearer realm=\"websock\"\r\n",
             Self::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            Self::Restarting => "Retry-After: 5\r\n",
             Self::Malformed
             | Self::HttpVersion
             | Self::Host
@@ -541,7 +542,7 @@ mod tests {
     type Headers = &'static [(&'static str, &'static str)];
 
     /// Each rejection, its status line, and the headers that only its status has.
-    const REJECTIONS: [(Rejection, &str, Headers); 17] = [
+    const REJECTIONS: [(Rejection, &str, Headers); 18] = [
         (Rejection::Malformed, "400 Bad Request", &[]),
         (Rejection::HttpVersion, "400 Bad Request", &[]),
         (Rejection::Host, "400 Bad Request", &[]),
@@ -571,6 +572,11 @@ mod tests {
         ),
         (Rejection::PlainOnTls, "400 Bad Request", &[]),
         (Rejection::Overloaded, "503 Service Unavailable", &[]),
+        (
+            Rejection::Restarting,
+            "503 Service Unavailable",
+            &[("Retry-After", "5")],
+        ),
     ];
 
     #[test]

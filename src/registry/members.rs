@@ -110,6 +110,11 @@ impl SlotSet {
         self.len == 0
     }
 
+    /// Whether this slot is among them.
+    pub fn contains(&self, slot: usize) -> bool {
+        self.bits.contains(slot)
+    }
+
     /// The slots, lowest first.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         self.bits.ones()

@@ -45,8 +45,8 @@ const LAYERS: &[Layer] = &[
     layer(
         "ops",
         "base protocol",
-        "base64 listenfd log memchr mio nix rustls rustls_native_certs signal_hook signal_hook_mio \
-         x509_cert",
+        "base64 listenfd log memchr mio nix rustls rustls_native_certs sd_notify signal_hook \
+         signal_hook_mio x509_cert",
     ),
     layer(
         "net",

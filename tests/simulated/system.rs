@@ -36,6 +36,7 @@ struct Shared {
     /// Sessions that the server wants to be read, and those that were.
     asked_sessions: RefCell<VecDeque<(CallId, SessionFile)>>,
     read_sessions: RefCell<VecDeque<(CallId, SessionOutcome)>>,
+    random_state: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -159,6 +160,7 @@ impl SimulatedSystem {
             awake_at: Cell::new(MonotonicTime::START),
             asked_sessions: RefCell::default(),
             read_sessions: RefCell::default(),
+            random_state: Cell::default(),
         }))
     }
 }
@@ -233,8 +235,17 @@ impl System for SimulatedSystem {
         Err(ErrorKind::Unsupported.into())
     }
 
+    /// SplitMix64, the same in each run.
     fn random(&mut self) -> u64 {
-        4
+        let state = self
+            .0
+            .random_state
+            .get()
+            .wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0.random_state.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
     }
 
     fn waker(&self) -> Waker {

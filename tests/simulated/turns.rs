@@ -2,6 +2,7 @@
 //! memory is scarce, and that it sleeps when there is nothing to do.
 
 mod accepting;
+mod draining;
 mod fairness;
 mod memory;
 mod order;
@@ -9,3 +10,4 @@ mod requests;
 mod scripts;
 mod sleeping;
 mod stopping;
+mod supervision;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use websock::ops::signals::Signal;
 
 use crate::client;
-use crate::server::{Server, settings};
+use crate::server::{Server, request_to, settings};
 
 #[test]
 fn everybody_is_told_and_the_server_ends_with_the_last_of_them() {
@@ -25,9 +25,10 @@ fn everybody_is_told_and_the_server_ends_with_the_last_of_them() {
     server.settle();
     server.system.signal(Signal::Stop);
     server.settle();
-    assert!(silent.closed().is_some() && resting.closed().is_some());
-    let late = server.connect("192.0.2.1");
-    assert!(late.closed().is_some(), "nobody is taken any more");
+    assert!(resting.closed().is_some());
+    let late = server.ask(&late_handshake(), "192.0.2.1");
+    assert!(late.starts_with("HTTP/1.1 503 "), "{late}");
+    assert!(late.contains("\r\nRetry-After: "), "{late}");
     for client in &mut clients {
         assert!(!server.event_loop.is_done());
         assert_eq!(client.heard(), ["close 1001"]);
@@ -35,6 +36,9 @@ fn everybody_is_told_and_the_server_ends_with_the_last_of_them() {
         server.settle();
         assert!(client.end.closed().is_some());
     }
+    assert!(silent.closed().is_some());
+    let later = server.connect("192.0.2.1");
+    assert!(later.closed().is_some(), "nobody is taken any more");
     assert!(server.event_loop.is_done());
     assert_eq!(server.event_loop.held_bytes(), 0);
 }
@@ -76,4 +80,8 @@ fn messages_before_the_end_still_leave() {
     let heard = client.heard();
     assert_eq!(heard[0], "last words");
     assert_eq!(heard.last().unwrap(), "close 1001");
+}
+
+fn late_handshake() -> String {
+    String::from_utf8(request_to("/web", "")).unwrap()
 }
