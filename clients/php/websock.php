@@ -21,7 +21,9 @@ if (
     !class_exists(Response::class, false) &&
     !class_exists(Refusal::class, false) &&
     !class_exists(Client::class, false) &&
-    !class_exists(Push::class, false)
+    !class_exists(Push::class, false) &&
+    !class_exists(SignIn::class, false) &&
+    !class_exists(Token::class, false)
 ) {
 
     /** Everything that can go wrong with the server. The message says why, and what to do. */
@@ -55,7 +57,7 @@ if (
      */
     final class Requirements
     {
-        /** All that the library calls, but what works on texts, arrays, numbers and types only. */
+        /** All that connections call, but what works on texts, arrays, numbers and types only. */
         private const FUNCTIONS = [
             'base64_encode',
             'fclose',
@@ -309,27 +311,52 @@ if (
      */
     final class Receiver
     {
+        /** By which a feedback finds its receivers; all but a uuid may be a number. */
+        private const NAMES = ['uuid', 'ident', 'user'];
+
         /**
          * The packet's fields that name it.
          *
-         * @param mixed $to a uuid, or ['uuid' => UUID] or ['ident' => NAME]
+         * @param mixed $to a uuid, or ['uuid' => UUID], ['ident' => NAME] or ['user' => ID]
          * @return array<mixed>
          */
         public static function fields($to): array
         {
             $fields = is_array($to) ? $to : ['uuid' => $to];
-            foreach (['uuid', 'ident'] as $name) {
+            return self::named($fields, self::NAMES, 'feedback needs a uuid or an ident, or a user');
+        }
+
+        /**
+         * The packet's fields that say who is logged out.
+         *
+         * @param array<mixed> $fields ['user' => ID] or ['session' => ID]
+         * @return array<mixed>
+         */
+        public static function loggedOut(array $fields): array
+        {
+            return self::named($fields, ['user', 'session'], 'logout needs a user or a session');
+        }
+
+        /**
+         * @param array<mixed> $fields
+         * @param array<int, string> $names one of which has to be there
+         * @return array<mixed> the fields, their texts as such
+         */
+        private static function named(array $fields, array $names, string $needs): array
+        {
+            foreach ($names as $name) {
                 $value = $fields[$name] ?? '';
                 if (is_object($value) && method_exists($value, '__toString')) {
                     $value = $fields[$name] = (string) $value;
                 }
-                if ((is_string($value) && $value !== '') || ($name === 'ident' && is_int($value))) {
+                if ((is_string($value) && $value !== '') || (is_int($value) && $name !== 'uuid')) {
                     return $fields;
                 }
             }
-            $given = array_values(array_intersect_key($fields, ['uuid' => 0, 'ident' => 0]));
-            $shown = $given ? Options::shown($given[0]) : "an array with neither 'uuid' nor 'ident'";
-            throw new \InvalidArgumentException("feedback needs a uuid or an ident. It got $shown");
+            $given = array_values(array_intersect_key($fields, array_flip($names)));
+            $none = 'an array without ' . implode(', ', $names);
+            $shown = $given ? Options::shown($given[0]) : $none;
+            throw new \InvalidArgumentException("$needs. It got $shown");
         }
     }
 
@@ -1173,7 +1200,8 @@ if (
         }
 
         /**
-         * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+         * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID]; or to all tabs of a
+         * user: ['user' => ID].
          *
          * @param mixed $message whatever JSON can say
          * @param string|array<string, string|int> $to
@@ -1534,17 +1562,59 @@ if (
         }
 
         /**
-         * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+         * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID]; or to all tabs of a user:
+         * ['user' => ID].
          *
          * @param mixed $message whatever JSON can say
          * @param string|array<string, string|int> $to
-         * @return int how many were reached: 1, or 0 if nobody has that uuid or ident
+         * @return int how many were reached: 0 if nobody has that uuid, ident or user
          * @throws WebsockException
          */
         public function feedback($message, $to): int
         {
             $to = Receiver::fields($to);
             return $this->send(['opcode' => 'feedback'] + $to + ['message' => $message]);
+        }
+
+        /**
+         * To all open tabs of a user, as whom the page has signed in.
+         *
+         * @param mixed $message whatever JSON can say
+         * @param string|int $user the user's id: '42' and 42 are the same
+         * @return int how many tabs were reached; 0 if the user has none
+         * @throws WebsockException
+         */
+        public function user($message, $user): int
+        {
+            return $this->feedback($message, ['user' => $user]);
+        }
+
+        /**
+         * Logs a user out: all tabs are closed at once, and stay so until the page signs in again. To be
+         * called behind session_destroy(), so that what the page asks then is answered with no.
+         *
+         * @param string|int|array<string, string|int> $whom the user's id, or ['session' => session_id()]
+         *     for the tabs of one browser
+         * @return int how many tabs were closed
+         * @throws WebsockException
+         */
+        public function logout($whom): int
+        {
+            $fields = is_array($whom) ? $whom : ['user' => $whom];
+            return $this->send(['opcode' => 'logout'] + Receiver::loggedOut($fields));
+        }
+
+        /**
+         * Which of these users have an open tab.
+         *
+         * @param array<int, string|int> $users their ids
+         * @return array<int|string, int> by id, how many tabs; those who have none are left out
+         * @throws WebsockException
+         */
+        public function online(array $users): array
+        {
+            $answer = $users ? $this->post('users', array_values($users)) : [];
+            return array_column($answer['users'] ?? [], 'tabs', 'user');
         }
 
         /**
@@ -1563,7 +1633,7 @@ if (
          * One packet.
          *
          * @param array<string, mixed> $packet with an `opcode`
-         * @return int how many were reached
+         * @return int how many were reached, or closed by a logout
          * @throws ConnectException if nobody answers; nothing was sent
          * @throws ConnectionLost if the answer does not come; it may have been handled or not
          * @throws PushException if the server refuses; getCode() is the status, 503 a full queue
@@ -1571,19 +1641,20 @@ if (
          */
         public function send(array $packet): int
         {
-            return $this->post($packet)['delivered'];
+            $answer = $this->post('push', $packet);
+            return $answer['closed'] ?? $answer['delivered'];
         }
 
         /**
          * Several packets in one request, handled in order.
          *
          * @param array<int, array<string, mixed>> $packets
-         * @return array<int, array{delivered: int, error?: string}> a result for each
+         * @return array<int, array{delivered?: int, closed?: int, error?: string}> a result for each
          * @throws WebsockException as send() does
          */
         public function sendAll(array $packets): array
         {
-            $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+            $answer = $packets ? $this->post('push', array_values($packets)) : ['results' => []];
             $results = $answer['results'] ?? null;
             if (!is_array($results) || count($results) !== count($packets)) {
                 throw new PushException('Not a result for each packet: is this a websock server?', 200);
@@ -1620,9 +1691,10 @@ if (
 
         /**
          * @param array<mixed> $body
-         * @return array{delivered: int} the JSON of an answer that tells how many were reached
+         * @return array<string, mixed> the JSON of an answer that tells how many were reached or closed,
+         *     or who is here
          */
-        private function post(array $body): array
+        private function post(string $path, array $body): array
         {
             Requirements::check();
             $json = json_encode($body, self::JSON);
@@ -1635,18 +1707,27 @@ if (
                 $this->stream = new Stream($this->to, $this->options->tls, $deadline);
             }
             try {
-                $response = $this->exchange($json, $deadline);
+                $response = $this->exchange($path, $json, $deadline);
             } catch (WebsockException $failure) {
                 $this->close();
                 throw $failure;
             }
             $answer = json_decode($response->body, true);
             $isNobody = $response->status === 404 && Refusal::reason($response) !== null;
-            $isCounted = is_array($answer) && is_int($answer['delivered'] ?? null);
+            $isCounted = is_array($answer) && $this->isCounted($path, $answer);
             if (!$isCounted || ($response->status !== 200 && !$isNobody)) {
                 throw $this->refused($response);
             }
             return $answer;
+        }
+
+        /** @param array<mixed> $answer */
+        private function isCounted(string $path, array $answer): bool
+        {
+            if ($path === 'users') {
+                return is_array($answer['users'] ?? null);
+            }
+            return is_int($answer['closed'] ?? $answer['delivered'] ?? null);
         }
 
         private function deadline(): float
@@ -1654,11 +1735,11 @@ if (
             return microtime(true) + $this->options->timeout;
         }
 
-        private function exchange(string $json, float $deadline): Response
+        private function exchange(string $path, string $json, float $deadline): Response
         {
-            $path = rtrim($this->to->target, '/');
+            $prefix = rtrim($this->to->target, '/');
             $lines = [
-                "POST $path/push HTTP/1.1",
+                "POST $prefix/$path HTTP/1.1",
                 "Host: {$this->to->authority}",
                 'Content-Type: application/json',
                 'Content-Length: ' . strlen($json),
@@ -1695,6 +1776,131 @@ if (
             // A proxy says this, too, if websock has taken the push and the answer was lost.
             $doubt = 'The push may have been handled or not';
             return new ConnectionLost("$text. $doubt", $response->status);
+        }
+    }
+
+    /**
+     * Answers the server where `authUrl` in websock.ini names a page of the application:
+     *
+     *     Websock\SignIn::answer($_SESSION['user'] ?? null);
+     */
+    final class SignIn
+    {
+        /**
+         * Says who the visitor is whose cookies have come with this request. To be called before
+         * anything is printed, and nothing is to be printed behind it.
+         *
+         * No is null, false, '' and 0, which is how WordPress and Drupal name nobody. Where the
+         * application does not know, because its database is away, say, throw: any status from 500 on
+         * means that the server asks again.
+         *
+         * @param string|int|bool|null $user the user's id; true: signed in, without a name
+         * @param array<string, mixed> $more `expire`, seconds until it is asked again; `rooms`, `info`
+         * @throws \InvalidArgumentException if an argument makes no sense
+         * @throws \LogicException if something was printed before
+         */
+        public static function answer($user, array $more = []): void
+        {
+            if (headers_sent($file, $line)) {
+                throw new \LogicException("Something was printed before, at $file:$line: no answer");
+            }
+            $isNobody = in_array($user, [null, false, '', 0, '0'], true);
+            $json = $isNobody || $user === true ? '' : self::json(self::id($user), $more);
+            // Who somebody is is nothing to be kept on the way.
+            header('Cache-Control: no-store');
+            http_response_code($isNobody ? 401 : ($json === '' ? 204 : 200));
+            if ($json !== '') {
+                header('Content-Type: application/json');
+                echo $json;
+            }
+        }
+
+        /**
+         * A user's id as text.
+         *
+         * @internal
+         * @param mixed $user
+         */
+        public static function id($user): string
+        {
+            if (is_int($user) || (is_object($user) && method_exists($user, '__toString'))) {
+                $user = (string) $user;
+            }
+            $isId = is_string($user) && preg_match('/^\P{Cc}{1,255}$/uD', $user) === 1;
+            if (!$isId || strlen($user) > 255) {
+                $shown = Options::shown($user);
+                $wanted = 'text of 1 to 255 bytes of UTF-8, without control characters, or a number';
+                throw new \InvalidArgumentException("A user's id is $wanted. It got $shown");
+            }
+            return $user;
+        }
+
+        /** @param array<string, mixed> $more */
+        private static function json(string $user, array $more): string
+        {
+            $json = json_encode(['user' => $user] + $more, JSON_UNESCAPED_SLASHES);
+            if ($json === false) {
+                $why = json_last_error_msg();
+                throw new \InvalidArgumentException("No answer, JSON cannot say it: $why");
+            }
+            // The server reads no more (protocol.md 8.4).
+            if (strlen($json) > 8192) {
+                throw new \InvalidArgumentException('The answer has more than 8192 bytes');
+            }
+            return $json;
+        }
+    }
+
+    /**
+     * Tokens by which a page signs in, where the server has an `authKey`: a JSON Web Token (RFC 7519)
+     * with HS256.
+     */
+    final class Token
+    {
+        /**
+         * A token for a user. It comes to the server as the cookie `websock_token`, or from websock.js,
+         * which takes it as its option `token`; never in a URL.
+         *
+         * @param string|int $user the user's id
+         * @param string $key the authKey of websock.ini, at least 32 bytes
+         * @param int $seconds how long it opens; who is connected by then is closed
+         * @param array<string, mixed> $claims more of them, such as ['rooms' => ['order-7']]
+         * @throws \InvalidArgumentException if an argument makes no sense
+         */
+        public static function mint(
+            $user,
+            string $key,
+            int $seconds = 3600,
+            array $claims = []
+        ): string {
+            if (strlen($key) < 32) {
+                throw new \InvalidArgumentException('authKey has at least 32 bytes; this has fewer');
+            }
+            if ($seconds < 1) {
+                throw new \InvalidArgumentException("A token for $seconds seconds opens nothing");
+            }
+            $now = time();
+            $own = ['sub' => SignIn::id($user), 'iat' => $now, 'exp' => $now + $seconds];
+            $signed = self::part(['alg' => 'HS256', 'typ' => 'JWT']);
+            $signed .= '.' . self::part($own + ['aud' => 'websock'] + $claims);
+            return "$signed." . self::encoded(hash_hmac('sha256', $signed, $key, true));
+        }
+
+        /** @param array<string, mixed> $values */
+        private static function part(array $values): string
+        {
+            $json = json_encode($values, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);
+            if ($json === false) {
+                $why = json_last_error_msg();
+                throw new \InvalidArgumentException("No token, JSON cannot say it: $why");
+            }
+            return self::encoded($json);
+        }
+
+        /** base64url without padding (RFC 7515, section 2). */
+        private static function encoded(string $bytes): string
+        {
+            return rtrim(strtr(base64_encode($bytes), '+/', '-_'), '=');
         }
     }
 }

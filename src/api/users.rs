@@ -67,8 +67,7 @@ fn ids(body: &str) -> Result<Vec<Cow<'_, str>>, Response> {
 }
 
 fn refusal(error: &str) -> Response {
-    let error = serde_json::Value::from(error);
-    Response::json(400, format!("{{\"error\":{error}}}\n"))
+    Response::error(400, error)
 }
 
 const NO_LIST: &str = "the body is a list of users' ids: texts that are not empty, or integers";

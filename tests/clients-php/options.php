@@ -114,8 +114,9 @@ test('whom a feedback is for is told, if it is nobody', function () {
             [['uuid' => null], 'null'],
             [7, 'the number 7'],
             ['', '""'],
-            [['idnet' => 'backend'], "neither 'uuid' nor 'ident'"],
-            [['backend'], "neither 'uuid' nor 'ident'"],
+            [['idnet' => 'backend'], 'an array without uuid, ident, user'],
+            [['backend'], 'an array without uuid, ident, user'],
+            [['user' => ''], '""'],
             [new stdClass(), 'of type object'],
         ]
         as [$to, $word]
@@ -123,6 +124,23 @@ test('whom a feedback is for is told, if it is nobody', function () {
         $words = ['feedback needs a uuid or an ident', $word];
         throws(InvalidArgumentException::class, $words, fn() => $push->feedback('x', $to));
         throws(InvalidArgumentException::class, $words, fn() => $script->feedback('x', $to));
+    }
+});
+
+test('whom a logout is for is told, if it is nobody', function () {
+    $push = new Push('unix:/nobody');
+    foreach (
+        [
+            [null, 'null'],
+            ['', '""'],
+            [['session' => ''], '""'],
+            [['session' => session_id()], '""'],
+            [['uuid' => 'x'], 'an array without user, session'],
+        ]
+        as [$whom, $word]
+    ) {
+        $words = ['logout needs a user or a session', $word];
+        throws(InvalidArgumentException::class, $words, fn() => $push->logout($whom));
     }
 });
 

@@ -19,6 +19,8 @@ $names = [
     'Refusal',
     'Client',
     'Push',
+    'SignIn',
+    'Token',
 ];
 
 echo "<?php\n\n// Client of a websock server in one file, MIT licence. Its source is src/.\n\n";

@@ -1,6 +1,7 @@
 <?php
 // POST /push as the real server answers it: one client, with the uuid `here` and the
 // ident `backend`; the queue of `full` is full; with the path /secret/push, the token is `sesame`.
+// The user 42 has two tabs.
 declare(strict_types=1);
 
 const NOBODY = 'nobody has this uuid or ident';
@@ -46,6 +47,10 @@ function judge(string $head, string $body): array
         if (!strpos($head, "\r\nAuthorization: Bearer sesame\r\n")) {
             return refusal('401 Unauthorized', 'a token is needed: send what pushToken has');
         }
+    } elseif (strpos($head, 'POST /users ') === 0) {
+        $is42 = fn($id) => (string) $id === '42';
+        $here = array_filter(json_decode($body, true), $is42);
+        return ['200 OK', ['users' => $here ? [['user' => '42', 'tabs' => 2]] : []]];
     } elseif (strpos($head, 'POST /push ') !== 0) {
         return [
             '405 Method Not Allowed',
@@ -84,6 +89,13 @@ function refusal(string $status, string $error): array
 
 function judgePacket(array $packet): array
 {
+    $is42 = (string) ($packet['user'] ?? '') === '42';
+    if ($packet['opcode'] === 'logout') {
+        return ['closed' => $is42 ? 2 : 0];
+    }
+    if ($is42) {
+        return ['delivered' => 2];
+    }
     if (
         $packet['opcode'] === 'broadcast' ||
         ($packet['uuid'] ?? '') === 'here' ||

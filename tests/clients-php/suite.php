@@ -20,6 +20,7 @@ $parts = [
     'refusals',
     'answers',
     'push',
+    'users',
     'processes',
     'hosting',
     'options',

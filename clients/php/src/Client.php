@@ -75,7 +75,8 @@ final class Client
     }
 
     /**
-     * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+     * Sends to one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID]; or to all tabs of a
+     * user: ['user' => ID].
      *
      * @param mixed $message whatever JSON can say
      * @param string|array<string, string|int> $to

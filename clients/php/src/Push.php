@@ -44,17 +44,59 @@ final class Push
     }
 
     /**
-     * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID].
+     * To one client: its uuid, or ['ident' => NAME], or ['uuid' => UUID]; or to all tabs of a user:
+     * ['user' => ID].
      *
      * @param mixed $message whatever JSON can say
      * @param string|array<string, string|int> $to
-     * @return int how many were reached: 1, or 0 if nobody has that uuid or ident
+     * @return int how many were reached: 0 if nobody has that uuid, ident or user
      * @throws WebsockException
      */
     public function feedback($message, $to): int
     {
         $to = Receiver::fields($to);
         return $this->send(['opcode' => 'feedback'] + $to + ['message' => $message]);
+    }
+
+    /**
+     * To all open tabs of a user, as whom the page has signed in.
+     *
+     * @param mixed $message whatever JSON can say
+     * @param string|int $user the user's id: '42' and 42 are the same
+     * @return int how many tabs were reached; 0 if the user has none
+     * @throws WebsockException
+     */
+    public function user($message, $user): int
+    {
+        return $this->feedback($message, ['user' => $user]);
+    }
+
+    /**
+     * Logs a user out: all tabs are closed at once, and stay so until the page signs in again. To be
+     * called behind session_destroy(), so that what the page asks then is answered with no.
+     *
+     * @param string|int|array<string, string|int> $whom the user's id, or ['session' => session_id()]
+     *     for the tabs of one browser
+     * @return int how many tabs were closed
+     * @throws WebsockException
+     */
+    public function logout($whom): int
+    {
+        $fields = is_array($whom) ? $whom : ['user' => $whom];
+        return $this->send(['opcode' => 'logout'] + Receiver::loggedOut($fields));
+    }
+
+    /**
+     * Which of these users have an open tab.
+     *
+     * @param array<int, string|int> $users their ids
+     * @return array<int|string, int> by id, how many tabs; those who have none are left out
+     * @throws WebsockException
+     */
+    public function online(array $users): array
+    {
+        $answer = $users ? $this->post('users', array_values($users)) : [];
+        return array_column($answer['users'] ?? [], 'tabs', 'user');
     }
 
     /**
@@ -73,7 +115,7 @@ final class Push
      * One packet.
      *
      * @param array<string, mixed> $packet with an `opcode`
-     * @return int how many were reached
+     * @return int how many were reached, or closed by a logout
      * @throws ConnectException if nobody answers; nothing was sent
      * @throws ConnectionLost if the answer does not come; it may have been handled or not
      * @throws PushException if the server refuses; getCode() is the status, 503 a full queue
@@ -81,19 +123,20 @@ final class Push
      */
     public function send(array $packet): int
     {
-        return $this->post($packet)['delivered'];
+        $answer = $this->post('push', $packet);
+        return $answer['closed'] ?? $answer['delivered'];
     }
 
     /**
      * Several packets in one request, handled in order.
      *
      * @param array<int, array<string, mixed>> $packets
-     * @return array<int, array{delivered: int, error?: string}> a result for each
+     * @return array<int, array{delivered?: int, closed?: int, error?: string}> a result for each
      * @throws WebsockException as send() does
      */
     public function sendAll(array $packets): array
     {
-        $answer = $packets ? $this->post(array_values($packets)) : ['results' => []];
+        $answer = $packets ? $this->post('push', array_values($packets)) : ['results' => []];
         $results = $answer['results'] ?? null;
         if (!is_array($results) || count($results) !== count($packets)) {
             throw new PushException('Not a result for each packet: is this a websock server?', 200);
@@ -130,9 +173,10 @@ final class Push
 
     /**
      * @param array<mixed> $body
-     * @return array{delivered: int} the JSON of an answer that tells how many were reached
+     * @return array<string, mixed> the JSON of an answer that tells how many were reached or closed,
+     *     or who is here
      */
-    private function post(array $body): array
+    private function post(string $path, array $body): array
     {
         Requirements::check();
         $json = json_encode($body, self::JSON);
@@ -145,18 +189,27 @@ final class Push
             $this->stream = new Stream($this->to, $this->options->tls, $deadline);
         }
         try {
-            $response = $this->exchange($json, $deadline);
+            $response = $this->exchange($path, $json, $deadline);
         } catch (WebsockException $failure) {
             $this->close();
             throw $failure;
         }
         $answer = json_decode($response->body, true);
         $isNobody = $response->status === 404 && Refusal::reason($response) !== null;
-        $isCounted = is_array($answer) && is_int($answer['delivered'] ?? null);
+        $isCounted = is_array($answer) && $this->isCounted($path, $answer);
         if (!$isCounted || ($response->status !== 200 && !$isNobody)) {
             throw $this->refused($response);
         }
         return $answer;
+    }
+
+    /** @param array<mixed> $answer */
+    private function isCounted(string $path, array $answer): bool
+    {
+        if ($path === 'users') {
+            return is_array($answer['users'] ?? null);
+        }
+        return is_int($answer['closed'] ?? $answer['delivered'] ?? null);
     }
 
     private function deadline(): float
@@ -164,11 +217,11 @@ final class Push
         return microtime(true) + $this->options->timeout;
     }
 
-    private function exchange(string $json, float $deadline): Response
+    private function exchange(string $path, string $json, float $deadline): Response
     {
-        $path = rtrim($this->to->target, '/');
+        $prefix = rtrim($this->to->target, '/');
         $lines = [
-            "POST $path/push HTTP/1.1",
+            "POST $prefix/$path HTTP/1.1",
             "Host: {$this->to->authority}",
             'Content-Type: application/json',
             'Content-Length: ' . strlen($json),

@@ -12,7 +12,7 @@ namespace Websock;
  */
 final class Requirements
 {
-    /** All that the library calls, but what works on texts, arrays, numbers and types only. */
+    /** All that connections call, but what works on texts, arrays, numbers and types only. */
     private const FUNCTIONS = [
         'base64_encode',
         'fclose',
