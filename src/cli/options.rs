@@ -537,6 +537,32 @@ mod tests {
         }
     }
 
+    /// Help, man page and completions follow [`USAGE`].
+    #[test]
+    fn the_help_names_every_option() {
+        let listed = format!(
+            "{}{}",
+            known_options().usage(""),
+            client_options().usage("")
+        );
+        let names: Vec<&str> = listed
+            .split([' ', ',', '\n'])
+            .filter(|word| word.starts_with('-'))
+            .collect();
+        assert!(names.len() > 15, "only {names:?} were found");
+        for name in names {
+            // PHP's spelling has one dash; -i has a long name that nobody needs.
+            let bare = name.trim_start_matches('-');
+            let dashed = format!("-{bare}");
+            let mut places = USAGE.match_indices(&dashed);
+            let is_there = places.any(|(at, found)| {
+                let next = USAGE[at + found.len()..].chars().next();
+                !next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-')
+            });
+            assert!(is_there || bare == "ini", "{name} is not in --help");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn an_argument_that_is_not_utf8_is_refused() {
