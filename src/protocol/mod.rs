@@ -21,4 +21,5 @@ pub mod media_type;
 pub mod message;
 pub mod packet;
 pub mod php_session;
+pub mod redis;
 pub mod utf8;

@@ -23,7 +23,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "protocol",
         "base",
-        "base64 httparse memchr serde serde_json sha1 simdutf8 zlib_rs",
+        "base64 httparse memchr redis_protocol serde serde_json sha1 simdutf8 zlib_rs",
     ),
     layer("connection", "base protocol", ""),
     layer("upstream", "base protocol", "httparse memchr"),
