@@ -110,7 +110,7 @@ mod tests {
         let id = client.add_upstream(target, Settings::default());
         let call = Call {
             id: CallId(7),
-            request,
+            request: request.into(),
             deadline: client.now() + Duration::from_millis(1),
             max_body_bytes: 1,
         };

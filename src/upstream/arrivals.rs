@@ -2,12 +2,17 @@
 
 use std::net::SocketAddr;
 
+use super::action::Action;
 use super::error::{CallError, ConnectError, ResolveError};
-use super::http::AfterAnswer;
-use super::link::{AwaitedBy, History, LinkId, LinkState};
+use super::link::{Introducing, Link, LinkId, LinkState};
+use super::redis::Introduction;
 use super::settings::UpstreamContext;
-use super::target::Address;
+use super::target::{Address, Protocol};
 use super::upstream::Upstream;
+use super::wire::Wire;
+use super::wire_context::{Fate, History, WireContext};
+use super::{http, redis};
+use crate::base::time::MonotonicTime;
 
 impl Upstream {
     /// The name that [`Action::Resolve`](super::Action::Resolve) has given has these addresses, in
@@ -37,13 +42,33 @@ impl Upstream {
         let LinkState::Connecting(connecting) = &self.links[at].state else {
             return;
         };
-        self.route.handle_success(&connecting.address);
-        self.counts.connected += 1;
-        self.keep(at, context.now);
-        if let Some(waiting) = self.queue.next_for_fresh() {
-            self.start(at, waiting.call, History::Fresh);
+        let address = connecting.address.clone();
+        match self.target.protocol() {
+            Protocol::Http { .. } => {
+                self.route.handle_success(&address);
+                let until = context.now + self.settings.idle_timeout;
+                self.open(at, Wire::Http(http::Wire::new(until)));
+            }
+            Protocol::Redis(login) => {
+                let introducing = Introducing {
+                    address,
+                    deadline: connecting.last_deadline,
+                    introduction: Introduction::new(login),
+                };
+                self.links[at].state = LinkState::Introducing(Box::new(introducing));
+                self.actions.push_back(Action::Write(link));
+            }
         }
         self.dispatch(context);
+    }
+
+    /// The connection carries calls from now on.
+    fn open(&mut self, at: usize, wire: Wire) {
+        self.counts.connected += 1;
+        self.links[at].state = LinkState::Open(wire);
+        if let Some(waiting) = self.queue.next_for_fresh() {
+            self.start(at, waiting, History::Fresh);
+        }
     }
 
     /// The connection could not be established.
@@ -56,40 +81,29 @@ impl Upstream {
         let Some(at) = self.find(link) else {
             return;
         };
-        if self.links[at].is_connecting() {
+        if let LinkState::Connecting(_) = &self.links[at].state {
             self.try_next_address(at, error, context);
             self.dispatch(context);
         }
     }
 
     /// These bytes have come. All of them are taken.
-    pub fn receive(&mut self, link: LinkId, mut input: &[u8], context: &mut UpstreamContext<'_>) {
+    pub fn receive(&mut self, link: LinkId, input: &[u8], context: &mut UpstreamContext<'_>) {
         let Some(at) = self.find(link).filter(|_| !input.is_empty()) else {
             return;
         };
         match &mut self.links[at].state {
             LinkState::Connecting(_) => debug_assert!(false, "handle_connected comes first"),
-            LinkState::Kept { .. } => {
-                self.counts.unsolicited += 1;
-                self.close(at);
-            }
-            // What comes before a request has left is no answer to it, but somebody else's.
-            LinkState::Busy(exchange) if exchange.sent == 0 => {
-                self.counts.unsolicited += 1;
-                self.lose(at, CallError::Malformed);
-            }
-            LinkState::Busy(exchange) => match exchange.reader.push(&mut input) {
-                Ok(None) => return,
-                Ok(Some((response, after))) => {
-                    let after = match input.is_empty() {
-                        true => after,
-                        false => AfterAnswer::Close,
-                    };
-                    self.counts.unsolicited += u64::from(!input.is_empty());
-                    self.finish(at, response, after, context.now);
+            LinkState::Introducing(introducing) => match introducing.introduction.receive(input) {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.route.handle_established(&introducing.address);
+                    let wire = redis::Wire::new(self.settings.upkeep, context.now);
+                    self.open(at, Wire::Redis(Box::new(wire)));
                 }
-                Err(error) => self.fail(at, error),
+                Err(error) => self.turned_away(at, error, context),
             },
+            LinkState::Open(_) => self.serve(at, context, |wire, own| wire.receive(input, own)),
         }
         self.dispatch(context);
     }
@@ -98,21 +112,20 @@ impl Upstream {
     /// close_notify. An end without that is [`handle_lost`](Self::handle_lost): somebody between
     /// may have cut the answer.
     pub fn handle_eof(&mut self, link: LinkId, context: &mut UpstreamContext<'_>) {
-        let Some(at) = self.find(link) else {
-            return;
-        };
-        if let LinkState::Busy(exchange) = &mut self.links[at].state
-            && let Some((response, _)) = exchange.reader.handle_eof()
-        {
-            self.finish(at, response, AfterAnswer::Close, context.now);
-            self.dispatch(context);
-        } else {
-            self.handle_lost(link, context);
-        }
+        self.handle_end(link, context, Wire::handle_eof);
     }
 
     /// The connection has ended by an error.
     pub fn handle_lost(&mut self, link: LinkId, context: &mut UpstreamContext<'_>) {
+        self.handle_end(link, context, |wire, own| wire.handle_lost(own));
+    }
+
+    fn handle_end(
+        &mut self,
+        link: LinkId,
+        context: &mut UpstreamContext<'_>,
+        tell: impl FnOnce(&mut Wire, &mut WireContext<'_>) -> Fate,
+    ) {
         let Some(at) = self.find(link) else {
             return;
         };
@@ -120,8 +133,8 @@ impl Upstream {
             LinkState::Connecting(_) => {
                 self.try_next_address(at, ConnectError::Unreachable, context);
             }
-            LinkState::Kept { .. } => self.close(at),
-            LinkState::Busy(_) => self.lose(at, CallError::Closed),
+            LinkState::Introducing(_) => self.turned_away(at, CallError::Closed, context),
+            LinkState::Open(_) => self.serve(at, context, tell),
         }
         self.dispatch(context);
     }
@@ -131,26 +144,24 @@ impl Upstream {
         self.route.handle_timeout(&self.settings, context);
         // Each one that is due is given another deadline or removed.
         let now = context.now;
-        while let Some(at) = self.links.iter().position(|link| link.deadline() <= now) {
+        while let Some(at) = self.next_due(now) {
             match &self.links[at].state {
                 LinkState::Connecting(_) => {
                     self.try_next_address(at, ConnectError::Unreachable, context);
                 }
-                LinkState::Kept { .. } => self.close(at),
-                LinkState::Busy(exchange) => match exchange.awaited_by {
-                    AwaitedBy::Caller => {
-                        let id = exchange.call.id;
-                        self.answer(id, Err(CallError::Timeout));
-                        self.abandon(at, now);
-                    }
-                    AwaitedBy::Nobody => self.close(at),
-                },
+                LinkState::Introducing(_) => self.turned_away(at, CallError::Timeout, context),
+                LinkState::Open(_) => self.serve(at, context, Wire::handle_timeout),
             }
         }
         while let Some(waiting) = self.queue.next_expired(now) {
             self.answer(waiting.call.id, Err(self.why_not_sent()));
         }
         self.dispatch(context);
+    }
+
+    fn next_due(&self, now: MonotonicTime) -> Option<usize> {
+        let is_due = |link: &Link| link.deadline(&self.settings) <= now;
+        self.links.iter().position(is_due)
     }
 }
 

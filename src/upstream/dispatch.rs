@@ -3,24 +3,30 @@
 use std::collections::VecDeque;
 
 use super::action::Action;
-use super::call::{Answer, Call, CallId};
+use super::call::{Answer, CallId, Response};
 use super::error::{CallError, ConnectError};
-use super::http::{AfterAnswer, Response};
-use super::link::{AwaitedBy, Connecting, Exchange, History, Link, LinkId, LinkState};
+use super::link::{Connecting, Link, LinkId, LinkState};
+use super::queue::Waiting;
 use super::route::Step;
-use super::settings::UpstreamContext;
+use super::settings::{Upkeep, UpstreamContext};
 use super::target::{Address, Place};
 use super::upstream::Upstream;
+use super::wire::{Room, Wire};
+use super::wire_context::{Fate, History, WireContext};
 use crate::base::time::MonotonicTime;
 
 impl Upstream {
     /// Gives calls that wait to connections that are kept, and opens connections for the others.
     pub(super) fn dispatch(&mut self, context: &mut UpstreamContext<'_>) {
-        while let Some(at) = self.latest_kept() {
-            let Some(waiting) = self.queue.next_for_kept() else {
+        while let Some((room, at)) = self.best_room() {
+            let waiting = match room {
+                Room::Kept { .. } => self.queue.next_for_kept(),
+                Room::Shared(_) => self.queue.next_for_fresh(),
+            };
+            let Some(waiting) = waiting else {
                 break;
             };
-            self.start(at, waiting.call, History::Kept);
+            self.start(at, waiting, History::Kept);
         }
         self.connect(context.now);
         self.fail_hopeless();
@@ -29,17 +35,13 @@ impl Upstream {
     /// Opens as many connections as calls wait and limits allow.
     fn connect(&mut self, now: MonotonicTime) {
         loop {
-            let connecting = self
-                .links
-                .iter()
-                .filter(|link| link.is_connecting())
-                .count();
+            let connecting = self.links.iter().filter(|link| !link.is_open()).count();
             // After a failure one connection shows whether the target is back.
             let most = match self.route.last_failure() {
                 Some(_) => 1,
                 None => self.settings.concurrency,
             };
-            if connecting >= self.queue.len().min(most) {
+            if connecting >= self.wanted_links().min(most) {
                 return;
             }
             let is_full = self.links.len() >= self.settings.concurrency;
@@ -54,7 +56,7 @@ impl Upstream {
                         self.close(at);
                     }
                     let last_deadline = now + self.settings.connect_timeout;
-                    self.open(addresses.into(), last_deadline, None, now);
+                    self.begin_to_connect(addresses.into(), last_deadline, None, now);
                 }
                 Step::Resolve => {
                     if let Place::Tcp { host, port } = self.target.place() {
@@ -68,8 +70,17 @@ impl Upstream {
         }
     }
 
+    /// Connections that are missing.
+    fn wanted_links(&self) -> usize {
+        let is_wanted = match self.settings.upkeep {
+            Upkeep::OnDemand => false,
+            Upkeep::Always => !self.is_shut_down && !self.links.iter().any(Link::is_open),
+        };
+        self.queue.len().max(usize::from(is_wanted))
+    }
+
     /// Begins to connect to the first of the addresses.
-    fn open(
+    fn begin_to_connect(
         &mut self,
         mut untried: VecDeque<Address>,
         last_deadline: MonotonicTime,
@@ -117,90 +128,122 @@ impl Upstream {
             self.route.handle_failure(error, &self.settings, context);
         } else {
             let (untried, last_deadline) = (connecting.untried, connecting.last_deadline);
-            self.open(untried, last_deadline, Some(first_error), context.now);
+            self.begin_to_connect(untried, last_deadline, Some(first_error), context.now);
         }
     }
 
-    /// Sends a call on a connection that carries nothing.
-    pub(super) fn start(&mut self, at: usize, call: Call, history: History) {
-        let link = &mut self.links[at];
-        debug_assert!(matches!(link.state, LinkState::Kept { .. }));
-        link.state = LinkState::Busy(Box::new(Exchange::new(call, history)));
-        self.actions.push_back(Action::Write(link.id));
-    }
-
-    /// The answer is whole.
-    pub(super) fn finish(
+    /// The connection was established, and the other end does not let us in.
+    pub(super) fn turned_away(
         &mut self,
         at: usize,
-        response: Response,
-        after: AfterAnswer,
-        now: MonotonicTime,
+        error: CallError,
+        context: &mut UpstreamContext<'_>,
     ) {
-        let LinkState::Busy(exchange) = &self.links[at].state else {
-            return;
-        };
-        // An answer may come before the request has left; what is left of that cannot be sent as
-        // the beginning of another one.
-        let is_reusable = after == AfterAnswer::Keep && exchange.unsent().is_empty();
-        match exchange.awaited_by {
-            AwaitedBy::Caller => self.answer(exchange.call.id, Ok(response)),
-            AwaitedBy::Nobody => self.counts.late += 1,
-        }
-        match is_reusable {
-            true => self.keep(at, now),
-            false => self.close(at),
+        self.counts.connect_failures += 1;
+        self.remove(at);
+        self.route.handle_failure(error, &self.settings, context);
+    }
+
+    /// Sends a call on a connection that has room for it.
+    pub(super) fn start(&mut self, at: usize, waiting: Waiting, history: History) {
+        let link = &mut self.links[at];
+        if let LinkState::Open(wire) = &mut link.state {
+            wire.start(waiting, history);
+            let write = Action::Write(link.id);
+            self.announce(write);
         }
     }
 
-    /// The connection is lost: its call is sent once more, if that can do no harm.
-    pub(super) fn lose(&mut self, at: usize, error: CallError) {
-        match &self.links[at].state {
-            LinkState::Busy(exchange) if exchange.can_be_repeated() => {}
-            _ => return self.fail(at, error),
+    /// Has bytes sent, once for all that wait on a connection.
+    fn announce(&mut self, write: Action) {
+        if self.actions.back() != Some(&write) {
+            self.actions.push_back(write);
         }
-        let LinkState::Busy(exchange) = self.remove(at) else {
+    }
+
+    /// Tells an open connection something, and draws the consequences.
+    pub(super) fn serve(
+        &mut self,
+        at: usize,
+        context: &mut UpstreamContext<'_>,
+        tell: impl FnOnce(&mut Wire, &mut WireContext<'_>) -> Fate,
+    ) {
+        let link = &mut self.links[at];
+        let LinkState::Open(wire) = &mut link.state else {
             return;
         };
-        self.counts.repeated += 1;
-        self.queue.push_again(exchange.call);
+        let unsent = wire.output().len();
+        let fate = tell(
+            wire,
+            &mut WireContext {
+                now: context.now,
+                settings: &self.settings,
+                answers: &mut self.answers,
+                counts: &mut self.counts,
+            },
+        );
+        match fate {
+            Fate::Open if wire.output().len() > unsent => {
+                let write = Action::Write(link.id);
+                self.announce(write);
+            }
+            Fate::Open => {}
+            Fate::Close => drop(self.remove(at)),
+            Fate::Lost(error) => self.lose(at, error, context),
+            Fate::Failed(error) => {
+                self.count_loss(at, error, context);
+                self.fail(at, error);
+            }
+        }
+    }
+
+    /// The connection is lost: its calls are sent once more, where that can do no harm.
+    fn lose(&mut self, at: usize, error: CallError, context: &mut UpstreamContext<'_>) {
+        self.count_loss(at, error, context);
+        let LinkState::Open(wire) = self.remove(at) else {
+            return;
+        };
+        let (again, failed): (Vec<_>, Vec<_>) = wire
+            .into_unanswered()
+            .into_iter()
+            .partition(|unanswered| unanswered.can_be_repeated);
+        for unanswered in failed {
+            self.answer(unanswered.call.id, Err(error));
+        }
+        if again.is_empty() {
+            return;
+        }
+        self.counts.repeated += again.len() as u64;
+        for unanswered in again.into_iter().rev() {
+            self.queue.push_again(unanswered.call);
+        }
         // What was kept together has most likely ended together.
         while let Some(kept) = self.latest_kept() {
             self.close(kept);
         }
     }
 
-    /// The connection is of no use any more; its call, if there is one, has failed.
-    pub(super) fn fail(&mut self, at: usize, error: CallError) {
-        if let LinkState::Busy(exchange) = self.remove(at)
-            && exchange.awaited_by == AwaitedBy::Caller
+    /// Pauses before the next connection, if this one's loss means that the target is in trouble.
+    fn count_loss(&mut self, at: usize, error: CallError, context: &mut UpstreamContext<'_>) {
+        if let LinkState::Open(wire) = &self.links[at].state
+            && let Some(service) = wire.service()
         {
-            self.answer(exchange.call.id, Err(error));
+            self.route
+                .handle_loss(service, error, &self.settings, context);
         }
     }
 
-    /// Nobody waits for the answer any more. The connection stays occupied for a while: the other
-    /// end works on the request all the same.
-    pub(super) fn abandon(&mut self, at: usize, now: MonotonicTime) {
-        let LinkState::Busy(exchange) = &mut self.links[at].state else {
-            return;
-        };
-        if !exchange.unsent().is_empty() {
-            self.close(at);
-            return;
+    /// The connection is of no use any more; its calls, if there are any, have failed.
+    pub(super) fn fail(&mut self, at: usize, error: CallError) {
+        if let LinkState::Open(wire) = self.remove(at) {
+            for unanswered in wire.into_unanswered() {
+                self.answer(unanswered.call.id, Err(error));
+            }
         }
-        exchange.awaited_by = AwaitedBy::Nobody;
-        exchange.deadline = now + self.settings.late_answer_timeout;
-    }
-
-    /// Has the connection wait for the next call.
-    pub(super) fn keep(&mut self, at: usize, now: MonotonicTime) {
-        let until = now + self.settings.idle_timeout;
-        self.links[at].state = LinkState::Kept { until };
     }
 
     /// Ends a connection, whatever it is at.
-    pub(super) fn close(&mut self, at: usize) {
+    fn close(&mut self, at: usize) {
         self.remove(at);
     }
 
@@ -240,20 +283,26 @@ impl Upstream {
 
     /// Why a call that waits in the queue has not been sent.
     pub(super) fn why_not_sent(&self) -> CallError {
-        let is_connected = self.links.iter().any(|link| !link.is_connecting());
+        let is_connected = self.links.iter().any(Link::is_open);
         let failure = self.route.last_failure().filter(|_| !is_connected);
         failure.unwrap_or(CallError::Timeout)
     }
 
     /// The connection that has been used last among those that are kept: the others are closed one
-    /// day for not being used.
-    fn latest_kept(&self) -> Option<usize> {
-        let kept = |(at, link): (usize, &Link)| match link.state {
-            LinkState::Kept { until } => Some((until, at)),
-            LinkState::Connecting(_) | LinkState::Busy(_) => None,
+    /// day for not being used. Among those that are shared, the one with most room.
+    fn best_room(&self) -> Option<(Room, usize)> {
+        let room = |(at, link): (usize, &Link)| match &link.state {
+            LinkState::Open(wire) => wire.room(&self.settings).map(|room| (room, at)),
+            LinkState::Connecting(_) | LinkState::Introducing(_) => None,
         };
-        let latest = self.links.iter().enumerate().filter_map(kept).max();
-        latest.map(|(_, at)| at)
+        self.links.iter().enumerate().filter_map(room).max()
+    }
+
+    fn latest_kept(&self) -> Option<usize> {
+        match self.best_room() {
+            Some((Room::Kept { .. }, at)) => Some(at),
+            Some((Room::Shared(_), _)) | None => None,
+        }
     }
 
     pub(super) fn find(&self, id: LinkId) -> Option<usize> {

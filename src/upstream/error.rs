@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::protocol::redis::{DecodeError, ErrorKind};
+
 /// Why a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError {
@@ -25,6 +27,10 @@ pub enum CallError {
     QueueFull,
     /// This server ends.
     ShuttingDown,
+    /// The other server, a Redis, does not let us in, or not now.
+    Rejected(ErrorKind),
+    /// The call is in another protocol than its target speaks.
+    WrongProtocol,
 }
 
 /// Why a connection has not come about.
@@ -65,19 +71,32 @@ impl From<ResolveError> for CallError {
     }
 }
 
+impl From<DecodeError> for CallError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Malformed => Self::Malformed,
+            DecodeError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Rejected(kind) => return kind.fmt(f),
             Self::Timeout => "no answer in time: see whether the other server is overloaded",
             Self::Unresolved => "the host's name has no address: check the name and the resolver",
             Self::Refused => "the connection was refused: see whether the other server runs",
             Self::Unreachable => "the host cannot be reached: check its address and the network",
             Self::TlsFailed => "TLS failed: check the other server's certificate and its name",
             Self::Closed => "the connection ended before the answer was whole: see its log",
-            Self::Malformed => "the answer is not valid HTTP: check what listens there",
+            Self::Malformed => {
+                "the answer is not in the protocol that was asked in: check what listens there"
+            }
             Self::TooLarge => "the answer is too long: check what the URL serves",
             Self::QueueFull => "too many calls wait already: see whether the other server is slow",
             Self::ShuttingDown => "this server ends: ask again later",
+            Self::WrongProtocol => "the call is in another protocol: ask in that of the target",
         })
     }
 }

@@ -50,7 +50,7 @@
 //!
 //! let call = Call {
 //!     id: CallId(1),
-//!     request,
+//!     request: request.into(),
 //!     deadline: now + Duration::from_secs(2),
 //!     max_body_bytes: 8192,
 //! };
@@ -74,7 +74,7 @@
 //!     }
 //! }
 //! let answer = upstream.next_answer().ok_or("it has arrived")?;
-//! assert_eq!((answer.call, answer.result?.status()), (CallId(1), 204));
+//! assert_eq!((answer.call, answer.into_http()?.status()), (CallId(1), 204));
 //! # Ok(())
 //! # }
 //! ```
@@ -88,19 +88,22 @@ mod error;
 pub mod http;
 mod link;
 mod queue;
+pub mod redis;
 mod route;
 mod settings;
 mod target;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod wire;
+mod wire_context;
 
 pub use self::action::Action;
-pub use self::call::{Answer, Call, CallId, UpstreamId};
+pub use self::call::{Answer, Call, CallId, Request, Response, UpstreamId};
 pub use self::counts::Counts;
 pub use self::error::{CallError, ConnectError, ResolveError};
 pub use self::link::LinkId;
-pub use self::settings::{Settings, UpstreamContext};
+pub use self::settings::{Settings, Upkeep, UpstreamContext};
 pub(crate) use self::target::literal_addresses;
 pub use self::target::{Address, Place, Protocol, Security, Target, TargetError};
 pub use self::upstream::Upstream;

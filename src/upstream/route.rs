@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::CallError;
 use super::settings::{Settings, UpstreamContext};
 use super::target::Address;
+use super::wire_context::Service;
 use crate::base::time::MonotonicTime;
 
 /// The way to one target.
@@ -109,7 +110,14 @@ impl Route {
 
     /// A connection to this address stands: it is the first to be tried from now on.
     pub(super) fn handle_success(&mut self, address: &Address) {
-        (self.failures, self.last_failure) = (0, None);
+        self.failures = 0;
+        self.handle_established(address);
+    }
+
+    /// As [`handle_success`](Self::handle_success), but one failure more makes the pause longer
+    /// all the same, until it is known whether the connection serves.
+    pub(super) fn handle_established(&mut self, address: &Address) {
+        self.last_failure = None;
         if let State::BackingOff { .. } = self.state {
             self.state = self.beginning();
         }
@@ -138,6 +146,20 @@ impl Route {
         self.failures = self.failures.saturating_add(1);
         let until = context.now + part_of(longest, (context.random)()).max(SHORTEST_PAUSE);
         self.state = State::BackingOff { until };
+    }
+
+    /// A connection is lost. Pauses begin small again if it has served.
+    pub(super) fn handle_loss(
+        &mut self,
+        service: Service,
+        error: CallError,
+        settings: &Settings,
+        context: &mut UpstreamContext<'_>,
+    ) {
+        if service == Service::Some {
+            self.failures = 0;
+        }
+        self.handle_failure(error, settings, context);
     }
 
     /// Goes on where the time has come.

@@ -8,8 +8,10 @@ use crate::base::time::MonotonicTime;
 /// What one target may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Most connections at once, and so most calls under way; at least 1.
+    /// Most connections at once; at least 1. Over HTTP each carries one call at a time.
     pub concurrency: usize,
+    /// Most calls under way on one connection to Redis; at least 1.
+    pub max_pipelined_calls: usize,
     /// Most calls that wait for a connection.
     pub max_queued_calls: usize,
     /// Most bytes of requests that wait for a connection.
@@ -27,6 +29,30 @@ pub struct Settings {
     pub min_backoff: Duration,
     /// No pause is longer.
     pub max_backoff: Duration,
+    /// Whether there is a connection, to Redis, even if nobody calls.
+    pub upkeep: Upkeep,
+    /// A connection to Redis that is always there and quiet for so long is sent a `PING`, which has
+    /// to be answered within `late_answer_timeout`.
+    pub ping_interval: Duration,
+}
+
+/// Whether a connection is there when nobody calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// The first call opens it; it is closed when it has been quiet for `idle_timeout`.
+    OnDemand,
+    /// From the start on; opened again, after a pause, whenever it is lost.
+    Always,
+}
+
+impl Settings {
+    /// For Redis: one connection, on which calls do not wait for each other.
+    pub fn redis() -> Self {
+        Self {
+            concurrency: 1,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
@@ -34,6 +60,7 @@ impl Default for Settings {
         Self {
             // Debian's php-fpm starts with five workers: one is left for the pages themselves.
             concurrency: 4,
+            max_pipelined_calls: 1000,
             max_queued_calls: 1000,
             max_queued_bytes: 8 << 20,
             connect_timeout: Duration::from_secs(5),
@@ -42,6 +69,8 @@ impl Default for Settings {
             late_answer_timeout: Duration::from_secs(5),
             min_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(5),
+            upkeep: Upkeep::OnDemand,
+            ping_interval: Duration::from_secs(10),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::redis::Login;
+
 /// Another server that this one asks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
@@ -48,6 +50,8 @@ pub enum Protocol {
         /// Path and query; begins with `/`.
         path: String,
     },
+    /// RESP2, of Redis or Valkey.
+    Redis(Login),
 }
 
 /// Where one connection goes.
@@ -139,6 +143,15 @@ impl Target {
         })
     }
 
+    /// A target of these parts.
+    pub(super) fn new(place: Place, security: Security, protocol: Protocol) -> Self {
+        Self {
+            place,
+            security,
+            protocol,
+        }
+    }
+
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
@@ -177,15 +190,32 @@ impl Target {
     }
 }
 
-/// Scheme, host and port, and path. The query is left out: it may hold a token.
+/// Scheme, host and port, and path or database. Neither the query nor a user: they may be secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Protocol::Http { authority, path } = &self.protocol;
-        let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
-        match (&self.place, self.security) {
-            (Place::Unix(socket), _) => write!(f, "unix:{}:{path}", socket.display()),
-            (Place::Tcp { .. }, Security::Plain) => write!(f, "http://{authority}{path}"),
-            (Place::Tcp { .. }, Security::Tls) => write!(f, "https://{authority}{path}"),
+        match &self.protocol {
+            Protocol::Http { authority, path } => {
+                let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
+                match (&self.place, self.security) {
+                    (Place::Unix(socket), _) => write!(f, "unix:{}:{path}", socket.display()),
+                    (Place::Tcp { .. }, Security::Plain) => write!(f, "http://{authority}{path}"),
+                    (Place::Tcp { .. }, Security::Tls) => write!(f, "https://{authority}{path}"),
+                }
+            }
+            Protocol::Redis(login) => match (&self.place, self.security) {
+                (Place::Unix(socket), _) => write!(f, "unix:{}", socket.display()),
+                (Place::Tcp { host, port }, security) => {
+                    let scheme = match security {
+                        Security::Plain => "redis",
+                        Security::Tls => "rediss",
+                    };
+                    let host = match host.contains(':') {
+                        true => format!("[{host}]"),
+                        false => host.clone(),
+                    };
+                    write!(f, "{scheme}://{host}:{port}/{}", login.database)
+                }
+            },
         }
     }
 }
@@ -200,8 +230,10 @@ impl fmt::Debug for Target {
 /// Without the query: it may hold a token.
 impl fmt::Debug for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Http { authority, .. } = self;
-        write!(f, "Http({authority})")
+        match self {
+            Self::Http { authority, .. } => write!(f, "Http({authority})"),
+            Self::Redis(login) => write!(f, "Redis({login:?})"),
+        }
     }
 }
 
@@ -248,7 +280,7 @@ pub(crate) fn literal_addresses(host: &str) -> Vec<IpAddr> {
 }
 
 /// Host, in lower case and without brackets, and port.
-fn read_authority(authority: &str) -> Result<(String, Option<u16>), TargetError> {
+pub(super) fn read_authority(authority: &str) -> Result<(String, Option<u16>), TargetError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, behind) = rest.split_once(']').ok_or(TargetError::Host)?;
@@ -309,7 +341,7 @@ fn read_path(text: &str) -> Result<String, TargetError> {
 }
 
 /// `sun_path` of Linux holds 108 bytes, the last of which is NUL.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
+pub(super) const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 #[cfg(test)]
 mod tests {
@@ -317,7 +349,9 @@ mod tests {
 
     fn shown(url: &str) -> Result<String, TargetError> {
         let target = Target::http(url)?;
-        let Protocol::Http { authority, path } = target.protocol();
+        let Protocol::Http { authority, path } = target.protocol() else {
+            panic!("{target:?}");
+        };
         Ok(match target.place() {
             Place::Tcp { host, port } => {
                 format!("{:?} {host} {port} {authority} {path}", target.security())

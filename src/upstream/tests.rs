@@ -10,6 +10,7 @@ use crate::base::time::MonotonicTime;
 mod calls;
 mod connecting;
 mod hostile;
+mod redis;
 
 /// A loop around one [`Upstream`], with a clock moved by hand. It holds the upstream to its
 /// promises: each connection is opened once and closed once, each call answered once.
@@ -29,8 +30,12 @@ impl Scene {
     fn new(url: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         change(&mut settings);
+        Self::with(Target::http(url).unwrap(), settings)
+    }
+
+    fn with(target: Target, settings: Settings) -> Self {
         Self {
-            upstream: Upstream::new(Target::http(url).unwrap(), settings),
+            upstream: Upstream::new(target, settings),
             now: MonotonicTime::START,
             random: u64::MAX,
             next_call: 0,
@@ -68,10 +73,14 @@ impl Scene {
     }
 
     fn call_with(&mut self, method: Method, body: &[u8], wait: u64) -> Result<CallId, CallError> {
-        let id = CallId(self.next_call);
-        self.next_call += 1;
         let protocol = self.upstream.target().protocol().clone();
         let request = Request::new(method, &protocol, "/a", [], body).unwrap();
+        self.begin_call(request.into(), wait)
+    }
+
+    fn begin_call(&mut self, request: super::Request, wait: u64) -> Result<CallId, CallError> {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
         let deadline = self.now + Duration::from_millis(wait);
         let call = Call {
             id,
@@ -93,8 +102,9 @@ impl Scene {
     fn answer(&mut self) -> Option<(CallId, Result<u16, CallError>)> {
         let answer = self.upstream.next_answer()?;
         assert!(self.awaited.remove(&answer.call), "answered twice");
-        let status = answer.result.map(|response| response.status());
-        Some((answer.call, status))
+        let call = answer.call;
+        let status = answer.into_http().map(|response| response.status());
+        Some((call, status))
     }
 
     fn action(&mut self) -> Option<Action> {

@@ -6,11 +6,12 @@ use super::action::Action;
 use super::call::{Answer, Call, CallId};
 use super::counts::Counts;
 use super::error::CallError;
-use super::link::{AwaitedBy, Link, LinkId, LinkState};
+use super::link::{Link, LinkId, LinkState};
 use super::queue::CallQueue;
 use super::route::Route;
 use super::settings::{Settings, UpstreamContext};
 use super::target::Target;
+use super::wire_context::WireContext;
 use crate::base::time::MonotonicTime;
 
 /// One target, as far as this server is its client.
@@ -71,6 +72,9 @@ impl Upstream {
         if self.is_shut_down {
             return Err(CallError::ShuttingDown);
         }
+        if !call.request.is_in(self.target.protocol()) {
+            return Err(CallError::WrongProtocol);
+        }
         if call.deadline <= now {
             return Err(CallError::Timeout);
         }
@@ -90,15 +94,23 @@ impl Upstream {
         if self.queue.remove(id).is_some() {
             return;
         }
-        let is_it = |link: &Link| match &link.state {
-            LinkState::Busy(exchange) => {
-                exchange.call.id == id && exchange.awaited_by == AwaitedBy::Caller
+        for at in 0..self.links.len() {
+            let mut fate = None;
+            if let LinkState::Open(wire) = &mut self.links[at].state {
+                fate = wire.cancel(
+                    id,
+                    &WireContext {
+                        now: context.now,
+                        settings: &self.settings,
+                        answers: &mut self.answers,
+                        counts: &mut self.counts,
+                    },
+                );
             }
-            LinkState::Connecting(_) | LinkState::Kept { .. } => false,
-        };
-        if let Some(at) = self.links.iter().position(is_it) {
-            self.abandon(at, context.now);
-            self.dispatch(context);
+            if let Some(fate) = fate {
+                self.serve(at, context, |_, _| fate);
+                return self.dispatch(context);
+            }
         }
     }
 
@@ -136,11 +148,8 @@ impl Upstream {
     /// So many bytes of the output have been sent.
     pub fn consume_output(&mut self, link: LinkId, byte_count: usize) {
         let at = self.find(link);
-        if let Some(link) = at.and_then(|at| self.links.get_mut(at))
-            && let LinkState::Busy(exchange) = &mut link.state
-        {
-            debug_assert!(byte_count <= exchange.unsent().len());
-            exchange.sent += byte_count.min(exchange.unsent().len());
+        if let Some(link) = at.and_then(|at| self.links.get_mut(at)) {
+            link.consume_output(byte_count);
         }
     }
 
@@ -149,7 +158,7 @@ impl Upstream {
     /// When [`handle_timeout`](Self::handle_timeout) has to be called; `None` if nothing is under
     /// way and no connection kept.
     pub fn next_deadline(&self) -> Option<MonotonicTime> {
-        let links = self.links.iter().map(Link::deadline);
+        let links = self.links.iter().map(|link| link.deadline(&self.settings));
         links
             .chain(self.queue.next_deadline())
             .chain(self.route.next_deadline())

@@ -219,7 +219,7 @@ impl Scene {
         let deadline = self.now + Duration::from_millis(u64::from(script.byte()) * 40);
         let call = Call {
             id,
-            request: request.expect("a request"),
+            request: request.expect("a request").into(),
             deadline,
             max_body_bytes: LIMIT,
         };

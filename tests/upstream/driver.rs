@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use websock::net::client_loop::ClientLoop;
 use websock::upstream::http::{Method, Request, Response};
-use websock::upstream::{Answer, Call, CallError, CallId, Settings, Target, Upstream, UpstreamId};
+use websock::upstream::{
+    self, Answer, Call, CallError, CallId, Settings, Target, Upstream, UpstreamId,
+};
 
 /// A loop and its target.
 pub(crate) struct Driver {
@@ -20,8 +22,13 @@ pub(crate) struct Driver {
 impl Driver {
     /// Asks what this URL names.
     pub(crate) fn new(url: &str, settings: Settings) -> Self {
+        Self::with(Target::http(url).expect("a URL"), settings)
+    }
+
+    /// Asks this target.
+    pub(crate) fn with(target: Target, settings: Settings) -> Self {
         let mut event_loop = ClientLoop::new().expect("a loop");
-        let id = event_loop.add_upstream(Target::http(url).expect("a URL"), settings);
+        let id = event_loop.add_upstream(target, settings);
         Self {
             event_loop,
             id,
@@ -61,13 +68,22 @@ impl Driver {
         body: &[u8],
         wait: Duration,
     ) -> CallId {
-        let id = CallId(self.next_call);
-        self.next_call += 1;
         let protocol = self.upstream().target().protocol().clone();
         let request = Request::new(method, &protocol, path, [], body).expect("a request");
+        self.begin_call(request, wait)
+    }
+
+    /// Begins a call that may take `wait`, in whatever protocol. Its answer may be there already.
+    pub(crate) fn begin_call(
+        &mut self,
+        request: impl Into<upstream::Request>,
+        wait: Duration,
+    ) -> CallId {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
         let call = Call {
             id,
-            request,
+            request: request.into(),
             deadline: self.event_loop.now() + wait,
             max_body_bytes: self.max_body_bytes,
         };
@@ -85,7 +101,7 @@ impl Driver {
         let id = self.begin(method, path, body, PATIENCE);
         let answer = self.next_answer();
         assert_eq!(answer.call, id);
-        answer.result
+        answer.into_http()
     }
 
     /// Asks by GET: status and body.

@@ -70,7 +70,7 @@ fn many_calls_at_once_have_each_its_own_answer_on_few_connections() {
             .iter()
             .find(|(call, _)| *call == answer.call)
             .expect("it was asked");
-        let body = answer.result.expect("an answer").into_body();
+        let body = answer.into_http().expect("an answer").into_body();
         assert_eq!(body, path.as_bytes());
     }
     assert!(driver.upstream().counts().connected <= 4);
@@ -340,6 +340,6 @@ fn a_server_that_comes_back_is_found() {
     });
     let answer = driver.next_answer();
     assert_eq!(answer.call, call);
-    assert_eq!(answer.result.expect("an answer").body(), b"back");
+    assert_eq!(answer.into_http().expect("an answer").body(), b"back");
     server.join().expect("the server has served");
 }

@@ -223,7 +223,7 @@ fn nginx_restarted_between_calls_is_found_again() {
                 .map(|_| driver.begin(Method::Get, "/204", b"", Duration::from_secs(30)))
                 .collect();
             for _ in calls {
-                let response = driver.next_answer().result.expect("an answer");
+                let response = driver.next_answer().into_http().expect("an answer");
                 assert_eq!(response.status(), 204);
             }
             nginx.restart();

@@ -31,7 +31,7 @@ fn calls_are_under_way_together_on_as_many_connections_as_allowed() {
         driver.begin(Method::Get, "/", b"", Duration::from_secs(30));
     }
     for _ in 0..3 * CONCURRENCY {
-        let response = driver.next_answer().result.expect("an answer");
+        let response = driver.next_answer().into_http().expect("an answer");
         assert_eq!(response.body(), b"all together");
     }
     assert_eq!(driver.upstream().counts().connected, 4);

@@ -8,7 +8,9 @@
 mod request;
 mod response;
 mod response_reader;
+mod wire;
 
 pub use self::request::{Method, Request, RequestError};
 pub use self::response::Response;
 pub use self::response_reader::{AfterAnswer, ResponseReader};
+pub(super) use self::wire::Wire;

@@ -41,6 +41,8 @@ pub enum RequestError {
     HeaderValue,
     /// A header that says how the message is framed or what becomes of the connection.
     ReservedHeader,
+    /// The target speaks another protocol.
+    Protocol,
 }
 
 impl Method {
@@ -97,7 +99,9 @@ impl Request {
         }
         match hosts {
             0 => {
-                let Protocol::Http { authority, .. } = protocol;
+                let Protocol::Http { authority, .. } = protocol else {
+                    return Err(RequestError::Protocol);
+                };
                 write_header(&mut bytes, "Host", authority.as_bytes());
             }
             1 => {}
@@ -118,7 +122,9 @@ impl Request {
         protocol: &Protocol,
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, RequestError> {
-        let Protocol::Http { path, .. } = protocol;
+        let Protocol::Http { path, .. } = protocol else {
+            return Err(RequestError::Protocol);
+        };
         Self::new(Method::Get, protocol, path, headers, &[])
     }
 
@@ -155,6 +161,7 @@ impl fmt::Display for RequestError {
                 "a header about the message's length or the connection is set by this program: \
                  leave it out"
             }
+            Self::Protocol => "the target of a request over HTTP has to be a URL of HTTP",
         })
     }
 }

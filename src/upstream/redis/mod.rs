@@ -1,0 +1,45 @@
+//! Redis and Valkey as a client: commands that are sent one behind the other without waiting, their
+//! values in the same order, over one connection.
+//!
+//! Owns what is said before the first command (password, database, name), which value belongs to
+//! which call, and how a target's URL is written. RESP itself is
+//! [`protocol::redis`](crate::protocol::redis); connecting, queueing and pauses are the trunk's.
+//!
+//! ```
+//! use websock::upstream::redis::{Request, Value};
+//! use websock::upstream::{Settings, Target, Upstream};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let target = Target::redis("unix:/run/redis/redis.sock?prefix=PHPREDIS_SESSION:")?;
+//! let prefix = target.redis_prefix().unwrap_or_default().to_owned();
+//! let upstream = Upstream::new(target, Settings::redis());
+//! // What a session lookup asks. The lock comes first: a script that ends between the two has
+//! // written its session before it gives the lock back.
+//! let key = format!("{prefix}0123456789abcdef");
+//! let request = Request::new("EXISTS", &[format!("{key}_LOCK").as_bytes()])
+//!     .then("GET", &[key.as_bytes()]);
+//! // The answer to it: one value for each command.
+//! # let values = vec![Value::Integer(0), Value::Bytes(b"user|i:42;".to_vec())];
+//! match &values[..] {
+//!     [Value::Integer(0), Value::Bytes(session)] => assert_eq!(session, b"user|i:42;"),
+//!     [Value::Integer(0), Value::Nil] => println!("no session"),
+//!     [Value::Integer(_), _] => println!("a script is at it: ask again later"),
+//!     // `Value::Error` says why.
+//!     _ => println!("not known"),
+//! }
+//! # drop((upstream, request)); Ok(())
+//! # }
+//! ```
+
+mod introduction;
+mod login;
+mod request;
+mod url;
+mod wire;
+
+pub(super) use self::introduction::Introduction;
+pub use self::login::{Login, Secret};
+pub use self::request::Request;
+pub use self::url::RedisUrlError;
+pub(super) use self::wire::Wire;
+pub use crate::protocol::redis::{ErrorKind, Value};
