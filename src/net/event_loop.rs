@@ -164,7 +164,9 @@ impl<Y: System> EventLoop<Y> {
         self.handle_requests.handle(self.system.waker())
     }
 
-    /// Adds another server that can be asked.
+    /// Adds another server that can be asked, over HTTP or, with
+    /// [`Settings::redis`], a Redis. The application asks by
+    /// [`Commands::call`] and is answered by [`Event::Answered`], exactly once.
     pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
         self.upstreams.add(target, settings)
     }

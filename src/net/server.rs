@@ -23,6 +23,7 @@ use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
 use crate::ops::notify::Notifier;
 use crate::protocol::extension::CompressionSettings;
+use crate::upstream::{Settings, Target, UpstreamId};
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +161,13 @@ impl Server {
     /// Adds a resource on a path, compared exactly; `None`: on every path that no other has.
     pub fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
         self.event_loop.app_mut().add_resource(path, resource);
+    }
+
+    /// Adds another server that the application can ask: see
+    /// [`EventLoop::add_upstream`].
+    #[doc(hidden)]
+    pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
+        self.event_loop.add_upstream(target, settings)
     }
 
     /// The certificates for endpoints that speak TLS.
