@@ -1,15 +1,19 @@
 //! What every layer may use: containers and time. Knows nothing of the network or of the server.
 
 pub mod escape;
+pub mod histogram;
 pub mod log_limit;
 pub mod plain_error;
 pub mod record;
 pub mod slot_map;
+pub mod tally;
 pub mod time;
 
 pub use self::escape::escape;
+pub use self::histogram::Histogram;
 pub use self::log_limit::LogLimiter;
 pub use self::plain_error::plain;
 pub use self::record::{BadRecord, Record, RecordWriter};
 pub use self::slot_map::{CHUNK_SLOTS, SlotMap};
+pub use self::tally::Tally;
 pub use self::time::MonotonicTime;

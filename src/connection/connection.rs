@@ -218,7 +218,7 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        self.push_close(Some((code, reason)), &mut context.pool);
+        self.push_close(Some((code, reason)), context);
         self.state = State::Closing {
             deadline: context.now + context.limits.close_timeout,
         };

@@ -98,7 +98,7 @@ impl Connection {
         match *liveness {
             Liveness::Heard(_) => {
                 *liveness = Liveness::Pinged(context.now);
-                self.push_control(Opcode::Ping, PING_PAYLOAD, &mut context.pool);
+                self.push_control(Opcode::Ping, PING_PAYLOAD, context);
                 Some(Event::PingSent)
             }
             Liveness::Pinged(_) => {

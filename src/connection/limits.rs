@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::output::BufferPool;
 use crate::base::time::MonotonicTime;
+use crate::protocol::traffic::Traffic;
 
 /// What one connection may use. Each field has its key in websock.ini.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,9 @@ pub struct TurnContext {
     /// Bytes that may still be inflated for the connection that is being read; what its peer has
     /// sent behind them has to wait for its next turn.
     pub inflate_budget_bytes: usize,
+    /// What has come and gone since the start. A message that is lent is counted by whoever gets it,
+    /// so that the fast path writes nothing.
+    pub traffic: Traffic,
 }
 
 impl TurnContext {
@@ -80,6 +84,7 @@ impl TurnContext {
             limits,
             pool: BufferPool::default(),
             inflate_budget_bytes: usize::MAX,
+            traffic: Traffic::default(),
         }
     }
 }

@@ -270,6 +270,9 @@ impl Connection {
         header: Header,
         context: &mut TurnContext,
     ) -> Result<Option<Event<'static>>, Violation> {
+        if self.is_open() || header.opcode == Opcode::Close {
+            context.traffic.received.add_frame(header.opcode);
+        }
         let Some(inbound) = &mut self.inbound else {
             return Ok(None);
         };
@@ -306,7 +309,7 @@ impl Connection {
                 // §5.5.3: only the latest of several pings needs its pong; a peer that pings and
                 // does not read gets none while its queue is full.
                 if self.output_weight() <= context.limits.max_queue_bytes {
-                    self.push_control(Opcode::Pong, payload, &mut context.pool);
+                    self.push_control(Opcode::Pong, payload, context);
                 }
                 Ok(None)
             }
@@ -317,7 +320,7 @@ impl Connection {
     /// RFC 6455 §5.5.1: a close frame is answered by one with the same code, once.
     fn handle_close(&mut self, code: Option<CloseCode>, context: &mut TurnContext) {
         if self.is_open() {
-            self.push_close(code.map(|code| (code, "")), &mut context.pool);
+            self.push_close(code.map(|code| (code, "")), context);
         }
         self.forget_input();
         self.state = State::Closed {
@@ -340,10 +343,7 @@ impl Connection {
 
     pub(super) fn break_off(&mut self, violation: Violation, context: &mut TurnContext) {
         if self.is_open() {
-            self.push_close(
-                Some((violation.close_code(), violation.reason())),
-                &mut context.pool,
-            );
+            self.push_close(Some((violation.close_code(), violation.reason())), context);
         }
         self.forget_input();
         self.state = State::Draining {

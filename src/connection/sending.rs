@@ -232,15 +232,26 @@ impl Connection {
         self.output_weight() > limits.max_queue_bytes / 2
     }
 
-    pub(super) fn push_close(&mut self, payload: Option<(CloseCode, &str)>, pool: &mut BufferPool) {
+    pub(super) fn push_close(
+        &mut self,
+        payload: Option<(CloseCode, &str)>,
+        context: &mut TurnContext,
+    ) {
         let mut bytes = Vec::new();
         if let Some((code, reason)) = payload {
             close::write(code, reason, &mut bytes);
         }
-        self.push_control(Opcode::Close, &bytes, pool);
+        self.push_control(Opcode::Close, &bytes, context);
     }
 
-    pub(super) fn push_control(&mut self, opcode: Opcode, payload: &[u8], pool: &mut BufferPool) {
+    pub(super) fn push_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        context: &mut TurnContext,
+    ) {
+        let TurnContext { pool, traffic, .. } = context;
+        traffic.sent.add_frame(opcode);
         if self.php_framer.is_some() {
             let mut bytes = Vec::new();
             frame::encode(opcode, payload, &mut bytes);

@@ -61,6 +61,7 @@ impl<Y: System> EventLoop<Y> {
             Ok(transport) => transport,
             Err(error) => return debug!("{remote} not taken: {error}"),
         };
+        self.counts.accepted_count += 1;
         info!("New client connecting from {remote} on socket #{slot}");
         let peer = Peer::direct(remote.ip(), options.role);
         let mut link = Link::new(id, Connection::new(&self.context), transport, peer);

@@ -10,7 +10,8 @@ use super::endpoint::ListenerOptions;
 use super::spare_descriptor::SpareDescriptor;
 use super::system::{Remote, System};
 use super::timers::{Timer, Timers};
-use crate::base::{LogLimiter, MonotonicTime, plain};
+use crate::api::figures::Reason;
+use crate::base::{LogLimiter, MonotonicTime, Tally, plain};
 use crate::protocol::error::Rejection;
 use crate::protocol::http::BodyPart;
 
@@ -21,6 +22,7 @@ pub(super) struct Acceptor {
     spare: SpareDescriptor,
     /// Connections refused for want of room.
     refusals: LogLimiter,
+    counts: Tally<Reason>,
     /// What the system has run out of.
     failures: LogLimiter,
 }
@@ -62,6 +64,7 @@ impl Acceptor {
             state: Accepting::Waiting,
             spare: SpareDescriptor::open(),
             refusals: LogLimiter::default(),
+            counts: Tally::of(LIMITS.map(|limit| Reason::new(STATUS, limit))),
             failures: LogLimiter::default(),
         }
     }
@@ -95,6 +98,11 @@ impl Acceptor {
         if self.state != Accepting::BackedOff {
             self.state = Accepting::Backlog;
         }
+    }
+
+    /// Connections that were refused for want of room.
+    pub(super) fn refusal_counts(&self) -> &Tally<Reason> {
+        &self.counts
     }
 
     /// Whether more wait than a turn's share.
@@ -152,6 +160,7 @@ impl Acceptor {
             if is_empty {
                 return;
             }
+            Reason::count(&mut self.counts, STATUS, NO_DESCRIPTORS);
         }
     }
 
@@ -164,12 +173,13 @@ impl Acceptor {
         now: MonotonicTime,
     ) {
         let limit = match reason {
-            NoRoom::Pending => "maxPending",
-            NoRoom::Memory => "memoryLimit",
+            NoRoom::Pending => MAX_PENDING,
+            NoRoom::Memory => MEMORY_LIMIT,
         };
-        debug!("{remote} refused: {limit} reached");
+        Reason::count(&mut self.counts, STATUS, limit);
+        debug!("{remote} refused: {limit}");
         if let Some(count) = self.refusals.count(now) {
-            warn!("{limit} reached: {count} connections refused, the last from {remote}");
+            warn!("{limit}: {count} connections refused, the last from {remote}");
         }
         refuse(stream);
     }
@@ -188,6 +198,12 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     // EMFILE and ENFILE have no ErrorKind of their own.
     matches!(error.raw_os_error(), Some(24 | 23))
 }
+
+const STATUS: u16 = 503;
+const MAX_PENDING: &str = "maxPending reached";
+const MEMORY_LIMIT: &str = "memoryLimit reached";
+const NO_DESCRIPTORS: &str = "no descriptors left";
+const LIMITS: [&str; 3] = [MAX_PENDING, MEMORY_LIMIT, NO_DESCRIPTORS];
 
 /// Most connections that one listener accepts in one turn: taking one costs some microseconds, and
 /// those who are connected already must be heard in between.

@@ -22,6 +22,7 @@ pub(super) struct Link<S> {
     pub(super) reading: Reading,
     pub(super) writing: Writing,
     pub(super) flushing: Flushing,
+    pub(super) standing: Standing,
 }
 
 /// What few connections have, and not for long.
@@ -59,6 +60,17 @@ pub(super) enum Writing {
     Closed,
 }
 
+/// Whether its end counts as that of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No: it has not become one.
+    Pending,
+    /// It will.
+    Client,
+    /// It has been counted.
+    Gone,
+}
+
 /// When a connection is to be flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushing {
@@ -89,6 +101,7 @@ impl<S: Stream> Link<S> {
             reading: Reading::Waiting,
             writing: Writing::Ready,
             flushing: Flushing::Done,
+            standing: Standing::Pending,
         }
     }
 

@@ -1,20 +1,22 @@
 //! [`Links`]: every connection, what is done to it, and what leaves it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice};
 use std::ops::Range;
 use std::rc::Rc;
 
 use log::{debug, warn};
 
 use super::broadcast_forms::{BroadcastForms, reads_form};
-use super::link::{Flushing, Link, Reading, Writing};
+use super::counts::{ABNORMAL_CLOSURE, DeliveredTo, LOST, LinkCounts, SLOW_READER, reason_of};
+use super::link::{Flushing, Link, Reading, Standing, Writing};
 use super::link_table::LinkTable;
 use super::memory::{HeavyHolders, HeldBy};
 use super::pending_links::{Activity, PendingLinks};
 use super::shared_buffers::SharedBuffers;
-use super::system::{Interest, Stream, System};
+use super::system::{Stream, System};
 use super::timers::{Timer, Timers};
+use super::writing::{rewatch, stop_writing, write};
 use crate::app::{Accept, Admitted, Receipt};
 use crate::base::plain;
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
@@ -27,6 +29,7 @@ pub(super) struct Links<S> {
     pub(super) pending: PendingLinks,
     pub(super) shared_buffers: SharedBuffers,
     pub(super) heavy: HeavyHolders,
+    pub(super) counts: LinkCounts,
     /// Bytes of memory that connections hold, but for what they share.
     pub(super) held_bytes: usize,
     /// Connections that have more to read than their share of a turn.
@@ -59,6 +62,7 @@ impl<S: Stream> Default for Links<S> {
             pending: PendingLinks::default(),
             shared_buffers: SharedBuffers::default(),
             heavy: HeavyHolders::default(),
+            counts: LinkCounts::default(),
             held_bytes: 0,
             backlog: VecDeque::new(),
             touched: Vec::new(),
@@ -86,6 +90,7 @@ impl<S: Stream> Links<S> {
             link.transport.keep_alive();
         }
         if accept.admission == Admitted::Client {
+            link.standing = Standing::Client;
             self.pending.remove(accept.id);
         }
         self.read_on(accept.id);
@@ -130,13 +135,17 @@ impl<S: Stream> Links<S> {
             debug!("message to #{}, which is gone", to.slot);
             return Receipt::default();
         };
+        let bytes = frames.get(frame.clone()).unwrap_or_default();
         let outgoing = if frame.len() < SHARED_BYTES {
-            Outgoing::Copied(frames.get(frame).unwrap_or_default())
+            Outgoing::Copied(bytes)
         } else {
             Outgoing::Shared(frames, frame)
         };
         let sent = link.connection.send_deflated(&outgoing, context);
-        self.note_sent(to, sent, context)
+        let receipt = self.note_sent(to, sent, context);
+        context.traffic.sent.add_copies(bytes, receipt.queued);
+        self.counts.add_delivery(DeliveredTo::One, receipt);
+        receipt
     }
 
     /// Sees to a connection for which a frame was to be queued.
@@ -197,6 +206,9 @@ impl<S: Stream> Links<S> {
             }
         });
         receipt.full = slow.len();
+        let bytes = frames.get(frame).unwrap_or_default();
+        context.traffic.sent.add_copies(bytes, receipt.queued);
+        self.counts.add_delivery(DeliveredTo::Many, receipt);
         slow.into_iter()
             .for_each(|id| self.cut_slow_reader(id, context));
         receipt
@@ -210,8 +222,8 @@ impl<S: Stream> Links<S> {
             id.slot,
             address.unwrap_or_default()
         );
-        let reason = "more than maxQueue bytes wait to be read";
-        self.close(id, CloseCode::POLICY_VIOLATION, reason, context);
+        let reason = Cow::Borrowed(SLOW_READER);
+        self.close(id, CloseCode::POLICY_VIOLATION, &reason, context);
     }
 
     /// Begins the close handshake, behind all that was sent before.
@@ -219,13 +231,16 @@ impl<S: Stream> Links<S> {
         &mut self,
         id: ConnId,
         code: CloseCode,
-        reason: &str,
+        reason: &Cow<'static, str>,
         context: &mut TurnContext,
     ) {
         let Some(link) = self.table.get_mut(id) else {
             return;
         };
-        link.connection.close(code, reason, context);
+        if link.connection.is_open() {
+            link.connection.close(code, reason, context);
+            self.count_end(id, code.as_u16(), reason_of(reason));
+        }
         self.ended.push(id);
         self.touch(id);
     }
@@ -237,6 +252,16 @@ impl<S: Stream> Links<S> {
             let id = link.id;
             self.ended.push(id);
             self.touch(id);
+        }
+    }
+
+    /// Counts the end of a client, once: the first cause is the one.
+    pub(super) fn count_end(&mut self, id: ConnId, code: u16, reason: &str) {
+        if let Some(link) = self.table.get_mut(id)
+            && link.standing == Standing::Client
+        {
+            link.standing = Standing::Gone;
+            self.counts.add_closing(code, reason);
         }
     }
 
@@ -355,6 +380,8 @@ impl<S: Stream> Links<S> {
 
     /// Takes a connection out whose application has been told of its end.
     pub(super) fn remove(&mut self, slot: usize, timers: &mut Timers) -> Option<ConnId> {
+        let id = self.table.slot_mut(slot)?.id;
+        self.count_end(id, ABNORMAL_CLOSURE, LOST);
         let mut link = self.table.remove(slot)?;
         link.transport.say_goodbye();
         timers.forget_link(slot);
@@ -406,73 +433,8 @@ impl<S: Stream> Links<S> {
     }
 }
 
-/// Writes; whether something is left that the socket does not take.
-fn write<Y: System>(
-    link: &mut Link<Y::Stream>,
-    system: &Y,
-    context: &mut TurnContext,
-) -> std::io::Result<bool> {
-    if link.transport.flush()? {
-        return Ok(true);
-    }
-    loop {
-        // Frames that have to keep a distance need the time of each write.
-        let has_gaps = link.connection.next_write().is_some();
-        let now = if has_gaps { system.now() } else { context.now };
-        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
-        let count = link.connection.output(&mut slices, now);
-        if count == 0 {
-            return Ok(false);
-        }
-        match link.transport.write(&slices[..count]) {
-            Ok(written) => {
-                link.connection
-                    .consume_output(written.len, now, &mut context.pool);
-                if written.is_blocked {
-                    return Ok(true);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// The peer takes nothing more; what it had sent before is still read.
-fn stop_writing<S: Stream>(link: &mut Link<S>) {
-    let lost = link.connection.output_len();
-    debug!("#{} takes nothing more: {lost} bytes dropped", link.id.slot);
-    link.writing = Writing::Closed;
-    link.connection.drop_output();
-}
-
-/// Asks for WRITABLE, or no longer; whether the system does so.
-fn rewatch<Y: System>(link: &mut Link<Y::Stream>, is_blocked: bool, system: &mut Y) -> bool {
-    let (writing, interest) = match (is_blocked, link.writing) {
-        (true, _) => (Writing::Blocked, Interest::ReadAndWrite),
-        (false, Writing::Blocked) => (Writing::Ready, Interest::Read),
-        // Nothing was asked for.
-        (false, _) => return true,
-    };
-    let slot = link.id.slot as usize;
-    match system.rewatch(link.transport.below(), slot, interest) {
-        Ok(()) => {
-            link.writing = writing;
-            true
-        }
-        Err(error) => {
-            warn!("#{slot}: {}", plain(&error));
-            false
-        }
-    }
-}
-
 /// Frames from this size on are shared with the receiver instead of copied, in bytes.
 const SHARED_BYTES: usize = 16 << 10;
-
-/// Most pieces of one connection's output that leave in one write.
-const PIECES_PER_WRITE: usize = 16;
 
 /// Most connections that are flushed in one turn because of broadcasts alone: some milliseconds of
 /// system calls, after which those are heard who have sent something meanwhile.

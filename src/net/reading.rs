@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 
 use log::{debug, info};
 
+use super::counts::{ABNORMAL_CLOSURE, CLOSED_BY_CLIENT, LOST, NO_PONG, code_of_client};
 use super::event_loop::EventLoop;
 use super::link::{Reading, Writing};
 use super::pending_links::Activity;
@@ -108,6 +109,9 @@ impl<Y: System> EventLoop<Y> {
 
     /// Whether more is to be read, and what becomes of the connection if not.
     fn after_read(&mut self, slot: usize, read: io::Result<Received>, next: NextRead) {
+        if let Ok(received) = &read {
+            self.context.traffic.received_bytes += received.len as u64;
+        }
         let Some(link) = self.links.table.slot_mut(slot) else {
             return;
         };
@@ -186,9 +190,11 @@ impl<Y: System> EventLoop<Y> {
         if link.transport.is_within_handshake() {
             let address = link.peer.name();
             info!("#{slot}: the TLS handshake failed: the client has left it ({address})");
+            self.counts.failed_handshake_count += 1;
         }
         if link.connection.handle_eof(&mut self.context).is_some() {
             debug!("#{slot} ends without a close frame");
+            self.links.count_end(id, ABNORMAL_CLOSURE, LOST);
         }
         self.links.ended.push(id);
         self.links.touch(id);
@@ -199,6 +205,7 @@ impl<Y: System> EventLoop<Y> {
             let (error, address) = (plain(error), link.peer.name());
             if link.transport.is_within_handshake() {
                 info!("#{slot}: the TLS handshake failed: {error} ({address})");
+                self.counts.failed_handshake_count += 1;
             } else {
                 debug!("#{slot}: {error} ({address})");
             }
@@ -338,11 +345,17 @@ impl<Y: System> EventLoop<Y> {
         use connection::Event as From;
         match event {
             From::Message(message) => {
+                let len = message.as_bytes().len();
+                let traffic = &mut self.context.traffic;
+                traffic.received.add_single(message.kind(), len);
                 self.commands.begin(id, CurrentMessage::Lent);
                 self.hand_over(id, &message);
                 self.after_event(id, None);
             }
             From::AssembledMessage(message) => {
+                let len = message.as_bytes().len();
+                let traffic = &mut self.context.traffic;
+                traffic.received.add_message(message.kind(), len);
                 self.commands.begin(id, CurrentMessage::Owned);
                 self.hand_over(id, &Message::from(&message));
                 self.after_event(id, Some(message));
@@ -354,13 +367,20 @@ impl<Y: System> EventLoop<Y> {
             From::Body(body) => self.dispatch(id, Event::Body { id, body }),
             From::Refused(rejection) => self.tell_refusal(id, rejection),
             From::Failed(violation) => self.tell_failure(id, violation),
-            From::Closed(code) => match code {
-                Some(code) => debug!("#{} closes with {}", id.slot, code.as_u16()),
-                None => debug!("#{} closes without a code", id.slot),
-            },
+            From::Closed(code) => {
+                match code {
+                    Some(code) => debug!("#{} closes with {}", id.slot, code.as_u16()),
+                    None => debug!("#{} closes without a code", id.slot),
+                }
+                self.links
+                    .count_end(id, code_of_client(code), CLOSED_BY_CLIENT);
+            }
             From::Lost => debug!("#{} is lost", id.slot),
             From::TimedOut(what) => {
                 log_timeout(id, what);
+                if what == TimedOut::Pong {
+                    self.links.count_end(id, ABNORMAL_CLOSURE, NO_PONG);
+                }
                 self.links.ended.push(id);
             }
             From::PingSent => self.pings.log(self.context.now, &self.context.limits),
@@ -395,6 +415,8 @@ impl<Y: System> EventLoop<Y> {
             return;
         };
         let peer = link.peer;
+        let (code, reason) = (violation.close_code().as_u16(), violation.reason());
+        self.links.count_end(id, code, reason);
         self.dispatch(
             id,
             Event::Failed {

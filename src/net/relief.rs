@@ -2,16 +2,17 @@
 
 use log::{debug, warn};
 
+use super::counts::{ABNORMAL_CLOSURE, OVER_MEMORY_LIMIT};
 use super::event_loop::{EventLoop, WantsMemory};
 use super::system::System;
 
 impl<Y: System> EventLoop<Y> {
-    fn total_bytes(&self) -> usize {
+    pub(super) fn total_bytes(&self) -> usize {
         self.held_bytes() + self.context.pool.held_bytes()
     }
 
     /// From here on newcomers are refused.
-    fn scarce_bytes(&self) -> usize {
+    pub(super) fn scarce_bytes(&self) -> usize {
         self.settings.memory_limit_bytes / 16 * 15
     }
 
@@ -49,7 +50,8 @@ impl<Y: System> EventLoop<Y> {
         let Some((slot, bytes)) = self.links.heavy.heaviest() else {
             return false;
         };
-        let address = self.links.table.slot_mut(slot).map(|link| link.peer.name());
+        let link = self.links.table.slot_mut(slot);
+        let (id, address) = link.map(|link| (link.id, link.peer.name())).unzip();
         let address = address.unwrap_or_default();
         debug!("#{slot} cut over memoryLimit: it held about {bytes} bytes ({address})");
         if let Some(count) = self.relief_log.count(self.context.now) {
@@ -57,6 +59,10 @@ impl<Y: System> EventLoop<Y> {
                 "memoryLimit reached: {count} connections cut, the last one #{slot}, which held \
                  about {bytes} bytes ({address})"
             );
+        }
+        if let Some(id) = id {
+            self.links
+                .count_end(id, ABNORMAL_CLOSURE, OVER_MEMORY_LIMIT);
         }
         self.links.abort(slot);
         // At once, for what its transport holds goes with it only.

@@ -1,9 +1,11 @@
 //! What the administrator asks for by a signal: open the log anew, say how the server is, stop.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use log::{info, warn};
 
+use super::counts::STOPPING;
 use super::drain::Drain;
 use super::event_loop::EventLoop;
 use super::loop_state::LoopState;
@@ -122,9 +124,9 @@ impl<Y: System> EventLoop<Y> {
                 link.connection.handle_eof(&mut self.context);
                 self.links.touch(id);
             } else if link.connection.is_open() {
-                let reason = "the server is stopping";
+                let reason = Cow::Borrowed(STOPPING);
                 let context = &mut self.context;
-                self.links.close(id, CloseCode::GOING_AWAY, reason, context);
+                self.links.close(id, CloseCode::GOING_AWAY, &reason, context);
             }
         }
         let drain = Drain::new(told_later, &self.settings.drain, now);

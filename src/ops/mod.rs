@@ -6,6 +6,7 @@ pub mod identity;
 pub mod inherited;
 pub mod names;
 pub mod notify;
+pub mod process;
 pub mod session_files;
 pub mod signals;
 

@@ -47,6 +47,29 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::ReservedBits,
+        Self::ReservedOpcode,
+        Self::Unmasked,
+        Self::Masked,
+        Self::NonMinimalLength,
+        Self::LengthTopBit,
+        Self::FragmentedControl,
+        Self::LongControl,
+        Self::UnexpectedContinuation,
+        Self::UnfinishedMessage,
+        Self::ShortClosePayload,
+        Self::InvalidCloseCode,
+        Self::InvalidUtf8,
+        Self::CorruptDeflate,
+        Self::MessageTooBig,
+        Self::TooManyFragments,
+        Self::TooManyControlFrames,
+        Self::TooManyMessages,
+        Self::MessageStalled,
+    ];
+
     /// The code of the close frame that answers this.
     pub fn close_code(self) -> CloseCode {
         match self {
@@ -159,6 +182,36 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// All of them.
+    pub const ALL: [Self; 26] = [
+        Self::Malformed,
+        Self::HttpVersion,
+        Self::Host,
+        Self::Upgrade,
+        Self::Connection,
+        Self::Key,
+        Self::Method,
+        Self::Version,
+        Self::Origin,
+        Self::Token,
+        Self::Address,
+        Self::Proxy,
+        Self::ProxyUnidentified,
+        Self::Listener,
+        Self::Timeout,
+        Self::HeadTooLarge,
+        Self::Overloaded,
+        Self::PlainOnTls,
+        Self::NearPush,
+        Self::IdentTooLong,
+        Self::IdentNotUtf8,
+        Self::BodyLength,
+        Self::Chunk,
+        Self::BodyTooLarge,
+        Self::Expectation,
+        Self::TransferEncoding,
+    ];
+
     /// The HTTP status code of the response.
     pub fn status(self) -> u16 {
         match self {
@@ -249,5 +302,29 @@ impl Rejection {
             Self::Overloaded => "The server is overloaded: try again later.",
             Self::Restarting => "The server restarts: try again in a few seconds.",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of an enum's variants, as this file has them.
+    fn variants(name: &str) -> Vec<&'static str> {
+        let source = include_str!("error.rs");
+        let (_, rest) = source.split_once(&format!("pub enum {name} {{")).unwrap();
+        let (body, _) = rest.split_once("\n}\n").unwrap();
+        let lines = body.lines().filter(|line| !line.contains("///"));
+        lines
+            .filter_map(|line| line.trim().strip_suffix(','))
+            .collect()
+    }
+
+    #[test]
+    fn all_are_all_in_their_order() {
+        let violations = Violation::ALL.map(|violation| format!("{violation:?}"));
+        assert_eq!(violations.to_vec(), variants("Violation"));
+        let rejections = Rejection::ALL.map(|rejection| format!("{rejection:?}"));
+        assert_eq!(rejections.to_vec(), variants("Rejection"));
     }
 }

@@ -22,4 +22,5 @@ pub mod message;
 pub mod packet;
 pub mod php_session;
 pub mod redis;
+pub mod traffic;
 pub mod utf8;

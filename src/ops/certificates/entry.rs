@@ -157,6 +157,11 @@ impl Entry {
         (next, failures)
     }
 
+    /// Files that the last look could not take up.
+    pub(super) fn failed_count(&self) -> usize {
+        self.failures.len()
+    }
+
     pub(super) fn expiry_notes(&self, now: SystemTime) -> Vec<Note> {
         let is_kept = |failure: &&Failure| matches!(failure, Failure::Kept(_));
         let failures = self.failures.iter().filter(is_kept);

@@ -28,7 +28,7 @@ use rustls::ServerConfig;
 
 pub use error::TlsError;
 pub use key_pair::{FileRole, KeyPair};
-pub use outcome::{LookReason, Note, Outcome};
+pub use outcome::{InForce, LookReason, Note, Outcome};
 
 use entry::Entry;
 use look::{Looker, Request};
@@ -180,6 +180,17 @@ impl Certificates {
             notes.push(Note::new(Level::Warn, text.into()));
         }
         notes
+    }
+
+    /// Which certificates are in force.
+    pub fn in_force(&self) -> Vec<InForce> {
+        let now = SystemTime::now();
+        self.pairs().map(|pair| pair.in_force(now)).collect()
+    }
+
+    /// How many files the last look could not take up.
+    pub fn failed_count(&self) -> usize {
+        self.entries.iter().map(Entry::failed_count).sum()
     }
 
     fn pairs(&self) -> impl Iterator<Item = &Arc<Pair>> {

@@ -1,5 +1,7 @@
 //! Why the files are looked at, and what that has come to.
 
+use std::path::PathBuf;
+
 use log::Level;
 
 /// A line for the log.
@@ -20,6 +22,19 @@ impl Note {
     pub fn log(&self) {
         log::log!(self.level, "{}", self.text);
     }
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Its file.
+    pub file: PathBuf,
+    /// The first name that it is for; empty if it is for none.
+    pub name: String,
+    /// The end of its chain, in seconds since 1970.
+    pub not_after: u64,
+    /// Whether it is out of its time.
+    pub is_broken: bool,
 }
 
 /// Why the files are looked at.

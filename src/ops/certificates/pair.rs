@@ -8,6 +8,7 @@ use rustls::SignatureAlgorithm;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
+use super::outcome::InForce;
 use super::x509::{Date, X509};
 use crate::base::escape;
 
@@ -166,6 +167,18 @@ impl Pair {
         let is_valid = self.lifetime.fault(now).is_none();
         let ends = self.lifetime.ends.date.at;
         (is_valid, self.issued, ends, self.key.cert.len())
+    }
+
+    /// What others are told of it.
+    pub(super) fn in_force(&self, now: SystemTime) -> InForce {
+        let end = self.lifetime.ends.date.at;
+        let since_1970 = end.duration_since(SystemTime::UNIX_EPOCH);
+        InForce {
+            file: self.file.clone(),
+            name: self.names.first().cloned().unwrap_or_default(),
+            not_after: since_1970.unwrap_or_default().as_secs(),
+            is_broken: self.lifetime.fault(now).is_some(),
+        }
     }
 
     /// Whether `older` is not needed beside this one: whoever could use it can use this one.
