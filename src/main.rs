@@ -80,7 +80,7 @@ fn run(
         .certificates()
         .map_err(|problem| problem.to_string())?;
     let mut server = Server::bind_inheriting(config.server.clone(), &config.endpoints(), inherited)
-        .map_err(|error| config.problem("adress", error).to_string())?;
+        .map_err(|error| config.listen_problem(error).to_string())?;
     if let Some(certificates) = certificates {
         server.set_certificates(certificates);
     }
@@ -88,6 +88,8 @@ fn run(
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
     server.add_resource(Some("/php"), Box::new(Standard::new()));
+    let shown = Rc::clone(logger);
+    server.show_log(move || shown.recent());
     let reopened = Rc::clone(logger);
     server.on_hangup(move || reopened.reopen());
     server.run().map_err(|error| error.to_string())

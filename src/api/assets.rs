@@ -1,4 +1,4 @@
-//! The files that the server has in itself: the demo page and the client script.
+//! The files that the server has in itself: the demo page, the status page and the client script.
 
 use super::demo::Demo;
 use super::response::Response;
@@ -16,14 +16,27 @@ pub struct Asset {
 enum Availability {
     Always,
     Demo,
+    /// Who may see how the server does.
+    Status,
 }
 
 impl Asset {
     /// The file at a path.
     pub fn at(path: &str, demo: Demo) -> Option<Self> {
         let asset = ASSETS.iter().find(|asset| asset.path == path)?;
-        let is_there = asset.availability == Availability::Always || demo == Demo::On;
+        let is_there = match asset.availability {
+            Availability::Always => true,
+            Availability::Demo => demo == Demo::On,
+            Availability::Status => false,
+        };
         is_there.then_some(*asset)
+    }
+
+    /// The status page's file at a path.
+    pub fn of_status(path: &str) -> Option<Self> {
+        let is_it =
+            |asset: &&Self| asset.path == path && asset.availability == Availability::Status;
+        ASSETS.iter().find(is_it).copied()
     }
 
     /// The response to a GET.
@@ -41,7 +54,7 @@ impl Asset {
     }
 }
 
-const ASSETS: [Asset; 4] = [
+const ASSETS: [Asset; 7] = [
     Asset {
         path: "/websock.js",
         content_type: "text/javascript; charset=utf-8",
@@ -65,6 +78,24 @@ const ASSETS: [Asset; 4] = [
         content_type: "text/javascript; charset=utf-8",
         body: include_str!("assets/demo.js"),
         availability: Availability::Demo,
+    },
+    Asset {
+        path: "/status",
+        content_type: "text/html; charset=utf-8",
+        body: include_str!("assets/status.html"),
+        availability: Availability::Status,
+    },
+    Asset {
+        path: "/status.css",
+        content_type: "text/css; charset=utf-8",
+        body: include_str!("assets/status.css"),
+        availability: Availability::Status,
+    },
+    Asset {
+        path: "/status.js",
+        content_type: "text/javascript; charset=utf-8",
+        body: include_str!("assets/status.js"),
+        availability: Availability::Status,
     },
 ];
 

@@ -1,4 +1,5 @@
-//! Plain HTTP requests on the same port: push, the demo page, the client script.
+//! Plain HTTP requests on the same port: push, the demo page, the client script, and how the server
+//! does.
 //!
 //! Owns which path means what, which methods and types it takes, and the bytes of the responses
 //! (RFC 9110, RFC 9112). Sees no socket and has no way of its own to the clients: packets go
@@ -7,14 +8,20 @@
 mod assets;
 pub mod batch;
 mod demo;
+mod exposition;
+pub mod figures;
 mod jobs;
+pub mod metrics;
+pub mod readiness;
 mod response;
+pub mod status;
 pub mod users;
 
 pub use self::assets::Asset;
 pub use self::batch::{Batch, Form, Outcome, PushError};
 pub use self::demo::Demo;
 pub use self::jobs::Jobs;
+pub use self::readiness::{DrainStatus, NotReady};
 pub use self::response::{BodyPart, Response};
 
 use crate::protocol::http::Request;
@@ -27,8 +34,10 @@ pub enum Route {
     Answer(Response),
     /// Packets to push are in its body, in this form.
     Push(Form),
-    /// Whether the server is well (`/health`); its response is known.
-    Health(Response),
+    /// How the server does, for whom this door is.
+    Monitor(Door, MonitorPage),
+    /// The status page closes the connection that is named in its body.
+    Close,
     /// A browser asks whether a foreign page may push (CORS preflight).
     Preflight,
     /// Whether the user of this id has a tab (`/users/ID`).
@@ -43,6 +52,28 @@ pub enum Route {
     None,
 }
 
+/// Who may ask how the server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Load balancers, too: it is no more than yes or no.
+    Probe,
+    /// Who may push.
+    Status,
+}
+
+/// What is asked of how the server does.
+#[derive(Debug)]
+pub enum MonitorPage {
+    /// Its response is known.
+    Known(Response),
+    /// Whether to send newcomers here (`/ready`).
+    Ready(DrainStatus),
+    /// `/metrics`
+    Metrics,
+    /// The data of the status page (`/status.json`).
+    Status,
+}
+
 /// Finds what `request` is for: path, then method, then type (RFC 9110 §15.5).
 pub fn route(request: &Request<'_>, demo: Demo) -> Route {
     if request.has_token("Upgrade", "websocket") {
@@ -54,7 +85,16 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
             404,
             "push is at /push, with nothing behind it",
         )),
-        "/health" => Route::Health(health(request)),
+        "/health" => Route::Monitor(Door::Probe, get(request, || MonitorPage::Known(health()))),
+        "/ready" => {
+            let drain = DrainStatus::of(request.query());
+            Route::Monitor(Door::Probe, get(request, || MonitorPage::Ready(drain)))
+        }
+        "/metrics" => Route::Monitor(Door::Status, get(request, || MonitorPage::Metrics)),
+        "/status.json" => Route::Monitor(Door::Status, get(request, || MonitorPage::Status)),
+        "/status/close" => post(request, JSON_TYPE, |media_type| {
+            (media_type == MediaType::Json).then_some(Route::Close)
+        }),
         "/push" => post(request, PUSH_TYPES, |media_type| match media_type {
             MediaType::Json => Some(Route::Push(Form::Json)),
             MediaType::JsonLines => Some(Route::Push(Form::Lines)),
@@ -69,9 +109,13 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
             (media_type == MediaType::Json).then_some(Route::Users)
         }),
         path if path.starts_with(USER) => user(request),
-        path => match Asset::at(path, demo) {
-            Some(asset) => Route::Answer(get(request, asset)),
-            None => Route::None,
+        path => match (Asset::at(path, demo), Asset::of_status(path)) {
+            (Some(asset), _) => Route::Answer(get(request, || asset.response())),
+            (None, Some(asset)) => {
+                let page = get(request, || MonitorPage::Known(asset.response()));
+                Route::Monitor(Door::Status, page)
+            }
+            (None, None) => Route::None,
         },
     }
 }
@@ -91,12 +135,8 @@ fn is_preflight(request: &Request<'_>) -> bool {
 }
 
 /// The server is well as long as it answers at all.
-fn health(request: &Request<'_>) -> Response {
-    match request.method() {
-        "GET" | "HEAD" => Response::with_body(200, "text/plain; charset=utf-8", b"ok\n"[..].into()),
-        "OPTIONS" => Response::allowing("GET, HEAD, OPTIONS"),
-        _ => Response::not_allowed("GET, HEAD, OPTIONS"),
-    }
+fn health() -> Response {
+    Response::with_body(200, "text/plain; charset=utf-8", b"ok\n"[..].into())
 }
 
 /// What is asked about one user.
@@ -136,11 +176,18 @@ fn post(
 const JSON_TYPE: &str = "application/json";
 const PUSH_TYPES: &str = "application/json, or application/x-ndjson with one packet per line";
 
-fn get(request: &Request<'_>, asset: Asset) -> Response {
+/// What answers GET and HEAD; other methods are told which there are.
+fn get<T: From<Response>>(request: &Request<'_>, page: impl FnOnce() -> T) -> T {
     match request.method() {
-        "GET" | "HEAD" => asset.response(),
-        "OPTIONS" => Response::allowing("GET, HEAD, OPTIONS"),
-        _ => Response::not_allowed("GET, HEAD, OPTIONS"),
+        "GET" | "HEAD" => page(),
+        "OPTIONS" => Response::allowing("GET, HEAD, OPTIONS").into(),
+        _ => Response::not_allowed("GET, HEAD, OPTIONS").into(),
+    }
+}
+
+impl From<Response> for MonitorPage {
+    fn from(response: Response) -> Self {
+        Self::Known(response)
     }
 }
 
@@ -151,7 +198,14 @@ mod tests {
     fn status(head: &str, demo: Demo) -> Result<u16, &'static str> {
         let head = format!("{head}\r\n\r\n");
         match route(&Request::parse(head.as_bytes()).unwrap(), demo) {
-            Route::Answer(response) | Route::Health(response) => Ok(response.status()),
+            Route::Answer(response) | Route::Monitor(_, MonitorPage::Known(response)) => {
+                Ok(response.status())
+            }
+            Route::Monitor(Door::Probe, MonitorPage::Ready(_)) => Err("ready"),
+            Route::Monitor(Door::Status, MonitorPage::Metrics) => Err("metrics"),
+            Route::Monitor(Door::Status, MonitorPage::Status) => Err("status"),
+            Route::Monitor(..) => Err("the wrong door"),
+            Route::Close => Err("close"),
             Route::Preflight => Err("preflight"),
             Route::PushAddress => Err("address"),
             Route::Push(Form::Json) => Err("json"),
@@ -202,6 +256,22 @@ mod tests {
             ("GET /health HTTP/1.0", Ok(200)),
             ("HEAD /health HTTP/1.1", Ok(200)),
             ("POST /health HTTP/1.1", Ok(405)),
+            ("HEAD /ready?drain=404 HTTP/1.0", Err("ready")),
+            ("PUT /ready HTTP/1.1", Ok(405)),
+            ("GET /metrics HTTP/1.1", Err("metrics")),
+            ("OPTIONS /metrics HTTP/1.1", Ok(204)),
+            ("GET /status HTTP/1.1", Ok(200)),
+            ("GET /status.css HTTP/1.1", Ok(200)),
+            ("GET /status.js HTTP/1.1", Ok(200)),
+            ("GET /status.json?user=a HTTP/1.1", Err("status")),
+            ("POST /status.json HTTP/1.1", Ok(405)),
+            ("POST /status/close HTTP/1.1", Ok(415)),
+            ("GET /status/close HTTP/1.1", Ok(405)),
+            ("GET /status/ HTTP/1.1", Err("none")),
+            (
+                "POST /status/close HTTP/1.1\r\nContent-Type: application/json",
+                Err("close"),
+            ),
             (
                 "OPTIONS /push HTTP/1.1\r\nOrigin: https://a\r\n\
                  Access-Control-Request-Method: POST",

@@ -9,8 +9,10 @@ use log::{info, warn};
 
 use super::peer::{AddressSource, ListenerRole, Peer};
 use super::trusted_proxies::TrustedProxies;
-use crate::base::{LogLimiter, MonotonicTime};
+use crate::api::figures::{AppFigures, KindCounts, Reason};
+use crate::base::{LogLimiter, MonotonicTime, Tally};
 use crate::connection::ConnId;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 use crate::registry::clients::ClientKind;
@@ -65,9 +67,9 @@ pub enum LimitReached {
 #[derive(Debug)]
 pub struct Admission {
     pub(super) policy: AdmissionSettings,
-    open_count: usize,
-    /// How many of them are scripts.
-    script_count: usize,
+    open: KindCounts,
+    opened: KindCounts,
+    refusals: Tally<Reason>,
     web_count_by_ip: HashMap<IpAddr, usize>,
     /// Scripts' requests that a proxy has forwarded which is not trusted.
     untrusted: LogLimiter,
@@ -78,8 +80,9 @@ impl Admission {
     pub fn new(policy: AdmissionSettings) -> Self {
         Self {
             policy,
-            open_count: 0,
-            script_count: 0,
+            open: KindCounts::default(),
+            opened: KindCounts::default(),
+            refusals: Tally::of(known_refusals()),
             web_count_by_ip: HashMap::new(),
             untrusted: LogLimiter::default(),
         }
@@ -95,7 +98,11 @@ impl Admission {
         local_ip: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<(), Rejection> {
         match kind {
-            ClientKind::Web if peer.role == ListenerRole::Scripts => Err(Rejection::Listener),
+            ClientKind::Web
+                if matches!(peer.role, ListenerRole::Scripts | ListenerRole::Status) =>
+            {
+                Err(Rejection::Listener)
+            }
             ClientKind::Web if self.allows_origin(origin) => Ok(()),
             ClientKind::Web => Err(Rejection::Origin),
             ClientKind::Php => self.check_script(peer, local_ip),
@@ -104,7 +111,7 @@ impl Admission {
 
     /// Judges numbers, after the upgrade.
     pub fn check_capacity(&self, kind: ClientKind, peer: Peer) -> Result<(), LimitReached> {
-        if self.open_count >= self.policy.max_clients {
+        if self.is_full() {
             return Err(LimitReached::Everywhere);
         }
         let Some(ip) = peer.ip.filter(|_| kind == ClientKind::Web) else {
@@ -117,10 +124,33 @@ impl Admission {
         Ok(())
     }
 
+    /// Whether `maxClients` are here.
+    pub fn is_full(&self) -> bool {
+        self.open.web + self.open.php >= self.policy.max_clients as u64
+    }
+
+    /// What has been counted, for the figures. Pushes are counted elsewhere.
+    pub(super) fn figures(&self, push_answers: &Tally<u16>, user_count: usize) -> AppFigures {
+        AppFigures {
+            open: self.open,
+            max_clients: self.policy.max_clients,
+            user_count,
+            opened: self.opened,
+            refusals: self.refusals.clone(),
+            push_answers: push_answers.clone(),
+        }
+    }
+
+    /// Counts a request that was refused, or a client that was turned away, under the words that the
+    /// log has for it.
+    pub(super) fn count_refusal(&mut self, code: u16, reason: &str) {
+        Reason::count(&mut self.refusals, code, reason);
+    }
+
     /// Somebody has come in.
     pub fn enter(&mut self, kind: ClientKind, peer: Peer) {
-        self.open_count += 1;
-        self.script_count += usize::from(kind == ClientKind::Php);
+        *of_kind(&mut self.open, kind) += 1;
+        *of_kind(&mut self.opened, kind) += 1;
         if let Some(ip) = self.counted_ip(kind, peer) {
             *self.web_count_by_ip.entry(ip).or_default() += 1;
         }
@@ -128,15 +158,13 @@ impl Admission {
 
     /// How many are here: web clients, and scripts.
     pub fn counts(&self) -> (usize, usize) {
-        let web_count = self.open_count.saturating_sub(self.script_count);
-        (web_count, self.script_count)
+        (self.open.web as usize, self.open.php as usize)
     }
 
     /// Somebody who came in has left.
     pub fn leave(&mut self, kind: ClientKind, peer: Peer) {
-        self.open_count = self.open_count.saturating_sub(1);
-        let script_count = usize::from(kind == ClientKind::Php);
-        self.script_count = self.script_count.saturating_sub(script_count);
+        let open = of_kind(&mut self.open, kind);
+        *open = open.saturating_sub(1);
         let Some(ip) = self.counted_ip(kind, peer) else {
             return;
         };
@@ -167,11 +195,28 @@ impl Admission {
         local_ip: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<(), Rejection> {
         match (peer.role, peer.source) {
-            (ListenerRole::Web, _) => Err(Rejection::Listener),
+            (ListenerRole::Web | ListenerRole::Status, _) => Err(Rejection::Listener),
             (_, AddressSource::Untrusted) => Err(Rejection::Proxy),
             (_, AddressSource::Unknown) => Err(Rejection::ProxyUnidentified),
             (_, AddressSource::Known) if self.allows_scripts_of(peer, local_ip) => Ok(()),
             (_, AddressSource::Known) => Err(Rejection::Address),
+        }
+    }
+
+    /// Judges where somebody comes from who wants to see how the server does. Who reaches the listener
+    /// of `status` may, but not by a proxy that does not tell whom it forwards.
+    pub(super) fn check_viewer(
+        &self,
+        peer: Peer,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<(), Rejection> {
+        match (peer.role, peer.source) {
+            (ListenerRole::Status, AddressSource::Known) => Ok(()),
+            (ListenerRole::Status, AddressSource::Untrusted) => Err(Rejection::Proxy),
+            (ListenerRole::Status, AddressSource::Unknown) => Err(Rejection::ProxyUnidentified),
+            (ListenerRole::All | ListenerRole::Web | ListenerRole::Scripts, _) => {
+                self.check_script(peer, local_ip)
+            }
         }
     }
 
@@ -198,6 +243,7 @@ impl Admission {
         now: MonotonicTime,
     ) {
         let (slot, status, reason) = (id.slot, rejection.status(), rejection.reason());
+        self.count_refusal(status, reason);
         let (reason, separator) = match detail {
             "" => (reason, ""),
             _ => (reason.trim_end_matches('.'), "; "),
@@ -224,6 +270,25 @@ impl Admission {
     pub(super) fn locate(&self, request: &Request<'_>, peer: Peer) -> Peer {
         self.policy.trusted_proxies.locate(request, peer)
     }
+}
+
+fn of_kind(counts: &mut KindCounts, kind: ClientKind) -> &mut u64 {
+    match kind {
+        ClientKind::Web => &mut counts.web,
+        ClientKind::Php => &mut counts.php,
+    }
+}
+
+/// Why requests are refused: what is known before it has happened counts from zero.
+fn known_refusals() -> impl Iterator<Item = Reason> {
+    let rejections = Rejection::ALL.map(|r| Reason::new(r.status(), r.reason()));
+    let turned_away = [
+        (CloseCode::TRY_AGAIN_LATER, "Too many connections"),
+        (CloseCode::POLICY_VIOLATION, "Too many connections from"),
+        (CloseCode::POLICY_VIOLATION, "no resource"),
+    ];
+    let turned_away = turned_away.map(|(code, text)| Reason::new(code.as_u16(), text));
+    rejections.into_iter().chain(turned_away)
 }
 
 /// An address as `trustedProxies` names it.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::calls::{CallId, Ticket};
 use super::peer::Peer;
+use super::report::Detail;
 use crate::api::PushError;
 use crate::connection::{AfterResponse, ConnId, Expectation, Keepalive, Message, PhpFraming};
 use crate::protocol::body::BodyLength;
@@ -14,6 +15,7 @@ use crate::protocol::frame;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::message::MessageKind;
 use crate::protocol::php_session::SessionFile;
+use crate::protocol::traffic::MessageCounts;
 use crate::registry::Audience;
 use crate::upstream::{Call, UpstreamId};
 
@@ -74,6 +76,13 @@ pub enum Command {
         ticket: Ticket,
         /// How many queues have taken it, or why none was to.
         outcome: Result<usize, PushError>,
+    },
+    /// Tell what the loop knows of itself; [`Event::Reported`](super::Event::Reported) follows.
+    Report {
+        /// The request that it is for.
+        id: ConnId,
+        /// How much.
+        detail: Detail,
     },
     /// Begin the close handshake.
     Close {
@@ -139,6 +148,8 @@ pub struct Commands {
     /// Frames to `current`, in order.
     reply: Vec<u8>,
     message: CurrentMessage,
+    /// The messages among them, and the one that goes back behind them.
+    reply_counts: MessageCounts,
     frames: Vec<u8>,
     list: Vec<Command>,
     urgency: Urgency,
@@ -171,6 +182,7 @@ impl Default for Commands {
             current: NOBODY,
             reply: Vec::new(),
             message: CurrentMessage::Lent,
+            reply_counts: MessageCounts::default(),
             frames: Vec::new(),
             list: Vec::new(),
             urgency: Urgency::CanWait,
@@ -186,6 +198,7 @@ impl Commands {
     pub fn reply(&mut self, kind: MessageKind, payload: &[u8]) {
         match self.message {
             CurrentMessage::Lent | CurrentMessage::Owned => {
+                self.reply_counts.add(kind, payload.len(), 1);
                 frame::encode(kind.opcode(), payload, &mut self.reply);
             }
             // Nothing overtakes the message that goes back.
@@ -200,6 +213,8 @@ impl Commands {
     pub fn reply_received(&mut self, message: &Message<'_>) {
         if self.message == CurrentMessage::Owned {
             self.message = CurrentMessage::Returned;
+            let len = message.as_bytes().len();
+            self.reply_counts.add(message.kind(), len, 1);
         } else {
             self.reply(message.kind(), message.as_bytes());
         }
@@ -278,6 +293,11 @@ impl Commands {
         });
     }
 
+    /// Has the loop tell what it knows of itself, for a request.
+    pub fn report(&mut self, id: ConnId, detail: Detail) {
+        self.push_now(Command::Report { id, detail });
+    }
+
     /// Answers a plain HTTP request.
     pub fn respond(&mut self, id: ConnId, after: AfterResponse, bytes: Vec<u8>) {
         self.push_now(Command::Respond { id, after, bytes });
@@ -335,6 +355,11 @@ impl Commands {
     pub fn reply_mut(&mut self) -> (&mut Vec<u8>, CurrentMessage) {
         let message = std::mem::replace(&mut self.message, CurrentMessage::Lent);
         (&mut self.reply, message)
+    }
+
+    /// What these frames and that message count for.
+    pub fn take_reply_counts(&mut self) -> MessageCounts {
+        std::mem::take(&mut self.reply_counts)
     }
 
     /// Whether anything goes back to it.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::availability::{Availability, Goodbye};
 use super::calls::{CallId, Receipt, Ticket};
 use super::peer::Peer;
+use super::report::Report;
 use crate::connection::{ConnId, Message};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::php_session::SessionOutcome;
@@ -73,6 +74,13 @@ pub enum Event<'a> {
     /// These clients of [`App::restart_audience`](super::App::restart_audience) are told to go, and
     /// when to come back.
     Restarting(&'a [Goodbye]),
+    /// What the loop knows of itself, as it was asked; `Respond` has to follow.
+    Reported {
+        /// The request that it is for.
+        id: ConnId,
+        /// What it knows.
+        report: Box<Report>,
+    },
     /// What became of a call to another server.
     Answered {
         /// Who was asked.

@@ -5,6 +5,7 @@
 //! freed under a caller; sockets, queues and the clock are not known here.
 
 pub mod admission;
+mod audience;
 mod availability;
 mod calls;
 mod chunks;
@@ -12,9 +13,12 @@ mod commands;
 mod event;
 mod handover;
 mod logout;
+mod monitoring;
 pub mod peer;
 mod push;
 mod pushed;
+mod reply;
+mod report;
 mod request_checks;
 mod requests;
 mod resource;
@@ -29,6 +33,7 @@ pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
 pub use self::commands::{Accept, Admitted, Command, Commands, CurrentMessage, NOBODY};
 pub use self::event::{Encryption, Event, IncomingRequest};
+pub use self::report::{Detail, LinkFigures, Report};
 pub use self::resource::{Client, ClientRequest, Dialogue, Handle, Resource};
 pub use self::sessions::DialogueSettings;
 pub use self::standard::Standard;
@@ -39,7 +44,7 @@ use std::rc::Rc;
 use log::{debug, info};
 
 use self::admission::{Admission, AdmissionSettings};
-use self::peer::Peer;
+use self::peer::{ListenerRole, Peer};
 use self::requests::Requests;
 use self::sessions::Sessions;
 use crate::api::{self, Demo, Route};
@@ -122,7 +127,10 @@ impl App {
                 id,
                 peer,
                 rejection,
-            } => self.admission.log_refusal(id, peer, rejection, "", now),
+            } => {
+                self.requests.note_refused(id, rejection.status());
+                self.admission.log_refusal(id, peer, rejection, "", now);
+            }
             Event::Failed {
                 id,
                 peer,
@@ -147,6 +155,11 @@ impl App {
             }
             Event::Availability(availability) => self.availability = availability,
             Event::Restarting(goodbyes) => availability::say_goodbye(goodbyes, commands),
+            Event::Reported { id, report } => {
+                let (sessions, admission) = (&self.sessions, &self.admission);
+                self.requests
+                    .handle_report(id, &report, sessions, admission, commands);
+            }
             Event::Answered { upstream, answer } => {
                 self.late_answer_count += 1;
                 let (upstream, call, count) = (upstream.0, answer.call.0, self.late_answer_count);
@@ -188,6 +201,11 @@ impl App {
         self.sessions.restart_audience().snapshot()
     }
 
+    /// Whether nobody is let in any more (`maxClients`).
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
+    }
+
     /// Bytes of memory held for connections.
     pub fn held_bytes(&self) -> usize {
         self.sessions.held_bytes() + self.requests.held_bytes()
@@ -210,7 +228,13 @@ impl App {
                 return self.reject(incoming, rejection, (incoming.peer, ""), now, commands);
             }
         };
-        match api::route(&request, self.demo) {
+        let route = api::route(&request, self.demo);
+        let tells_status = matches!(route, Route::Monitor(..) | Route::Close);
+        if incoming.peer.role == ListenerRole::Status && !tells_status {
+            let rejection = Rejection::Listener;
+            return self.reject(incoming, rejection, (incoming.peer, ""), now, commands);
+        }
+        match route {
             Route::None if self.availability == Availability::Draining => {
                 let peer = self.admission.locate(&request, incoming.peer);
                 self.reject(incoming, Rejection::Restarting, (peer, ""), now, commands);
@@ -226,6 +250,7 @@ impl App {
                     commands,
                 );
                 if let Err(rejection) = served {
+                    self.requests.note_rejected(&request, rejection);
                     let peer = self.admission.locate(&request, incoming.peer);
                     self.reject(incoming, rejection, (peer, ""), now, commands);
                 }
@@ -253,5 +278,5 @@ impl App {
 pub const NO_PEER: Peer = Peer {
     ip: None,
     source: peer::AddressSource::Unknown,
-    role: peer::ListenerRole::All,
+    role: ListenerRole::All,
 };

@@ -56,4 +56,6 @@ pub enum ListenerRole {
     Web,
     /// Scripts only.
     Scripts,
+    /// Nobody but who wants to know how the server does (`status`).
+    Status,
 }

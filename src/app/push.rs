@@ -69,6 +69,25 @@ impl Admission {
         }
     }
 
+    /// Judges who wants to see how the server does: as a push, but a token is not wanted where the
+    /// Host is ours, and where a listener is for nothing else, the address does not matter.
+    pub fn check_status(&self, pushing: &Pushing<'_>) -> Result<(), PushRefusal> {
+        let Pushing { request, peer, .. } = pushing;
+        self.check_viewer(*peer, || pushing.local_ip)
+            .map_err(PushRefusal::Source)?;
+        self.check_page(request)?;
+        if self.has_token(request) || self.is_own_host(pushing) {
+            return Ok(());
+        }
+        Err(PushRefusal::Host)
+    }
+
+    /// Whether a request has what `pushToken` has, as Authorization.
+    pub(super) fn has_token(&self, request: &Request<'_>) -> bool {
+        let token = self.policy.push_token.as_deref();
+        token.is_some_and(|token| is_bearer(request, token))
+    }
+
     /// Judges the page that a request comes from, if it comes from one.
     pub fn check_page(&self, request: &Request<'_>) -> Result<(), PushRefusal> {
         let mut origins = request.header_values("Origin");

@@ -1,5 +1,5 @@
-//! Who may push, have a demo job run, ask for health, or learn how push is reached: judged by
-//! admission, answered in HTTP.
+//! Who may push, have a demo job run, or learn how push is reached: judged by admission, answered in
+//! HTTP.
 
 use log::info;
 
@@ -26,7 +26,13 @@ pub(super) fn check_push(
     let Err(refusal) = admission.check_push(&pushing) else {
         return Ok(());
     };
-    log_refusal("push", refusal, incoming, request, pushing.peer);
+    log_refusal(
+        "push",
+        refusal,
+        incoming,
+        request,
+        (pushing.peer, admission),
+    );
     if refusal == PushRefusal::Source(Rejection::Proxy) {
         admission.warn_untrusted(incoming.peer, now);
     }
@@ -41,11 +47,11 @@ pub(super) fn check_push(
 pub(super) fn check_job(
     incoming: &IncomingRequest<'_>,
     request: &Request<'_>,
-    admission: &Admission,
+    admission: &mut Admission,
 ) -> Result<(), Response> {
     admission.check_page(request).map_err(|refusal| {
         let peer = admission.locate(request, incoming.peer);
-        log_refusal("job", refusal, incoming, request, peer);
+        log_refusal("job", refusal, incoming, request, (peer, admission));
         Response::error(403, refusal.reason())
     })
 }
@@ -55,8 +61,13 @@ pub(super) fn log_refusal(
     refusal: PushRefusal,
     incoming: &IncomingRequest<'_>,
     request: &Request<'_>,
-    peer: Peer,
+    (peer, admission): (Peer, &mut Admission),
 ) {
+    let status = match refusal {
+        PushRefusal::Token => 401,
+        PushRefusal::Source(_) | PushRefusal::Origin | PushRefusal::Host => 403,
+    };
+    admission.count_refusal(status, refusal.reason());
     let named = match refusal {
         PushRefusal::Origin => request.header("Origin").map(|origin| ("origin", origin)),
         PushRefusal::Host => request.header("Host").map(|host| ("host", host)),
@@ -67,20 +78,6 @@ pub(super) fn log_refusal(
     });
     let (slot, reason, peer) = (incoming.id.slot, refusal.reason(), peer.name());
     info!("{what} on #{slot} refused: {reason}{named} ({peer})");
-}
-
-pub(super) fn check_health(
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    admission: &Admission,
-) -> Result<(), Response> {
-    let peer = admission.locate(request, incoming.peer);
-    if admission.allows_health(incoming.peer, peer, incoming.local_ip) {
-        return Ok(());
-    }
-    let (slot, peer) = (incoming.id.slot, peer.name());
-    info!("health on #{slot} refused: {HEALTH_REFUSED} ({peer})");
-    Err(Response::error(403, HEALTH_REFUSED))
 }
 
 /// How push is reached from this machine: by the name that the page has come by, if that is one of
@@ -110,5 +107,3 @@ pub(super) fn push_address(
     let (url, token) = (serde_json::Value::from(url), admission.needs_token());
     Response::json(200, format!("{{\"url\":{url},\"token\":{token}}}\n"))
 }
-
-const HEALTH_REFUSED: &str = "health is told to addresses in allowedIP and trustedProxies only";

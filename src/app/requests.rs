@@ -11,20 +11,21 @@ use super::admission::Admission;
 use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{Commands, NOBODY};
 use super::event::IncomingRequest;
-use super::push::PushRefusal;
+use super::monitoring::{self, Question};
 use super::pushed::{Pushed, find_page, push, receiver_of};
-use super::request_checks::{check_health, check_job, check_push, log_refusal, push_address};
+use super::reply::{Reply, check_framing, preflight, respond};
+use super::report::Report;
+use super::request_checks::{check_job, check_push, push_address};
 use super::sessions::Sessions;
-use crate::api::{Batch, BodyPart, Form, Jobs, Outcome, PushError, Response, Route, users};
-use crate::base::MonotonicTime;
-use crate::connection::{AfterResponse, ConnId, Expectation};
+use crate::api::{Batch, Form, Jobs, Outcome, PushError, Response, Route, users};
+use crate::base::{MonotonicTime, Tally};
+use crate::connection::{ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
-use crate::protocol::http::{Persistence, Request};
+use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
 
 /// The requests that are not answered yet.
-#[derive(Default)]
 pub(super) struct Requests {
     pending: HashMap<ConnId, PendingRequest>,
     calls: Calls,
@@ -32,6 +33,8 @@ pub(super) struct Requests {
     unfinished: VecDeque<ConnId>,
     jobs: Jobs,
     held_bytes: usize,
+    /// Responses to pushes, by status.
+    push_answers: Tally<u16>,
 }
 
 /// A request whose response is still to come.
@@ -40,14 +43,6 @@ struct PendingRequest {
     task: Task,
     /// Bytes of memory at the last count.
     held_bytes: usize,
-}
-
-/// How a request is to be answered.
-struct Reply {
-    persistence: Persistence,
-    part: BodyPart,
-    /// The page of another origin that may read the response.
-    origin: Option<String>,
 }
 
 /// What a request is for.
@@ -60,6 +55,23 @@ enum Task {
     Users,
     /// Some of its packets have been pushed.
     Batch(Box<Batch>),
+    /// Its body names the connection that is to be closed.
+    Close,
+    /// The loop is asked.
+    Monitor(Question),
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            pending: HashMap::new(),
+            calls: Calls::default(),
+            unfinished: VecDeque::new(),
+            jobs: Jobs::default(),
+            held_bytes: 0,
+            push_answers: Tally::of([200, 400, 401, 403, 404, 413, 415, 503]),
+        }
+    }
 }
 
 impl Requests {
@@ -86,27 +98,32 @@ impl Requests {
             Route::Users => check_push(incoming, request, admission, now).map(|()| Task::Users),
             Route::User(id) => Err(check_push(incoming, request, admission, now)
                 .map_or_else(|refusal| refusal, |()| users::one(&id, sessions.clients()))),
+            Route::Close => {
+                monitoring::check_close(incoming, request, admission).map(|()| Task::Close)
+            }
             Route::Answer(response) => Err(response),
-            Route::Health(response) => Err(check_health(incoming, request, admission)
-                .map_or_else(|refusal| refusal, |()| response)),
+            Route::Monitor(door, page) => {
+                monitoring::question(page, door, incoming, request, admission).map(Task::Monitor)
+            }
             Route::Preflight => Err(preflight(&reply, incoming, request, admission)),
             Route::PushAddress => Err(push_address(incoming, request, admission)),
             Route::None => Err(Response::empty(404)),
         };
+        // A body that nobody reads ends the connection.
+        let has_body = !matches!(length, BodyLength::None | BodyLength::Bytes(0));
         match task {
+            Ok(Task::Monitor(question)) => {
+                let detail = question.detail();
+                let reply = reply.ending_if(has_body);
+                self.keep(incoming.id, reply, Task::Monitor(question));
+                commands.report(incoming.id, detail);
+            }
             Ok(task) => self.await_body(incoming.id, request, length, (reply, task), commands),
             Err(response) => {
-                // A body that nobody reads ends the connection.
-                let has_body = !matches!(length, BodyLength::None | BodyLength::Bytes(0));
-                let reply = Reply {
-                    persistence: if has_body {
-                        Persistence::Close
-                    } else {
-                        reply.persistence
-                    },
-                    ..reply
-                };
-                respond(incoming.id, reply, response, commands);
+                if request.path() == PUSH_PATH {
+                    self.push_answers.add(response.status());
+                }
+                respond(incoming.id, reply.ending_if(has_body), response, commands);
             }
         }
         Ok(())
@@ -151,11 +168,17 @@ impl Requests {
                     self.keep(id, reply, Task::Batch(Box::new(batch)));
                     return self.push_on(id, sessions, commands);
                 }
-                Err(response) => response,
+                Err(response) => {
+                    self.push_answers.add(response.status());
+                    response
+                }
             },
             Task::Job => self.start_job(id, &body, sessions, now),
             Task::Users => users::those_here(body, sessions.clients()),
-            Task::Batch(_) => return debug_assert!(false, "a body came twice"),
+            Task::Close => monitoring::close(&body, sessions, commands),
+            Task::Batch(_) | Task::Monitor(_) => {
+                return debug_assert!(false, "a body came that nobody waits for");
+            }
         };
         respond(id, reply, response, commands);
     }
@@ -277,7 +300,49 @@ impl Requests {
         }) = self.take(id)
         {
             batch.log_refusals(id.slot);
-            respond(id, reply, batch.response(), commands);
+            let response = batch.response();
+            self.push_answers.add(response.status());
+            respond(id, reply, response, commands);
+        }
+    }
+
+    /// The loop has told what was asked of it.
+    pub(super) fn handle_report(
+        &mut self,
+        id: ConnId,
+        report: &Report,
+        sessions: &Sessions,
+        admission: &Admission,
+        commands: &mut Commands,
+    ) {
+        let Some(PendingRequest {
+            reply,
+            task: Task::Monitor(question),
+            ..
+        }) = self.take(id)
+        else {
+            return debug!("#{} has gone before it was answered", id.slot);
+        };
+        let figures = admission.figures(&self.push_answers, sessions.clients().user_count());
+        let response = question.answer(report, &figures, sessions, admission);
+        respond(id, reply, response, commands);
+    }
+
+    /// A request was refused before anything was looked at.
+    pub(super) fn note_rejected(&mut self, request: &Request<'_>, rejection: Rejection) {
+        if request.path() == PUSH_PATH {
+            self.push_answers.add(rejection.status());
+        }
+    }
+
+    /// A request was refused with this status while its body was read, or before.
+    pub(super) fn note_refused(&mut self, id: ConnId, status: u16) {
+        if let Some(PendingRequest {
+            task: Task::Push(_),
+            ..
+        }) = self.pending.get(&id)
+        {
+            self.push_answers.add(status);
         }
     }
 
@@ -350,7 +415,7 @@ impl Requests {
     fn keep(&mut self, id: ConnId, reply: Reply, task: Task) {
         let held_bytes = size_of::<PendingRequest>()
             + match &task {
-                Task::Push(_) | Task::Job | Task::Users => 0,
+                Task::Push(_) | Task::Job | Task::Users | Task::Close | Task::Monitor(_) => 0,
                 Task::Batch(batch) => batch.held_bytes(),
             };
         self.held_bytes += held_bytes;
@@ -371,66 +436,7 @@ impl Requests {
     }
 }
 
-impl Reply {
-    fn to(request: &Request<'_>, admission: &Admission) -> Self {
-        let origin = request.header("Origin");
-        Self {
-            persistence: request.persistence(),
-            part: match request.method() {
-                "HEAD" => BodyPart::LeftOut,
-                _ => BodyPart::Sent,
-            },
-            origin: origin
-                .filter(|origin| admission.is_named_origin(origin))
-                .map(str::to_owned),
-        }
-    }
-}
-
-/// The answer to a browser that asks whether a foreign page may push.
-fn preflight(
-    reply: &Reply,
-    incoming: &IncomingRequest<'_>,
-    request: &Request<'_>,
-    admission: &Admission,
-) -> Response {
-    if let Some(origin) = &reply.origin {
-        return Response::preflight(origin);
-    }
-    let (refusal, peer) = (
-        PushRefusal::Origin,
-        admission.locate(request, incoming.peer),
-    );
-    log_refusal("preflight", refusal, incoming, request, peer);
-    Response::error(403, refusal.reason())
-}
-
-fn respond(id: ConnId, reply: Reply, mut response: Response, commands: &mut Commands) {
-    // A preflight's response has it already.
-    if let Some(origin) = reply.origin.filter(|_| !response.is_shared()) {
-        response.share_with(&origin);
-    }
-    let mut bytes = Vec::new();
-    let connection = reply.persistence.connection_header();
-    response.write(reply.part, connection, &mut bytes);
-    let after = match reply.persistence.is_persistent() {
-        true => AfterResponse::KeepAlive,
-        false => AfterResponse::Close,
-    };
-    commands.respond(id, after, bytes);
-}
-
-/// What has to hold for any request (RFC 9112 §3.2, §6.3; RFC 9110 §10.1.1).
-fn check_framing(request: &Request<'_>) -> Result<BodyLength, Rejection> {
-    if request.is_http_1_1() {
-        request.host()?;
-    }
-    let mut expectations = request.header_values("Expect");
-    if expectations.any(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Rejection::Expectation);
-    }
-    BodyLength::of(request)
-}
+const PUSH_PATH: &str = "/push";
 
 /// Most frames that one push brings into queues in one turn: some milliseconds' work.
 const DELIVERIES_PER_TURN: usize = 1 << 16;

@@ -152,6 +152,10 @@ impl App {
                 self.sessions.handle_open(&newcomer, now, commands);
             }
             Err((error, code)) => {
+                // Without the path or address that was asked for or has asked.
+                let reason = error.split([':', '/']).next().unwrap_or_default();
+                self.admission
+                    .count_refusal(code.as_u16(), reason.trim_end());
                 let (slot, peer) = (id.slot, peer.name());
                 info!("#{slot} turned away: {} ({peer})", escape(&error));
                 turn_away(id, &error, code, commands);

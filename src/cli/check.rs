@@ -119,7 +119,7 @@ fn check_listeners(config: &Config, found: &mut Findings) {
     for fault in faults {
         match fault {
             Fault::Problem(reason) => {
-                let problem = config.problem("adress", reason);
+                let problem = config.listen_problem(reason);
                 found.problems.push(problem.to_string());
             }
             Fault::Warning(reason) => found.warnings.push(reason),

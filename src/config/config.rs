@@ -14,6 +14,8 @@ use crate::net::{Endpoint, ServerSettings};
 pub struct Config {
     /// Where to listen (`adress`); never empty.
     pub listen: Vec<Listen>,
+    /// Where to tell how the server does, besides (`status`).
+    pub status: Vec<Listen>,
     /// PEM files with a certificate chain each (`certFile`); the first is for names that no other
     /// has.
     pub cert_files: Vec<PathBuf>,
@@ -36,13 +38,19 @@ impl Config {
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |listen: &Listen| listen.endpoint.clone();
-        self.listen.iter().map(endpoint).collect()
+        self.listeners().map(endpoint).collect()
+    }
+
+    /// All of them, those of `status` last.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listen> {
+        self.listen.iter().chain(&self.status)
     }
 
     /// Overwritten by the keys' defaults before anybody sees it.
     pub(super) fn blank() -> Self {
         Self {
             listen: Vec::new(),
+            status: Vec::new(),
             cert_files: Vec::new(),
             key_files: Vec::new(),
             log: LogSettings {

@@ -5,12 +5,11 @@ use super::listen::Listen;
 use super::report::Problem;
 use super::value::short_size;
 use crate::app::trusted_proxies::TrustedProxies;
-use crate::net::{ProxyProtocol, Security};
+use crate::net::{ListenAddress, ProxyProtocol, Security};
 
 impl Config {
     pub(super) fn has_tls(&self) -> bool {
-        self.listen
-            .iter()
+        self.listeners()
             .any(|listen| listen.endpoint.options.security == Security::Tls)
     }
 
@@ -24,7 +23,11 @@ impl Config {
             problems.push(self.problem("maxWebMessage", reason));
         }
         if self.has_tls() && self.cert_files.is_empty() {
-            let reason = "a PEM file is wanted, as adress has wss";
+            let is_tls = |l: &Listen| l.endpoint.options.security == Security::Tls;
+            let reason = match self.listen.iter().any(is_tls) {
+                true => "a PEM file is wanted, as adress has wss",
+                false => "a PEM file is wanted, as status has https",
+            };
             problems.push(self.problem("certFile", reason));
         }
         let is_proxied =
@@ -34,6 +37,16 @@ impl Config {
         {
             let reason = "the proxy's address is wanted, as adress has proxy";
             problems.push(self.problem("trustedProxies", reason));
+        }
+        let is_taken = |status: &&Listen| {
+            let address = &status.endpoint.address;
+            let is_any = matches!(address, ListenAddress::Tcp { port: 0, .. });
+            let mut listen = self.listen.iter();
+            !is_any && listen.any(|listen| listen.endpoint.address == *address)
+        };
+        if let Some(twice) = self.status.iter().find(is_taken) {
+            let reason = format!("{twice} is in adress as well; an address of its own is wanted");
+            problems.push(self.problem("status", reason));
         }
         if !self.key_files.is_empty() && self.key_files.len() != self.cert_files.len() {
             let reason = "as many files as certFile has are wanted, or none";

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::config::Config;
 use super::listen::listeners;
 use super::origin::origins;
+use super::status_listen::status_listeners;
 use super::value::{
     Expected, G, K, M, boolean, count, duration, duration_or_auto, duration_or_off, host_names,
     level, networks, path, pem_files, proxies, size, size_or_off, subprotocols, token,
@@ -67,6 +68,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 pub(super) const KEYS: &[Key] = &[
     key("adress", "ws://localhost:8096", |c, v| set(&mut c.listen, listeners(v))),
     key("backlog", "1024", |c, v| set(&mut c.server.backlog, count(v, 1..=65_535))),
+    key("status", "", |c, v| set(&mut c.status, status_listeners(v))),
     key("certFile", "", |c, v| set(&mut c.cert_files, pem_files(v))),
     key("pkFile", "", |c, v| set(&mut c.key_files, pem_files(v))),
 

@@ -21,6 +21,7 @@ mod proxy_block;
 mod report;
 mod setting;
 mod source;
+mod status_listen;
 mod value;
 mod web_sends;
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::config::Config;
 use super::keys;
+use super::listen::Listen;
 use super::setting::{Origin, Setting};
 use super::value::is_key_material;
 use crate::base::escape;
@@ -109,6 +110,19 @@ impl Config {
         problem(&self.settings, key, reason)
     }
 
+    /// The key whose listener a message is about: it names the address, the host or the file.
+    pub fn listen_problem(&self, reason: impl fmt::Display) -> Problem {
+        let text = reason.to_string();
+        let is_named = |listen: &Listen| {
+            let endpoint = &listen.endpoint;
+            let addresses = endpoint.resolve().unwrap_or_default();
+            let mut names = addresses.iter().map(ToString::to_string);
+            text.contains(&endpoint.address.to_string()) || names.any(|name| text.contains(&name))
+        };
+        let is_status = self.status.iter().any(is_named) && !self.listen.iter().any(is_named);
+        self.problem(if is_status { "status" } else { "adress" }, text)
+    }
+
     /// What is in force, for `--check --verbose`: an ini file that would give the same, with the
     /// origin of each value and the socket addresses as comments.
     pub fn report(&self) -> String {
@@ -126,7 +140,7 @@ impl Config {
             };
             let _ = writeln!(text, "{key}={quote}{}{quote} ; {origin}", escape(value));
         }
-        for listen in &self.listen {
+        for listen in self.listeners() {
             for address in listen.endpoint.resolve().unwrap_or_default() {
                 let _ = writeln!(text, "; {listen} listens on {address}");
             }

@@ -19,6 +19,7 @@
 
 mod file;
 mod line;
+mod recent;
 mod thread;
 
 use std::fmt;
@@ -31,6 +32,7 @@ use log::{Level, LevelFilter};
 
 use file::{LogFile, Opened, complain};
 use line::line_of;
+use recent::Recent;
 use thread::{Lines, Output, Worker};
 
 /// Where log lines go.
@@ -55,6 +57,7 @@ pub struct Logger {
     workers: Vec<Worker>,
     /// Whether the first of them is the file's.
     has_file: bool,
+    recent: Recent,
 }
 
 impl Logger {
@@ -76,6 +79,11 @@ impl Logger {
     /// Does not wait. If the file cannot be opened, the old one goes on being written.
     pub fn reopen(&self) {
         self.workers.iter().for_each(Worker::reopen);
+    }
+
+    /// The last warnings and errors, as they were logged, the oldest first; a hundred at most.
+    pub fn recent(&self) -> Vec<String> {
+        self.recent.lines()
     }
 
     /// Writes an error to the file alone, if there is one. Why a start fails is told on standard
@@ -121,17 +129,26 @@ impl Logger {
         let console = wants_console.then(|| Output::Console(BufWriter::new(stdout())));
         let outputs = [file, console].into_iter().flatten();
         let workers = outputs.map(Worker::start).collect::<io::Result<Vec<_>>>()?;
+        let recent = Recent::default();
+        let kept = recent.clone();
         let mut builder = env_logger::Builder::new();
         builder
             .filter_level(config.level)
             .target(Target::Pipe(Box::new(Lines(workers.clone()))))
-            .format(|line, record| {
-                line.write_all(line_of(record.level(), record.args()).as_bytes())
+            .format(move |line, record| {
+                let text = line_of(record.level(), record.args());
+                kept.keep(record.level(), &text);
+                line.write_all(text.as_bytes())
             });
         if !filters.is_empty() {
             builder.parse_filters(filters);
         }
-        Ok((Self { workers, has_file }, builder.build()))
+        let logger = Self {
+            workers,
+            has_file,
+            recent,
+        };
+        Ok((logger, builder.build()))
     }
 }
 

@@ -88,6 +88,7 @@ impl<Y: System> EventLoop<Y> {
 
     fn reply(&mut self, message: Option<AssembledMessage>) {
         let id = self.commands.current();
+        let counts = self.commands.take_reply_counts();
         let (frames, current) = self.commands.reply_mut();
         let returned = message.filter(|_| current == CurrentMessage::Returned);
         if frames.is_empty() && returned.is_none() {
@@ -103,8 +104,9 @@ impl<Y: System> EventLoop<Y> {
             None => link.connection.reply(frames, &mut self.context),
         };
         // It is flushed when its input has been taken in; only what went wrong is to be seen to.
-        if sent.is_err() {
-            self.links.note_sent(id, sent, &mut self.context);
+        match sent {
+            Ok(()) => self.context.traffic.sent.add_all(&counts),
+            Err(_) => drop(self.links.note_sent(id, sent, &mut self.context)),
         }
     }
 
@@ -225,6 +227,10 @@ impl<Y: System> EventLoop<Y> {
             Command::ReadSession { call, file } => {
                 self.system.read_session(call, file);
                 None
+            }
+            Command::Report { id, detail } => {
+                let report = self.report(detail);
+                Some((id, Event::Reported { id, report }))
             }
             Command::AnswerPush { ticket, outcome } => {
                 self.handle_requests.answer(ticket, outcome);

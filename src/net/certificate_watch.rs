@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use super::system::Waker;
 use super::timers::{Timer, Timers};
 use crate::base::MonotonicTime;
-use crate::ops::certificates::{Certificates, LookReason, Note};
+use crate::ops::certificates::{Certificates, InForce, LookReason, Note};
 
 /// The certificates for endpoints that speak TLS, if there are any.
 #[derive(Default)]
@@ -36,6 +36,24 @@ impl CertificateWatch {
     /// What new connections are offered.
     pub(super) fn config(&self) -> Option<&Arc<ServerConfig>> {
         self.certificates.as_ref().map(Certificates::config)
+    }
+
+    /// Which certificates are in force.
+    pub(super) fn in_force(&self) -> Vec<InForce> {
+        let in_force = self.certificates.as_ref().map(Certificates::in_force);
+        in_force.unwrap_or_default()
+    }
+
+    /// Whether one of them is out of its time.
+    pub(super) fn is_broken(&self) -> bool {
+        let mut in_force = self.in_force().into_iter();
+        in_force.any(|certificate| certificate.is_broken)
+    }
+
+    /// Files that the last look could not take up.
+    pub(super) fn failed_count(&self) -> usize {
+        let failed = self.certificates.as_ref().map(Certificates::failed_count);
+        failed.unwrap_or_default()
     }
 
     /// Has the files looked at, and comes back.

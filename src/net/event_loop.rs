@@ -14,6 +14,7 @@ use log::info;
 
 use super::acceptor::Acceptor;
 use super::certificate_watch::CertificateWatch;
+use super::counts::LoopCounts;
 use super::drain::DrainSettings;
 use super::endpoint::ListenerOptions;
 use super::handle::{HandleRequests, ServerHandle};
@@ -27,7 +28,7 @@ use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
 use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
-use crate::base::LogLimiter;
+use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::{ConnId, Limits, TurnContext};
 use crate::ops::certificates::Certificates;
 use crate::protocol::extension::CompressionSettings;
@@ -65,6 +66,7 @@ pub struct EventLoop<Y: System> {
     pub(super) certificates: CertificateWatch,
     pub(super) pings: PingLog,
     pub(super) manager: ServiceManager,
+    pub(super) counts: LoopCounts,
     /// Connections cut for want of memory.
     pub(super) relief_log: LogLimiter,
     pub(super) handle_requests: HandleRequests,
@@ -89,7 +91,10 @@ pub struct EventLoop<Y: System> {
     ready: Vec<Readiness>,
     due: Vec<Timer>,
     pub(super) on_hangup: Box<dyn FnMut()>,
+    pub(super) log_tail: Box<dyn Fn() -> Vec<String>>,
     pub(super) state: LoopState,
+    /// There was a turn: it is measured when the next one begins, by the time that is taken anyway.
+    has_turned: bool,
 }
 
 /// How low the memory that is held has to come.
@@ -125,6 +130,7 @@ impl<Y: System> EventLoop<Y> {
             certificates: CertificateWatch::default(),
             pings: PingLog::default(),
             manager: ServiceManager::default(),
+            counts: LoopCounts::default(),
             relief_log: LogLimiter::default(),
             handle_requests: HandleRequests::default(),
             timers: Timers::new(now),
@@ -140,7 +146,9 @@ impl<Y: System> EventLoop<Y> {
             ready: Vec::new(),
             due: Vec::new(),
             on_hangup: Box::new(|| {}),
+            log_tail: Box::new(Vec::new),
             state: LoopState::Running,
+            has_turned: false,
             settings,
             system,
         }
@@ -176,6 +184,11 @@ impl<Y: System> EventLoop<Y> {
         self.on_hangup = action;
     }
 
+    /// Where the last warnings and errors of the log are, for the status page.
+    pub fn show_log(&mut self, tail: Box<dyn Fn() -> Vec<String>>) {
+        self.log_tail = tail;
+    }
+
     /// The system that it runs on.
     pub fn system_mut(&mut self) -> &mut Y {
         &mut self.system
@@ -196,7 +209,13 @@ impl<Y: System> EventLoop<Y> {
     /// # Errors
     /// Only if the system cannot wait for events, which no peer can bring about.
     pub fn turn(&mut self) -> std::io::Result<()> {
-        let wait = self.next_wait();
+        let now = self.system.now();
+        if self.has_turned {
+            self.counts
+                .add_turn(now - self.context.now, self.links.backlog.len());
+        }
+        self.has_turned = true;
+        let wait = self.next_wait_at(now);
         let mut ready = std::mem::take(&mut self.ready);
         self.system.wait(wait, &mut ready)?;
         self.begin_turn();
@@ -210,7 +229,10 @@ impl<Y: System> EventLoop<Y> {
 
     /// How long the loop may sleep; `None`: until something happens.
     pub fn next_wait(&self) -> Option<Duration> {
-        let now = self.system.now();
+        self.next_wait_at(self.system.now())
+    }
+
+    fn next_wait_at(&self, now: MonotonicTime) -> Option<Duration> {
         let app_is_due = self.app.next_deadline().is_some_and(|due| due <= now);
         let has_work = self.links.has_work() || self.upstreams.has_work() || self.has_sessions;
         let is_due = app_is_due || self.has_goodbyes();

@@ -13,6 +13,7 @@ mod certificate_watch;
 #[doc(hidden)]
 pub mod client_loop;
 mod clock;
+mod counts;
 mod drain;
 mod endpoint;
 #[doc(hidden)]
@@ -35,6 +36,7 @@ mod read_buffer;
 mod reading;
 mod received;
 mod relief;
+mod reporting;
 #[doc(hidden)]
 pub mod resolver;
 mod server;
@@ -57,6 +59,7 @@ mod upstream_link;
 mod upstreams;
 #[doc(hidden)]
 pub mod wheel;
+mod writing;
 
 pub use self::drain::DrainSettings;
 pub use self::endpoint::{

@@ -15,6 +15,7 @@ use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
 use crate::api::Demo;
 use crate::app::admission::AdmissionSettings;
+use crate::app::peer::ListenerRole;
 use crate::app::{
     App, AppSettings, ChunkLimits, DialogueSettings, Resource, UpgradeSettings, WebSends,
 };
@@ -190,6 +191,11 @@ impl Server {
         self.event_loop.set_notifier(notifier);
     }
 
+    /// Where the last warnings and errors of the log are, for the status page; the oldest first.
+    pub fn show_log(&mut self, tail: impl Fn() -> Vec<String> + 'static) {
+        self.event_loop.show_log(Box::new(tail));
+    }
+
     /// The addresses listened on; files have none.
     pub fn addresses(&mut self) -> Vec<SocketAddr> {
         let listeners = self.event_loop.system_mut().listeners().iter();
@@ -214,6 +220,15 @@ impl Server {
         let system = self.event_loop.system_mut();
         system.start_listening()?;
         for listener in system.listeners() {
+            if listener.options.role == ListenerRole::Status {
+                let address = listener.socket.address().map(|address| {
+                    let scheme = listener.options.security.http_scheme();
+                    format!("{scheme}://{address}/status")
+                });
+                let address = address.unwrap_or_else(|| listener.name.clone());
+                info!("Status and metrics: {address}");
+                continue;
+            }
             info!("Listening on {}", listener.name);
             if self.demo == Demo::On
                 && let Some(address) = listener.socket.address()
@@ -229,6 +244,8 @@ impl Server {
 /// Fills in what follows from where the server listens: its own names, and the addresses of scripts
 /// where none are named.
 fn complete(admission: &mut AdmissionSettings, endpoints: &[Endpoint], listeners: &[Listener]) {
+    // What listens for nobody but who wants to see how the server does, opens nothing for scripts.
+    let is_open = |listener: &&Listener| listener.options.role != ListenerRole::Status;
     let hosts = endpoints.iter().filter_map(Endpoint::host);
     admission.own_hosts.extend(hosts.map(str::to_owned));
     if !admission.allowed_ip.is_empty() {
@@ -236,6 +253,7 @@ fn complete(admission: &mut AdmissionSettings, endpoints: &[Endpoint], listeners
     }
     let listened: Vec<IpAddr> = listeners
         .iter()
+        .filter(is_open)
         .filter_map(|listener| listener.socket.address())
         .map(|address| address.ip())
         .collect();

@@ -126,7 +126,8 @@ impl<Y: System> EventLoop<Y> {
             } else if link.connection.is_open() {
                 let reason = Cow::Borrowed(STOPPING);
                 let context = &mut self.context;
-                self.links.close(id, CloseCode::GOING_AWAY, &reason, context);
+                self.links
+                    .close(id, CloseCode::GOING_AWAY, &reason, context);
             }
         }
         let drain = Drain::new(told_later, &self.settings.drain, now);

@@ -183,7 +183,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Malformed,
         Self::HttpVersion,
         Self::Host,
@@ -201,6 +201,7 @@ impl Rejection {
         Self::Timeout,
         Self::HeadTooLarge,
         Self::Overloaded,
+        Self::Restarting,
         Self::PlainOnTls,
         Self::NearPush,
         Self::IdentTooLong,
