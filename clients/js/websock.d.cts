@@ -43,6 +43,7 @@ export interface Packet {
   message?: unknown;
   uuid?: string;
   ident?: string | number;
+  user?: string | number;
   /** Id by which a receiver recognises a second copy. */
   once?: string;
   [key: string]: unknown;
@@ -57,6 +58,10 @@ export type WebsockErrorCode =
   | 'dialogue'
   /** The server refused or ended the connection and said why. */
   | 'refused'
+  /** Not sent: nobody is signed in. */
+  | 'unauthorized'
+  /** The server does not let this page send such packets: `webSends`. */
+  | 'forbidden'
   /** Not sent: no packet, or text that is not Unicode. */
   | 'invalid'
   /** Not sent: the outbox is full. */
@@ -75,8 +80,21 @@ export class WebsockError extends Error {
   readonly packet?: Packet;
 }
 
-/** `waiting` for the next attempt; `away` while the page is frozen or in the back/forward cache. */
-export type State = 'connecting' | 'open' | 'waiting' | 'away' | 'closing' | 'closed';
+/**
+ * `waiting` for the next attempt; `away` while the page is frozen or in the back/forward cache;
+ * `unauthorized` until somebody signs in.
+ */
+export type State =
+  | 'connecting'
+  | 'open'
+  | 'waiting'
+  | 'away'
+  | 'unauthorized'
+  | 'closing'
+  | 'closed';
+
+/** What a server with an `authKey` lets in by. */
+export type Token = string | (() => string | Promise<string>);
 
 export interface Options {
   /** Messages sent ahead of their `next`, at least 1. Default 16; PHP servers need 1. */
@@ -99,6 +117,13 @@ export interface Options {
   isFinal?: (code: number, reason: string) => boolean;
   /** Where warnings go. Default `console.warn`. */
   log?: (text: string) => void;
+  /**
+   * Whether the server tells who is signed in, and what it does not allow (`?user=1`). Default
+   * true; PHP servers need false.
+   */
+  user?: boolean;
+  /** Signs in (`?auth=1`); a function is called for each connection. */
+  token?: Token;
   /** A WebSocket class, where the platform has none. */
   WebSocket?: new (url: string) => any;
   /** Closes the client at once. */
@@ -113,13 +138,21 @@ export interface SendOptions {
   signal?: Signal;
 }
 
-export type Target = string | { uuid: string } | { ident: string | number };
+export type Target =
+  | string
+  | { uuid: string }
+  | { ident: string | number }
+  | { user: string | number };
 
 export interface Events {
   /** An attempt begins. */
   connecting: WebsockEvent;
   /** The server has given this connection its uuid; after each reconnection, a new one. */
-  ready: WebsockEvent & { readonly uuid: string; readonly packet: Packet };
+  ready: WebsockEvent & {
+    readonly uuid: string;
+    readonly user: string | null;
+    readonly packet: Packet;
+  };
   /** A packet, whatever its opcode, but not `ready`, `next` and `close`. */
   message: WebsockEvent & { readonly packet: Packet };
   broadcast: WebsockEvent & { readonly packet: Packet };
@@ -127,7 +160,8 @@ export interface Events {
   echo: WebsockEvent & { readonly packet: Packet };
   /**
    * A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms; after
-   * `page left` (1001), when the page is there again.
+   * `page left` (1001), when the page is there again; after 4401, which has an infinite `delay`, when
+   * somebody has signed in.
    */
   close: WebsockEvent & {
     readonly code: number;
@@ -135,6 +169,11 @@ export interface Events {
     readonly isFinal: boolean;
     readonly delay: number;
   };
+  /**
+   * Nobody is signed in, or no longer (4401). It does not come back by itself, but when the page is
+   * shown again, and by {@link Websock.signIn}.
+   */
+  unauthorized: WebsockEvent & { readonly reason: string };
   /** What a rejected promise says, and what is wrong with the connection. */
   error: WebsockEvent & { readonly error: WebsockError };
 }
@@ -150,6 +189,8 @@ export class Websock extends Base {
   constructor(url: string | Address, options?: Options);
   /** This connection's name at the server, a new one each time; null while there is none. */
   readonly uuid: string | null;
+  /** As whom this connection is signed in; null if nobody is, or while there is none. */
+  readonly user: string | null;
   readonly state: State;
   /**
    * Sends a packet, now or when connected, in order. Resolves when the server has handled it.
@@ -159,10 +200,15 @@ export class Websock extends Base {
   send(packet: Packet, options?: SendOptions): Promise<void>;
   /** To all web clients but this one. */
   broadcast(message: unknown, options?: SendOptions): Promise<void>;
-  /** To one client, by uuid or ident. Resolves also if nobody has it. */
+  /** To one client, by uuid or ident, or to all tabs of a user. Resolves also if nobody has it. */
   feedback(message: unknown, to: Target, options?: SendOptions): Promise<void>;
   /** To this client, as an `echo` event. */
   echo(message: unknown, options?: SendOptions): Promise<void>;
+  /**
+   * Connects anew behind a login or a logout, as whoever is signed in now; where `token` is given,
+   * by that one from now on.
+   */
+  signIn(token?: Token): void;
   /** Sends what waits, says goodbye and does not come back. Resolves when closed. */
   quit(): Promise<void>;
   addEventListener<Type extends keyof Events>(

@@ -230,17 +230,25 @@ test('a long message on a slow line is not taken for silence', async (t) => {
   assert.equal(client.state, 'waiting');
 });
 
+const REQUESTED = `${URL}?user=1`;
+
 // What a browser says of a request that the page's policy forbids.
 function violation(fields) {
   return Object.assign(new Event('securitypolicyviolation'), {
-    blockedURI: URL,
+    blockedURI: REQUESTED,
     effectiveDirective: 'connect-src',
     disposition: 'enforce',
     ...fields,
   });
 }
 
-const REPORTED = [URL, 'http://localhost:8096/web', 'ws://localhost:8096', 'ws'];
+const REPORTED = [
+  REQUESTED,
+  'http://localhost:8096/web?user=1',
+  URL,
+  'ws://localhost:8096',
+  'ws',
+];
 for (const blockedURI of REPORTED) {
   test(`a policy that forbids the socket is named at once, reported as ${blockedURI}`, async (t) => {
     const { window } = fakePage(t);

@@ -10,6 +10,11 @@ client.addEventListener('ready', (event) => event.uuid.length + event.type.lengt
 client.addEventListener('feedback', ({ packet }) => packet.message);
 client.addEventListener('close', ({ code, isFinal, delay }) => isFinal || code + delay);
 client.addEventListener('error', ({ error }) => error.code === 'in-doubt');
+client.addEventListener('unauthorized', ({ reason }) => reason.length);
+client.feedback('text', { user: 42 });
+client.signIn(client.user ?? undefined);
+client.signIn(async () => 'a token');
+new Websock('/web', { user: false, token: 'x' });
 const caught: unknown = new WebsockError();
 if (caught instanceof WebsockError) caught.packet?.opcode;
 
@@ -26,7 +31,8 @@ client.removeEventListener('ready', object);
 const any = (event: { readonly type: string }) => event.type;
 client.addEventListener('my own', any);
 client.removeEventListener('my own', any);
-const state: 'connecting' | 'open' | 'waiting' | 'away' | 'closing' | 'closed' = client.state;
+const state: 'connecting' | 'open' | 'waiting' | 'away' | 'unauthorized' | 'closing' | 'closed' =
+  client.state;
 
 const sock = socketWebClient('ws://localhost:8096', '/web');
 sock.setCallback('readMessage', (packet) => packet.message);
@@ -43,6 +49,8 @@ client.send({ message: 1 });
 client.feedback('text');
 // @ts-expect-error uuid is the server's to give
 client.uuid = 'x';
+// @ts-expect-error a token is a text, or a function that returns one
+new Websock('/web', { token: 42 });
 // @ts-expect-error no such error
 client.addEventListener('error', ({ error }) => error.code === 'indoubt');
 // @ts-expect-error a close event has no packet

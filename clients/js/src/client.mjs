@@ -11,6 +11,7 @@ import {
   IN_DOUBT,
   OTHER_HINT,
   SCHEME_HINT,
+  SIGNED_OUT,
   UNREACHABLE_HINT,
   WebsockError,
   policyHint,
@@ -21,10 +22,13 @@ import { hasLoneSurrogate, newId, schemeless, toUrl } from './text.mjs';
 const FINAL_CODES = [1000, 1002, 1003, 1007, 1010];
 
 /** Closings that nothing unanswered was handled before: its `next` would have come first. */
-const UNHANDLED_CODES = [1001, 1009, 1012, 1013];
+const UNHANDLED_CODES = [1001, 1009, 1012, 1013, 4401];
 
 /** Ends of an open connection that need no explanation. */
 const QUIET_CODES = [1000, 1001, 1005, 1006, 1009, 1012, 1013];
+
+/** Nobody is signed in, or no longer. */
+const UNAUTHORIZED = 4401;
 
 /** Opcodes that the server passes on unchanged, so that `once` reaches the receivers. */
 const FORWARDED = ['broadcast', 'feedback', 'echo'];
@@ -40,6 +44,8 @@ const DEFAULTS = {
   timeout: 20_000, // ms of silence while an answer is due
   isFinal: (code, reason) => FINAL_CODES.includes(code) || /^no resource/.test(reason),
   log: (text) => console.warn(text),
+  user: true, // the server tells who is signed in, and what it does not allow (`?user=1`)
+  token: undefined, // a text or a function that returns it: the first message (`?auth=1`)
   WebSocket: undefined, // globalThis.WebSocket
   signal: undefined,
 };
@@ -49,11 +55,14 @@ const MAX_SEEN = 1000; // ids remembered
 const STABLE_MS = 10_000; // a connection that lasted so long makes the delays begin anew
 
 export class Websock extends EventTarget {
-  #url;
+  #address;
+  #url; // with what is asked for in its query
   #options;
   #state = 'connecting';
   #socket = null;
   #uuid = null;
+  #user = null;
+  #isQuiet = false; // nobody is signed in, and the page knows
   #refusal = ''; // the error in the server's `close` packet
   #outbox = [];
   #outboxLength = 0;
@@ -76,7 +85,7 @@ export class Websock extends EventTarget {
       throw new TypeError('No WebSocket here: use Node 22, or pass {WebSocket} of npm\'s "ws"');
     }
     if (!(this.#options.inFlight >= 1)) throw new TypeError('inFlight is at least 1');
-    this.#url = toUrl(url);
+    this.#address = toUrl(url);
     this.#connect();
     this.#watch(options.signal);
   }
@@ -86,7 +95,15 @@ export class Websock extends EventTarget {
     return this.#uuid;
   }
 
-  /** `connecting`, `open`, `waiting` (for the next attempt), `away`, `closing` or `closed`. */
+  /** As whom this connection is signed in; null if nobody is, or while there is none. */
+  get user() {
+    return this.#user;
+  }
+
+  /**
+   * `connecting`, `open`, `waiting` (for the next attempt), `away`, `unauthorized` (nobody is signed
+   * in), `closing` or `closed`.
+   */
   get state() {
     return this.#state;
   }
@@ -109,7 +126,7 @@ export class Websock extends EventTarget {
     return this.send({ opcode: 'broadcast', message }, options);
   }
 
-  /** To one client: `to` is its uuid, or `{uuid}`, or `{ident}`. */
+  /** To one client: `to` is its uuid, `{uuid}` or `{ident}`; or to all tabs of a `{user}`. */
   feedback(message, to, options) {
     const target = typeof to === 'object' ? to : { uuid: to };
     return this.send({ opcode: 'feedback', ...target, message }, options);
@@ -118,6 +135,21 @@ export class Websock extends EventTarget {
   /** To this client, as an `echo` event. */
   echo(message, options) {
     return this.send({ opcode: 'echo', message }, options);
+  }
+
+  /** Connects anew behind a login or a logout, as whoever is signed in now; with another token. */
+  signIn(token = this.#options.token) {
+    const before = this.#state;
+    this.#options.token = token;
+    this.#isQuiet = false;
+    if (before === 'away' || before === 'closing' || before === 'closed') return;
+    this.#release();
+    this.#attempt = 0;
+    this.#disconnect('waiting', 1006);
+    if (before === 'open') {
+      this.#emit('close', { code: 1001, reason: 'signing in', isFinal: false, delay: 0 });
+    }
+    this.#connect();
   }
 
   /** Sends what waits, says goodbye and does not come back. Resolves when closed. */
@@ -153,8 +185,10 @@ export class Websock extends EventTarget {
     };
     if (this.#state === 'closing' || this.#state === 'closed') refuse('closed', CLOSED);
     if (typeof packet?.opcode !== 'string') refuse('invalid', 'a packet has a text "opcode"');
-    if (packet.opcode === 'feedback' && !packet.uuid && !packet.ident && packet.ident !== 0) {
-      refuse('invalid', 'feedback needs a uuid or an ident');
+    if (this.#state === 'unauthorized') refuse('unauthorized', SIGNED_OUT);
+    const { opcode, uuid, ident, user } = packet;
+    if (opcode === 'feedback' && ![uuid, ident, user].some((name) => name || name === 0)) {
+      refuse('invalid', 'feedback needs a uuid or an ident, or a user');
     }
     const isRepeatable = this.#options.resend && FORWARDED.includes(packet.opcode);
     const text = JSON.stringify(isRepeatable ? { once: newId(), ...packet } : packet);
@@ -221,16 +255,36 @@ export class Websock extends EventTarget {
     this.#state = 'connecting';
     this.#refusal = '';
     this.#emit('connecting');
+    const { user, token } = this.#options;
+    const words = [user && 'user=1', token !== undefined && 'auth=1'];
+    this.#url = toUrl(this.#address, words.filter(Boolean));
     try {
       this.#socket = new this.#options.WebSocket(this.#url);
     } catch ({ message }) {
       return this.#refuse(`${message} ${SCHEME_HINT} ${policyHint(this.#url)}`);
     }
-    this.#socket.onopen = () => (isOpen = true);
+    this.#socket.onopen = () => {
+      isOpen = true;
+      if (token !== undefined) this.#authenticate(token);
+    };
     this.#socket.onmessage = ({ data }) => this.#handleData(data);
     this.#socket.onclose = ({ code, reason }) => this.#handleClose(code, reason, isOpen);
     this.#socket.onerror = () => {}; // `close` follows
     this.#after(this.#options.connectTimeout, () => this.#drop('no ready in time', isOpen));
+  }
+
+  /** `ready` comes behind the token. */
+  async #authenticate(token) {
+    const socket = this.#socket;
+    const isWanted = () => this.#socket === socket && this.#state === 'connecting';
+    try {
+      const current = typeof token === 'function' ? await token() : token;
+      if (isWanted()) socket.send(JSON.stringify({ opcode: 'auth', token: current }));
+    } catch ({ message }) {
+      if (!isWanted()) return;
+      this.#refusal = `no token: ${message}`;
+      this.#drop('no token');
+    }
   }
 
   #handleClose(code, reason, isOpen) {
@@ -240,6 +294,7 @@ export class Websock extends EventTarget {
     if (this.#uuid && Date.now() - this.#readyAt > STABLE_MS) this.#attempt = 0;
     this.#disconnect('waiting', code);
     if (before === 'closing') return this.#finish(code, cause);
+    if (code === UNAUTHORIZED) return this.#signOut(cause);
     if (this.#options.isFinal(code, cause)) return this.#finish(code, cause, error);
     if (error) this.#report(error);
     const { firstDelay, maxDelay } = this.#options;
@@ -250,8 +305,26 @@ export class Websock extends EventTarget {
 
   #disconnect(state, code) {
     this.#state = state;
-    this.#socket = this.#uuid = null;
+    this.#socket = this.#uuid = this.#user = null;
     this.#settle(code);
+  }
+
+  /** What waits was said by who was there before, and must not come from who signs in next. */
+  #signOut(reason) {
+    clearTimeout(this.#timer);
+    this.#state = 'unauthorized';
+    this.#giveUp('unauthorized', SIGNED_OUT);
+    this.#emit('close', { code: UNAUTHORIZED, reason, isFinal: false, delay: Infinity });
+    if (!this.#isQuiet) this.#emit('unauthorized', { reason });
+    this.#isQuiet = true;
+  }
+
+  #giveUp(code, text) {
+    for (const message of this.#outbox.splice(0)) {
+      if (message.isInDoubt) this.#fail(message, 'in-doubt', IN_DOUBT);
+      else if (message.packet) this.#fail(message, code, `Not sent: ${text}`);
+    }
+    this.#outboxLength = 0;
   }
 
   /**
@@ -260,7 +333,7 @@ export class Websock extends EventTarget {
    */
   #leave() {
     const before = this.#state;
-    if (before === 'away') return;
+    if (before === 'away' || before === 'unauthorized') return;
     if (before === 'closing') return this.#abort();
     this.#release();
     clearTimeout(this.#timer);
@@ -269,23 +342,22 @@ export class Websock extends EventTarget {
     this.#emit('close', { code: 1001, reason: 'page left', isFinal: false, delay: 0 });
   }
 
+  /** The page is there again; somebody may have signed in meanwhile. */
   #return() {
-    if (this.#state === 'away') this.#connect();
+    if (this.#state === 'away' || this.#state === 'unauthorized') this.#connect();
   }
 
   #finish(code, reason, error) {
     clearTimeout(this.#timer);
     this.#state = 'closed';
     if (error) this.#report(error);
-    for (const message of this.#outbox.splice(0)) {
-      if (message.isInDoubt) this.#fail(message, 'in-doubt', IN_DOUBT);
-      else if (message.packet) this.#fail(message, 'closed', `Not sent: ${CLOSED}`);
-    }
+    this.#giveUp('closed', CLOSED);
     this.#emit('close', { code, reason, isFinal: true, delay: 0 });
     this.#end.abort();
   }
 
   #explain(code, cause, isOpen) {
+    if (code === UNAUTHORIZED) return undefined; // an event of its own tells
     if (this.#uuid ? !QUIET_CODES.includes(code) : this.#refusal) {
       return new WebsockError('refused', `Closed by ${this.#url}: ${code} ${cause}`);
     }
@@ -328,7 +400,7 @@ export class Websock extends EventTarget {
   #abort() {
     if (this.#state === 'closed') return;
     this.#release();
-    this.#uuid = null;
+    this.#uuid = this.#user = null;
     this.#settle(1006);
     this.#finish(1000, '');
   }
@@ -355,9 +427,11 @@ export class Websock extends EventTarget {
     if (this.#state !== 'connecting') return;
     this.#state = 'open';
     this.#uuid = packet.uuid;
+    this.#user = packet.user ?? null;
+    this.#isQuiet = false;
     this.#readyAt = Date.now();
     this.#logged.clear();
-    this.#emit('ready', { packet, uuid: packet.uuid });
+    this.#emit('ready', { packet, uuid: this.#uuid, user: this.#user });
   }
 
   #deliver(packet) {
@@ -368,6 +442,9 @@ export class Websock extends EventTarget {
     }
     this.#emit('message', { packet });
     if (FORWARDED.includes(packet?.opcode)) this.#emit(packet.opcode, { packet });
+    if (packet?.opcode === 'error') {
+      this.#report(new WebsockError('forbidden', String(packet.error ?? 'no reason given'), packet));
+    }
   }
 
   // ---- time
@@ -398,7 +475,7 @@ export class Websock extends EventTarget {
   }
 
   #wake() {
-    if (this.#state === 'waiting') this.#connect();
+    if (this.#state === 'waiting' || this.#state === 'unauthorized') this.#connect();
     else if (this.#state === 'open') this.#probe();
   }
 
@@ -413,7 +490,8 @@ export class Websock extends EventTarget {
     on(page, 'visibilitychange', () => page.hidden || this.#wake());
     // If not persisted it is unloaded: the browser closes the socket, after the page's last words.
     on(globalThis, 'pagehide', ({ persisted }) => persisted === false || this.#leave());
-    on(globalThis, 'pageshow', () => this.#return());
+    // Not persisted, it is shown for the first time: nothing has happened yet.
+    on(globalThis, 'pageshow', ({ persisted }) => persisted === false || this.#return());
     on(page, 'freeze', () => this.#leave());
     on(page, 'resume', () => this.#return());
   }

@@ -7,6 +7,7 @@ export class WebsockError extends Error {
 }
 
 export const CLOSED = 'this client is closed';
+export const SIGNED_OUT = 'nobody is signed in: call signIn() behind a login';
 export const IN_DOUBT = 'The connection broke: the server may have handled the message or not';
 export const SCHEME_HINT = 'An https page needs wss://.';
 export const OTHER_HINT = 'Is this port another program, or another WebSocket server?';

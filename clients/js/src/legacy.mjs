@@ -11,11 +11,12 @@ export function socketWebClient(server, port, app) {
   let client = null;
 
   function init() {
-    if (['connecting', 'waiting', 'away'].includes(client?.state)) return; // it is under way
+    // It is under way; or nobody is signed in, and to ask at once, over and over, would not help.
+    if (['connecting', 'waiting', 'away', 'unauthorized'].includes(client?.state)) return;
     client?.quit();
     let mine = null;
     try {
-      mine = client = new Websock(url, { inFlight: 1 });
+      mine = client = new Websock(url, { inFlight: 1, user: false });
     } catch ({ message }) {
       return callbacks.status(message);
     }
@@ -25,6 +26,7 @@ export function socketWebClient(server, port, app) {
     on('ready', ({ packet }) => callbacks.ready(packet));
     on('message', ({ packet }) => callbacks.readmessage(packet));
     on('error', ({ error }) => callbacks.status(statusOf(error)));
+    on('unauthorized', ({ reason }) => callbacks.status(`Server closed connection. ${reason}`));
     on('close', () => callbacks.close());
   }
 

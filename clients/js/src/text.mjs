@@ -10,8 +10,11 @@ export function hasLoneSurrogate(json) {
   return json.includes('\\ud') && /(^|[^\\])(\\\\)*\\ud[89a-f]/.test(json);
 }
 
-/** What WebSocket takes, from that, from PHP's schemes, or from a path on the page's own server. */
-export function toUrl(text) {
+/**
+ * What WebSocket takes, from that, from PHP's schemes, or from a path on the page's own server.
+ * `words` are put into its query.
+ */
+export function toUrl(text, words = []) {
   const known = String(text).replace(/^tcp:/i, 'ws:').replace(/^ssl:/i, 'wss:');
   let url;
   try {
@@ -22,6 +25,10 @@ export function toUrl(text) {
   if (!/^(ws|http)s?:$/.test(url?.protocol)) {
     throw new WebsockError('address', `"${text}" is no address: write ws://HOST:PORT/web`);
   }
+  const fields = url.search.slice(1).split('&');
+  url.search = [...fields, ...words.filter((word) => !fields.includes(word))]
+    .filter(Boolean)
+    .join('&');
   url.hash = '';
   return url.href.replace(/^http/, 'ws');
 }
