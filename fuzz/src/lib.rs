@@ -14,5 +14,7 @@ pub mod proxied;
 pub mod script;
 #[path = "../../tests/properties/stage.rs"]
 pub mod stage;
+#[path = "../../tests/properties/stored.rs"]
+pub mod stored;
 #[path = "../../tests/properties/stream.rs"]
 pub mod stream;

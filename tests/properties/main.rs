@@ -16,6 +16,8 @@ mod script;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod stage;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod stored;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod stream;
 
 use std::path::Path;
@@ -144,6 +146,36 @@ const ANSWER_WORDS: &[&[u8]] = &[
     b"abc",
     b"3\r\nabc\r\n",
     b"0\r\n\r\n",
+];
+
+const SESSION_WORDS: &[&[u8]] = &[
+    b"a|",
+    b"b|",
+    b"\x01a",
+    b"\x01b",
+    b"a:2:{",
+    b"a:1:{",
+    b"O:1:\"A\":1:{",
+    b"}",
+    b"s:1:\"a\";",
+    b"s:1:\"b\";",
+    b"s:4:\"\0A\0b\";",
+    b"s:3:\"a|N\";",
+    b"i:0;",
+    b"i:-1;",
+    b"d:0.5;",
+    b"b:1;",
+    b"N;",
+    b"E:1:\"E\";",
+    b"C:1:\"C\":1:{}}",
+    b"R:1;",
+    b"R:2;",
+    b"r:1;",
+    b"r:2;",
+    b";",
+    b"\"",
+    b":",
+    b"|",
 ];
 
 const INI_WORDS: &[&[u8]] = &[
@@ -392,6 +424,16 @@ proptest! {
     }
 
     #[test]
+    fn php_sessions(kind in any::<u8>(), bytes in any_bytes(200)) {
+        stored::php_session(&[&[kind][..], &bytes].concat());
+    }
+
+    #[test]
+    fn php_sessions_of_words(bytes in mix(SESSION_WORDS, 24)) {
+        stored::php_session(&[b"\x03", bytes.as_slice()].concat());
+    }
+
+    #[test]
     fn ini_texts(bytes in mix(INI_WORDS, 16)) {
         oracles::ini(&bytes);
     }
@@ -431,7 +473,7 @@ proptest! {
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 13] = [
+const ORACLES: [(&str, Oracle); 14] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -445,6 +487,7 @@ const ORACLES: [(&str, Oracle); 13] = [
     ("proxy_header", proxied::proxy_header),
     ("http_answer", asked::http_answer),
     ("upstream", asked::upstream),
+    ("php_session", stored::php_session),
 ];
 
 #[test]
