@@ -30,6 +30,8 @@ install_packages() {
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     PATH=$PATH:/usr/sbin command -v apache2 >/dev/null || missing+=(apache2-bin)
     PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
+    PATH=$PATH:/usr/sbin command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
+    php -m 2>/dev/null | grep -q '^igbinary$' || missing+=(php-igbinary)
     command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -153,6 +155,7 @@ suite 'proxies' tests/proxies/run.sh --all
 suite 'TLS peers' tests/tls-peers/run.sh
 suite 'PHP library' tests/clients-php/run.sh
 suite 'JavaScript client' tests/clients-js/run.sh
+suite 'PHP sessions' tests/sessions/run.sh
 await_rust_tests
 suite 'push API' tests/push/run.sh
 suite 'browser' tests/browser/run.sh

@@ -264,7 +264,7 @@ impl<Y: System> EventLoop<Y> {
     /// Tells the application which sessions have been read, up to its share of a turn. What it asks
     /// then is answered in a later turn.
     pub(super) fn take_up_sessions(&mut self) {
-        if !std::mem::take(&mut self.has_sessions) || self.keeps_answers {
+        if !std::mem::take(&mut self.has_sessions) {
             return;
         }
         let share = std::iter::from_fn(|| self.system.next_session());

@@ -10,8 +10,7 @@ use super::server::ServerSettings;
 use super::system::System;
 use crate::app::App;
 use crate::base::MonotonicTime;
-use crate::protocol::php_session::{SessionFile, SessionOutcome};
-use crate::upstream::{Answer, Call, CallId, Settings, Target, Upstream, UpstreamId};
+use crate::upstream::{Answer, Call, Settings, Target, Upstream, UpstreamId};
 
 /// The real loop on the real system, without listeners, whose answers go to whoever drives it
 /// instead of the application.
@@ -54,16 +53,6 @@ impl ClientLoop {
         let now = self.now();
         let system = &mut self.event_loop.system;
         self.event_loop.upstreams.call(upstream, call, system, now);
-    }
-
-    /// Has a PHP session read, as the application does by a command.
-    pub fn read_session(&mut self, call: CallId, file: SessionFile) {
-        self.event_loop.system.read_session(call, file);
-    }
-
-    /// The next session that has been read.
-    pub fn next_session(&mut self) -> Option<(CallId, SessionOutcome)> {
-        self.event_loop.system.next_session()
     }
 
     /// One turn, which waits for as long as there is nothing to do.

@@ -59,7 +59,7 @@ pub struct EventLoop<Y: System> {
     pub(super) context: TurnContext,
     pub(super) links: Links<Y::Stream>,
     pub(super) upstreams: Upstreams<Y::Stream>,
-    /// Answers of other servers and sessions are left for whoever drives the loop: in tests.
+    /// Answers of other servers are left for whoever drives the loop: in tests.
     pub(super) keeps_answers: bool,
     pub(super) acceptor: Acceptor,
     pub(super) proxy_headers: ProxyHeaders,

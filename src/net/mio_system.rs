@@ -224,3 +224,37 @@ const LISTENER_TOKENS: usize = 1 << 40;
 
 /// Tokens of connections to other servers, which are counted from here.
 const UPSTREAM_TOKENS: usize = 1 << 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::php_session::{SessionFolder, SessionId, Unreadable};
+
+    #[test]
+    fn a_session_that_was_read_ends_the_wait() {
+        let mut system = MioSystem::new(Vec::new()).unwrap();
+        let folder = SessionFolder::parse("/nowhere/at/all").unwrap();
+        let file = SessionFile {
+            folder: Arc::new(folder),
+            id: SessionId::parse(b"a").unwrap(),
+            max_bytes: 1000,
+        };
+        for call in [CallId(7), CallId(8)] {
+            system.read_session(call, file.clone());
+            let mut ready = Vec::new();
+            let outcome = loop {
+                if let Some(outcome) = system.next_session() {
+                    break outcome;
+                }
+                ready.clear();
+                system
+                    .wait(Some(Duration::from_secs(60)), &mut ready)
+                    .unwrap();
+                assert_eq!(ready, [Readiness::Woken]);
+            };
+            let reason = Unreadable::NoFolder;
+            assert_eq!(outcome, (call, SessionOutcome::Unreadable(reason)));
+            assert_eq!(system.next_session(), None);
+        }
+    }
+}
