@@ -29,8 +29,8 @@ fn agrees(bytes: &[u8]) {
     match Session::parse(bytes) {
         Ok(session) => {
             let serializer = session.serializer();
-            let tree = trees.into_iter().flatten();
-            let tree = tree.filter(|tree| tree.serializer == serializer).last();
+            let mut trees = trees.into_iter().flatten();
+            let tree = trees.find(|tree| tree.serializer == serializer);
             let tree = tree.unwrap_or_else(|| panic!("only {serializer:?} reads it"));
             finds_the_same(&session, &tree);
         }
