@@ -267,9 +267,15 @@ impl<Y: System> EventLoop<Y> {
         if !std::mem::take(&mut self.has_sessions) {
             return;
         }
-        let share = std::iter::from_fn(|| self.system.next_session());
-        let outcomes: Vec<_> = share.take(SESSIONS_PER_TURN).collect();
-        self.has_sessions = outcomes.len() == SESSIONS_PER_TURN;
+        let mut budget_bytes = SESSION_BYTES_PER_TURN;
+        let mut outcomes = Vec::new();
+        while budget_bytes > 0
+            && let Some((call, outcome)) = self.system.next_session()
+        {
+            budget_bytes = budget_bytes.saturating_sub(SESSION_COST_BYTES + outcome.byte_count());
+            outcomes.push((call, outcome));
+        }
+        self.has_sessions = budget_bytes == 0;
         for (call, outcome) in outcomes {
             self.commands.begin(NOBODY, CurrentMessage::Lent);
             let event = Event::SessionRead { call, outcome };
@@ -279,6 +285,9 @@ impl<Y: System> EventLoop<Y> {
     }
 }
 
-/// Most sessions that are handed over in one turn. Each may be as long as is allowed and has to be
-/// walked through, which takes a few milliseconds for one of 1 MiB; most take microseconds.
-const SESSIONS_PER_TURN: usize = 16;
+/// Bytes of sessions after which the others wait for the next turn. The application walks through
+/// each of them several times, which takes some milliseconds for so many.
+const SESSION_BYTES_PER_TURN: usize = 512 << 10;
+
+/// What handing over a session costs apart from its length, in the same measure.
+const SESSION_COST_BYTES: usize = 4 << 10;

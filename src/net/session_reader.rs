@@ -107,7 +107,7 @@ impl SessionReader {
         let mut state = self.shared.lock();
         let (call, outcome) = state.outcomes.pop_front()?;
         let was_full = state.is_full();
-        state.outcome_bytes -= weight(&outcome);
+        state.outcome_bytes -= outcome.byte_count();
         let is_full = state.is_full();
         drop(state);
         if was_full && !is_full {
@@ -149,7 +149,7 @@ impl Shared {
             let outcome = outcome.unwrap_or(SessionOutcome::Unreadable(Unreadable::Io));
             let mut state = self.lock();
             for call in calls {
-                state.outcome_bytes += weight(&outcome);
+                state.outcome_bytes += outcome.byte_count();
                 state.outcomes.push_back((call, outcome.clone()));
             }
             drop(state);
@@ -218,14 +218,6 @@ impl State {
 
     fn is_full(&self) -> bool {
         self.outcome_bytes > MOST_OUTCOME_BYTES
-    }
-}
-
-/// Bytes that are held for an outcome.
-fn weight(outcome: &SessionOutcome) -> usize {
-    match outcome {
-        SessionOutcome::Found(stored) | SessionOutcome::Locked(stored) => stored.bytes.len(),
-        SessionOutcome::Missing | SessionOutcome::Unreadable(_) => 0,
     }
 }
 

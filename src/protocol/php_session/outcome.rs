@@ -35,6 +35,16 @@ pub enum SessionOutcome {
     Unreadable(Unreadable),
 }
 
+impl SessionOutcome {
+    /// Bytes of the session that it holds.
+    pub fn byte_count(&self) -> usize {
+        match self {
+            Self::Found(stored) | Self::Locked(stored) => stored.bytes.len(),
+            Self::Missing | Self::Unreadable(_) => 0,
+        }
+    }
+}
+
 /// What a store has for a session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredSession {
