@@ -13,18 +13,19 @@ _websock() {
             return
             ;;
         -console | --console) offered='true false' ;;
-        -adress | --adress | -address | --address | -dial | --dial | --url | --token | --timeout | --uuid | --ident)
+        -adress | --adress | -address | --address | -dial | --dial | --url | --token | --timeout | --uuid | --ident | --user | --session)
             return
             ;;
     esac
     case ${COMP_WORDS[1]} in
-        send) offered='--uuid --ident --broadcast --url --token --timeout --raw --help' ;;
+        send) offered='--uuid --ident --user --broadcast --url --token --timeout --raw --help' ;;
+        logout) offered='--user --session --url --token --timeout --help' ;;
         listen) offered='--ident --url --token --timeout --raw --help' ;;
         echo) offered='--url --token --timeout --raw --help' ;;
         *)
             offered+=' -i -adress -address -logfile -console --check --verbose --dial --print-proxy'
             offered+=' --help --version -v -h -V'
-            ((COMP_CWORD > 1)) || offered+=' send listen echo'
+            ((COMP_CWORD > 1)) || offered+=' send logout listen echo'
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$offered" -- "$word")

@@ -1,4 +1,4 @@
-//! What the program does as a client: `send`, `listen`, `echo`.
+//! What the program does as a client: `send`, `logout`, `listen`, `echo`.
 
 use std::fmt;
 use std::io::{self, BufRead as _, Write};
@@ -17,6 +17,8 @@ pub enum Command {
         /// JSON, or a text.
         message: String,
     },
+    /// Logs out all tabs of a user or a session.
+    LogOut(Whom),
     /// Prints each packet that arrives as a line, after its own uuid on standard error.
     Listen,
     /// Sends a message to itself and says how long that took.
@@ -33,8 +35,19 @@ pub enum Recipient {
     Uuid(String),
     /// The connection with this ident.
     Ident(String),
+    /// All tabs of the user with this id.
+    User(String),
     /// All pages.
     All,
+}
+
+/// Who is logged out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The user with this id.
+    User(String),
+    /// The session with this id.
+    Session(String),
 }
 
 /// How a command has ended.
@@ -87,6 +100,7 @@ pub fn run(
 ) -> Result<Outcome, Failure> {
     match command {
         Command::Send { to, message } => send(to, message, address, settings, out),
+        Command::LogOut(whom) => log_out(whom, address, settings, out),
         Command::Listen => listen(address, settings, out),
         Command::Echo { message } => echo(message, address, settings, out),
     }
@@ -163,7 +177,9 @@ impl Sender {
             }
             Self::Push(push) => push,
         };
-        let Receipt { delivered, error } = push.send(&packet(to, message))?;
+        let Receipt {
+            delivered, error, ..
+        } = push.send(&packet(to, message))?;
         writeln!(out, "delivered to {delivered}").map_err(Failure::Output)?;
         if let Some(error) = error {
             complain(place, &error);
@@ -180,6 +196,32 @@ impl Sender {
             Self::Raw(client) => client.close(),
         }
     }
+}
+
+fn log_out(
+    whom: &Whom,
+    address: &str,
+    settings: &ClientSettings,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let (key, id) = match whom {
+        Whom::User(id) => ("user", id),
+        Whom::Session(id) => ("session", id),
+    };
+    let id = serde_json::Value::from(id.as_str());
+    let packet = format!(r#"{{"opcode":"logout","{key}":{id}}}"#);
+    let Receipt { closed, error, .. } = Push::connect(address, settings)?.send(&packet)?;
+    if let Some(closed) = closed {
+        writeln!(out, "closed {closed}").map_err(Failure::Output)?;
+    }
+    if let Some(error) = error {
+        complain("", &error);
+    }
+    // Nobody being there is what was wanted.
+    Ok(match closed {
+        Some(_) => Outcome::Done,
+        None => Outcome::Incomplete,
+    })
 }
 
 fn listen(
@@ -239,6 +281,10 @@ fn packet(to: &Recipient, message: &str) -> String {
             let ident = serde_json::Value::from(ident.as_str());
             format!(r#"{{"opcode":"feedback","ident":{ident},"message":{message}}}"#)
         }
+        Recipient::User(user) => {
+            let user = serde_json::Value::from(user.as_str());
+            format!(r#"{{"opcode":"feedback","user":{user},"message":{message}}}"#)
+        }
     }
 }
 
@@ -280,6 +326,11 @@ mod tests {
                 &ident,
                 "12 x",
                 r#"{"opcode":"feedback","ident":"a\"b","message":"12 x"}"#,
+            ),
+            (
+                &Recipient::User("42".to_owned()),
+                "1",
+                r#"{"opcode":"feedback","user":"42","message":1}"#,
             ),
         ] {
             assert_eq!(packet(to, message), expected);

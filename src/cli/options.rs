@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use crate::config::{Options, Proxy};
 
-use super::client::{Command, Recipient};
+use super::client::{Command, Recipient, Whom};
 use crate::client::{ClientSettings, Dialogue, Kind};
 
 /// What the command line asks for.
@@ -32,7 +32,7 @@ pub enum Invocation {
     },
     /// Print what a proxy in front needs (`--print-proxy`).
     PrintProxy(Options, Proxy),
-    /// Speak to a server: `send`, `listen`, `echo`.
+    /// Speak to a server: `send`, `logout`, `listen`, `echo`.
     Client(ClientOptions),
     /// Print [`USAGE`] (`--help`).
     Help,
@@ -83,7 +83,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         .map(OsString::into_string)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|bad| UsageError(format!("not UTF-8: {}", bad.to_string_lossy())))?;
-    if let Some((name @ ("send" | "listen" | "echo"), rest)) = arguments
+    if let Some((name @ ("send" | "logout" | "listen" | "echo"), rest)) = arguments
         .split_first()
         .map(|(name, rest)| (name.as_str(), rest))
     {
@@ -153,6 +153,11 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
                 "one MESSAGE is wanted, or - for lines of standard input",
             ));
         }
+        ("logout", []) => {
+            let whom = whom(&matches).map_err(wrong)?;
+            (Command::LogOut(whom), ClientSettings::script(), "/php")
+        }
+        ("logout", _) => return Err(wrong("no message is wanted")),
         ("listen", []) => (Command::Listen, ClientSettings::page(), "/web"),
         ("listen", [url]) if url.contains("://") => {
             return Err(wrong(&format!(
@@ -215,11 +220,25 @@ fn proxy_named(name: &str) -> Result<Proxy, UsageError> {
 
 fn recipient(matches: &getopts::Matches) -> Result<Recipient, &'static str> {
     let is_to_all = matches.opt_present("broadcast") || matches.opt_present("raw");
-    match (matches.opt_str("uuid"), matches.opt_str("ident"), is_to_all) {
-        (Some(uuid), None, false) => Ok(Recipient::Uuid(uuid)),
-        (None, Some(ident), false) => Ok(Recipient::Ident(ident)),
-        (None, None, true) => Ok(Recipient::All),
-        _ => Err("one of --uuid U, --ident I, --broadcast and --raw is wanted"),
+    let mut named = [
+        matches.opt_str("uuid").map(Recipient::Uuid),
+        matches.opt_str("ident").map(Recipient::Ident),
+        matches.opt_str("user").map(Recipient::User),
+        is_to_all.then_some(Recipient::All),
+    ]
+    .into_iter()
+    .flatten();
+    match (named.next(), named.next()) {
+        (Some(one), None) => Ok(one),
+        _ => Err("one of --uuid U, --ident I, --user ID, --broadcast and --raw is wanted"),
+    }
+}
+
+fn whom(matches: &getopts::Matches) -> Result<Whom, &'static str> {
+    match (matches.opt_str("user"), matches.opt_str("session")) {
+        (Some(user), None) => Ok(Whom::User(user)),
+        (None, Some(session)) => Ok(Whom::Session(session)),
+        _ => Err("one of --user ID and --session ID is wanted"),
     }
 }
 
@@ -229,6 +248,8 @@ fn client_options() -> getopts::Options {
         .optopt("", "url", "", "URL")
         .optopt("", "uuid", "", "U")
         .optopt("", "ident", "", "I")
+        .optopt("", "user", "", "ID")
+        .optopt("", "session", "", "ID")
         .optopt("", "token", "", "TOKEN")
         .optopt("", "timeout", "", "SECONDS")
         .optflag("", "broadcast", "")
@@ -316,7 +337,7 @@ pub const USAGE: &str = "\
 websock: push messages into browsers from PHP and any other backend
 
 usage: websock [OPTIONS]            serve
-       websock send|listen|echo …   be a client
+       websock send|logout|listen|echo …   be a client
 
   -i FILE            read this ini file; without it the first one found of
                      ./websock.ini, websock.ini beside the executable,
@@ -337,9 +358,11 @@ usage: websock [OPTIONS]            serve
 
 As a client, of this or another server:
 
-  websock send [--uuid U | --ident I | --broadcast] MESSAGE
+  websock send [--uuid U | --ident I | --user ID | --broadcast] MESSAGE
                      send JSON or a text; - sends each line of standard input;
                      says how many it reached, exit code 1 if nobody
+  websock logout [--user ID | --session ID]
+                     close all tabs of a user, or of a session; says how many
   websock listen [--ident I]
                      print what arrives, a line for each packet
   websock echo [MESSAGE]

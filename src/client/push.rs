@@ -23,6 +23,8 @@ pub struct Push {
 pub struct Receipt {
     /// In how many queues it stands.
     pub delivered: u64,
+    /// How many tabs it has closed, if it was a logout.
+    pub closed: Option<u64>,
     /// Why in none, or in fewer, if the server says so.
     pub error: Option<String>,
 }
@@ -193,8 +195,11 @@ fn joined_chunks(mut rest: &[u8]) -> Option<Option<Vec<u8>>> {
 
 fn receipt(body: &[u8]) -> Option<Receipt> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let count = |name: &str| body.get(name).and_then(serde_json::Value::as_u64);
+    let closed = count("closed");
     Some(Receipt {
-        delivered: body.get("delivered")?.as_u64()?,
+        delivered: count("delivered").or(closed.map(|_| 0))?,
+        closed,
         error: body
             .get("error")
             .and_then(|e| e.as_str())

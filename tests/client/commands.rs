@@ -107,9 +107,21 @@ fn mistakes_are_told_on_stderr_with_their_exit_code() {
         (
             &["send", "x"][..],
             2,
-            "one of --uuid U, --ident I, --broadcast",
+            "one of --uuid U, --ident I, --user ID, --broadcast",
         ),
         (&["send", "--broadcast"], 2, "one MESSAGE"),
+        (
+            &["send", "--user", "1", "--uuid", "2", "x"],
+            2,
+            "one of --uuid",
+        ),
+        (&["logout"], 2, "one of --user ID and --session ID"),
+        (
+            &["logout", "--user", "1", "--session", "2"],
+            2,
+            "one of --user",
+        ),
+        (&["logout", "--user", "1", "x"], 2, "no message"),
         (&["listen", "x"], 2, "no message"),
         (&["listen", "ws://a"], 2, "--url ws://a is meant"),
         (&["echo", "--colour", "x"], 2, "colour"),
@@ -133,6 +145,13 @@ fn what_reaches_nobody_is_told_and_fails() {
     }
     let sent = output(&["send", "--broadcast", "hi", "--url", &php]);
     expect(&sent, 1, "delivered to 0\n", "");
+    let sent = output(&["send", "--user", "42", "hi", "--url", &php]);
+    expect(&sent, 1, "delivered to 0\n", "this user has no open tab");
+    // Nobody being there is what a logout is for.
+    for whom in ["--user", "--session"] {
+        let done = output(&["logout", whom, "42", "--url", &php]);
+        expect(&done, 0, "closed 0\n", "");
+    }
 }
 
 #[test]
