@@ -13,7 +13,7 @@ use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
 use super::web_sends::WebSends;
-use crate::base::{LogLimiter, MonotonicTime, SlotMap};
+use crate::base::{LogLimiter, MonotonicTime, SlotMap, random};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
@@ -157,7 +157,7 @@ impl Sessions {
         commands: &mut Commands,
     ) {
         let Newcomer { id, kind, .. } = *newcomer;
-        let uuid = ClientUuid::Standard(uuid::Uuid::new_v4().as_u128());
+        let uuid = ClientUuid::Standard(random::uuid());
         let error_packets = match has_word(newcomer.request.query(), "user=1") {
             true => ErrorPackets::Wanted,
             false => ErrorPackets::Unknown,

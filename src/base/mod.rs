@@ -1,9 +1,10 @@
-//! What every layer may use: containers and time. Knows nothing of the network or of the server.
+//! What every layer may use: containers, time, random numbers. Knows nothing of the network or of the server.
 
 pub mod escape;
 pub mod histogram;
 pub mod log_limit;
 pub mod plain_error;
+pub mod random;
 pub mod record;
 pub mod slot_map;
 pub mod tally;

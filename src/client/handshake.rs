@@ -9,6 +9,7 @@ use super::address::Address;
 use super::error::Error;
 use super::settings::{ClientSettings, Kind};
 use super::stream::{Read, Stream};
+use crate::base::random;
 use crate::protocol::handshake::accept_key;
 
 /// Asks for the upgrade and checks the answer. Returns what has been read beyond it.
@@ -18,7 +19,7 @@ pub(super) fn perform(
     settings: &ClientSettings,
 ) -> Result<Vec<u8>, Error> {
     let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| Error::Lost(std::io::Error::other(error)))?;
+    random::fill(&mut nonce);
     let key = STANDARD.encode(nonce);
     let request = request(address, settings, &key);
     stream.write(request.as_bytes()).map_err(Error::Lost)?;

@@ -30,6 +30,7 @@ pub use self::settings::{ClientSettings, Dialogue, Kind};
 
 use self::address::Address;
 use self::stream::Stream;
+use crate::base::random;
 use crate::protocol::close;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
@@ -161,7 +162,7 @@ impl Client {
 
     fn write(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        frame::encode_masked(opcode, masking_key()?, payload, &mut bytes);
+        frame::encode_masked(opcode, masking_key(), payload, &mut bytes);
         self.stream.write(&bytes).map_err(Error::Lost)
     }
 
@@ -297,10 +298,10 @@ impl Client {
 }
 
 /// Unpredictable, as RFC 6455 §5.3 wants it.
-fn masking_key() -> Result<[u8; 4], Error> {
+fn masking_key() -> [u8; 4] {
     let mut key = [0; 4];
-    getrandom::fill(&mut key).map_err(|error| Error::Lost(std::io::Error::other(error)))?;
-    Ok(key)
+    random::fill(&mut key);
+    key
 }
 
 fn field_of(packet: &str, name: &str) -> Option<String> {

@@ -19,7 +19,7 @@ use source::Tree;
 
 /// The house, from the ground up. A layer uses those above it in this table only.
 const LAYERS: &[Layer] = &[
-    layer("base", "", ""),
+    layer("base", "", "aws_lc_rs"),
     layer(
         "protocol",
         "base",
@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "app",
         "base protocol connection upstream registry api",
-        "ipnet log serde_json subtle uuid",
+        "ipnet log serde_json subtle",
     ),
     layer(
         "ops",
@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "client",
         "base protocol ops",
-        "base64 getrandom httparse rustls rustls_native_certs serde_json",
+        "base64 httparse rustls rustls_native_certs serde_json",
     ),
     layer(
         "config",
@@ -111,6 +111,11 @@ const BANS: &[Ban] = &[
         "base protocol connection upstream registry api app main",
         Word(".elapsed"),
         "only the loop asks the clock",
+    ),
+    ban(
+        ALL,
+        Within("Uuid::new_v4"),
+        "base::random needs no /dev/urandom, and uuid panics without it",
     ),
     ban(PURE, Below("std::thread"), "no threads"),
     ban(
