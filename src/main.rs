@@ -16,10 +16,11 @@ use websock::cli::client::{Failure, Outcome};
 use websock::cli::options::{self, ClientOptions, Detail, Invocation, Options, Proxy, USAGE};
 use websock::config::{Config, Errors};
 use websock::logging::{LogSettings, Logger};
-use websock::net::Server;
+use websock::net::{Predecessor, Server};
 use websock::ops;
 use websock::ops::inherited::Inherited;
 use websock::ops::notify::Notifier;
+use websock::ops::successor::Successor;
 
 fn main() -> ExitCode {
     if let Err(error) = ops::survive_file_size_limit() {
@@ -51,16 +52,23 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     // First, as no thread may be there yet.
     let inherited = Inherited::from_environment();
-    let config = Config::load(options).map_err(|errors| {
+    let mut config = Config::load(options).map_err(|errors| {
         record(&errors);
         failure(errors)
     })?;
+    let variable = |name: &str| std::env::var(name).ok();
+    config.settle_takeover(&variable, ops::is_root());
     let logger = Rc::new(Logger::start(&config.log).map_err(failure)?);
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
     log::info!("Starting server...");
-    run(&config, &logger, inherited).map_err(|error| {
+    let predecessor = options.takeover.then(|| find_predecessor(&config));
+    let started = match predecessor.transpose() {
+        Ok(predecessor) => run(&config, &logger, inherited, predecessor),
+        Err(error) => Err(error),
+    };
+    started.map_err(|error| {
         logger.record_in_file(&error);
         failure(format_args!("error: {error}"))
     })?;
@@ -73,9 +81,14 @@ fn run(
     config: &Config,
     logger: &Rc<Logger>,
     inherited: io::Result<Inherited>,
+    mut predecessor: Option<Predecessor>,
 ) -> Result<(), String> {
     let inherited = inherited.map_err(|error| format!("LISTEN_FDS: {}", plain(&error)))?;
     ops::raise_open_file_limit(config.server.admission.max_clients);
+    let inherited = match &mut predecessor {
+        Some(predecessor) => predecessor.take_sockets(),
+        None => inherited,
+    };
     let certificates = config
         .certificates()
         .map_err(|problem| problem.to_string())?;
@@ -92,7 +105,26 @@ fn run(
     server.show_log(move || shown.recent());
     let reopened = Rc::clone(logger);
     server.on_hangup(move || reopened.reopen());
+    let successor = Successor::of_this_process();
+    server.on_upgrade(move || match &successor {
+        Ok(successor) => successor.start(),
+        Err(error) => log::error!("SIGUSR2: the program's file is not known: {}", plain(error)),
+    });
+    if let Some(predecessor) = predecessor {
+        let taken = server.take_over(&predecessor);
+        taken.map_err(|error| error.to_string())?;
+    }
     server.run().map_err(|error| error.to_string())
+}
+
+/// Asks the server that is running; all that is wrong with this one's settings is known by now.
+fn find_predecessor(config: &Config) -> Result<Predecessor, String> {
+    match &config.server.takeover.socket {
+        Some(path) => Predecessor::ask(path).map_err(|error| error.to_string()),
+        None => Err(config
+            .problem("takeoverSocket", "a file name is wanted for --takeover")
+            .to_string()),
+    }
 }
 
 /// Writes to the log file what is wrong with the rest of the configuration.

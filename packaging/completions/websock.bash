@@ -23,7 +23,7 @@ _websock() {
         listen) offered='--ident --url --token --timeout --raw --help' ;;
         echo) offered='--url --token --timeout --raw --help' ;;
         *)
-            offered+=' -i -adress -address -logfile -console --check --verbose --dial --print-proxy'
+            offered+=' -i -adress -address -logfile -console --takeover --check --verbose --dial --print-proxy'
             offered+=' --help --version -v -h -V'
             ((COMP_CWORD > 1)) || offered+=' send logout listen echo'
             ;;

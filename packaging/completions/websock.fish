@@ -13,6 +13,7 @@ complete -c websock -n "$serves" -o adress -x -d 'addresses to listen on'
 complete -c websock -n "$serves" -o address -x -d 'addresses to listen on'
 complete -c websock -n "$serves" -o logfile -rF -d 'file to log to'
 complete -c websock -n "$serves" -o console -xa 'true false' -d 'log to the console'
+complete -c websock -n "$serves" -l takeover -d 'take over from the server that is running'
 complete -c websock -n "$serves" -l check -d 'say what would keep the server from starting, end'
 complete -c websock -n "$serves" -s v -l verbose -d 'with --check: also what is in force'
 complete -c websock -n "$serves" -l dial -x -d "with --check: connect to the server's public address"

@@ -114,8 +114,8 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// `Missing`, `Cut`.
-    pub fn record(&mut self, tag: u8) -> Result<Record<'a>, BadRecord> {
-        Record::parse(self.bytes(tag)?)
+    pub fn record(&mut self, tag: u8) -> Result<Self, BadRecord> {
+        Self::parse(self.bytes(tag)?)
     }
 
     /// Takes a number, if it is there.

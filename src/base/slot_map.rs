@@ -93,6 +93,11 @@ impl<T> SlotMap<T> {
     }
 
     /// All values, by slot.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.end()).filter_map(|slot| self.get(slot))
+    }
+
+    /// All values, in the order of their slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.chunks
             .iter_mut()

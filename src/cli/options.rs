@@ -102,6 +102,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         adress: last("adress"),
         logfile: last("logfile"),
         console: last("console"),
+        takeover: matches.opt_present("takeover"),
     };
     let is_check = matches.opt_present("check") || matches.opt_present("dial");
     let detail = match matches.opt_present("verbose") {
@@ -269,6 +270,7 @@ fn known_options() -> getopts::Options {
         .optmulti("", "dial", "", "URL")
         .optmulti("", "print-proxy", "", "PROXY")
         .optflagmulti("", "check", "")
+        .optflagmulti("", "takeover", "")
         .optflagmulti("v", "verbose", "")
         .optflagmulti("h", "help", "")
         .optflagmulti("V", "version", "");
@@ -347,6 +349,8 @@ usage: websock [OPTIONS]            serve
   -logfile FILE      file to log to, over the ini's logfile
   -console [VALUE]   log to the console, over the ini's console;
                      false, off, no or 0 switch it off
+  --takeover         take the connections of the server over that runs with this ini
+                     file, and serve in its place; it goes on if that fails
   --check            read everything, say what would keep the server from starting
                      and what should be looked at, end; exit code 1 if it would
   -v, --verbose      with --check: also what is in force, and why
@@ -395,6 +399,7 @@ mod tests {
             adress: some(adress),
             logfile: some(logfile),
             console: some(console),
+            takeover: false,
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use super::control_path::ControlPath;
 use super::listen::Listen;
 use super::setting::Setting;
 use crate::logging::LogSettings;
@@ -26,6 +27,8 @@ pub struct Config {
     pub log: LogSettings,
     /// What the server goes by. Its types say what each key means and what holds without it.
     pub server: ServerSettings,
+    /// Where successors ask (`takeoverSocket`).
+    pub takeover_socket: ControlPath,
     /// What looks wrong but does not stop the start; to be logged once logging is up.
     pub warnings: Vec<String>,
     /// The ini file that was read; `None` if none was found.
@@ -61,6 +64,7 @@ impl Config {
                 keep: 0,
             },
             server: ServerSettings::default(),
+            takeover_socket: ControlPath::Auto,
             warnings: Vec::new(),
             source: None,
             settings: Vec::new(),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::config::Config;
+use super::control_path::control_path;
 use super::listen::listeners;
 use super::origin::origins;
 use super::status_listen::status_listeners;
@@ -138,6 +139,11 @@ pub(super) const KEYS: &[Key] = &[
     key("drainDelay", "0", |c, v| set(&mut c.server.drain.delay, duration(v, Duration::ZERO..=HOUR))),
     key("drainSpread", "auto", |c, v| {
         set(&mut c.server.drain.spread, duration_or_auto(v, Duration::ZERO..=HOUR))
+    }),
+
+    key("takeoverSocket", "auto", |c, v| set(&mut c.takeover_socket, control_path(v))),
+    key("takeoverTime", "5", |c, v| {
+        set(&mut c.server.takeover.patience, duration(v, Duration::ZERO..=HOUR))
     }),
 ];
 

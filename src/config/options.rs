@@ -13,4 +13,6 @@ pub struct Options {
     pub logfile: Option<String>,
     /// `-console [VALUE]`: over the ini's `console`; without a value it is `true`.
     pub console: Option<String>,
+    /// `--takeover`: take over from the server that is running.
+    pub takeover: bool,
 }

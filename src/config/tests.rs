@@ -250,6 +250,7 @@ fn the_command_line_wins_over_the_ini() {
         adress: Some("localhost:1".to_owned()),
         logfile: Some(String::new()),
         console: Some("off".to_owned()),
+        takeover: false,
     };
     let config = parse_with("adress=nonsense://\nlogfile=/a\nconsole=true", &options);
     let config = config.expect("the command line's values are right");

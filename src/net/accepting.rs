@@ -16,6 +16,10 @@ use crate::connection::Connection;
 impl<Y: System> EventLoop<Y> {
     /// Accepts a turn's share of what waits at one listener.
     pub(super) fn accept(&mut self, index: usize) {
+        if self.handover.is_pausing() {
+            // They wait in the kernel for whoever serves then.
+            return;
+        }
         for _ in 0..ACCEPTS_PER_TURN {
             let now = self.context.now;
             let accepted = self

@@ -18,6 +18,7 @@ use super::counts::LoopCounts;
 use super::drain::DrainSettings;
 use super::endpoint::ListenerOptions;
 use super::handle::{HandleRequests, ServerHandle};
+use super::handover::Handover;
 use super::links::{Flushed, Links};
 use super::loop_state::LoopState;
 use super::ping_log::PingLog;
@@ -88,7 +89,11 @@ pub struct EventLoop<Y: System> {
     pub(super) has_sessions: bool,
     /// Somebody was refused for want of memory.
     pub(super) wants_memory: WantsMemory,
+    /// Who takes over from this process.
+    pub(super) handover: Handover,
     ready: Vec<Readiness>,
+    /// What became ready while the loop stood still.
+    pub(super) missed: Vec<Readiness>,
     due: Vec<Timer>,
     pub(super) on_hangup: Box<dyn FnMut()>,
     pub(super) log_tail: Box<dyn Fn() -> Vec<String>>,
@@ -143,7 +148,9 @@ impl<Y: System> EventLoop<Y> {
             app_bytes: 0,
             has_sessions: false,
             wants_memory: WantsMemory::No,
+            handover: Handover::default(),
             ready: Vec::new(),
+            missed: Vec::new(),
             due: Vec::new(),
             on_hangup: Box::new(|| {}),
             log_tail: Box::new(Vec::new),
@@ -220,10 +227,18 @@ impl<Y: System> EventLoop<Y> {
         self.system.wait(wait, &mut ready)?;
         self.begin_turn();
         for readiness in ready.drain(..) {
-            self.handle_readiness(readiness);
+            match self.handover.is_still() {
+                true => self.handle_while_still(readiness),
+                false => self.handle_readiness(readiness),
+            }
         }
         self.ready = ready;
-        self.finish_turn();
+        if self.handover.is_still() {
+            self.go_on_handing_over();
+        }
+        if !self.handover.is_still() {
+            self.finish_turn();
+        }
         Ok(())
     }
 
@@ -233,6 +248,9 @@ impl<Y: System> EventLoop<Y> {
     }
 
     fn next_wait_at(&self, now: MonotonicTime) -> Option<Duration> {
+        if self.handover.is_still() {
+            return self.timers.next_wait(now);
+        }
         let app_is_due = self.app.next_deadline().is_some_and(|due| due <= now);
         let has_work = self.links.has_work() || self.upstreams.has_work() || self.has_sessions;
         let is_due = app_is_due || self.has_goodbyes();
@@ -268,6 +286,8 @@ impl<Y: System> EventLoop<Y> {
                 }
             }
             Readiness::Upstream(key) => self.upstreams.handle_ready(key),
+            Readiness::ControlListener => self.accept_callers(),
+            Readiness::Caller(key) => self.handle_caller(key),
             Readiness::Signal(signal) => self.handle_signal(signal),
             Readiness::Woken => {
                 self.certificates.take_up();
@@ -280,6 +300,9 @@ impl<Y: System> EventLoop<Y> {
     /// What every turn ends with, in this order: newcomers and reads that had to wait, what is due,
     /// those who have gone, everybody's output, and the slots of those removed.
     fn finish_turn(&mut self) {
+        for readiness in std::mem::take(&mut self.missed) {
+            self.handle_readiness(readiness);
+        }
         if self.acceptor.has_backlog() {
             self.accept_again();
         }
@@ -290,6 +313,7 @@ impl<Y: System> EventLoop<Y> {
         self.go_on_stopping();
         self.flush_all();
         self.stop_without_clients();
+        self.go_on_handing_over();
         self.links.end_turn();
         match self.app.next_deadline() {
             Some(at) if at > self.context.now => self.timers.set(Timer::App, at),
@@ -323,7 +347,7 @@ impl<Y: System> EventLoop<Y> {
                 Timer::Supervision => self.report_to_manager(),
                 Timer::Certificates => self.certificates.look(self.context.now, &mut self.timers),
                 // The turn that it brings about is enough.
-                Timer::Shutdown | Timer::App | Timer::Upstreams => {}
+                Timer::Shutdown | Timer::App | Timer::Upstreams | Timer::Handover => {}
             }
         }
         self.due = due;

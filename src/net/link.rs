@@ -124,6 +124,21 @@ impl<S: Stream> Link<S> {
         self.drop_empty_extras();
     }
 
+    /// Whether such a header is to come of which nothing has.
+    pub(super) fn expects_proxy_header(&self) -> bool {
+        let reader = self.extras.as_ref().and_then(|e| e.proxy_header.as_ref());
+        reader.is_some_and(HeaderReader::is_untouched)
+    }
+
+    /// Whether something was read that is not taken yet: input, or a part of such a header.
+    pub(super) fn has_begun_input(&self) -> bool {
+        let has_begun = |extras: &LinkExtras| {
+            let reader = extras.proxy_header.as_ref();
+            extras.unread.is_some() || reader.is_some_and(|reader| !reader.is_untouched())
+        };
+        self.extras.as_deref().is_some_and(has_begun)
+    }
+
     /// Keeps input that was read and cannot be taken yet.
     pub(super) fn set_unread(&mut self, unread: Vec<u8>) {
         self.extras.get_or_insert_default().unread = Some(unread);

@@ -52,6 +52,21 @@ impl<S> LinkTable<S> {
         self.links.get_mut(slot)
     }
 
+    /// The same, only to be looked at.
+    pub(super) fn slot(&self, slot: usize) -> Option<&Link<S>> {
+        self.links.get(slot)
+    }
+
+    /// The connection of this name, only to be looked at.
+    pub(super) fn get(&self, id: ConnId) -> Option<&Link<S>> {
+        self.slot(id.slot as usize).filter(|link| link.id == id)
+    }
+
+    /// All connections.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Link<S>> {
+        self.links.iter()
+    }
+
     /// The connection of this name.
     #[inline]
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Link<S>> {

@@ -382,13 +382,19 @@ impl<S: Stream> Links<S> {
     pub(super) fn remove(&mut self, slot: usize, timers: &mut Timers) -> Option<ConnId> {
         let id = self.table.slot_mut(slot)?.id;
         self.count_end(id, ABNORMAL_CLOSURE, LOST);
-        let mut link = self.table.remove(slot)?;
+        let mut link = self.take_out(slot, timers)?;
         link.transport.say_goodbye();
+        Some(link.id)
+    }
+
+    /// Takes a connection out of all lists.
+    pub(super) fn take_out(&mut self, slot: usize, timers: &mut Timers) -> Option<Link<S>> {
+        let link = self.table.remove(slot)?;
         timers.forget_link(slot);
         self.held_bytes -= link.held_bytes;
         self.heavy.remove(slot);
         self.pending.remove(link.id);
-        Some(link.id)
+        Some(link)
     }
 
     // ---- memory

@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::endpoint::{Endpoint, ListenAddress, ListenerOptions, SocketFile, is_localhost};
 use super::socket::ListenSocket;
-use super::socket_file;
-use crate::ops::inherited::Inherited;
+use super::socket_file::{self, Cleanup};
+use crate::ops::inherited::{FileOwner, Inherited};
 
 /// A listening socket, and what holds for those who come.
 #[derive(Debug)]
@@ -65,12 +65,13 @@ impl std::fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// Opens the sockets of all endpoints, non-blocking; those that `inherited` holds are taken.
+/// Opens the sockets of all endpoints, non-blocking; those that `inherited` holds are taken. What is
+/// left of these comes back.
 pub(super) fn bind(
     endpoints: &[Endpoint],
     inherited: Inherited,
     backlog: u32,
-) -> Result<Vec<Listener>, BindError> {
+) -> Result<(Vec<Listener>, Inherited), BindError> {
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let mut binder = Binder {
         endpoints,
@@ -98,9 +99,9 @@ pub(super) fn bind(
             }),
         }
     }
-    match binder.inherited.first_name() {
+    match binder.inherited.unclaimed_name() {
         Some(name) => Err(BindError::Unclaimed(name)),
-        None => Ok(listeners),
+        None => Ok((listeners, binder.inherited)),
     }
 }
 
@@ -196,9 +197,13 @@ impl Binder<'_> {
 
     fn open_file(&mut self, file: &SocketFile) -> Result<ListenSocket, BindError> {
         let failed = |error| BindError::File(file.path.clone(), error);
-        if let Some(socket) = self.inherited.take_unix(&file.path) {
+        if let Some((socket, owner)) = self.inherited.take_unix(&file.path) {
             socket.set_nonblocking(true).map_err(failed)?;
-            return Ok(ListenSocket::Unix(UnixListener::from_std(socket), None));
+            let cleanup = match owner {
+                FileOwner::Server => Some(Cleanup::later(&file.path).map_err(failed)?),
+                FileOwner::Other => None,
+            };
+            return Ok(ListenSocket::Unix(UnixListener::from_std(socket), cleanup));
         }
         let (socket, cleanup) = socket_file::open(file, self.backlog).map_err(failed)?;
         Ok(ListenSocket::Unix(socket, Some(cleanup)))

@@ -12,11 +12,12 @@ use mio::{Events, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::callers::ControlSockets;
 use super::clock::Clock;
 use super::listener::Listener;
 use super::session_reader::SessionReader;
 use super::socket::Socket;
-use super::system::{Interest, Readiness, Remote, System, Waker};
+use super::system::{Control, Interest, Readiness, Remote, System, Waker};
 use crate::base::MonotonicTime;
 use crate::ops::session_files;
 use crate::ops::signals::Signals;
@@ -25,10 +26,11 @@ use crate::upstream::{Address, CallId};
 
 /// The real system.
 pub(super) struct MioSystem {
-    poll: Poll,
+    pub(super) poll: Poll,
     events: Events,
     signals: Signals,
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) control: ControlSockets,
     clock: Clock,
     /// epoll waits in whole milliseconds; what is due sooner is waited for by this.
     fine_timer: TimerFd,
@@ -62,6 +64,7 @@ impl MioSystem {
             events: Events::with_capacity(EVENTS_PER_TURN),
             signals,
             listeners,
+            control: ControlSockets::default(),
             clock: Clock::start(),
             fine_timer,
             random: RandomState::new(),
@@ -120,6 +123,10 @@ impl System for MioSystem {
                 WAKER_TOKEN => ready.push(Readiness::Woken),
                 // Reading it clears it; what is due is looked at in any case.
                 TIMER_TOKEN => drop(self.fine_timer.wait()),
+                CONTROL_TOKEN => ready.push(Readiness::ControlListener),
+                Token(token) if token >= CALLER_TOKENS => {
+                    ready.push(Readiness::Caller(token - CALLER_TOKENS));
+                }
                 Token(token) if token >= UPSTREAM_TOKENS => {
                     ready.push(Readiness::Upstream(token - UPSTREAM_TOKENS));
                 }
@@ -190,6 +197,10 @@ impl System for MioSystem {
         self.sessions.next_outcome()
     }
 
+    fn control(&mut self) -> Option<&mut dyn Control<Socket>> {
+        Some(self)
+    }
+
     fn stop_listening(&mut self) {
         for mut listener in self.listeners.drain(..) {
             if let Err(error) = self.poll.registry().deregister(listener.socket.source()) {
@@ -224,6 +235,12 @@ const LISTENER_TOKENS: usize = 1 << 40;
 
 /// Tokens of connections to other servers, which are counted from here.
 const UPSTREAM_TOKENS: usize = 1 << 48;
+
+/// The control socket, where successors call.
+pub(super) const CONTROL_TOKEN: Token = Token(usize::MAX - 3);
+
+/// Tokens of those who have called, which are counted from here.
+pub(super) const CALLER_TOKENS: usize = 1 << 56;
 
 #[cfg(test)]
 mod tests {

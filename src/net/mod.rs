@@ -8,18 +8,26 @@
 mod accepting;
 mod acceptor;
 mod broadcast_forms;
+mod callers;
 mod carrying_out;
 mod certificate_watch;
 #[doc(hidden)]
 pub mod client_loop;
 mod clock;
+mod control_channel;
+#[doc(hidden)]
+pub mod control_message;
+mod control_sockets;
 mod counts;
 mod drain;
 mod endpoint;
 #[doc(hidden)]
 pub mod event_loop;
+mod handing_over;
 mod handle;
+mod handover;
 mod link;
+mod link_state;
 mod link_table;
 mod links;
 mod listener;
@@ -50,6 +58,7 @@ mod stopping;
 mod supervision;
 #[doc(hidden)]
 pub mod system;
+mod taking_over;
 mod timers;
 mod tls;
 mod tls_client;
@@ -68,3 +77,4 @@ pub use self::endpoint::{
 pub use self::handle::{HandleError, ServerHandle};
 pub use self::listener::{BindError, try_listen};
 pub use self::server::{Server, ServerSettings, StartError};
+pub use self::taking_over::{Predecessor, TakeoverError, TakeoverSettings};

@@ -23,6 +23,11 @@ pub enum Forwarded {
 }
 
 impl HeaderReader {
+    /// Whether nothing has come.
+    pub fn is_untouched(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Reads on from `socket`, as far as it has something.
     ///
     /// # Errors

@@ -65,7 +65,9 @@ impl<Y: System> EventLoop<Y> {
     /// One read, to where the connection wants it: the rest of a long message goes straight into
     /// that message's buffer, which saves a copy; everything else into the loop's.
     fn read_once(&mut self, slot: usize, next: NextRead) {
-        let Some(link) = self.links.table.slot_mut(slot) else {
+        let (Some(most_bytes), Some(link)) =
+            (self.readable_bytes(slot), self.links.table.slot_mut(slot))
+        else {
             return;
         };
         if link.proxy_header().is_some() {
@@ -90,7 +92,10 @@ impl<Y: System> EventLoop<Y> {
                 read
             }
             None => {
-                let read = link.transport.read(&mut buffer, cipher_buffer);
+                let most_bytes = most_bytes.min(buffer.len());
+                let read = link
+                    .transport
+                    .read(&mut buffer[..most_bytes], cipher_buffer);
                 match &read {
                     Err(_)
                     | Ok(Received {

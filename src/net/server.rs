@@ -4,8 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 
+use super::control_channel::ControlListener;
 use super::drain::DrainSettings;
 use super::endpoint::Endpoint;
 use super::event_loop::{EventLoop, LoopSettings};
@@ -13,12 +14,15 @@ use super::handle::ServerHandle;
 use super::listener::{self, BindError, Listener};
 use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
+use super::socket_file::Cleanup;
+use super::taking_over::{Predecessor, TakeoverError, TakeoverSettings, control_listener};
 use crate::api::Demo;
 use crate::app::admission::AdmissionSettings;
 use crate::app::peer::ListenerRole;
 use crate::app::{
     App, AppSettings, ChunkLimits, DialogueSettings, Resource, UpgradeSettings, WebSends,
 };
+use crate::base::plain;
 use crate::connection::Limits;
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
@@ -58,6 +62,8 @@ pub struct ServerSettings {
     pub shutdown_timeout: Duration,
     /// How clients are told to go (`drainDelay`, `drainSpread`).
     pub drain: DrainSettings,
+    /// How it is taken over by a successor.
+    pub takeover: TakeoverSettings,
 }
 
 impl Default for ServerSettings {
@@ -77,6 +83,7 @@ impl Default for ServerSettings {
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
             drain: DrainSettings::default(),
+            takeover: TakeoverSettings::default(),
         }
     }
 }
@@ -126,6 +133,9 @@ impl ServerSettings {
 pub struct Server {
     event_loop: EventLoop<MioSystem>,
     demo: Demo,
+    is_listening: bool,
+    /// Sockets of the server that is taken over for which there is no use here.
+    leftovers: (Inherited, Option<ControlListener>),
 }
 
 impl Server {
@@ -144,19 +154,59 @@ impl Server {
     pub fn bind_inheriting(
         mut settings: ServerSettings,
         endpoints: &[Endpoint],
-        inherited: Inherited,
+        mut inherited: Inherited,
     ) -> Result<Self, StartError> {
-        let listeners = listener::bind(endpoints, inherited, settings.backlog);
-        let listeners = listeners.map_err(StartError::Bind)?;
+        let (control, control_leftover) =
+            control_listener(&settings.takeover, inherited.take_control());
+        let bound = listener::bind(endpoints, inherited, settings.backlog);
+        let (listeners, leftovers) = bound.map_err(StartError::Bind)?;
         complete(&mut settings.admission, endpoints, &listeners);
         let options = listeners.iter().map(|listener| listener.options).collect();
         let proxies = ProxyHeaders::new(settings.admission.trusted_proxies.clone());
-        let system = MioSystem::new(listeners).map_err(StartError::System)?;
+        let mut system = MioSystem::new(listeners).map_err(StartError::System)?;
+        if let Some(control) = control {
+            system.watch_control(control).map_err(StartError::System)?;
+        }
         let app = App::new(settings.app());
+        let settings_of_loop = settings.event_loop();
+        let mut event_loop = EventLoop::new(system, options, settings_of_loop, app, proxies);
+        event_loop.handover.patience = settings.takeover.patience;
         Ok(Self {
-            event_loop: EventLoop::new(system, options, settings.event_loop(), app, proxies),
+            event_loop,
             demo: settings.demo,
+            is_listening: false,
+            leftovers: (leftovers, control_leftover),
         })
+    }
+
+    /// Takes all connections over from the running server, whose sockets this one was bound with
+    /// ([`Predecessor::take_sockets`]): to be called when the resources have been added and nothing
+    /// is left to be done but [`run`](Self::run).
+    ///
+    /// # Errors
+    /// Something went wrong, and the running server goes on. This one must not be run.
+    pub fn take_over(&mut self, predecessor: &Predecessor) -> Result<(), TakeoverError> {
+        let count = predecessor.take_connections(&mut self.event_loop)?;
+        let listening = self.start_listening();
+        listening.map_err(|error| predecessor.give_up(&error))?;
+        predecessor.confirm(count)?;
+        self.claim_files();
+        Ok(())
+    }
+
+    /// Files of sockets are this process's from now on; those that nobody uses go.
+    fn claim_files(&mut self) {
+        if let Err(error) = self.event_loop.system_mut().claim_files() {
+            warn!("control socket: {}", plain(&error));
+        }
+        let (sockets, control) = std::mem::take(&mut self.leftovers);
+        for path in sockets.leftover_files() {
+            info!("No longer listening on unix:{}", path.display());
+            drop(Cleanup::of(&path));
+        }
+        if let Some(mut control) = control {
+            control.cleanup.arm();
+        }
     }
 
     /// Adds a resource on a path, compared exactly; `None`: on every path that no other has.
@@ -196,6 +246,11 @@ impl Server {
         self.event_loop.show_log(Box::new(tail));
     }
 
+    /// What is done at SIGUSR2: start a successor.
+    pub fn on_upgrade(&mut self, action: impl FnMut() + 'static) {
+        self.event_loop.handover.on_upgrade = Box::new(action);
+    }
+
     /// The addresses listened on; files have none.
     pub fn addresses(&mut self) -> Vec<SocketAddr> {
         let listeners = self.event_loop.system_mut().listeners().iter();
@@ -217,6 +272,9 @@ impl Server {
     }
 
     fn start_listening(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_listening, true) {
+            return Ok(());
+        }
         let system = self.event_loop.system_mut();
         system.start_listening()?;
         for listener in system.listeners() {

@@ -2,11 +2,12 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token, event};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 
 use super::socket_file::Cleanup;
 use super::system::{Remote, Stream};
@@ -25,10 +26,7 @@ pub(super) enum Socket {
 pub(super) enum ListenSocket {
     Tcp(TcpListener),
     /// With what removes its file, unless that is another's.
-    Unix(
-        UnixListener,
-        #[expect(dead_code, reason = "it works by being dropped")] Option<Cleanup>,
-    ),
+    Unix(UnixListener, Option<Cleanup>),
 }
 
 impl Socket {
@@ -45,10 +43,33 @@ impl Socket {
         }
     }
 
+    /// A connected socket that another process has handed over.
+    pub(super) fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        let is_unix = SockRef::from(&descriptor).domain()? == Domain::UNIX;
+        Ok(if is_unix {
+            let stream = std::os::unix::net::UnixStream::from(descriptor);
+            stream.set_nonblocking(true)?;
+            Self::Unix(UnixStream::from_std(stream))
+        } else {
+            let stream = std::net::TcpStream::from(descriptor);
+            stream.set_nonblocking(true)?;
+            Self::Tcp(TcpStream::from_std(stream))
+        })
+    }
+
     fn source(&mut self) -> &mut dyn event::Source {
         match self {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }
@@ -185,6 +206,29 @@ impl ListenSocket {
         match self {
             Self::Tcp(listener) => listener,
             Self::Unix(listener, _) => listener,
+        }
+    }
+
+    /// Another process listens there: the file stays when this one ends.
+    pub(super) fn leave_file(&mut self) {
+        if let Self::Unix(_, Some(cleanup)) = self {
+            cleanup.disarm();
+        }
+    }
+
+    /// The other way round.
+    pub(super) fn claim_file(&mut self) {
+        if let Self::Unix(_, Some(cleanup)) = self {
+            cleanup.arm();
+        }
+    }
+}
+
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
         }
     }
 }

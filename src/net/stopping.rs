@@ -1,4 +1,5 @@
-//! What the administrator asks for by a signal: open the log anew, say how the server is, stop.
+//! What the administrator asks for by a signal: open the log anew, say how the server is, start a
+//! successor, stop.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -30,7 +31,12 @@ impl<Y: System> EventLoop<Y> {
                 let status = self.status();
                 info!("Status: {status}");
             }
-            (Signal::Stop, LoopState::Running) => self.leave(),
+            (Signal::Upgrade, LoopState::Running) => (self.handover.on_upgrade)(),
+            (Signal::Upgrade, _) => warn!("SIGUSR2: no successor is started, as this server stops"),
+            (Signal::Stop, LoopState::Running) => {
+                self.cancel_handover("this server is stopping");
+                self.leave();
+            }
             (Signal::Stop, _) => {
                 let count = self.links.table.len();
                 warn!("second signal: ending at once, {count} connections cut");
@@ -206,7 +212,7 @@ impl<Y: System> EventLoop<Y> {
 
     /// What was accepted is not lost: a push of many packets is carried out to its end, which takes
     /// some milliseconds for each, before those whom it is for are told to go.
-    fn finish_accepted(&mut self, deadline: MonotonicTime) {
+    pub(super) fn finish_accepted(&mut self, deadline: MonotonicTime) {
         let now = self.context.now;
         while self.app.next_deadline().is_some_and(|due| due <= now) && self.system.now() < deadline
         {
@@ -214,5 +220,25 @@ impl<Y: System> EventLoop<Y> {
             self.app.handle_timeout(now, &mut self.commands);
             self.carry_out(None);
         }
+    }
+
+    /// Another process has all that could be handed over: the rest is told to go.
+    pub(super) fn stop_after_handover(&mut self) {
+        // It reports to the manager from now on.
+        self.set_notifier(None);
+        for slot in 0..self.links.table.slot_count() {
+            let Some(link) = self.links.table.slot_mut(slot) else {
+                continue;
+            };
+            if link.connection.is_pending() {
+                // Nothing more is heard, as those whom it could be for are not here any more; a
+                // response on its way still leaves.
+                link.connection.handle_eof(&mut self.context);
+                let id = link.id;
+                self.links.ended.push(id);
+                self.links.touch(id);
+            }
+        }
+        self.begin_drain();
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control_message::{ListenerState, Message};
 use crate::base::MonotonicTime;
 use crate::ops::signals::Signal;
 use crate::protocol::php_session::{SessionFile, SessionOutcome};
@@ -72,6 +73,53 @@ pub trait System {
 
     /// Closes all listeners.
     fn stop_listening(&mut self);
+
+    /// Where successors ask; `None` on a system that has none.
+    fn control(&mut self) -> Option<&mut dyn Control<Self::Stream>> {
+        None
+    }
+}
+
+/// The socket by which another process asks for everything that this one has (see `handing_over`),
+/// and what has to be done to sockets then.
+pub trait Control<S> {
+    /// The next caller: its key, and its process.
+    ///
+    /// # Errors
+    /// `WouldBlock`: there is none. `PermissionDenied`: there was one, of another user.
+    fn accept(&mut self) -> io::Result<(usize, u32)>;
+
+    /// The next message of a caller.
+    ///
+    /// # Errors
+    /// `WouldBlock`: there is none. Else it has gone, or sends what is none.
+    fn receive(&mut self, key: usize) -> io::Result<Message>;
+
+    /// Sends a caller a message as a whole, with sockets.
+    ///
+    /// # Errors
+    /// `WouldBlock`: not yet. Else it has gone.
+    fn send(&mut self, key: usize, message: &Message, streams: &[&S]) -> io::Result<()>;
+
+    /// Sends a caller a message that names all listeners, with their sockets.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn offer(
+        &mut self,
+        key: usize,
+        message: &dyn Fn(Vec<ListenerState>) -> Message,
+    ) -> io::Result<()>;
+
+    /// Forgets a caller.
+    fn hang_up(&mut self, key: usize);
+
+    /// Ends what [`System::watch`] has begun: another process has the connection too, and would go
+    /// on being reported here.
+    fn unwatch(&mut self, stream: &mut S);
+
+    /// Another process has all listeners: closes them here, and leaves their files alone.
+    fn release_listeners(&mut self);
 }
 
 /// A connected socket that does not block.
@@ -120,6 +168,10 @@ pub enum Readiness {
     /// A connection to another server, under the key that [`System::connect`] was given: it is
     /// established, or cannot be, or there is something to read, or it takes bytes again.
     Upstream(usize),
+    /// Somebody calls at the control socket.
+    ControlListener,
+    /// A caller has sent something, has gone, or takes messages again.
+    Caller(usize),
     /// The administrator asks for something.
     Signal(Signal),
     /// A helper thread has something to tell.

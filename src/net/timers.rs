@@ -26,6 +26,8 @@ pub(super) enum Timer {
     App,
     /// The first deadline of all calls to other servers, and of their connections.
     Upstreams,
+    /// A takeover goes on, or has taken too long.
+    Handover,
 }
 
 /// All timers.
@@ -94,6 +96,7 @@ fn key_of(timer: Timer) -> usize {
         Timer::App => 3,
         Timer::Upstreams => 4,
         Timer::Supervision => 5,
+        Timer::Handover => 6,
         Timer::Link(slot) | Timer::Write(slot) => slot + FIXED_COUNT,
     }
 }
@@ -106,11 +109,12 @@ fn timer_of(key: usize) -> Timer {
         3 => Timer::App,
         4 => Timer::Upstreams,
         5 => Timer::Supervision,
+        6 => Timer::Handover,
         key => Timer::Link(key - FIXED_COUNT),
     }
 }
 
-const FIXED_COUNT: usize = 6;
+const FIXED_COUNT: usize = 7;
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +133,7 @@ mod tests {
             Timer::App,
             Timer::Upstreams,
             Timer::Supervision,
+            Timer::Handover,
         ];
         let second = start + Duration::from_secs(1);
         all.iter().for_each(|timer| timers.set(*timer, second));

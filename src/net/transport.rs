@@ -140,7 +140,8 @@ impl<S: Stream> Transport<S> {
         self.socket().keep_alive();
     }
 
-    fn socket(&self) -> &S {
+    /// The socket below what is spoken on it, only to be looked at.
+    pub(super) fn socket(&self) -> &S {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.socket(),

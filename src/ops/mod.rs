@@ -9,6 +9,7 @@ pub mod notify;
 pub mod process;
 pub mod session_files;
 pub mod signals;
+pub mod successor;
 
 use std::io;
 use std::sync::Arc;
@@ -25,6 +26,11 @@ use signal_hook::consts::SIGXFSZ;
 pub fn survive_file_size_limit() -> io::Result<()> {
     // Any handler does. Nobody asks whether the signal has come, as the write tells.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 /// How many files may be open at most once the soft limit is raised.

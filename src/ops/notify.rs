@@ -43,6 +43,8 @@ pub enum Notice<'a> {
     Alive,
     /// One line for `systemctl status`.
     Status(&'a str),
+    /// From now on this process is the server.
+    MainProcess(u32),
 }
 
 impl Notifier {
@@ -86,6 +88,18 @@ impl Notifier {
         }
         self.unsent.push_back(text_of(notices));
         self.send_unsent();
+    }
+
+    /// Tells the manager what must not wait.
+    ///
+    /// # Errors
+    /// It is not told: it takes nothing now, or there is none any more.
+    pub fn tell_now(&mut self, notices: &[Notice<'_>]) -> io::Result<()> {
+        self.send_unsent();
+        match self.has_unsent() {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => (self.send)(&text_of(notices)),
+        }
     }
 
     /// Whether something could not be sent yet.
@@ -155,6 +169,7 @@ fn text_of(notices: &[Notice<'_>]) -> String {
             }
             Notice::Alive => push(NotifyState::Watchdog),
             Notice::Status(line) => push(NotifyState::Status(line)),
+            Notice::MainProcess(pid) => push(NotifyState::MainPid(*pid)),
         }
     }
     text
@@ -191,6 +206,7 @@ mod tests {
             text_of(&[Notice::Ready, Notice::Alive]),
             "READY=1\nWATCHDOG=1\n"
         );
+        assert_eq!(text_of(&[Notice::MainProcess(77)]), "MAINPID=77\n");
     }
 
     #[test]
@@ -236,6 +252,11 @@ mod tests {
             notifier.tell(&[Notice::Status(&number.to_string())]);
         }
         assert!(notifier.has_unsent() && taken.borrow().is_empty());
+        let now = notifier.tell_now(&[Notice::MainProcess(1)]);
+        assert_eq!(
+            now.map_err(|error| error.kind()),
+            Err(ErrorKind::WouldBlock)
+        );
         *is_busy.borrow_mut() = false;
         notifier.send_unsent();
         let taken = taken.borrow();

@@ -13,8 +13,10 @@ pub enum Signal {
     Stop,
     /// SIGHUP: read the settings and open the log anew.
     Hangup,
-    /// SIGUSR1, SIGUSR2: say in the log how the server is.
+    /// SIGUSR1: say in the log how the server is.
     Report,
+    /// SIGUSR2: start a successor, which takes over.
+    Upgrade,
 }
 
 /// The signals that have come and not been asked for.
@@ -37,7 +39,8 @@ impl Signals {
     pub fn pending(&mut self) -> impl Iterator<Item = Signal> + '_ {
         self.0.pending().map(|signal| match signal {
             SIGHUP => Signal::Hangup,
-            SIGUSR1 | SIGUSR2 => Signal::Report,
+            SIGUSR1 => Signal::Report,
+            SIGUSR2 => Signal::Upgrade,
             _ => Signal::Stop,
         })
     }

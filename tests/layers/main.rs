@@ -51,7 +51,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "net",
         "base protocol connection upstream registry api app ops",
-        "log mio nix rustls rustls_native_certs socket2",
+        "log mio nix rustix rustls rustls_native_certs socket2",
     ),
     layer("logging", "base", "env_logger jiff log nix"),
     layer(
