@@ -101,6 +101,16 @@ pub enum Command {
         /// What, and until when.
         call: Call,
     },
+    /// Subscribe to channels of a Redis, or give them back;
+    /// [`Event::Subscriber`](super::Event::Subscriber) says what comes of it.
+    ChangeSubscriptions {
+        /// Where: one that was added as a subscriber.
+        upstream: UpstreamId,
+        /// Which of the two.
+        change: SubscriptionChange,
+        /// The channels.
+        channels: Vec<Vec<u8>>,
+    },
     /// Read the file of a PHP session; [`Event::SessionRead`](super::Event::SessionRead) follows
     /// exactly once, in a later turn. A disk that does not answer lets it come late, so that
     /// whoever asks has a deadline of its own.
@@ -110,6 +120,15 @@ pub enum Command {
         /// Which.
         file: SessionFile,
     },
+}
+
+/// What is to become of channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionChange {
+    /// They are wanted, now and after each new connection.
+    Subscribe,
+    /// They are not wanted any more.
+    Unsubscribe,
 }
 
 /// How a client is let in.
@@ -316,6 +335,26 @@ impl Commands {
     /// Has the file of a PHP session read. What it holds comes as an event, in a later turn.
     pub fn read_session(&mut self, call: CallId, file: SessionFile) {
         self.push_now(Command::ReadSession { call, file });
+    }
+
+    /// Subscribes to channels of a Redis that was added as a subscriber.
+    pub fn subscribe(&mut self, upstream: UpstreamId, channels: Vec<Vec<u8>>) {
+        let change = SubscriptionChange::Subscribe;
+        self.push_now(Command::ChangeSubscriptions {
+            upstream,
+            change,
+            channels,
+        });
+    }
+
+    /// Gives channels back.
+    pub fn unsubscribe(&mut self, upstream: UpstreamId, channels: Vec<Vec<u8>>) {
+        let change = SubscriptionChange::Unsubscribe;
+        self.push_now(Command::ChangeSubscriptions {
+            upstream,
+            change,
+            channels,
+        });
     }
 
     fn push_delivery(&mut self, command: Command, call: Option<CallId>) {

@@ -9,6 +9,7 @@ use super::report::Report;
 use crate::connection::{ConnId, Message};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::php_session::SessionOutcome;
+use crate::upstream::redis::SubscriberEvent;
 use crate::upstream::{Answer, UpstreamId};
 
 /// Something that has happened on a connection, or the answer to a question.
@@ -87,6 +88,13 @@ pub enum Event<'a> {
         upstream: UpstreamId,
         /// The call, and its response or why there is none.
         answer: Answer,
+    },
+    /// A subscriber has been told something, or is connected or not.
+    Subscriber {
+        /// Which one.
+        upstream: UpstreamId,
+        /// What.
+        event: SubscriberEvent,
     },
     /// What became of reading a PHP session.
     SessionRead {

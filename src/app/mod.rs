@@ -31,7 +31,9 @@ mod web_sends;
 pub use self::availability::{Availability, Goodbye};
 pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
-pub use self::commands::{Accept, Admitted, Command, Commands, CurrentMessage, NOBODY};
+pub use self::commands::{
+    Accept, Admitted, Command, Commands, CurrentMessage, NOBODY, SubscriptionChange,
+};
 pub use self::event::{Encryption, Event, IncomingRequest};
 pub use self::report::{Detail, LinkFigures, Report};
 pub use self::resource::{Client, ClientRequest, Dialogue, Handle, Resource};
@@ -160,6 +162,8 @@ impl App {
                 self.requests
                     .handle_report(id, &report, sessions, admission, commands);
             }
+            // Nobody subscribes to anything yet.
+            Event::Subscriber { .. } => {}
             Event::Answered { upstream, answer } => {
                 self.late_answer_count += 1;
                 let (upstream, call, count) = (upstream.0, answer.call.0, self.late_answer_count);

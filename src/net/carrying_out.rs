@@ -224,6 +224,16 @@ impl<Y: System> EventLoop<Y> {
                 self.upstreams.call(upstream, call, &mut self.system, now);
                 None
             }
+            Command::ChangeSubscriptions {
+                upstream,
+                change,
+                channels,
+            } => {
+                let (system, now) = (&mut self.system, context.now);
+                self.upstreams
+                    .change_subscriptions(upstream, change, &channels, system, now);
+                None
+            }
             Command::ReadSession { call, file } => {
                 self.system.read_session(call, file);
                 None
@@ -250,6 +260,12 @@ impl<Y: System> EventLoop<Y> {
         self.upstreams.run(&mut self.system, now, &mut self.timers);
         if self.keeps_answers {
             return;
+        }
+        while let Some((upstream, event)) = self.upstreams.next_subscriber_event() {
+            self.commands.begin(NOBODY, CurrentMessage::Lent);
+            let event = Event::Subscriber { upstream, event };
+            self.app.handle(event, now, &mut self.commands);
+            self.carry_out(None);
         }
         for _ in 0..self.upstreams.answer_count() {
             if let Some((upstream, answer)) = self.upstreams.next_answer() {

@@ -8,8 +8,10 @@ use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
 use super::server::ServerSettings;
 use super::system::System;
-use crate::app::App;
+use super::tls_roots::RootsSource;
+use crate::app::{App, SubscriptionChange};
 use crate::base::MonotonicTime;
+use crate::upstream::redis::SubscriberEvent;
 use crate::upstream::{Answer, Call, Settings, Target, Upstream, UpstreamId};
 
 /// The real loop on the real system, without listeners, whose answers go to whoever drives it
@@ -41,6 +43,30 @@ impl ClientLoop {
     /// Adds another server that can be asked.
     pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
         self.event_loop.add_upstream(target, settings)
+    }
+
+    /// Adds a Redis whose channels can be subscribed to, or anything that is trusted by other roots.
+    pub fn add_upstream_with(&mut self, upstream: Upstream, roots: RootsSource) -> UpstreamId {
+        self.event_loop.add_upstream_with(upstream, roots)
+    }
+
+    /// Subscribes, as the application does by a command.
+    pub fn change_subscriptions(
+        &mut self,
+        upstream: UpstreamId,
+        change: SubscriptionChange,
+        channels: &[Vec<u8>],
+    ) {
+        let now = self.now();
+        let EventLoop {
+            upstreams, system, ..
+        } = &mut self.event_loop;
+        upstreams.change_subscriptions(upstream, change, channels, system, now);
+    }
+
+    /// The next thing that has happened at a subscriber.
+    pub fn next_subscriber_event(&mut self) -> Option<(UpstreamId, SubscriberEvent)> {
+        self.event_loop.upstreams.next_subscriber_event()
     }
 
     /// The time.

@@ -27,13 +27,14 @@ use super::read_buffer::ReadBuffer;
 use super::service_manager::ServiceManager;
 use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
+use super::tls_roots::RootsSource;
 use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
 use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::{ConnId, Limits, TurnContext};
 use crate::ops::certificates::Certificates;
 use crate::protocol::extension::CompressionSettings;
-use crate::upstream::{Settings, Target, UpstreamId};
+use crate::upstream::{Settings, Target, Upstream, UpstreamId};
 
 /// What the loop itself is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +184,15 @@ impl<Y: System> EventLoop<Y> {
     /// [`Settings::redis`], a Redis. The application asks by
     /// [`Commands::call`] and is answered by [`Event::Answered`], exactly once.
     pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
-        self.upstreams.add(target, settings)
+        let upstream = Upstream::new(target, settings);
+        self.add_upstream_with(upstream, RootsSource::System)
+    }
+
+    /// As [`add_upstream`](Self::add_upstream), also for an [`Upstream::subscriber`]; under TLS it
+    /// has to be trusted by `roots`. What comes to a subscriber is told by
+    /// [`Event::Subscriber`](crate::app::Event::Subscriber).
+    pub fn add_upstream_with(&mut self, upstream: Upstream, roots: RootsSource) -> UpstreamId {
+        self.upstreams.add(upstream, roots)
     }
 
     /// What is done at SIGHUP, as opening the log anew.
@@ -226,6 +235,9 @@ impl<Y: System> EventLoop<Y> {
         let mut ready = std::mem::take(&mut self.ready);
         self.system.wait(wait, &mut ready)?;
         self.begin_turn();
+        if !self.handover.is_still() {
+            self.drain_subscribers(&ready);
+        }
         for readiness in ready.drain(..) {
             match self.handover.is_still() {
                 true => self.handle_while_still(readiness),
@@ -240,6 +252,18 @@ impl<Y: System> EventLoop<Y> {
             self.finish_turn();
         }
         Ok(())
+    }
+
+    /// Reads subscribers before all others: Redis closes one that does not read fast enough.
+    fn drain_subscribers(&mut self, ready: &[Readiness]) {
+        for readiness in ready {
+            if let Readiness::Upstream(key) = readiness {
+                self.upstreams.handle_ready(*key);
+            }
+        }
+        if self.upstreams.has_ready_subscriber() {
+            self.run_upstreams();
+        }
     }
 
     /// How long the loop may sleep; `None`: until something happens.

@@ -64,6 +64,8 @@ mod tls;
 mod tls_client;
 mod tls_roots;
 mod transport;
+mod upstream_connecting;
+mod upstream_health;
 mod upstream_link;
 mod upstreams;
 #[doc(hidden)]
@@ -78,3 +80,4 @@ pub use self::handle::{HandleError, ServerHandle};
 pub use self::listener::{BindError, try_listen};
 pub use self::server::{Server, ServerSettings, StartError};
 pub use self::taking_over::{Predecessor, TakeoverError, TakeoverSettings};
+pub use self::tls_roots::RootsSource;

@@ -16,6 +16,7 @@ use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
 use super::socket_file::Cleanup;
 use super::taking_over::{Predecessor, TakeoverError, TakeoverSettings, control_listener};
+use super::tls_roots::RootsSource;
 use crate::api::Demo;
 use crate::app::admission::AdmissionSettings;
 use crate::app::peer::ListenerRole;
@@ -28,7 +29,7 @@ use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
 use crate::ops::notify::Notifier;
 use crate::protocol::extension::CompressionSettings;
-use crate::upstream::{Settings, Target, UpstreamId};
+use crate::upstream::{Settings, Target, Upstream, UpstreamId};
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,6 +220,13 @@ impl Server {
     #[doc(hidden)]
     pub fn add_upstream(&mut self, target: Target, settings: Settings) -> UpstreamId {
         self.event_loop.add_upstream(target, settings)
+    }
+
+    /// As [`add_upstream`](Self::add_upstream), also for subscribers and for roots from a file: see
+    /// [`EventLoop::add_upstream_with`].
+    #[doc(hidden)]
+    pub fn add_upstream_with(&mut self, upstream: Upstream, roots: RootsSource) -> UpstreamId {
+        self.event_loop.add_upstream_with(upstream, roots)
     }
 
     /// The certificates for endpoints that speak TLS.

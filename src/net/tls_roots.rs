@@ -1,22 +1,36 @@
-//! [`TlsRoots`]: whom this server trusts as a client, the roots of the system.
+//! [`TlsRoots`]: whom this server trusts as a client, the roots of the system or those of a file.
 //!
 //! They are many files on some systems, so a thread reads them when the first connection needs
 //! them, and nobody reads them where none does.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use log::{info, warn};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::system::Waker;
 
-/// The system's roots, as soon as they have been read.
+/// The roots, as soon as they have been read.
 pub(super) struct TlsRoots {
     waker: Waker,
+    source: RootsSource,
     state: State,
+}
+
+/// Where roots come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RootsSource {
+    /// The system, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    #[default]
+    System,
+    /// The certificates of a PEM file, and no others.
+    File(PathBuf),
 }
 
 enum State {
@@ -36,11 +50,17 @@ pub(super) enum RootsRead {
 
 impl TlsRoots {
     /// Nothing is read yet. The thread calls `waker` when it has.
-    pub(super) fn new(waker: Waker) -> Self {
+    pub(super) fn new(waker: Waker, source: RootsSource) -> Self {
         Self {
             waker,
+            source,
             state: State::NotRead,
         }
+    }
+
+    /// Where they come from.
+    pub(super) fn source(&self) -> &RootsSource {
+        &self.source
     }
 
     /// What sessions are made with; `None`: they have to be [read](Self::read) first.
@@ -59,10 +79,11 @@ impl TlsRoots {
         if let State::NotRead = self.state {
             let (sender, receiver) = channel();
             let waker = Arc::clone(&self.waker);
+            let source = self.source.clone();
             let name = "tls-roots".to_owned();
             thread::Builder::new().name(name).spawn(move || {
                 // Nobody is there to take it if the server has ended meanwhile.
-                drop(sender.send(read_system_roots()));
+                drop(sender.send(read_roots(&source)));
                 waker();
             })?;
             self.state = State::Reading(receiver);
@@ -89,19 +110,25 @@ impl TlsRoots {
     }
 }
 
-/// Those of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-fn read_system_roots() -> Option<ClientConfig> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        warn!("root certificates could not be read: {error}");
-    }
+fn read_roots(source: &RootsSource) -> Option<ClientConfig> {
+    let certificates = match source {
+        RootsSource::System => read_system_roots(),
+        RootsSource::File(file) => read_file(file),
+    };
     let mut roots = RootCertStore::empty();
-    let (used, unusable) = roots.add_parsable_certificates(found.certs);
+    let (used, unusable) = roots.add_parsable_certificates(certificates);
     if roots.is_empty() {
-        warn!(
-            "no server can be trusted over TLS: the system has no root certificates; install them \
-             (ca-certificates) or name a file in SSL_CERT_FILE"
-        );
+        match source {
+            RootsSource::System => warn!(
+                "no server can be trusted over TLS: the system has no root certificates; install \
+                 them (ca-certificates) or name a file in SSL_CERT_FILE"
+            ),
+            RootsSource::File(file) => warn!(
+                "no server can be trusted over TLS: {} has no certificates; name a PEM file that \
+                 this user may read",
+                file.display()
+            ),
+        }
         return None;
     }
     info!("{used} root certificates read, {unusable} unusable");
@@ -112,6 +139,26 @@ fn read_system_roots() -> Option<ClientConfig> {
         Err(error) => {
             warn!("TLS as a client is not possible: {error}");
             None
+        }
+    }
+}
+
+/// Those of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn read_system_roots() -> Vec<CertificateDer<'static>> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        warn!("root certificates could not be read: {error}");
+    }
+    found.certs
+}
+
+fn read_file(file: &Path) -> Vec<CertificateDer<'static>> {
+    let read = CertificateDer::pem_file_iter(file);
+    match read.and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(certificates) => certificates,
+        Err(error) => {
+            warn!("root certificates could not be read: {error}");
+            Vec::new()
         }
     }
 }

@@ -6,7 +6,7 @@
 //! other end has closed already.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 
 use log::{debug, warn};
 use rustls::pki_types::ServerName;
@@ -15,48 +15,60 @@ use super::received::More;
 use super::resolver::Resolver;
 use super::system::{Stream, System, Waker};
 use super::timers::{Timer, Timers};
-use super::tls_client;
-use super::tls_roots::{RootsRead, TlsRoots};
-use super::upstream_link::{ClientTransport, EstablishError, UpstreamLink};
+use super::tls_roots::{RootsSource, TlsRoots};
+use super::upstream_health::UpstreamHealth;
+use super::upstream_link::UpstreamLink;
+use crate::app::SubscriptionChange;
 use crate::base::{LogLimiter, MonotonicTime};
+use crate::upstream::redis::SubscriberEvent;
 use crate::upstream::{
-    Action, Address, Answer, Call, CallError, ConnectError, LinkId, Settings, Target, Upstream,
-    UpstreamContext, UpstreamId,
+    Action, Address, Answer, Call, CallError, LinkId, Upstream, UpstreamContext, UpstreamId,
 };
 
 /// All targets, and the connections to them.
 pub(super) struct Upstreams<S> {
-    machines: Vec<Upstream>,
-    links: Vec<UpstreamLink<S>>,
+    pub(super) machines: Vec<Machine>,
+    pub(super) links: Vec<UpstreamLink<S>>,
     /// Connections that are opened as soon as it is known whom to trust.
-    awaiting_roots: Vec<Attempt>,
+    pub(super) awaiting_roots: Vec<Attempt>,
     /// Never used twice, so that what is reported late of a socket that is closed finds nobody.
-    next_key: usize,
+    pub(super) next_key: usize,
     /// Keys of links that are to be read and written.
     ready: Vec<usize>,
     /// Something is to be done without anything new having come.
     has_work: bool,
     resolver: Resolver,
-    roots: TlsRoots,
+    /// The system's, and those of files.
+    pub(super) roots: Vec<TlsRoots>,
+    waker: Waker,
     answers: VecDeque<(UpstreamId, Answer)>,
+    subscriber_events: VecDeque<(UpstreamId, SubscriberEvent)>,
     /// Where everything is read into.
     buffer: Vec<u8>,
-    tls_failures: LogLimiter,
+    pub(super) tls_failures: LogLimiter,
+}
+
+/// One target.
+pub(super) struct Machine {
+    pub(super) upstream: Upstream,
+    /// Whom it trusts, among `roots`.
+    pub(super) roots: usize,
+    health: UpstreamHealth,
 }
 
 /// A connection that is wanted.
-struct Attempt {
-    upstream: UpstreamId,
-    link: LinkId,
-    address: Address,
+pub(super) struct Attempt {
+    pub(super) upstream: UpstreamId,
+    pub(super) link: LinkId,
+    pub(super) address: Address,
     /// For TLS.
-    server_name: Option<ServerName<'static>>,
+    pub(super) server_name: Option<ServerName<'static>>,
 }
 
 /// What the calls of one turn share.
-struct Turn<'a, Y> {
-    system: &'a mut Y,
-    now: MonotonicTime,
+pub(super) struct Turn<'a, Y> {
+    pub(super) system: &'a mut Y,
+    pub(super) now: MonotonicTime,
 }
 
 /// Whether a link has had its share of a turn.
@@ -80,23 +92,70 @@ impl<S: Stream> Upstreams<S> {
             ready: Vec::new(),
             has_work: false,
             resolver: Resolver::new(Box::new(move || wake_resolved())),
-            roots: TlsRoots::new(waker),
+            roots: vec![TlsRoots::new(Waker::clone(&waker), RootsSource::System)],
+            waker,
             answers: VecDeque::new(),
+            subscriber_events: VecDeque::new(),
             buffer: Vec::new(),
             tls_failures: LogLimiter::default(),
         }
     }
 
-    /// Adds a target. Nothing is opened before the first call.
-    pub(super) fn add(&mut self, target: Target, settings: Settings) -> UpstreamId {
+    /// Adds a target. Under TLS it has to be trusted by `roots`.
+    pub(super) fn add(&mut self, upstream: Upstream, roots: RootsSource) -> UpstreamId {
         self.buffer.resize(READ_BUFFER_BYTES, 0);
-        self.machines.push(Upstream::new(target, settings));
+        let known = self.roots.iter().position(|known| *known.source() == roots);
+        let roots = known.unwrap_or_else(|| {
+            let waker = Waker::clone(&self.waker);
+            self.roots.push(TlsRoots::new(waker, roots));
+            self.roots.len() - 1
+        });
+        // A subscriber connects without being asked for anything.
+        self.has_work = true;
+        self.machines.push(Machine {
+            upstream,
+            roots,
+            health: UpstreamHealth::default(),
+        });
         UpstreamId(self.machines.len() - 1)
     }
 
     /// One of the targets.
     pub(super) fn get(&self, id: UpstreamId) -> Option<&Upstream> {
-        self.machines.get(id.0)
+        self.machines.get(id.0).map(|machine| &machine.upstream)
+    }
+
+    fn get_mut(&mut self, id: UpstreamId) -> Option<&mut Upstream> {
+        let machine = self.machines.get_mut(id.0)?;
+        Some(&mut machine.upstream)
+    }
+
+    /// Subscribes to channels, or gives them back.
+    pub(super) fn change_subscriptions<Y: System<Stream = S>>(
+        &mut self,
+        id: UpstreamId,
+        change: SubscriptionChange,
+        channels: &[Vec<u8>],
+        system: &mut Y,
+        now: MonotonicTime,
+    ) {
+        let channels = channels.iter().map(Vec::as_slice);
+        self.tell(
+            id,
+            &mut Turn { system, now },
+            |upstream, context| match change {
+                SubscriptionChange::Subscribe => {
+                    if let Err(error) = upstream.subscribe(channels, context) {
+                        warn!(
+                            "not subscribed to a channel of {}: {error}",
+                            upstream.target()
+                        );
+                    }
+                }
+                SubscriptionChange::Unsubscribe => upstream.unsubscribe(channels, context),
+            },
+        );
+        self.has_work = true;
     }
 
     /// Asks. Exactly one answer follows by [`next_answer`](Self::next_answer), in a later turn or
@@ -133,6 +192,17 @@ impl<S: Stream> Upstreams<S> {
         self.has_work || !self.ready.is_empty()
     }
 
+    /// Whether a subscriber has something to read. Redis closes one that is slow.
+    pub(super) fn has_ready_subscriber(&self) -> bool {
+        self.ready.iter().any(|key| self.is_subscriber(*key))
+    }
+
+    fn is_subscriber(&self, key: usize) -> bool {
+        let link = self.links.iter().find(|link| link.key == key);
+        let upstream = link.and_then(|link| self.get(link.upstream));
+        upstream.is_some_and(Upstream::is_subscriber)
+    }
+
     /// Number of answers that nobody has taken.
     pub(super) fn answer_count(&self) -> usize {
         self.answers.len()
@@ -141,6 +211,11 @@ impl<S: Stream> Upstreams<S> {
     /// The next answer.
     pub(super) fn next_answer(&mut self) -> Option<(UpstreamId, Answer)> {
         self.answers.pop_front()
+    }
+
+    /// The next thing that has happened at a subscriber.
+    pub(super) fn next_subscriber_event(&mut self) -> Option<(UpstreamId, SubscriberEvent)> {
+        self.subscriber_events.pop_front()
     }
 
     /// Does everything that has to be done in one turn, and sets the timer for the next one.
@@ -158,20 +233,22 @@ impl<S: Stream> Upstreams<S> {
         self.take_up_results(turn);
         for index in 0..self.machines.len() {
             let id = UpstreamId(index);
-            let next = self.machines[index].next_deadline();
+            let next = self.machines[index].upstream.next_deadline();
             if next.is_some_and(|next| next <= now) {
                 self.tell(id, turn, Upstream::handle_timeout);
             }
             self.carry_out(id, turn);
         }
         // What comes up meanwhile waits for the next turn: others have their say in between.
-        for key in std::mem::take(&mut self.ready) {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.sort_by_key(|key| !self.is_subscriber(*key));
+        for key in ready {
             self.serve(key, turn);
         }
         match self
             .machines
             .iter()
-            .filter_map(Upstream::next_deadline)
+            .filter_map(|machine| machine.upstream.next_deadline())
             .min()
         {
             Some(at) => timers.set(Timer::Upstreams, at),
@@ -187,16 +264,9 @@ impl<S: Stream> Upstreams<S> {
                 upstream.handle_resolved(resolved.result, context);
             });
         }
-        let outcome = self.roots.take_up();
-        for attempt in outcome.map_or_else(Vec::new, |_| std::mem::take(&mut self.awaiting_roots)) {
-            match outcome {
-                Some(RootsRead::Done) => self.connect(attempt, turn),
-                Some(RootsRead::Failed) | None => {
-                    self.tell(attempt.upstream, turn, |upstream, context| {
-                        let error = ConnectError::TlsFailed;
-                        upstream.handle_connect_failed(attempt.link, error, context);
-                    });
-                }
+        for index in 0..self.roots.len() {
+            if let Some(outcome) = self.roots[index].take_up() {
+                self.go_on_with_roots(index, outcome, turn);
             }
         }
     }
@@ -204,13 +274,13 @@ impl<S: Stream> Upstreams<S> {
     // ---- a machine and what it wants
 
     /// Tells a machine something. What it wants done is left with it.
-    fn tell<Y: System<Stream = S>>(
+    pub(super) fn tell<Y: System<Stream = S>>(
         &mut self,
         id: UpstreamId,
         turn: &mut Turn<'_, Y>,
         tell: impl FnOnce(&mut Upstream, &mut UpstreamContext<'_>),
     ) {
-        if let Some(upstream) = self.machines.get_mut(id.0) {
+        if let Some(upstream) = self.get_mut(id) {
             let random = &mut || turn.system.random();
             let now = turn.now;
             tell(upstream, &mut UpstreamContext { now, random });
@@ -219,7 +289,7 @@ impl<S: Stream> Upstreams<S> {
 
     /// Does what a machine wants done, and takes its answers.
     fn carry_out<Y: System<Stream = S>>(&mut self, id: UpstreamId, turn: &mut Turn<'_, Y>) {
-        while let Some(action) = self.machines.get_mut(id.0).and_then(Upstream::next_action) {
+        while let Some(action) = self.get_mut(id).and_then(Upstream::next_action) {
             match action {
                 Action::Resolve { host, port } => {
                     self.resolver.resolve(id.0 as u64, host, port);
@@ -240,87 +310,17 @@ impl<S: Stream> Upstreams<S> {
                 Action::Close(link) => self.close(id, link),
             }
         }
-        if let Some(upstream) = self.machines.get_mut(id.0) {
+        if let Some(Machine {
+            upstream, health, ..
+        }) = self.machines.get_mut(id.0)
+        {
+            health.report(upstream, turn.now);
             let answers = std::iter::from_fn(|| upstream.next_answer());
             self.answers.extend(answers.map(|answer| (id, answer)));
+            let events = std::iter::from_fn(|| upstream.next_subscriber_event());
+            self.subscriber_events
+                .extend(events.map(|event| (id, event)));
         }
-    }
-
-    /// Opens a connection, now or when it is known whom to trust.
-    fn prepare<Y: System<Stream = S>>(
-        &mut self,
-        upstream: UpstreamId,
-        link: LinkId,
-        address: Address,
-        server_name: Option<String>,
-        turn: &mut Turn<'_, Y>,
-    ) {
-        let server_name = server_name.map(ServerName::try_from).transpose();
-        let attempt = server_name.map(|server_name| Attempt {
-            upstream,
-            link,
-            address,
-            server_name,
-        });
-        let attempt = match attempt {
-            Ok(attempt) => attempt,
-            Err(error) => {
-                let error = EstablishError::Tls(io::Error::other(error));
-                return self.fail(upstream, link, &error, turn);
-            }
-        };
-        if attempt.server_name.is_none() || self.roots.config().is_some() {
-            return self.connect(attempt, turn);
-        }
-        match self.roots.read() {
-            Ok(()) => self.awaiting_roots.push(attempt),
-            Err(error) => self.fail(upstream, link, &EstablishError::Connect(error), turn),
-        }
-    }
-
-    fn connect<Y: System<Stream = S>>(&mut self, attempt: Attempt, turn: &mut Turn<'_, Y>) {
-        let (upstream, link) = (attempt.upstream, attempt.link);
-        let key = self.next_key;
-        self.next_key += 1;
-        let socket = turn.system.connect(&attempt.address, key);
-        let transport = socket.map_err(EstablishError::Connect).and_then(|socket| {
-            let tls = self.roots.config().zip(attempt.server_name);
-            ClientTransport::new(socket, tls)
-        });
-        match transport {
-            Ok(transport) => {
-                let link = UpstreamLink::new(key, (upstream, link), transport);
-                self.links.push(link);
-            }
-            Err(error) => self.fail(upstream, link, &error, turn),
-        }
-    }
-
-    /// A connection could not be established.
-    fn fail<Y: System<Stream = S>>(
-        &mut self,
-        id: UpstreamId,
-        link: LinkId,
-        error: &EstablishError,
-        turn: &mut Turn<'_, Y>,
-    ) {
-        if let Some(upstream) = self.machines.get(id.0) {
-            let target = upstream.target();
-            match error {
-                EstablishError::Connect(error) => debug!("not connected to {target}: {error}"),
-                EstablishError::Tls(error) => {
-                    debug!("TLS with {target}: {error:?}");
-                    if let Some(count) = self.tls_failures.count(turn.now) {
-                        let reason = tls_client::reason_of(error);
-                        warn!("TLS with {target} has failed ({count} times in all): {reason}");
-                    }
-                }
-            }
-        }
-        let error = ConnectError::from(error);
-        self.tell(id, turn, |upstream, context| {
-            upstream.handle_connect_failed(link, error, context);
-        });
     }
 
     fn close(&mut self, upstream: UpstreamId, id: LinkId) {
@@ -360,7 +360,11 @@ impl<S: Stream> Upstreams<S> {
     }
 
     fn read<Y: System<Stream = S>>(&mut self, key: usize, turn: &mut Turn<'_, Y>) -> Reading {
-        for _ in 0..READS_PER_TURN {
+        let most = match self.is_subscriber(key) {
+            true => SUBSCRIBER_READS_PER_TURN,
+            false => READS_PER_TURN,
+        };
+        for _ in 0..most {
             // A machine that has had enough closes.
             let Some(at) = self.find(key).filter(|at| self.links[*at].is_open()) else {
                 return Reading::Drained;
@@ -403,7 +407,7 @@ impl<S: Stream> Upstreams<S> {
     fn write(&mut self, key: usize) -> bool {
         while let Some(at) = self.find(key) {
             let link = &mut self.links[at];
-            let Some(upstream) = self.machines.get_mut(link.upstream.0) else {
+            let Some(Machine { upstream, .. }) = self.machines.get_mut(link.upstream.0) else {
                 return true;
             };
             match link.write(upstream.output(link.id)) {
@@ -432,3 +436,6 @@ const READ_BUFFER_BYTES: usize = 16 << 10;
 /// Most reads of one connection in one turn: a server that sends without end does not keep others
 /// waiting for longer than some hundred microseconds.
 const READS_PER_TURN: usize = 8;
+
+/// The same for a subscriber: a mebibyte.
+const SUBSCRIBER_READS_PER_TURN: usize = 64;

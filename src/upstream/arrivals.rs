@@ -8,7 +8,7 @@ use super::link::{Introducing, Link, LinkId, LinkState};
 use super::redis::Introduction;
 use super::settings::UpstreamContext;
 use super::target::{Address, Protocol};
-use super::upstream::Upstream;
+use super::upstream::{Purpose, Upstream};
 use super::wire::Wire;
 use super::wire_context::{Fate, History, WireContext};
 use super::{http, redis};
@@ -71,6 +71,21 @@ impl Upstream {
         }
     }
 
+    fn open_redis(&mut self, at: usize, context: &mut UpstreamContext<'_>) {
+        match self.purpose {
+            Purpose::Calls => {
+                let wire = redis::Wire::new(self.settings.upkeep, context.now);
+                self.open(at, Wire::Redis(Box::new(wire)));
+            }
+            Purpose::Subscriptions => {
+                self.subscriptions.handle_connected();
+                let wire = redis::Subscriber::new(context.now);
+                self.open(at, Wire::Subscriber(Box::new(wire)));
+                self.serve(at, context, Wire::tell_changes);
+            }
+        }
+    }
+
     /// The connection could not be established.
     pub fn handle_connect_failed(
         &mut self,
@@ -98,8 +113,7 @@ impl Upstream {
                 Ok(false) => {}
                 Ok(true) => {
                     self.route.handle_established(&introducing.address);
-                    let wire = redis::Wire::new(self.settings.upkeep, context.now);
-                    self.open(at, Wire::Redis(Box::new(wire)));
+                    self.open_redis(at, context);
                 }
                 Err(error) => self.turned_away(at, error, context),
             },
@@ -117,7 +131,7 @@ impl Upstream {
 
     /// The connection has ended by an error.
     pub fn handle_lost(&mut self, link: LinkId, context: &mut UpstreamContext<'_>) {
-        self.handle_end(link, context, |wire, own| wire.handle_lost(own));
+        self.handle_end(link, context, |wire, _| wire.handle_lost());
     }
 
     fn handle_end(

@@ -17,4 +17,6 @@ pub struct Counts {
     pub connect_failures: u64,
     /// Connections that were closed because of bytes that nobody had asked for.
     pub unsolicited: u64,
+    /// Messages to a subscriber that were too long to be kept.
+    pub skipped: u64,
 }

@@ -71,7 +71,7 @@ impl Upstream {
     }
 
     /// Connections that are missing.
-    fn wanted_links(&self) -> usize {
+    pub(super) fn wanted_links(&self) -> usize {
         let is_wanted = match self.settings.upkeep {
             Upkeep::OnDemand => false,
             Upkeep::Always => !self.is_shut_down && !self.links.iter().any(Link::is_open),
@@ -180,6 +180,7 @@ impl Upstream {
                 settings: &self.settings,
                 answers: &mut self.answers,
                 counts: &mut self.counts,
+                subscriptions: &mut self.subscriptions,
             },
         );
         match fate {
@@ -228,6 +229,7 @@ impl Upstream {
         if let LinkState::Open(wire) = &self.links[at].state
             && let Some(service) = wire.service()
         {
+            self.subscriptions.handle_lost();
             self.route
                 .handle_loss(service, error, &self.settings, context);
         }

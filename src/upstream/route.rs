@@ -186,6 +186,14 @@ impl Route {
         }
     }
 
+    /// Whether a connection can be tried, or a name looked up.
+    pub(super) fn is_free(&self) -> bool {
+        match self.state {
+            State::Idle | State::Ready { .. } => true,
+            State::Resolving { .. } | State::BackingOff { .. } => false,
+        }
+    }
+
     /// Until when nothing is tried.
     pub(super) fn backoff_end(&self) -> Option<MonotonicTime> {
         match self.state {

@@ -34,6 +34,10 @@ pub struct Settings {
     /// A connection to Redis that is always there and quiet for so long is sent a `PING`, which has
     /// to be answered within `late_answer_timeout`.
     pub ping_interval: Duration,
+    /// Most channels that a subscriber wants.
+    pub max_channels: usize,
+    /// Longest message to a subscriber, its channel and syntax included; longer ones are skipped.
+    pub max_message_bytes: usize,
 }
 
 /// Whether a connection is there when nobody calls.
@@ -71,6 +75,8 @@ impl Default for Settings {
             max_backoff: Duration::from_secs(5),
             upkeep: Upkeep::OnDemand,
             ping_interval: Duration::from_secs(10),
+            max_channels: 1_000_000,
+            max_message_bytes: 16 << 20,
         }
     }
 }

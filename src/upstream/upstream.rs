@@ -8,9 +8,11 @@ use super::counts::Counts;
 use super::error::CallError;
 use super::link::{Link, LinkId, LinkState};
 use super::queue::CallQueue;
+use super::redis::{SubscriberEvent, Subscriptions};
 use super::route::Route;
-use super::settings::{Settings, UpstreamContext};
-use super::target::Target;
+use super::settings::{Settings, Upkeep, UpstreamContext};
+use super::target::{Protocol, Target};
+use super::wire::Wire;
 use super::wire_context::WireContext;
 use crate::base::time::MonotonicTime;
 
@@ -26,8 +28,19 @@ pub struct Upstream {
     pub(super) next_link: u64,
     pub(super) actions: VecDeque<Action>,
     pub(super) answers: VecDeque<Answer>,
+    pub(super) purpose: Purpose,
+    pub(super) subscriptions: Subscriptions,
     pub(super) counts: Counts,
     pub(super) is_shut_down: bool,
+}
+
+/// What a target is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It answers.
+    Calls,
+    /// It tells.
+    Subscriptions,
 }
 
 impl Upstream {
@@ -43,12 +56,71 @@ impl Upstream {
             next_link: 0,
             actions: VecDeque::new(),
             answers: VecDeque::new(),
+            purpose: Purpose::Calls,
+            subscriptions: Subscriptions::default(),
             counts: Counts::default(),
             is_shut_down: false,
         }
     }
 
+    /// A Redis whose channels can be subscribed to, over a connection that is there from the first
+    /// [`handle_timeout`](Self::handle_timeout) on. It takes no calls: Redis closes a subscriber
+    /// that does not read fast enough, so nothing else shares its connection.
+    pub fn subscriber(target: Target, settings: Settings) -> Self {
+        debug_assert!(matches!(target.protocol(), Protocol::Redis(_)));
+        let settings = Settings {
+            concurrency: 1,
+            upkeep: Upkeep::Always,
+            ..settings
+        };
+        Self {
+            purpose: Purpose::Subscriptions,
+            ..Self::new(target, settings)
+        }
+    }
+
     // ---- commands
+
+    /// Subscribes to these channels, now and after each new connection, 512 at a time.
+    /// [`SubscriberEvent::Subscribed`] follows for each that was not subscribed to. Nobody counts:
+    /// who wants a channel twice and gives it back once has it no more.
+    ///
+    /// # Errors
+    /// [`CallError::QueueFull`] if there are too many; those before it are subscribed to.
+    /// [`CallError::WrongProtocol`] if this is no [`subscriber`](Self::subscriber).
+    pub fn subscribe<'a>(
+        &mut self,
+        channels: impl IntoIterator<Item = &'a [u8]>,
+        context: &mut UpstreamContext<'_>,
+    ) -> Result<(), CallError> {
+        if self.purpose != Purpose::Subscriptions {
+            return Err(CallError::WrongProtocol);
+        }
+        let mut channels = channels.into_iter();
+        let most = self.settings.max_channels;
+        let added = channels.try_for_each(|channel| self.subscriptions.add(channel, most));
+        self.tell_changes(context);
+        added
+    }
+
+    /// Gives these channels back. Messages may still come until the other end knows.
+    pub fn unsubscribe<'a>(
+        &mut self,
+        channels: impl IntoIterator<Item = &'a [u8]>,
+        context: &mut UpstreamContext<'_>,
+    ) {
+        for channel in channels {
+            self.subscriptions.remove(channel);
+        }
+        self.tell_changes(context);
+    }
+
+    fn tell_changes(&mut self, context: &mut UpstreamContext<'_>) {
+        if let Some(at) = self.links.iter().position(Link::is_open) {
+            self.serve(at, context, Wire::tell_changes);
+        }
+        self.dispatch(context);
+    }
 
     /// Asks. Exactly one [`Answer`] follows, at the call's deadline at the latest, unless it is
     /// cancelled before.
@@ -72,7 +144,8 @@ impl Upstream {
         if self.is_shut_down {
             return Err(CallError::ShuttingDown);
         }
-        if !call.request.is_in(self.target.protocol()) {
+        let is_asked = self.purpose == Purpose::Calls;
+        if !is_asked || !call.request.is_in(self.target.protocol()) {
             return Err(CallError::WrongProtocol);
         }
         if call.deadline <= now {
@@ -104,6 +177,7 @@ impl Upstream {
                         settings: &self.settings,
                         answers: &mut self.answers,
                         counts: &mut self.counts,
+                        subscriptions: &mut self.subscriptions,
                     },
                 );
             }
@@ -138,6 +212,11 @@ impl Upstream {
         self.answers.pop_front()
     }
 
+    /// What has happened next at a subscriber; to be asked until it is `None`.
+    pub fn next_subscriber_event(&mut self) -> Option<SubscriberEvent> {
+        self.subscriptions.next_event()
+    }
+
     /// Bytes that are to be sent on this connection. Empty if it is closed.
     pub fn output(&self, link: LinkId) -> &[u8] {
         self.find(link)
@@ -158,6 +237,10 @@ impl Upstream {
     /// When [`handle_timeout`](Self::handle_timeout) has to be called; `None` if nothing is under
     /// way and no connection kept.
     pub fn next_deadline(&self) -> Option<MonotonicTime> {
+        // One that is always to be there is begun with at once.
+        if self.wanted_links() > 0 && self.links.is_empty() && self.route.is_free() {
+            return Some(MonotonicTime::START);
+        }
         let links = self.links.iter().map(|link| link.deadline(&self.settings));
         links
             .chain(self.queue.next_deadline())
@@ -183,6 +266,26 @@ impl Upstream {
     /// Connections, those that are being established included.
     pub fn link_count(&self) -> usize {
         self.links.len()
+    }
+
+    /// Whether it was made to be subscribed to.
+    pub fn is_subscriber(&self) -> bool {
+        self.purpose == Purpose::Subscriptions
+    }
+
+    /// Channels of a subscriber.
+    pub fn channel_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Whether a subscriber has subscribed to all that it wants.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscriptions.is_ready()
+    }
+
+    /// Whether a connection has ever been established.
+    pub fn has_served(&self) -> bool {
+        self.counts.connected > 0
     }
 
     /// Why no connection can be established; `None` as long as that has not failed.

@@ -4,6 +4,7 @@
 //! is lost. A wire knows what its bytes mean. Neither protocol knows of the other.
 
 use super::call::{CallId, Request};
+use super::error::CallError;
 use super::queue::Waiting;
 use super::settings::Settings;
 use super::wire_context::{Fate, History, Service, Unanswered, WireContext};
@@ -15,6 +16,7 @@ use crate::base::time::MonotonicTime;
 pub(super) enum Wire {
     Http(http::Wire),
     Redis(Box<redis::Wire>),
+    Subscriber(Box<redis::Subscriber>),
 }
 
 /// Which calls a connection can take.
@@ -35,6 +37,7 @@ impl Wire {
             Self::Redis(wire) => Some(wire.room(settings))
                 .filter(|room| *room > 0)
                 .map(Room::Shared),
+            Self::Subscriber(_) => None,
         }
     }
 
@@ -49,7 +52,9 @@ impl Wire {
                 let request = request.clone();
                 wire.start(waiting, &request);
             }
-            (Self::Http(_), Request::Redis(_)) | (Self::Redis(_), Request::Http(_)) => {
+            (Self::Http(_), Request::Redis(_))
+            | (Self::Redis(_), Request::Http(_))
+            | (Self::Subscriber(_), _) => {
                 debug_assert!(false, "calls are checked before they are queued");
             }
         }
@@ -60,6 +65,7 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.cancel(id, context),
             Self::Redis(wire) => wire.cancel(id, context),
+            Self::Subscriber(_) => None,
         }
     }
 
@@ -68,6 +74,7 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.receive(input, context),
             Self::Redis(wire) => wire.receive(input, context),
+            Self::Subscriber(wire) => wire.receive(input, context),
         }
     }
 
@@ -75,15 +82,17 @@ impl Wire {
     pub(super) fn handle_eof(&mut self, context: &mut WireContext<'_>) -> Fate {
         match self {
             Self::Http(wire) => wire.handle_eof(context),
-            Self::Redis(wire) => wire.handle_end(context),
+            Self::Redis(wire) => wire.handle_end(),
+            Self::Subscriber(_) => Fate::Lost(CallError::Closed),
         }
     }
 
     /// The connection has ended by an error.
-    pub(super) fn handle_lost(&mut self, context: &WireContext<'_>) -> Fate {
+    pub(super) fn handle_lost(&self) -> Fate {
         match self {
             Self::Http(wire) => wire.handle_lost(),
-            Self::Redis(wire) => wire.handle_end(context),
+            Self::Redis(wire) => wire.handle_end(),
+            Self::Subscriber(_) => Fate::Lost(CallError::Closed),
         }
     }
 
@@ -92,6 +101,15 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.handle_timeout(context),
             Self::Redis(wire) => wire.handle_timeout(context),
+            Self::Subscriber(wire) => wire.handle_timeout(context),
+        }
+    }
+
+    /// What is wanted has changed.
+    pub(super) fn tell_changes(&mut self, context: &mut WireContext<'_>) -> Fate {
+        match self {
+            Self::Http(_) | Self::Redis(_) => Fate::Open,
+            Self::Subscriber(wire) => wire.tell_changes(context),
         }
     }
 
@@ -100,6 +118,7 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.deadline(),
             Self::Redis(wire) => wire.deadline(settings),
+            Self::Subscriber(wire) => wire.deadline(settings),
         }
     }
 
@@ -108,6 +127,7 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.output(),
             Self::Redis(wire) => wire.output(),
+            Self::Subscriber(wire) => wire.output(),
         }
     }
 
@@ -116,6 +136,7 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.consume_output(byte_count),
             Self::Redis(wire) => wire.consume_output(byte_count),
+            Self::Subscriber(wire) => wire.consume_output(byte_count),
         }
     }
 
@@ -125,6 +146,7 @@ impl Wire {
         match self {
             Self::Http(_) => None,
             Self::Redis(wire) => Some(wire.service()),
+            Self::Subscriber(wire) => Some(wire.service()),
         }
     }
 
@@ -133,6 +155,7 @@ impl Wire {
         match self {
             Self::Http(wire) => wire.into_unanswered().into_iter().collect(),
             Self::Redis(wire) => wire.into_unanswered(),
+            Self::Subscriber(_) => Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::call::{Answer, Call, CallId, Response};
 use super::counts::Counts;
 use super::error::CallError;
+use super::redis::Subscriptions;
 use super::settings::Settings;
 use crate::base::time::MonotonicTime;
 
@@ -15,6 +16,7 @@ pub(super) struct WireContext<'a> {
     pub(super) settings: &'a Settings,
     pub(super) answers: &'a mut VecDeque<Answer>,
     pub(super) counts: &'a mut Counts,
+    pub(super) subscriptions: &'a mut Subscriptions,
 }
 
 /// What has become of a connection.

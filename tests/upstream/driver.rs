@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use websock::net::client_loop::ClientLoop;
 use websock::upstream::http::{Method, Request, Response};
-use websock::upstream::{
-    self, Answer, Call, CallError, CallId, Settings, Target, Upstream, UpstreamId,
-};
+use websock::upstream::{Answer, Call, CallError, CallId, Settings, Target, Upstream, UpstreamId};
 
 /// A loop and its target.
 pub(crate) struct Driver {
@@ -22,13 +20,8 @@ pub(crate) struct Driver {
 impl Driver {
     /// Asks what this URL names.
     pub(crate) fn new(url: &str, settings: Settings) -> Self {
-        Self::with(Target::http(url).expect("a URL"), settings)
-    }
-
-    /// Asks this target.
-    pub(crate) fn with(target: Target, settings: Settings) -> Self {
         let mut event_loop = ClientLoop::new().expect("a loop");
-        let id = event_loop.add_upstream(target, settings);
+        let id = event_loop.add_upstream(Target::http(url).expect("a URL"), settings);
         Self {
             event_loop,
             id,
@@ -68,19 +61,10 @@ impl Driver {
         body: &[u8],
         wait: Duration,
     ) -> CallId {
-        let protocol = self.upstream().target().protocol().clone();
-        let request = Request::new(method, &protocol, path, [], body).expect("a request");
-        self.begin_call(request, wait)
-    }
-
-    /// Begins a call that may take `wait`, in whatever protocol. Its answer may be there already.
-    pub(crate) fn begin_call(
-        &mut self,
-        request: impl Into<upstream::Request>,
-        wait: Duration,
-    ) -> CallId {
         let id = CallId(self.next_call);
         self.next_call += 1;
+        let protocol = self.upstream().target().protocol().clone();
+        let request = Request::new(method, &protocol, path, [], body).expect("a request");
         let call = Call {
             id,
             request: request.into(),

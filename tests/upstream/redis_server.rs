@@ -5,11 +5,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
 /// A Redis in a folder of its own, on a free port and a Unix socket. Calls wait until it listens, as
 /// they do for any server that is just being started.
 pub(crate) struct RedisServer {
     folder: PathBuf,
     port: u16,
+    tls_port: u16,
     options: Vec<String>,
     process: Child,
 }
@@ -17,19 +20,53 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// `options` are those of its command line.
     pub(crate) fn start(name: &str, options: &[&str]) -> Self {
-        let folder = std::env::temp_dir().join(format!("websock-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("its address").port();
-        drop(listener);
+        let (folder, port) = (folder(name), free_port());
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let process = run(&folder, port, &options);
         Self {
             folder,
             port,
+            tls_port: 0,
             options,
             process,
         }
+    }
+
+    /// One that speaks TLS, too, with a certificate for `localhost` that `ca.pem` vouches for and
+    /// `other.pem` does not.
+    pub(crate) fn start_with_tls(name: &str) -> Self {
+        let folder = folder(name);
+        let (authority, other) = (authority(), authority());
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &authority).expect("a certificate");
+        for (file, text) in [
+            ("ca.pem", authority.pem()),
+            ("other.pem", other.pem()),
+            ("cert.pem", certificate.pem()),
+            ("key.pem", key.serialize_pem()),
+        ] {
+            fs::write(folder.join(file), text).expect("a file");
+        }
+        let tls_port = free_port();
+        let path = |file| folder.join(file).display().to_string();
+        let mut server = Self::start(
+            name,
+            &[
+                "--tls-port",
+                &tls_port.to_string(),
+                "--tls-cert-file",
+                &path("cert.pem"),
+                "--tls-key-file",
+                &path("key.pem"),
+                "--tls-ca-cert-file",
+                &path("ca.pem"),
+                "--tls-auth-clients",
+                "no",
+            ],
+        );
+        server.tls_port = tls_port;
+        server
     }
 
     /// Ends it as a crash does.
@@ -47,6 +84,20 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn tls(&self) -> String {
+        format!("rediss://localhost:{}", self.tls_port)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What its command line has, too, when it is started again.
+    pub(crate) fn add_options(&mut self, options: &[&str]) {
+        self.options
+            .extend(options.iter().map(|&option| option.to_owned()));
+    }
+
     pub(crate) fn unix(&self) -> String {
         format!("unix:{}/redis.sock", self.folder.display())
     }
@@ -58,6 +109,24 @@ impl Drop for RedisServer {
         drop(self.process.wait());
         drop(fs::remove_dir_all(&self.folder));
     }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("websock-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new([]).expect("no names");
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    CertifiedIssuer::self_signed(params, key).expect("a certificate")
 }
 
 fn run(folder: &Path, port: u16, options: &[String]) -> Child {

@@ -11,33 +11,60 @@ use super::value::Value;
 #[derive(Debug, Default)]
 pub struct Decoder {
     scanner: ValueScanner,
-    /// A value that has begun, as far as it has come.
+    /// A value that has begun, as far as it has come; empty if it is too long to be kept.
     gathered: Vec<u8>,
+    is_skipping: bool,
+}
+
+/// A whole value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// It.
+    Value(Value),
+    /// It was too long to be kept.
+    Skipped,
 }
 
 impl Decoder {
     /// Takes bytes from the front of `input`: the next value if it is whole, else all are taken.
     ///
-    /// A value has at most `max_bytes`, its own syntax included. After an error no more can be
-    /// read.
+    /// A value of more than `max_bytes`, its own syntax included, is skipped: what comes behind it
+    /// counts all the same. After an error no more can be read.
     pub fn push(
         &mut self,
         input: &mut &[u8],
         max_bytes: usize,
-    ) -> Result<Option<Value>, DecodeError> {
-        let Some(len) = self.scanner.scan(input, max_bytes)? else {
-            self.gathered.extend_from_slice(input);
-            *input = &[];
-            return Ok(None);
-        };
-        let (end, rest) = input.split_at(len);
+    ) -> Result<Option<Decoded>, DecodeError> {
+        let end = self.scanner.scan(input, MAX_SKIPPED_BYTES)?;
+        let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
         *input = rest;
-        if self.gathered.is_empty() {
-            return decode(end).map(Some);
+        if end.is_none() {
+            self.gather(piece, max_bytes);
+            return Ok(None);
         }
-        let mut whole = std::mem::take(&mut self.gathered);
-        whole.extend_from_slice(end);
-        decode(&whole).map(Some)
+        let whole_len = self.gathered.len() + piece.len();
+        if std::mem::take(&mut self.is_skipping) || whole_len > max_bytes {
+            self.gathered = Vec::new();
+            return Ok(Some(Decoded::Skipped));
+        }
+        let value = match self.gathered.is_empty() {
+            true => decode(piece),
+            false => {
+                let mut whole = std::mem::take(&mut self.gathered);
+                whole.extend_from_slice(piece);
+                decode(&whole)
+            }
+        };
+        value.map(Decoded::Value).map(Some)
+    }
+
+    /// Keeps a piece of a value that is not whole, unless the value will be too long.
+    fn gather(&mut self, piece: &[u8], max_bytes: usize) {
+        self.is_skipping |= self.scanner.announced_bytes() > max_bytes;
+        match self.is_skipping {
+            true => self.gathered = Vec::new(),
+            false => self.gathered.extend_from_slice(piece),
+        }
     }
 
     /// Whether a value has begun and is not whole.
@@ -50,6 +77,9 @@ impl Decoder {
         self.gathered.capacity()
     }
 }
+
+/// Longest value that is skipped: the longest string of a Redis (`proto-max-bulk-len`) and some more.
+const MAX_SKIPPED_BYTES: usize = 600 << 20;
 
 /// Reads a value that the scanner has found whole.
 fn decode(whole: &[u8]) -> Result<Value, DecodeError> {
@@ -89,8 +119,11 @@ mod tests {
         let mut decoder = Decoder::default();
         let mut values = Vec::new();
         for mut piece in pieces {
-            while let Some(value) = decoder.push(&mut piece, limit)? {
-                values.push(value);
+            while let Some(decoded) = decoder.push(&mut piece, limit)? {
+                values.push(match decoded {
+                    Decoded::Value(value) => value,
+                    Decoded::Skipped => bytes("(skipped)"),
+                });
             }
             assert!(piece.is_empty());
             assert!(decoder.held_bytes() <= limit.saturating_mul(2));
@@ -201,32 +234,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_long_is_skipped_and_never_kept() {
+        let long = "x".repeat(LIMIT);
+        for input in [
+            format!("${LIMIT}\r\n{long}\r\n"),
+            format!("$993\r\n{}\r\n", &long[..993]),
+            format!("+{long}\r\n"),
+            format!("-{long}\r\n"),
+            format!(
+                "*2\r\n$500\r\n{}\r\n$500\r\n{}\r\n",
+                &long[..500],
+                &long[..500]
+            ),
+            format!("*251\r\n{}", ":1\r\n".repeat(251)),
+        ] {
+            let expected = Ok(vec![bytes("(skipped)"), bytes("a")]);
+            assert_eq!(read_anyhow(format!("{input}+a\r\n").as_bytes()), expected);
+        }
+        let longest = format!("$992\r\n{}\r\n", &long[..992]);
+        assert_eq!(longest.len(), LIMIT);
+        assert_eq!(
+            read_anyhow(longest.as_bytes()),
+            Ok(vec![bytes(&long[..992])])
+        );
+        // Nothing is kept of it from its first line on.
+        let mut decoder = Decoder::default();
+        let outcome = decoder.push(&mut &b"*2\r\n:1\r\n$100000000\r\nabc"[..], LIMIT);
+        assert_eq!((outcome, decoder.held_bytes()), (Ok(None), 0));
+    }
+
+    #[test]
     fn limits_hold_before_anything_has_come() {
         for input in [
-            "$994\r\n",
+            "$629145600\r\n",
             "$9223372036854775807\r\n",
-            "*332\r\n",
+            "*65536\r\n",
             "*9223372036854775807\r\n",
-            "*2\r\n$400\r\n",
+            "*2\r\n$314572800\r\n",
         ] {
-            let text = if input.starts_with("*2") {
-                format!("{input}{}\r\n$600\r\n", "x".repeat(400))
-            } else {
-                input.to_owned()
-            };
-            assert_eq!(
-                read_anyhow(text.as_bytes()),
-                Err(DecodeError::TooLarge),
-                "{input:?}"
-            );
+            let mut decoder = Decoder::default();
+            let mut outcome = decoder.push(&mut input.as_bytes(), usize::MAX);
+            if input.starts_with("*2") {
+                let half = vec![b'x'; 1 << 20];
+                for _ in 0..300 {
+                    outcome = decoder.push(&mut &half[..], LIMIT);
+                    assert_eq!(outcome, Ok(None));
+                }
+                outcome = decoder.push(&mut &b"\r\n$314572800\r\n"[..], LIMIT);
+            }
+            assert_eq!(outcome, Err(DecodeError::TooLarge), "{input:?}");
+            assert!(decoder.held_bytes() < 100);
         }
-        let longest = format!("$992\r\n{}\r\n", "x".repeat(992));
-        assert_eq!(longest.len(), LIMIT);
-        assert_eq!(read([longest.as_bytes()], LIMIT).unwrap().len(), 1);
-        let too_long = read([longest.as_bytes()], LIMIT - 1);
-        assert_eq!(too_long, Err(DecodeError::TooLarge));
-        let line = format!("+{}", "x".repeat(LIMIT));
-        assert_eq!(read_anyhow(line.as_bytes()), Err(DecodeError::TooLarge));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod scanner;
 mod value;
 
 pub use self::command::{command_len, encode_command};
-pub use self::decoder::Decoder;
+pub use self::decoder::{Decoded, Decoder};
 pub use self::error_kind::ErrorKind;
 pub use self::scanner::{DecodeError, MAX_DEPTH, MAX_ELEMENTS, ValueScanner};
 pub use self::value::Value;

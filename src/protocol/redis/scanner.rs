@@ -94,6 +94,12 @@ impl ValueScanner {
         self.byte_count > 0
     }
 
+    /// Bytes of the value that has begun: those that have come, and those that a string has said
+    /// will.
+    pub fn announced_bytes(&self) -> usize {
+        self.byte_count
+    }
+
     /// Takes some bytes, at least one; how many, and whether they end an element.
     fn step(&mut self, bytes: &[u8], max_bytes: usize) -> Result<(usize, bool), DecodeError> {
         match self.state {

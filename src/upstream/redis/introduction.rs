@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::super::error::CallError;
 use super::login::Login;
-use crate::protocol::redis::{Decoder, ErrorKind, Value, encode_command};
+use crate::protocol::redis::{Decoded, Decoder, ErrorKind, Value, encode_command};
 
 /// `AUTH`, `SELECT`, `CLIENT SETNAME`, `INFO cluster`, `PING`, as far as they are needed.
 #[derive(Debug)]
@@ -65,7 +65,10 @@ impl Introduction {
     /// Bytes have come; whether all has been answered as it has to be.
     pub(in super::super) fn receive(&mut self, mut input: &[u8]) -> Result<bool, CallError> {
         // Nobody has been told anything yet; some servers complain first all the same.
-        while let Some(value) = self.decoder.push(&mut input, MAX_ANSWER_BYTES)? {
+        while let Some(decoded) = self.decoder.push(&mut input, MAX_ANSWER_BYTES)? {
+            let Decoded::Value(value) = decoded else {
+                return Err(CallError::TooLarge);
+            };
             let Some(step) = self.unanswered.pop_front() else {
                 return Err(CallError::Malformed);
             };
@@ -173,7 +176,7 @@ mod tests {
             ),
             ("+OK\r\n$0\r\n\r\n+PONG\r\n+", Ok(false)),
             ("SSH-2.0-OpenSSH_9.2\r\n", Err(CallError::Malformed)),
-            ("$99999999\r\n", Err(CallError::TooLarge)),
+            ("$999999999\r\n", Err(CallError::TooLarge)),
         ] {
             let mut introduction = Introduction::new(&Login::default());
             let outcome = introduction.receive(answers.as_bytes());

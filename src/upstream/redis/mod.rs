@@ -34,12 +34,17 @@
 mod introduction;
 mod login;
 mod request;
+mod subscriber;
+mod subscriptions;
 mod url;
 mod wire;
 
 pub(super) use self::introduction::Introduction;
 pub use self::login::{Login, Secret};
 pub use self::request::Request;
+pub(super) use self::subscriber::Subscriber;
+pub use self::subscriptions::SubscriberEvent;
+pub(super) use self::subscriptions::Subscriptions;
 pub use self::url::RedisUrlError;
 pub(super) use self::wire::Wire;
 pub use crate::protocol::redis::{ErrorKind, Value};

@@ -12,7 +12,7 @@ use super::super::settings::{Settings, Upkeep};
 use super::super::wire_context::{Fate, Service, Unanswered, WireContext};
 use super::request::Request;
 use crate::base::time::MonotonicTime;
-use crate::protocol::redis::{DecodeError, Decoder, Value, encode_command};
+use crate::protocol::redis::{Decoded, Decoder, Value, encode_command};
 
 /// One connection.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(in super::super) struct Wire {
     /// Bytes that have left before those of `output`.
     sent_before: u64,
     pending: VecDeque<Pending>,
+    /// Bytes of their requests.
+    pending_bytes: usize,
     /// Nothing of `pending` is due before; there may be none any more that is due then.
     earliest: Option<MonotonicTime>,
     /// When something was last sent or received.
@@ -44,7 +46,8 @@ struct Pending {
     begins_at: u64,
     /// Values that have not come.
     missing: usize,
-    values: Vec<Value>,
+    /// Those that have come; `None`: they are too long.
+    values: Option<Vec<Value>>,
     /// Bytes that they may still have.
     bytes_left: usize,
     deadline: MonotonicTime,
@@ -71,6 +74,7 @@ impl Wire {
             sent: 0,
             sent_before: 0,
             pending: VecDeque::new(),
+            pending_bytes: 0,
             earliest: None,
             active_at: now,
             is_ending: None,
@@ -83,7 +87,9 @@ impl Wire {
 
     /// How many more calls it takes.
     pub(in super::super) fn room(&self, settings: &Settings) -> usize {
-        match self.is_ending.is_some() || self.output().len() >= MAX_OUTPUT_BYTES {
+        let is_full = self.output().len() >= MAX_OUTPUT_BYTES
+            || self.pending_bytes >= settings.max_queued_bytes;
+        match is_full || self.is_ending.is_some() {
             true => 0,
             false => settings
                 .max_pipelined_calls
@@ -97,11 +103,12 @@ impl Wire {
         let (deadline, bytes_left) = (call.deadline, call.max_body_bytes);
         let begins_at = self.sent_before + self.output.len() as u64;
         self.output.extend_from_slice(request.as_bytes());
+        self.pending_bytes += request.as_bytes().len();
         self.push(Pending {
             asker: Asker::Caller(call, attempt),
             begins_at,
             missing: request.command_count(),
-            values: Vec::new(),
+            values: Some(Vec::new()),
             bytes_left,
             deadline,
         });
@@ -123,6 +130,7 @@ impl Wire {
             Asker::Nobody | Asker::Ping => false,
         };
         let pending = self.pending.iter_mut().find(is_it)?;
+        self.pending_bytes -= pending.request_len();
         pending.abandon(context);
         Some(Fate::Open)
     }
@@ -144,23 +152,19 @@ impl Wire {
             self.value_bytes += before - input.len();
             match decoded {
                 Ok(None) => return Fate::Open,
-                Ok(Some(value)) => {
-                    first.bytes_left -= std::mem::take(&mut self.value_bytes);
-                    if let Some(kind) = value.as_error().filter(|kind| kind.ends_connection()) {
-                        self.is_ending = Some(CallError::Rejected(kind));
+                Ok(Some(decoded)) => {
+                    let value_bytes = std::mem::take(&mut self.value_bytes);
+                    if let Decoded::Value(Value::Error(kind)) = &decoded
+                        && kind.ends_connection()
+                    {
+                        self.is_ending = Some(CallError::Rejected(*kind));
                     }
-                    first.values.push(value);
-                    first.missing -= 1;
+                    first.take(decoded, value_bytes);
                     if first.missing == 0 {
                         self.finish_first(context);
                     }
                 }
-                Err(DecodeError::Malformed) => return Fate::Failed(CallError::Malformed),
-                // The others have done nothing wrong.
-                Err(DecodeError::TooLarge) => {
-                    self.fail_first(CallError::TooLarge, context);
-                    return Fate::Lost(CallError::Closed);
-                }
+                Err(error) => return Fate::Failed(error.into()),
             }
         }
         match self.is_ending {
@@ -174,9 +178,13 @@ impl Wire {
         let Some(first) = self.pending.pop_front() else {
             return;
         };
+        self.pending_bytes -= first.request_len();
         self.service = Service::Some;
         match first.asker {
-            Asker::Caller(call, _) => context.answer(call.id, Ok(Response::Redis(first.values))),
+            Asker::Caller(call, _) => {
+                let values = first.values.map(Response::Redis);
+                context.answer(call.id, values.ok_or(CallError::TooLarge));
+            }
             Asker::Nobody => context.counts.late += 1,
             Asker::Ping => {}
         }
@@ -185,16 +193,8 @@ impl Wire {
         }
     }
 
-    fn fail_first(&mut self, error: CallError, context: &mut WireContext<'_>) {
-        if let Some(first) = self.pending.pop_front()
-            && let Asker::Caller(call, _) = first.asker
-        {
-            context.answer(call.id, Err(error));
-        }
-    }
-
     /// The connection has ended, by whatever.
-    pub(in super::super) fn handle_end(&self, _: &WireContext<'_>) -> Fate {
+    pub(in super::super) fn handle_end(&self) -> Fate {
         match (self.is_ending, self.pending.is_empty(), self.upkeep) {
             (Some(error), ..) => Fate::Lost(error),
             // Redis closes what it has not heard from for long (`timeout`).
@@ -210,6 +210,7 @@ impl Wire {
                 return Fate::Lost(CallError::Timeout);
             };
             context.answer(call.id, Err(CallError::Timeout));
+            self.pending_bytes -= pending.request_len();
             pending.abandon(context);
         }
         self.earliest = self.pending.iter().map(|pending| pending.deadline).min();
@@ -230,7 +231,7 @@ impl Wire {
             asker: Asker::Ping,
             begins_at,
             missing: 1,
-            values: Vec::new(),
+            values: Some(Vec::new()),
             bytes_left: MAX_PONG_BYTES,
             deadline: context.now + context.settings.late_answer_timeout,
         });
@@ -280,10 +281,33 @@ impl Wire {
 }
 
 impl Pending {
+    /// Bytes of the request that are kept for it.
+    fn request_len(&self) -> usize {
+        match &self.asker {
+            Asker::Caller(call, _) => call.request.as_bytes().len(),
+            Asker::Nobody | Asker::Ping => 0,
+        }
+    }
+
+    /// One more value has come.
+    fn take(&mut self, decoded: Decoded, byte_count: usize) {
+        self.missing -= 1;
+        self.bytes_left = self.bytes_left.saturating_sub(byte_count);
+        match (decoded, &mut self.values) {
+            (Decoded::Value(value), Some(values)) => values.push(value),
+            (Decoded::Value(_), None) => {}
+            (Decoded::Skipped, values) => {
+                *values = None;
+                self.bytes_left = 0;
+            }
+        }
+    }
+
     /// Nobody waits for the values any more; they are awaited a while longer.
     fn abandon(&mut self, context: &WireContext<'_>) {
         self.asker = Asker::Nobody;
-        self.values = Vec::new();
+        self.values = None;
+        self.bytes_left = 0;
         self.deadline = context.now + context.settings.late_answer_timeout;
     }
 }

@@ -286,23 +286,49 @@ fn an_answer_that_is_too_long_costs_its_own_call_only() {
     let (long, link) = scene.ask_redis();
     let other = scene.get("b");
     scene.send(link);
-    scene.receive(link, b"$101\r\n");
+    scene.receive(link, format!("$101\r\n{}\r\n", "x".repeat(101)).as_bytes());
     scene.expect_error(long, CallError::TooLarge);
-    scene.expect_close(link);
-    scene.wait();
-    let link = scene.welcome();
-    scene.send(link);
     scene.receive(link, b"+x\r\n");
     scene.expect_values(other, &[bytes("x")]);
     // All values together count.
-    let request = get("a").then("GET", &[b"b"]);
+    let request = get("a").then("GET", &[b"b"]).then("GET", &[b"c"]);
     let call = scene.begin(request, 2000).unwrap();
     scene.send(link);
+    let other = scene.get("d");
+    scene.send(link);
     let value = format!("$60\r\n{}\r\n", "x".repeat(60));
-    scene.receive(link, value.as_bytes());
-    scene.receive(link, value.as_bytes());
+    scene.receive(link, (value.repeat(2) + "+c\r\n+d\r\n").as_bytes());
     scene.expect_error(call, CallError::TooLarge);
+    scene.expect_values(other, &[bytes("d")]);
+    // What no Redis sends is not waited for.
+    let call = scene.get("a");
+    scene.send(link);
+    scene.receive(link, b"$999999999999\r\n");
     scene.expect_close(link);
+    scene.expect_error(call, CallError::TooLarge);
+    scene.end();
+}
+
+#[test]
+fn requests_that_are_under_way_hold_a_bounded_number_of_bytes() {
+    let mut scene = Scene::redis(|settings| settings.max_queued_bytes = 1000);
+    let long = "x".repeat(900);
+    let calls: Vec<_> = (0..3).map(|_| scene.begin(publish(&long), 2000)).collect();
+    let full = Err(CallError::QueueFull);
+    assert_eq!(calls[1..], [full, full], "nobody is connected");
+    let link = scene.welcome();
+    scene.send(link);
+    let second = scene.begin(publish(&long), 2000).unwrap();
+    scene.send(link);
+    let third = scene.begin(publish(&long), 2000).unwrap();
+    assert_eq!(scene.begin(publish(&long), 2000), full);
+    assert_eq!((scene.action(), scene.upstream.queued_calls()), (None, 1));
+    scene.receive(link, b":1\r\n");
+    scene.expect_values(calls[0].unwrap(), &[Value::Integer(1)]);
+    scene.send(link);
+    scene.receive(link, b":2\r\n:3\r\n");
+    scene.expect_values(second, &[Value::Integer(2)]);
+    scene.expect_values(third, &[Value::Integer(3)]);
     scene.end();
 }
 
