@@ -32,6 +32,7 @@ install_packages() {
     PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
     PATH=$PATH:/usr/sbin command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
     php -m 2>/dev/null | grep -q '^igbinary$' || missing+=(php-igbinary)
+    command -v redis-server >/dev/null || missing+=(redis-server)
     command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -158,6 +159,7 @@ suite 'JavaScript client' tests/clients-js/run.sh
 suite 'PHP sessions' tests/sessions/run.sh
 await_rust_tests
 suite 'push API' tests/push/run.sh
+suite 'upstream' tests/upstream/run.sh
 suite 'browser' tests/browser/run.sh
 alone 'PHP clients' tests/php/run.sh
 
