@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use websock::app::Standard;
+use websock::app::sign_in::TicketKey;
 use websock::base::plain;
 use websock::cli;
 use websock::cli::check::findings;
@@ -20,6 +21,7 @@ use websock::net::{Predecessor, Server};
 use websock::ops;
 use websock::ops::inherited::Inherited;
 use websock::ops::notify::Notifier;
+use websock::ops::state_dir::StateDir;
 use websock::ops::successor::Successor;
 
 fn main() -> ExitCode {
@@ -98,6 +100,9 @@ fn run(
         server.set_certificates(certificates);
     }
     server.set_notifier(Notifier::from_environment());
+    if let Some(key) = ticket_key(config)? {
+        server.set_ticket_key(key);
+    }
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
     server.add_resource(Some("/php"), Box::new(Standard::new()));
@@ -125,6 +130,19 @@ fn find_predecessor(config: &Config) -> Result<Predecessor, String> {
             .problem("takeoverSocket", "a file name is wanted for --takeover")
             .to_string()),
     }
+}
+
+/// The key that tickets are signed with, if there is a directory to keep it in.
+fn ticket_key(config: &Config) -> Result<Option<TicketKey>, String> {
+    let Some(path) = config.state_dir().filter(|_| config.server.sign_in.is_on()) else {
+        return Ok(None);
+    };
+    let secret = StateDir::open(&path).and_then(|dir| dir.secret("tickets.key"));
+    let secret = secret.map_err(|error| {
+        let reason = format!("{}: {}", path.display(), plain(&error));
+        config.problem("stateDir", reason).to_string()
+    })?;
+    Ok(Some(TicketKey::new(&secret)))
 }
 
 /// Writes to the log file what is wrong with the rest of the configuration.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use log::{info, warn};
 
+use super::event::{Encryption, IncomingRequest};
 use super::peer::{AddressSource, ListenerRole, Peer};
 use super::trusted_proxies::TrustedProxies;
 use crate::api::figures::{AppFigures, KindCounts, Reason};
@@ -14,6 +15,7 @@ use crate::base::{LogLimiter, MonotonicTime, Tally};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
+use crate::protocol::host::Host;
 use crate::protocol::http::Request;
 use crate::registry::clients::ClientKind;
 
@@ -186,6 +188,57 @@ impl Admission {
         // Scheme and host have no case (RFC 6454 §4); the configured ones are lower case.
         let is_allowed = |origin: &str| allowed.iter().any(|a| a.eq_ignore_ascii_case(origin));
         allowed.is_empty() || origin.is_some_and(is_allowed)
+    }
+
+    /// Judges the page of a client that cookies sign in: without `allowedOrigins` it has to be on
+    /// the host that the request names, on whatever port, since any page can have a browser send
+    /// its user's cookies here (protocol.md 8.12). `direct` is the connection's peer.
+    pub(super) fn check_same_host(
+        &self,
+        request: &Request<'_>,
+        direct: Peer,
+    ) -> Result<(), Rejection> {
+        if !self.policy.allowed_origins.is_empty() {
+            return Ok(());
+        }
+        let mut origins = request.header_values("Origin").filter(|o| !o.is_empty());
+        let is_same = |origin: &[u8]| {
+            let page = str::from_utf8(origin)
+                .ok()
+                .and_then(|o| o.split_once("://"));
+            let page = page.and_then(|(_, host)| Host::parse(host));
+            page.is_some_and(|page| self.names_host(request, direct, page.name()))
+        };
+        match origins.all(is_same) {
+            true => Ok(()),
+            false => Err(Rejection::ForeignPage),
+        }
+    }
+
+    /// Whether a request was made to a host of this name: its own `Host` says so, or what a trusted
+    /// proxy has made of that.
+    fn names_host(&self, request: &Request<'_>, direct: Peer, name: &str) -> bool {
+        let forwarded = request.only_header("X-Forwarded-Host");
+        let forwarded = forwarded.filter(|_| self.policy.trusted_proxies.contains(direct.ip));
+        let forwarded = forwarded.and_then(|host| Host::parse(str::from_utf8(host).ok()?));
+        let mut hosts = request.host().ok().into_iter().chain(forwarded);
+        hosts.any(|host| host.name().eq_ignore_ascii_case(name))
+    }
+
+    /// `https` or `http`: what a trusted proxy says, else what this server is spoken to in.
+    pub(super) fn scheme_of(
+        &self,
+        incoming: &IncomingRequest<'_>,
+        request: &Request<'_>,
+    ) -> &'static str {
+        let told = request.header("X-Forwarded-Proto");
+        let told = told.filter(|_| self.policy.trusted_proxies.contains(incoming.peer.ip));
+        match (told, incoming.encryption) {
+            (Some(told), _) if told.eq_ignore_ascii_case("https") => "https",
+            (Some(told), _) if told.eq_ignore_ascii_case("http") => "http",
+            (_, Encryption::Tls) => "https",
+            (_, Encryption::None) => "http",
+        }
     }
 
     /// Judges where a script comes from.

@@ -23,8 +23,6 @@ use crate::upstream::{Call, UpstreamId};
 /// [`Commands::take`] hands out.
 #[derive(Debug)]
 pub enum Command {
-    /// Answer a request head with the 101.
-    Accept(Box<Accept>),
     /// Answer a request with a refusal, and end the connection.
     Reject {
         /// The connection.
@@ -111,6 +109,12 @@ pub enum Command {
         /// The channels.
         channels: Vec<Vec<u8>>,
     },
+    /// Have the application go on with a connection; [`Event::Resumed`](super::Event::Resumed)
+    /// follows.
+    Resume {
+        /// The connection.
+        id: ConnId,
+    },
     /// Read the file of a PHP session; [`Event::SessionRead`](super::Event::SessionRead) follows
     /// exactly once, in a later turn. A disk that does not answer lets it come late, so that
     /// whoever asks has a deadline of its own.
@@ -164,6 +168,8 @@ pub enum Admitted {
 #[derive(Debug)]
 pub struct Commands {
     current: ConnId,
+    /// `current` is let in; what is replied follows the 101.
+    accept: Option<Box<Accept>>,
     /// Frames to `current`, in order.
     reply: Vec<u8>,
     message: CurrentMessage,
@@ -199,6 +205,7 @@ impl Default for Commands {
     fn default() -> Self {
         Self {
             current: NOBODY,
+            accept: None,
             reply: Vec::new(),
             message: CurrentMessage::Lent,
             reply_counts: MessageCounts::default(),
@@ -293,9 +300,11 @@ impl Commands {
         self.push_now(Command::Close { id, code, reason });
     }
 
-    /// Lets a client in. What is replied from here on follows the 101.
+    /// Lets the client in that the event is about. What is replied from here on follows the 101.
     pub fn accept(&mut self, accept: Accept) {
-        self.push_now(Command::Accept(Box::new(accept)));
+        debug_assert_eq!(accept.id, self.current);
+        self.urgency = Urgency::Now;
+        self.accept = Some(Box::new(accept));
     }
 
     /// Refuses a request.
@@ -330,6 +339,11 @@ impl Commands {
     /// Asks another server. Its answer comes as an event of its own.
     pub fn call(&mut self, upstream: UpstreamId, call: Call) {
         self.push_now(Command::Call { upstream, call });
+    }
+
+    /// Has an event about this connection handled, so that what is replied goes to it.
+    pub fn resume(&mut self, id: ConnId) {
+        self.push_now(Command::Resume { id });
     }
 
     /// Has the file of a PHP session read. What it holds comes as an event, in a later turn.
@@ -381,6 +395,7 @@ impl Commands {
     /// lies in.
     pub fn begin(&mut self, current: ConnId, message: CurrentMessage) {
         debug_assert!(self.reply.is_empty(), "the reply before was not taken");
+        debug_assert!(self.accept.is_none(), "nobody was let in");
         self.current = current;
         self.message = message;
     }
@@ -388,6 +403,11 @@ impl Commands {
     /// The connection that the last event was about.
     pub fn current(&self) -> ConnId {
         self.current
+    }
+
+    /// How the current connection is let in, if it is; to be carried out before the reply.
+    pub fn take_accept(&mut self) -> Option<Box<Accept>> {
+        self.accept.take()
     }
 
     /// The frames that go back to it, to be taken out, and whether its message follows them.

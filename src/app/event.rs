@@ -96,6 +96,11 @@ pub enum Event<'a> {
         /// What.
         event: SubscriberEvent,
     },
+    /// The application has asked to go on with this connection; what is replied goes to it.
+    Resumed {
+        /// The connection.
+        id: ConnId,
+    },
     /// What became of reading a PHP session.
     SessionRead {
         /// The call that it was asked with.

@@ -57,3 +57,6 @@ pub(super) fn close_packet(error: &str) -> String {
     let text = serde_json::Value::from(error);
     format!(r#"{{"opcode":"close","error":{text}}}"#)
 }
+
+/// What those are told who may not come in, or may not stay (protocol.md 8.6, 8.7).
+pub(super) const NOT_SIGNED_IN: &str = "not signed in";

@@ -14,6 +14,7 @@ mod event;
 mod handover;
 mod logout;
 mod monitoring;
+mod newcomers;
 pub mod peer;
 mod push;
 mod pushed;
@@ -23,6 +24,7 @@ mod request_checks;
 mod requests;
 mod resource;
 mod sessions;
+pub mod sign_in;
 mod standard;
 pub mod trusted_proxies;
 mod upgrade;
@@ -42,20 +44,26 @@ pub use self::standard::Standard;
 pub use self::web_sends::{Sendable, Sends, WebSends};
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use log::{debug, info};
+use log::info;
 
 use self::admission::{Admission, AdmissionSettings};
+use self::newcomers::Newcomers;
 use self::peer::{ListenerRole, Peer};
 use self::requests::Requests;
 use self::sessions::Sessions;
+use self::sign_in::{Decision, SignIn, SignInSettings, TicketKey};
 use crate::api::{self, Demo, Route};
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
+use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::extension::CompressionSettings;
 use crate::protocol::http::Request;
-use crate::registry::SlotSet;
+use crate::protocol::message::MessageKind;
+use crate::registry::{ClientKind, SlotSet};
+use crate::upstream::{Settings as UpstreamSettings, Target, UpstreamId};
 
 /// What the application needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +74,8 @@ pub struct AppSettings {
     pub dialogue: DialogueSettings,
     /// How clients are let in.
     pub upgrade: UpgradeSettings,
+    /// How it is found out who they are.
+    pub sign_in: SignInSettings,
     /// Whether the demo page is served.
     pub demo: Demo,
 }
@@ -81,6 +91,8 @@ pub struct UpgradeSettings {
     pub subprotocols: Vec<String>,
     /// Longest header `Ident`, in bytes (`maxIdent`).
     pub max_ident_bytes: usize,
+    /// Longest time for a first message that brings a token (`handshakeTimeout`).
+    pub handshake_timeout: Duration,
 }
 
 /// The whole application.
@@ -89,24 +101,37 @@ pub struct App {
     sessions: Sessions,
     requests: Requests,
     upgrade: UpgradeSettings,
+    sign_in: SignIn,
+    newcomers: Newcomers,
     demo: Demo,
     availability: Availability,
-    /// Answers of other servers that nobody waited for any more.
-    late_answer_count: u64,
 }
 
 impl App {
-    /// No resources, no clients.
-    pub fn new(settings: AppSettings) -> Self {
+    /// No resources, no clients. `wall_clock` is asked for the time of day, since 1970,
+    /// by tokens and tickets; all else goes by the time that events come with.
+    pub fn new(settings: AppSettings, wall_clock: fn() -> Duration) -> Self {
         Self {
             admission: Admission::new(settings.admission),
             sessions: Sessions::new(settings.dialogue),
             requests: Requests::default(),
             upgrade: settings.upgrade,
+            sign_in: SignIn::new(settings.sign_in, wall_clock),
+            newcomers: Newcomers::default(),
             demo: settings.demo,
             availability: Availability::Serving,
-            late_answer_count: 0,
         }
+    }
+
+    /// Adds the other servers that are asked who somebody is. `add` says by which name.
+    pub fn add_upstreams(&mut self, add: impl FnMut(Target, UpstreamSettings) -> UpstreamId) {
+        self.sign_in.add_upstreams(add);
+    }
+
+    /// Tickets are signed with this key from now on: one that outlives the server lets those who
+    /// were signed in come back without a question after a restart.
+    pub fn set_ticket_key(&mut self, key: TicketKey) {
+        self.sign_in.set_ticket_key(key);
     }
 
     /// Adds a resource on a path, compared exactly, or on all paths that no other has.
@@ -116,7 +141,17 @@ impl App {
 
     /// The only door: takes in what has happened, and leaves what is to be done in `commands`.
     pub fn handle(&mut self, event: Event<'_>, now: MonotonicTime, commands: &mut Commands) {
+        self.handle_one(event, now, commands);
+        if self.sessions.clients().has_new_logouts() {
+            self.forget_logged_out(now);
+        }
+    }
+
+    fn handle_one(&mut self, event: Event<'_>, now: MonotonicTime, commands: &mut Commands) {
         match event {
+            Event::Message { id, message } if self.newcomers.is_awaiting_token(id) => {
+                self.handle_first_message(id, message, now, commands);
+            }
             Event::Message { id, message } => {
                 self.sessions.handle_message(id, message, now, commands);
             }
@@ -131,6 +166,7 @@ impl App {
                 rejection,
             } => {
                 self.requests.note_refused(id, rejection.status());
+                self.forget_newcomer(id, peer);
                 self.admission.log_refusal(id, peer, rejection, "", now);
             }
             Event::Failed {
@@ -146,6 +182,8 @@ impl App {
                 if let Some(kind) = self.sessions.handle_close(id, now, commands) {
                     self.admission.leave(kind, peer);
                 }
+                self.sign_in.leave(id);
+                self.forget_newcomer(id, peer);
                 self.requests.handle_close(id);
             }
             Event::Push { ticket, packet } => {
@@ -165,15 +203,14 @@ impl App {
             // Nobody subscribes to anything yet.
             Event::Subscriber { .. } => {}
             Event::Answered { upstream, answer } => {
-                self.late_answer_count += 1;
-                let (upstream, call, count) = (upstream.0, answer.call.0, self.late_answer_count);
-                debug!("upstream {upstream}: nobody waits for answer {call} ({count} so far)");
+                self.sign_in.handle_answer(upstream, answer, now, commands);
+                self.carry_out_decisions(commands);
             }
-            Event::SessionRead { call, .. } => {
-                self.late_answer_count += 1;
-                let (call, count) = (call.0, self.late_answer_count);
-                debug!("nobody waits for session {call} ({count} late answers so far)");
+            Event::SessionRead { call, outcome } => {
+                self.sign_in.handle_session(call, outcome, now, commands);
+                self.carry_out_decisions(commands);
             }
+            Event::Resumed { id } => self.handle_decided(id, now, commands),
         }
     }
 
@@ -182,11 +219,28 @@ impl App {
         self.sessions.handle_timeout(now, commands);
         self.requests
             .handle_timeout(&mut self.sessions, now, commands);
+        self.sign_in.handle_timeout(now, commands);
+        self.carry_out_decisions(commands);
+        if self.sessions.clients().has_new_logouts() {
+            self.forget_logged_out(now);
+        }
+        while let Some((id, arrival)) = self.newcomers.next_late(now) {
+            info!("#{} turned away: no token within handshakeTimeout", id.slot);
+            self.leave_without_token(&arrival);
+            let packet = logout::close_packet(logout::NOT_SIGNED_IN);
+            commands.send(id, MessageKind::Text, packet.as_bytes(), None);
+            commands.close(id, CloseCode::UNAUTHORIZED, logout::NOT_SIGNED_IN);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn next_deadline(&self) -> Option<MonotonicTime> {
-        let deadlines = [self.sessions.next_deadline(), self.requests.next_deadline()];
+        let deadlines = [
+            self.sessions.next_deadline(),
+            self.requests.next_deadline(),
+            self.sign_in.next_deadline(),
+            self.newcomers.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -212,12 +266,59 @@ impl App {
 
     /// Bytes of memory held for connections.
     pub fn held_bytes(&self) -> usize {
-        self.sessions.held_bytes() + self.requests.held_bytes()
+        self.sessions.held_bytes() + self.requests.held_bytes() + self.newcomers.held_bytes()
     }
 
     /// Bytes of memory held for one connection.
     pub fn held_bytes_of(&self, id: ConnId) -> usize {
-        self.sessions.held_bytes_of(id) + self.requests.held_bytes_of(id)
+        self.sessions.held_bytes_of(id)
+            + self.requests.held_bytes_of(id)
+            + self.newcomers.held_bytes_of(id)
+            + self.sign_in.held_bytes_of(id)
+    }
+
+    /// Newcomers are told what was decided, and those who may stay no longer.
+    fn carry_out_decisions(&mut self, commands: &mut Commands) {
+        while let Some(decision) = self.sign_in.next_decision() {
+            match decision {
+                Decision::SignOut(id) => {
+                    info!("#{} is no longer signed in", id.slot);
+                    self.sign_out(id, commands);
+                }
+                Decision::Renew(id) => {
+                    if let Some(ticket) = self.sign_in.ticket_for(id) {
+                        self.sessions.renew_ticket(id, &ticket, commands);
+                    }
+                }
+                Decision::Enter(id, _) | Decision::SendAway(id) | Decision::TryAgain(id, _) => {
+                    if self.newcomers.decide(id, decision) {
+                        commands.resume(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends an open connection (protocol.md 8.7).
+    fn sign_out(&mut self, id: ConnId, commands: &mut Commands) {
+        self.sessions.sign_off(id, logout::NOT_SIGNED_IN, commands);
+    }
+
+    /// Somebody has gone before it was known who that is.
+    fn forget_newcomer(&mut self, id: ConnId, peer: Peer) {
+        if let Some(print) = self.newcomers.forget(id) {
+            self.sign_in.forget(id, print);
+        }
+        if self.newcomers.take_without_token(id).is_some() {
+            self.admission.leave(ClientKind::Web, peer);
+        }
+    }
+
+    /// Whatever was logged out by an event counts no more where answers are kept.
+    fn forget_logged_out(&mut self, now: MonotonicTime) {
+        for logout in self.sessions.take_logouts() {
+            self.sign_in.log_out(&logout, now);
+        }
     }
 
     fn handle_request(

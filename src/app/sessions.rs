@@ -83,6 +83,8 @@ pub(super) struct Newcomer<'a> {
     pub(super) ident: &'a str,
     /// Who it is; empty for scripts, and for whoever is anonymous.
     pub(super) identity: &'a Identity,
+    /// By which it can come back without a question.
+    pub(super) ticket: Option<String>,
     /// Its address, path, query and headers.
     pub(super) request: ClientRequest<'a>,
 }
@@ -127,9 +129,36 @@ impl Sessions {
         self.resources.get(usize::from(resource))?.path.as_deref()
     }
 
+    /// Whether connections of a resource speak the dialogue.
+    pub(super) fn speaks_dialogue(&self, resource: ResourceId) -> bool {
+        let resource = self.resources.get(usize::from(resource));
+        resource.is_some_and(|registered| registered.kind == Dialogue::Packets)
+    }
+
     /// The registry of open clients.
     pub(super) fn clients(&self) -> &Clients {
         &self.clients
+    }
+
+    /// Gives a client a new ticket, if it has opted in.
+    pub(super) fn renew_ticket(&self, id: ConnId, ticket: &str, commands: &mut Commands) {
+        let session = self.sessions.get(id.slot as usize);
+        if session.is_some_and(|session| session.error_packets == ErrorPackets::Wanted)
+            && self.speakers.contains(id.slot)
+        {
+            let packet = format!(r#"{{"opcode":"ticket","ticket":"{ticket}"}}"#);
+            commands.send(id, MessageKind::Text, packet.as_bytes(), None);
+        }
+    }
+
+    /// Ends an open connection that is not, or no longer, signed in.
+    pub(super) fn sign_off(&mut self, id: ConnId, error: &'static str, commands: &mut Commands) {
+        logout::sign_off(&[id], error, &self.speakers, commands);
+    }
+
+    /// Who was logged out since this was asked last.
+    pub(super) fn take_logouts(&mut self) -> Vec<Logout<'static>> {
+        self.clients.take_logouts()
     }
 
     /// Logs out all tabs of a user or a session; how many there were.
@@ -164,7 +193,9 @@ impl Sessions {
         };
         let user = newcomer.identity.user.as_ref();
         let user = user.filter(|_| error_packets == ErrorPackets::Wanted);
-        let ready = ready_packet(&uuid, user);
+        let ticket = newcomer.ticket.as_deref();
+        let ticket = ticket.filter(|_| error_packets == ErrorPackets::Wanted);
+        let ready = ready_packet(&uuid, user, ticket);
         self.clients.open(id, kind, uuid, newcomer.ident);
         self.clients.identify(id, newcomer.identity);
         let session = Session {
@@ -423,22 +454,25 @@ fn knows_restarts(query: &str) -> bool {
 }
 
 /// Whether a query string has this field and value.
-fn has_word(query: &str, word: &str) -> bool {
+pub(super) fn has_word(query: &str, word: &str) -> bool {
     query.split('&').any(|field| field == word)
 }
 
 /// Answer to every complete data message (protocol.md 2.2).
-const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
+pub(super) const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
 
-/// protocol.md 2.1, 8.8. `user`: of a client that has opted in.
-fn ready_packet(uuid: &ClientUuid, user: Option<&UserId>) -> String {
-    match user {
-        None => format!(r#"{{"opcode":"ready","uuid":"{uuid}"}}"#),
-        Some(user) => {
-            let user = serde_json::Value::from(user.as_str());
-            format!(r#"{{"opcode":"ready","uuid":"{uuid}","user":{user}}}"#)
-        }
+/// protocol.md 2.1, 8.8. `user` and `ticket`: of a client that has opted in.
+fn ready_packet(uuid: &ClientUuid, user: Option<&UserId>, ticket: Option<&str>) -> String {
+    let mut packet = format!(r#"{{"opcode":"ready","uuid":"{uuid}""#);
+    if let Some(user) = user {
+        let user = serde_json::Value::from(user.as_str());
+        packet.push_str(&format!(r#","user":{user}"#));
     }
+    if let Some(ticket) = ticket {
+        packet.push_str(&format!(r#","ticket":"{ticket}""#));
+    }
+    packet.push('}');
+    packet
 }
 
 /// protocol.md 1.10, 1.11: a packet, then the close frame.

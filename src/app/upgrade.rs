@@ -2,20 +2,26 @@
 //! refusal.
 
 use log::info;
+use serde_json::Value;
 
 use super::admission::LimitReached;
+use super::logout::NOT_SIGNED_IN;
+use super::newcomers::Arrival;
 use super::peer::Peer;
 use super::resource::{ClientRequest, ResourceId};
-use super::sessions::{Newcomer, turn_away};
+use super::sessions::{NEXT_PACKET, Newcomer, has_word, turn_away};
+use super::sign_in::{Decision, Entry, Judged, Visit};
 use super::{Accept, Admitted, App, Commands, Encryption, IncomingRequest};
+use crate::api::{BodyPart, Response};
 use crate::base::{MonotonicTime, escape};
-use crate::connection::{Keepalive, PhpFraming};
+use crate::connection::{AfterResponse, ConnId, Keepalive, Message, PhpFraming};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::handshake::Upgrade;
 use crate::protocol::http::Request;
 use crate::protocol::ident;
-use crate::registry::{ClientKind, Identity};
+use crate::protocol::message::MessageKind;
+use crate::registry::ClientKind;
 
 /// A request that asks for a WebSocket and may have one.
 struct UpgradeRequest<'a> {
@@ -25,11 +31,12 @@ struct UpgradeRequest<'a> {
     peer: Peer,
     /// The name that it takes; empty: none.
     ident: &'a str,
-    /// Who it is.
-    identity: Identity,
     /// Its resource; `Err`: it is turned away by a `close` packet with this error, and this code.
-    resource: Result<ResourceId, (String, CloseCode)>,
+    resource: Result<ResourceId, TurnedAway>,
 }
+
+/// The error that a `close` packet tells, and the code of the close frame behind it.
+type TurnedAway = (String, CloseCode);
 
 impl App {
     /// Answers a request that asks for a WebSocket, or for nothing that is here.
@@ -41,7 +48,7 @@ impl App {
         commands: &mut Commands,
     ) {
         match self.judge(incoming, request) {
-            Ok(asked) => self.open(incoming, request, asked, now, commands),
+            Ok(asked) => self.admit(incoming, request, asked, now, commands),
             Err(rejection) => {
                 let origin = request.header("origin").unwrap_or_default();
                 let detail = match rejection {
@@ -52,6 +59,191 @@ impl App {
                 let peer = self.admission.locate(request, incoming.peer);
                 self.reject(incoming, rejection, (peer, &detail), now, commands);
             }
+        }
+    }
+
+    /// Finds out who somebody is who may come in otherwise, and answers if that is known.
+    fn admit(
+        &mut self,
+        incoming: &IncomingRequest<'_>,
+        request: &Request<'_>,
+        asked: UpgradeRequest<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        // protocol.md 8.13: scripts are judged by where they come from.
+        if asked.kind == ClientKind::Php || asked.resource.is_err() || !self.sign_in.is_on() {
+            return self.open(incoming, request, asked, Entry::anonymous(), now, commands);
+        }
+        let arrival = || Arrival::of(incoming, self.sessions.clients().logout_stamp());
+        if self.sign_in.takes_first_message() && has_word(request.query(), "auth=1") {
+            let (arrival, deadline) = (arrival(), now + self.upgrade.handshake_timeout);
+            if self.accept(incoming, request, asked, commands).is_ok() {
+                self.newcomers.await_token(incoming.id, arrival, deadline);
+            }
+            return;
+        }
+        let visit = Visit {
+            head: request,
+            peer: asked.peer,
+            scheme: self.admission.scheme_of(incoming, request),
+        };
+        match self.sign_in.judge(incoming.id, &visit, now, commands) {
+            Judged::Now(decision) => {
+                self.carry_out_decision(decision, incoming, request, asked, now, commands);
+            }
+            Judged::Later(print) => self.newcomers.wait(incoming.id, arrival(), print),
+        }
+    }
+
+    fn carry_out_decision(
+        &mut self,
+        decision: Decision,
+        incoming: &IncomingRequest<'_>,
+        request: &Request<'_>,
+        asked: UpgradeRequest<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        match decision {
+            Decision::Enter(_, entry) => {
+                self.open(incoming, request, asked, entry, now, commands);
+            }
+            Decision::SendAway(_) | Decision::SignOut(_) | Decision::Renew(_) => {
+                let asked = UpgradeRequest {
+                    resource: Err((NOT_SIGNED_IN.to_owned(), CloseCode::UNAUTHORIZED)),
+                    ..asked
+                };
+                self.open(incoming, request, asked, Entry::anonymous(), now, commands);
+            }
+            Decision::TryAgain(id, after) => {
+                self.admission.count_refusal(503, UNDECIDED);
+                let peer = asked.peer.name();
+                info!("#{} refused: 503 {UNDECIDED} ({peer})", id.slot);
+                let mut response = Response::error(503, UNDECIDED);
+                // At least 1: 0 would bring everybody back at once.
+                let seconds = after.as_secs().max(1).to_string();
+                response.add_header("Retry-After", &seconds);
+                let mut bytes = Vec::new();
+                response.write(BodyPart::Sent, Some("close"), &mut bytes);
+                commands.respond(id, AfterResponse::Close, bytes);
+            }
+        }
+    }
+
+    /// A decision about this connection's upgrade is made.
+    pub(super) fn handle_decided(
+        &mut self,
+        id: ConnId,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some((arrival, decision)) = self.newcomers.take_decided(id) else {
+            return;
+        };
+        let Arrival {
+            head,
+            peer,
+            encryption,
+            local_ip,
+            logout_stamp,
+        } = arrival;
+        let incoming = IncomingRequest {
+            id,
+            head: &head,
+            peer,
+            encryption,
+            local_ip: &|| local_ip,
+        };
+        let Ok(request) = Request::parse(&head) else {
+            return debug_assert!(false, "it was parsed before");
+        };
+        match (self.judge(&incoming, &request), decision) {
+            // A logout has overtaken the answer.
+            (Ok(asked), Decision::Enter(_, entry))
+                if (self.sessions.clients())
+                    .was_logged_out_since(logout_stamp, &entry.identity()) =>
+            {
+                self.admit(&incoming, &request, asked, now, commands);
+            }
+            (Ok(asked), decision) if asked.resource.is_ok() => {
+                self.carry_out_decision(decision, &incoming, &request, asked, now, commands);
+            }
+            (Ok(asked), _) => {
+                self.open(
+                    &incoming,
+                    &request,
+                    asked,
+                    Entry::anonymous(),
+                    now,
+                    commands,
+                );
+            }
+            (Err(rejection), _) => self.reject(&incoming, rejection, (peer, ""), now, commands),
+        }
+    }
+
+    /// The first message of somebody who is to send a token (protocol.md 8.5).
+    pub(super) fn handle_first_message(
+        &mut self,
+        id: ConnId,
+        message: &Message<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(arrival) = self.newcomers.take_without_token(id) else {
+            return;
+        };
+        let Ok(request) = Request::parse(&arrival.head) else {
+            return debug_assert!(false, "it was parsed before");
+        };
+        let peer = self.admission.locate(&request, arrival.peer);
+        let resource = self.sessions.find_resource(request.path());
+        if resource.is_some_and(|resource| self.sessions.speaks_dialogue(resource)) {
+            commands.reply(MessageKind::Text, NEXT_PACKET.as_bytes());
+        }
+        let token = token_of(message).unwrap_or_default();
+        let decision = self.sign_in.judge_token(id, &token, now);
+        let entry = match (decision, resource) {
+            (Decision::Enter(_, entry), Some(resource)) => Some((entry, resource)),
+            _ => None,
+        };
+        let entry = entry.filter(|(entry, _)| {
+            let clients = self.sessions.clients();
+            !clients.was_logged_out_since(arrival.logout_stamp, &entry.identity())
+        });
+        let Some((entry, resource)) = entry else {
+            self.leave_without_token(&arrival);
+            let code = CloseCode::UNAUTHORIZED.as_u16();
+            self.admission.count_refusal(code, NOT_SIGNED_IN);
+            info!(
+                "#{} turned away: {NOT_SIGNED_IN} ({})",
+                id.slot,
+                peer.name()
+            );
+            return turn_away(id, NOT_SIGNED_IN, CloseCode::UNAUTHORIZED, commands);
+        };
+        let ident = ident::of(&request, self.upgrade.max_ident_bytes).unwrap_or_default();
+        let newcomer = Newcomer {
+            id,
+            kind: ClientKind::Web,
+            resource,
+            ident,
+            identity: &entry.identity(),
+            ticket: None,
+            request: ClientRequest {
+                address: peer.ip,
+                head: &request,
+            },
+        };
+        self.enter(&newcomer, entry, now, commands);
+    }
+
+    /// Gives the place back of somebody who was let in and has not become a client.
+    pub(super) fn leave_without_token(&mut self, arrival: &Arrival) {
+        if let Ok(request) = Request::parse(&arrival.head) {
+            let peer = self.admission.locate(&request, arrival.peer);
+            self.admission.leave(ClientKind::Web, peer);
         }
     }
 
@@ -67,6 +259,9 @@ impl App {
         let origin = request.header("origin");
         self.admission
             .check_source(kind, origin, peer, incoming.local_ip)?;
+        if kind == ClientKind::Web && self.sign_in.is_by_cookie() {
+            self.admission.check_same_host(request, incoming.peer)?;
+        }
         let ident = ident::of(request, self.upgrade.max_ident_bytes)?;
         let upgrade = upgrade.choose_subprotocol(request, &self.upgrade.subprotocols);
         let upgrade = match kind {
@@ -82,7 +277,6 @@ impl App {
             kind,
             peer,
             ident,
-            identity: Identity::default(),
             resource: self.find_resource(kind, request.path(), peer),
         })
     }
@@ -92,7 +286,7 @@ impl App {
         kind: ClientKind,
         path: &str,
         peer: Peer,
-    ) -> Result<ResourceId, (String, CloseCode)> {
+    ) -> Result<ResourceId, TurnedAway> {
         match self.admission.check_capacity(kind, peer) {
             Ok(()) => {}
             Err(LimitReached::Everywhere) => {
@@ -107,49 +301,32 @@ impl App {
         resource.ok_or_else(|| (format!("no resource {path}"), CloseCode::POLICY_VIOLATION))
     }
 
+    /// Lets a newcomer in, or not: `Err` is a `close` packet that turns it away.
     fn open(
         &mut self,
         incoming: &IncomingRequest<'_>,
         request: &Request<'_>,
         asked: UpgradeRequest<'_>,
+        entry: Entry,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
-        let UpgradeRequest { kind, peer, .. } = asked;
-        let id = incoming.id;
-        self.log_forwarded(incoming, peer);
-        let (client_type, keepalive) = match kind {
-            ClientKind::Web => ("websocket", Keepalive::Pings),
-            ClientKind::Php => ("tcp", Keepalive::None),
-        };
-        info!("ClientType:{client_type}");
-        let framing = self.framing(incoming, request, kind, peer);
-        commands.accept(Accept {
-            id,
-            upgrade: asked.upgrade,
-            peer,
-            framing,
-            keepalive,
-            admission: match asked.resource {
-                Ok(_) => Admitted::Client,
-                Err(_) => Admitted::TurnedAway,
-            },
-        });
-        match asked.resource {
+        let (id, kind, peer, ident) = (incoming.id, asked.kind, asked.peer, asked.ident);
+        match self.accept(incoming, request, asked, commands) {
             Ok(resource) => {
-                self.admission.enter(kind, peer);
                 let newcomer = Newcomer {
                     id,
                     kind,
                     resource,
-                    ident: asked.ident,
-                    identity: &asked.identity,
+                    ident,
+                    identity: &entry.identity(),
+                    ticket: None,
                     request: ClientRequest {
                         address: peer.ip,
                         head: request,
                     },
                 };
-                self.sessions.handle_open(&newcomer, now, commands);
+                self.enter(&newcomer, entry, now, commands);
             }
             Err((error, code)) => {
                 // Without the path or address that was asked for or has asked.
@@ -161,6 +338,56 @@ impl App {
                 turn_away(id, &error, code, commands);
             }
         }
+    }
+
+    /// Answers with the 101.
+    fn accept(
+        &mut self,
+        incoming: &IncomingRequest<'_>,
+        request: &Request<'_>,
+        asked: UpgradeRequest<'_>,
+        commands: &mut Commands,
+    ) -> Result<ResourceId, TurnedAway> {
+        let UpgradeRequest { kind, peer, .. } = asked;
+        self.log_forwarded(incoming, peer);
+        let (client_type, keepalive) = match kind {
+            ClientKind::Web => ("websocket", Keepalive::Pings),
+            ClientKind::Php => ("tcp", Keepalive::None),
+        };
+        info!("ClientType:{client_type}");
+        let framing = self.framing(incoming, request, kind, peer);
+        commands.accept(Accept {
+            id: incoming.id,
+            upgrade: asked.upgrade,
+            peer,
+            framing,
+            keepalive,
+            admission: match asked.resource {
+                Ok(_) => Admitted::Client,
+                Err(_) => Admitted::TurnedAway,
+            },
+        });
+        if asked.resource.is_ok() {
+            self.admission.enter(kind, peer);
+        }
+        asked.resource
+    }
+
+    /// Somebody is here, and it is known who.
+    fn enter(
+        &mut self,
+        newcomer: &Newcomer<'_>,
+        entry: Entry,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        self.sign_in.enter(newcomer.id, entry, now);
+        let ticket = self.sign_in.ticket_for(newcomer.id);
+        let newcomer = Newcomer {
+            ticket,
+            ..*newcomer
+        };
+        self.sessions.handle_open(&newcomer, now, commands);
     }
 
     fn log_forwarded(&self, incoming: &IncomingRequest<'_>, peer: Peer) {
@@ -192,6 +419,24 @@ impl App {
         }
     }
 }
+
+/// The token of `{"opcode":"auth","token":…}`.
+fn token_of(message: &Message<'_>) -> Option<String> {
+    let bytes = message.as_bytes();
+    if bytes.len() > MAX_AUTH_BYTES {
+        return None;
+    }
+    let packet: Value = serde_json::from_slice(bytes).ok()?;
+    if packet.get("opcode")?.as_str() != Some("auth") {
+        return None;
+    }
+    packet.get("token")?.as_str().map(str::to_owned)
+}
+
+/// Longest packet that brings a token, in bytes.
+const MAX_AUTH_BYTES: usize = 8 << 10;
+
+const UNDECIDED: &str = "it could not be found out who you are: try again";
 
 /// protocol.md, introduction.
 fn kind_of(request: &Request<'_>) -> ClientKind {

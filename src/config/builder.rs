@@ -25,6 +25,9 @@ impl Config {
             std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
         })?;
         config.warnings.extend(warnings);
+        if let Err(problem) = config.read_auth_key() {
+            return Err(Errors::new(vec![problem], config.warnings).logged_by(config.log));
+        }
         Ok(config)
     }
 
@@ -100,23 +103,9 @@ impl Builder {
             value: value.clone(),
             reason,
         };
-        if section == "jsauth" && entry.key.eq_ignore_ascii_case("require") {
-            // What a variable gives is a text for PHP.
-            let spelling = match entry.spelling {
-                Spelling::Word if entry.value.contains("${") => Spelling::Quoted,
-                spelling => spelling,
-            };
-            if unset.is_some() || value::is_true_in_php(&value, spelling) {
-                let reason = match spelling {
-                    Spelling::Word => SIGN_IN_WANTED.to_owned(),
-                    Spelling::Quoted => format!("{QUOTED_IS_TRUE}: {SIGN_IN_WANTED}"),
-                    Spelling::BeforeHash => format!("{HASH_IS_TRUE}: {SIGN_IN_WANTED}"),
-                };
-                self.problems.push(problem(reason));
-            }
-            return;
-        }
-        let Some(index) = keys::position(&entry.key) else {
+        // Elsewhere people write it for the key of a certificate.
+        let is_known = section == "jsauth" || !entry.key.eq_ignore_ascii_case("key");
+        let Some(index) = keys::position(&entry.key).filter(|_| is_known) else {
             if matches!(section.as_str(), "jsauth" | "develop") {
                 // Without the value, which may be a secret of the other program.
                 let place = Origin::Ini {
@@ -135,6 +124,7 @@ impl Builder {
             self.problems
                 .push(problem("the file is not UTF-8 here".to_owned()));
         }
+        let is_unset = unset.is_some();
         if let Some(name) = unset {
             let reason = format!("the environment has no {name}, it is taken as empty");
             self.warnings.push(problem(reason).to_string());
@@ -147,7 +137,33 @@ impl Builder {
             file: file.to_owned(),
             line: entry.line,
         };
-        self.settings[index].value = value;
+        let is_require = KEYS[index].name == "require";
+        let truth = is_require.then(|| self.php_truth(&entry, &value, is_unset, problem));
+        self.settings[index].value = truth.unwrap_or(value);
+    }
+
+    /// `true` or `false`, as PHP sees the value of `require` (protocol.md 8.1); what a variable gives
+    /// is a text for PHP, and a variable that is not there lets nobody in by accident.
+    fn php_truth(
+        &mut self,
+        entry: &Entry,
+        value: &str,
+        is_unset: bool,
+        problem: impl Fn(String) -> Problem,
+    ) -> String {
+        let spelling = match entry.spelling {
+            Spelling::Word if entry.value.contains("${") => Spelling::Quoted,
+            spelling => spelling,
+        };
+        let is_true = is_unset || value::is_true_in_php(value, spelling);
+        if is_true && value::boolean(value) == Ok(false) {
+            let reason = match spelling {
+                Spelling::BeforeHash => HASH_IS_TRUE,
+                Spelling::Word | Spelling::Quoted => QUOTED_IS_TRUE,
+            };
+            self.warnings.push(problem(reason.to_owned()).to_string());
+        }
+        is_true.to_string()
     }
 
     fn take_options(&mut self, options: &Options) {
@@ -179,6 +195,7 @@ impl Builder {
             config.server.limits.max_web_message_bytes = config.server.limits.max_message_bytes;
         }
         if self.problems.is_empty() {
+            config.use_jsauth();
             self.problems = config.contradictions();
         }
         if !self.problems.is_empty() {
@@ -211,7 +228,7 @@ fn unknown_key(name: &str) -> String {
     }
 }
 
-const SIGN_IN_WANTED: &str = "sign-in is not built yet, and without it everybody could connect; \
-    write require=false, without quotes, if that may be so";
-const QUOTED_IS_TRUE: &str = "in quotes or from a variable, PHP takes all but '' and '0' for true";
-const HASH_IS_TRUE: &str = "PHP takes a # behind a value for a part of it, and that for true";
+const QUOTED_IS_TRUE: &str = "signing in is required: in quotes or from a variable, PHP takes all \
+    but '' and '0' for true; write require=false, without quotes, if everybody may connect";
+const HASH_IS_TRUE: &str = "signing in is required: PHP takes a # behind a value for a part of it, \
+    and that for true; write require=false and nothing behind it if everybody may connect";

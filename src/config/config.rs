@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use super::auth_key::AuthKey;
 use super::control_path::ControlPath;
 use super::listen::Listen;
 use super::setting::Setting;
 use crate::logging::LogSettings;
 use crate::net::{Endpoint, ServerSettings};
+use crate::protocol::php_session::SessionFolder;
 
 /// Everything that can be set, checked. The comments in websock.ini say more about each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,12 @@ pub struct Config {
     /// PEM files with the private keys, in the same order (`pkFile`); empty: those of
     /// `cert_files` hold them too.
     pub key_files: Vec<PathBuf>,
+    /// What tokens are checked with (`authKey`); a file is not read yet.
+    pub auth_key: Option<AuthKey>,
+    /// Where the server keeps what has to outlive it (`stateDir`); `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// The folder of sessions that `[jsauth]` names (`ssp`).
+    pub jsauth_folder: Option<SessionFolder>,
     /// Where log lines go.
     pub log: LogSettings,
     /// What the server goes by. Its types say what each key means and what holds without it.
@@ -38,6 +46,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The directory for what has to outlive the server: `stateDir`, or the one that systemd has
+    /// made for it.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let systemds = || {
+            let directories = std::env::var_os("STATE_DIRECTORY")?;
+            // Several are separated by colons (systemd.exec(5)); the unit has one.
+            let first = directories.to_str()?.split(':').next()?;
+            (!first.is_empty()).then(|| PathBuf::from(first))
+        };
+        self.state_dir.clone().or_else(systemds)
+    }
+
     /// Where to listen.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |listen: &Listen| listen.endpoint.clone();
@@ -56,6 +76,9 @@ impl Config {
             status: Vec::new(),
             cert_files: Vec::new(),
             key_files: Vec::new(),
+            auth_key: None,
+            state_dir: None,
+            jsauth_folder: None,
             log: LogSettings {
                 file: None,
                 console: false,

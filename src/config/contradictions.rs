@@ -52,6 +52,7 @@ impl Config {
             let reason = "as many files as certFile has are wanted, or none";
             problems.push(self.problem("pkFile", reason));
         }
+        problems.extend(self.sign_in_contradictions());
         problems
     }
 
@@ -82,6 +83,7 @@ impl Config {
                 self.problem(key, "not used, as no address has TLS")
                     .to_string()
             })
+            .chain(self.sign_in_oddities())
             .collect()
     }
 }

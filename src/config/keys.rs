@@ -9,6 +9,10 @@ use super::config::Config;
 use super::control_path::control_path;
 use super::listen::listeners;
 use super::origin::origins;
+use super::sign_in::{
+    auth_key, auth_url, cookie_name, header_names, idle_session, jsauth_folder, session_store,
+    variable_path,
+};
 use super::status_listen::status_listeners;
 use super::value::{
     Expected, G, K, M, boolean, count, duration, duration_or_auto, duration_or_off, host_names,
@@ -89,6 +93,27 @@ pub(super) const KEYS: &[Key] = &[
     key("maxIdent", "128", |c, v| set(&mut c.server.max_ident_bytes, size(v, 1..=8 * K))),
     key("subprotocols", "", |c, v| set(&mut c.server.subprotocols, subprotocols(v))),
 
+    key("sessions", "", |c, v| set(&mut c.server.sign_in.sessions.store, session_store(v))),
+    key("userKey", "", |c, v| set(&mut c.server.sign_in.sessions.user_key, variable_path(v))),
+    key("sessionWait", "3", |c, v| {
+        set(&mut c.server.sign_in.sessions.wait, duration(v, Duration::ZERO..=MINUTE))
+    }),
+    key("sessionMaxAge", "1440", |c, v| {
+        set(&mut c.server.sign_in.sessions.max_age, duration(v, SECOND..=YEAR))
+    }),
+    key("authUrl", "", |c, v| set(&mut c.server.sign_in.url.target, auth_url(v))),
+    key("authHeaders", "", |c, v| set(&mut c.server.sign_in.url.headers, header_names(v))),
+    key("authTimeout", "2", |c, v| set(&mut c.server.sign_in.url.timeout, duration(v, TICK..=MINUTE))),
+    key("authConcurrency", "4", |c, v| {
+        set(&mut c.server.sign_in.url.concurrency, count(v, 1..=1_000))
+    }),
+    key("authKey", "", |c, v| set(&mut c.auth_key, auth_key(v))),
+    key("authRecheck", "60", |c, v| {
+        set(&mut c.server.sign_in.recheck_interval, duration_or_off(v, SECOND..=DAY))
+    }),
+    key("authIdle", "keep", |c, v| set(&mut c.server.sign_in.idle, idle_session(v))),
+    key("stateDir", "", |c, v| set(&mut c.state_dir, path(v))),
+
     key("trustedProxies", "", |c, v| set(&mut c.server.admission.trusted_proxies, proxies(v))),
 
     key("pushToken", "", |c, v| set(&mut c.server.admission.push_token, token(v))),
@@ -145,10 +170,19 @@ pub(super) const KEYS: &[Key] = &[
     key("takeoverTime", "5", |c, v| {
         set(&mut c.server.takeover.patience, duration(v, Duration::ZERO..=HOUR))
     }),
+    key("require", "false", |c, v| set(&mut c.server.sign_in.require, boolean(v))),
+    key("ssp", "", |c, v| set(&mut c.jsauth_folder, jsauth_folder(v))),
+    key("cookie_name", "PHPSESSID", |c, v| {
+        set(&mut c.server.sign_in.sessions.cookie_name, cookie_name(v))
+    }),
+    key("key", "", |c, v| set(&mut c.server.sign_in.sessions.key, variable_path(v))),
 ];
 
 /// Shortest time that a limit can be set to; below it the event loop's own turns would count.
 const TICK: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 

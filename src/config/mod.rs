@@ -8,6 +8,7 @@
 //! The PHP server's own ini files are read as they are (protocol.md 7.3). Refuses to know: sockets,
 //! what the limits do.
 
+mod auth_key;
 mod builder;
 mod certificates;
 mod config;
@@ -21,12 +22,15 @@ mod origin;
 mod proxy_block;
 mod report;
 mod setting;
+mod sign_in;
+mod sign_in_checks;
 mod source;
 mod status_listen;
 mod takeover;
 mod value;
 mod web_sends;
 
+pub use self::auth_key::AuthKey;
 pub use self::config::Config;
 pub use self::control_path::ControlPath;
 pub use self::listen::Listen;

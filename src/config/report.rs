@@ -128,7 +128,10 @@ impl Config {
     pub fn report(&self) -> String {
         let mut text = String::new();
         for Setting { key, value, origin } in &self.settings {
-            if *key == SECRET && !value.is_empty() {
+            if *key == FIRST_OF_JSAUTH {
+                let _ = writeln!(text, "[jsauth]");
+            }
+            if !value.is_empty() && is_secret(key, value) {
                 let _ = writeln!(text, "; {key} is set, by {origin}");
                 continue;
             }
@@ -171,15 +174,17 @@ fn is_secret(key: &str, value: &str) -> bool {
         key
     };
     match keys::nearest(name) {
-        Some(SECRET) => true,
+        Some("pushToken" | "authKey") => true,
+        // A URL may hold a password.
+        Some("authUrl" | "sessions") => value.contains(['@', '?']),
         // The middle of a key, its line ends escaped.
         Some("certFile" | "pkFile") if value.contains(r"\n") => true,
         _ => is_key_material(value),
     }
 }
 
-/// The key whose value is shown to nobody.
-const SECRET: &str = "pushToken";
+/// The first key of the last section: a key that is called `key` counts there only.
+const FIRST_OF_JSAUTH: &str = "require";
 
 /// What would make a bare value mean something else.
 const QUOTED: [char; 5] = [';', '#', '\'', '"', ' '];
@@ -195,6 +200,11 @@ mod tests {
         let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
         for ini in [
             "pushToken=s3cret",
+            "authKey=s3cret",
+            "authkey='s3cret",
+            "authUrl=http://user:s3cret@host/",
+            "sessions=redis://:s3cret@host/",
+            "sessions=unix:/x?password=s3cret",
             "PUSHTOKEN=s3cret\u{fffd}",
             "pushtoken=s3cret${NONE}",
             "pushTokn=s3cret",

@@ -5,10 +5,12 @@ use log::LevelFilter;
 
 use super::*;
 use crate::api::Demo;
+use crate::app::sign_in::{IdleSession, SessionStore};
 use crate::app::{Sendable, Sends};
 use crate::logging::LogSettings;
 use crate::net::{Endpoint, Security, ServerSettings};
 use crate::protocol::extension::CompressionSettings;
+use crate::protocol::php_session::SessionFolder;
 
 /// Parses `text` as websock.ini, with DIR as the only variable.
 fn parse(text: &str) -> Result<Config, Errors> {
@@ -124,16 +126,15 @@ fn the_2026_ini_of_php_is_read_as_it_is() {
     assert!(config.log.console);
     let expected = [
         "websock.ini, line 6: logfile=: the environment has no LOG_FILE, it is taken as empty",
-        "websock.ini, line 16: [jsauth] ssp: not used by websock",
-        "websock.ini, line 17: [jsauth] cookie_name: not used by websock",
-        "websock.ini, line 18: [jsauth] key: not used by websock",
+        "websock.ini, line 16: ssp=: the environment has no SAVE_SESSION_PATH, it is taken as empty",
         "websock.ini, line 23: [develop] developsystem: not used by websock",
     ];
     assert_eq!(config.warnings, expected);
 }
 
+/// protocol.md 8.1
 #[test]
-fn demanded_sign_in_refuses_to_start() {
+fn sign_in_is_required_where_php_sees_a_true_value() {
     for value in [
         "true",
         "'true'",
@@ -155,10 +156,18 @@ fn demanded_sign_in_refuses_to_start() {
         let text = SEED_2026.replace("require=false", &format!("require={value}"));
         let errors = parse(&text).expect_err(value).to_string();
         assert!(
-            errors.contains("error: websock.ini, line 15: require="),
+            errors.contains("error: websock.ini, line 15: require=true: it has to be known"),
             "{errors}"
         );
-        assert!(errors.contains("sign-in is not built yet"), "{errors}");
+        let text = text.replace("SAVE_SESSION_PATH", "DIR");
+        let sign_in = expect(&text).server.sign_in;
+        let folder = SessionFolder::parse("/var/log").expect("a folder");
+        assert!(sign_in.require, "{value}");
+        assert_eq!(
+            sign_in.sessions.store,
+            Some(SessionStore::Folder(folder.into()))
+        );
+        assert_eq!(sign_in.sessions.key, "allowconnect");
     }
     for value in [
         "false",
@@ -177,7 +186,75 @@ fn demanded_sign_in_refuses_to_start() {
         "false ; # c",
         "${NOT_SET:-0}",
     ] {
-        expect(&format!("[JsAuth]\nRequire={value}"));
+        let config = expect(&format!("[JsAuth]\nRequire={value}\nssp=/x\nkey=ok"));
+        assert!(!config.server.sign_in.is_on(), "{value}");
+    }
+}
+
+/// protocol.md 8.1, 8.3 to 8.7
+#[test]
+fn sign_in_is_read_as_it_is_meant() {
+    let config = expect(
+        "sessions='2;0660;/srv/sessions/'\nuserKey=user.id\nsessionWait=500ms\nsessionMaxAge=2h\n\
+         authUrl=unix:/run/php.sock:/auth.php\nauthHeaders=Authorization, X-Shop\n\
+         authTimeout=1\nauthConcurrency=2\nauthKey=0123456789abcdef0123456789abcdef\n\
+         authRecheck=0\nauthIdle=Close\nstateDir=/var/lib/websock\n[jsauth]\n\
+         cookie_name=SHOP\nkey=in",
+    );
+    let sign_in = config.server.sign_in;
+    let folder = SessionFolder::parse("2;0660;/srv/sessions").expect("a folder");
+    let sessions = sign_in.sessions;
+    assert_eq!(sessions.store, Some(SessionStore::Folder(folder.into())));
+    assert_eq!(
+        (&*sessions.cookie_name, &*sessions.key, &*sessions.user_key),
+        ("SHOP", "in", "user.id")
+    );
+    assert_eq!(sessions.wait, Duration::from_millis(500));
+    assert_eq!(sessions.max_age, Duration::from_secs(7200));
+    assert!(sign_in.url.target.is_some() && sign_in.token_key.is_some());
+    assert_eq!(sign_in.url.headers, ["Authorization", "X-Shop"]);
+    assert_eq!(sign_in.url.concurrency, 2);
+    assert_eq!(sign_in.recheck_interval, Duration::ZERO);
+    assert_eq!(sign_in.idle, IdleSession::Close);
+    assert_eq!(config.state_dir, Some(PathBuf::from("/var/lib/websock")));
+    let pem = expect("authKey=/etc/websock/key.pem");
+    assert_eq!(
+        pem.auth_key,
+        Some(AuthKey::File("/etc/websock/key.pem".into()))
+    );
+}
+
+#[test]
+fn sign_in_that_could_let_the_wrong_ones_in_stops_the_start() {
+    let table = [
+        ("[jsauth]\nrequire=true", "require=true: it has to be known"),
+        ("sessions=/x", "userKey is not set: it has to be known what"),
+        ("sessions=x", "sessions=x: an absolute path"),
+        ("sessions=2;0660;/srv", "sessions=2: an absolute path"),
+        (
+            "sessions=/x\nuserKey=a..b",
+            "userKey=a..b: names of variables",
+        ),
+        (
+            "authKey=short",
+            "authKey=(hidden): a secret of at least 32 bytes",
+        ),
+        ("authUrl=shop.example/auth", "authUrl=shop.example/auth: "),
+        (
+            "authHeaders=Cookie",
+            "authHeaders=Cookie: Cookie is sent anyway",
+        ),
+        ("authHeaders=Sec-WebSocket-Key", "leave it out"),
+        ("authHeaders=a b", "a b is no name of a header"),
+        ("authConcurrency=0", "from 1 to 1000"),
+        ("authRecheck=10ms", "0 or a time from"),
+        ("authIdle=never", "keep or close is wanted"),
+        ("key=/etc/key.pem", "unknown key; is pkFile meant?"),
+        ("[jsauth]\ncookie_name=a=b", "the name of a cookie"),
+    ];
+    for (text, expected) in table {
+        let errors = parse(text).expect_err(text).to_string();
+        assert!(errors.contains(expected), "{text}: {errors}");
     }
 }
 

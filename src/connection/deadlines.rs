@@ -18,9 +18,14 @@ impl Connection {
             return None;
         }
         match self.state {
-            State::Connecting { .. } | State::ReadingHead(_) | State::AwaitingDecision { .. } => {
+            State::Connecting { .. } | State::ReadingHead(_) => {
                 self.reject(Rejection::Timeout, context);
                 Some(Event::Refused(Rejection::Timeout))
+            }
+            // The client has done all that it can.
+            State::AwaitingDecision { .. } => {
+                self.reject(Rejection::Undecided, context);
+                Some(Event::Refused(Rejection::Undecided))
             }
             State::ReadingBody(ref mut reading) => {
                 if reading.progress >= context.limits.min_progress_bytes {

@@ -89,6 +89,11 @@ impl<Y: System> EventLoop<Y> {
     fn reply(&mut self, message: Option<AssembledMessage>) {
         let id = self.commands.current();
         let counts = self.commands.take_reply_counts();
+        // The 101 comes before what is replied.
+        if let Some(accept) = self.commands.take_accept() {
+            self.links.accept(&accept, &mut self.context);
+            self.links.touch(id);
+        }
         let (frames, current) = self.commands.reply_mut();
         let returned = message.filter(|_| current == CurrentMessage::Returned);
         if frames.is_empty() && returned.is_none() {
@@ -115,10 +120,6 @@ impl<Y: System> EventLoop<Y> {
     pub(super) fn carry_out(&mut self, mut message: Option<AssembledMessage>) {
         loop {
             let (mut list, frames) = self.commands.take();
-            // The 101 comes before what is replied.
-            if let Some(Command::Accept(accept)) = list.first() {
-                self.links.accept(accept, &mut self.context);
-            }
             self.reply(message.take());
             if list.is_empty() {
                 return self.commands.restore(list, frames);
@@ -176,8 +177,6 @@ impl<Y: System> EventLoop<Y> {
                         .broadcast(from, &audience, (frames, frame), compressed, context);
                 call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
             }
-            // It was carried out before the reply.
-            Command::Accept(_) => None,
             Command::Reject { id, rejection } => {
                 self.links.respond(
                     id,
@@ -242,6 +241,7 @@ impl<Y: System> EventLoop<Y> {
                 let report = self.report(detail);
                 Some((id, Event::Reported { id, report }))
             }
+            Command::Resume { id } => Some((id, Event::Resumed { id })),
             Command::AnswerPush { ticket, outcome } => {
                 self.handle_requests.answer(ticket, outcome);
                 None

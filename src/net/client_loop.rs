@@ -29,7 +29,7 @@ impl ClientLoop {
     pub fn new() -> io::Result<Self> {
         let settings = ServerSettings::default();
         let system = MioSystem::new(Vec::new())?;
-        let app = App::new(settings.app());
+        let app = App::new(settings.app(), crate::ops::time_of_day);
         let proxies = ProxyHeaders::new(settings.admission.trusted_proxies.clone());
         let mut event_loop =
             EventLoop::new(system, Vec::new(), settings.event_loop(), app, proxies);

@@ -195,6 +195,12 @@ impl<Y: System> EventLoop<Y> {
         self.upstreams.add(upstream, roots)
     }
 
+    /// Adds the other servers that the application asks.
+    pub fn add_app_upstreams(&mut self) {
+        let Self { app, upstreams, .. } = self;
+        app.add_upstreams(|target, settings| upstreams.add(target, settings));
+    }
+
     /// What is done at SIGHUP, as opening the log anew.
     pub fn on_hangup(&mut self, action: Box<dyn FnMut()>) {
         self.on_hangup = action;

@@ -20,6 +20,7 @@ use super::tls_roots::RootsSource;
 use crate::api::Demo;
 use crate::app::admission::AdmissionSettings;
 use crate::app::peer::ListenerRole;
+use crate::app::sign_in::{SignInSettings, TicketKey};
 use crate::app::{
     App, AppSettings, ChunkLimits, DialogueSettings, Resource, UpgradeSettings, WebSends,
 };
@@ -28,6 +29,7 @@ use crate::connection::Limits;
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
 use crate::ops::notify::Notifier;
+use crate::ops::time_of_day;
 use crate::protocol::extension::CompressionSettings;
 use crate::upstream::{Settings, Target, Upstream, UpstreamId};
 
@@ -42,6 +44,8 @@ pub struct ServerSettings {
     pub max_chunks: usize,
     /// What pages may send (`webSends`).
     pub web_sends: WebSends,
+    /// How it is found out who clients are.
+    pub sign_in: SignInSettings,
     /// Most connections that have not been upgraded yet (`maxPending`).
     pub max_pending: usize,
     /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
@@ -74,6 +78,7 @@ impl Default for ServerSettings {
             admission: AdmissionSettings::default(),
             max_chunks: 100,
             web_sends: WebSends::default(),
+            sign_in: SignInSettings::default(),
             max_pending: 10_000,
             memory_limit_bytes: 128 << 20,
             compression: CompressionSettings::default(),
@@ -112,7 +117,9 @@ impl ServerSettings {
                 php_padding: self.php_padding,
                 subprotocols: self.subprotocols.clone(),
                 max_ident_bytes: self.max_ident_bytes,
+                handshake_timeout: self.limits.handshake_timeout,
             },
+            sign_in: self.sign_in.clone(),
             demo: self.demo,
         }
     }
@@ -168,10 +175,11 @@ impl Server {
         if let Some(control) = control {
             system.watch_control(control).map_err(StartError::System)?;
         }
-        let app = App::new(settings.app());
+        let app = App::new(settings.app(), time_of_day);
         let settings_of_loop = settings.event_loop();
         let mut event_loop = EventLoop::new(system, options, settings_of_loop, app, proxies);
         event_loop.handover.patience = settings.takeover.patience;
+        event_loop.add_app_upstreams();
         Ok(Self {
             event_loop,
             demo: settings.demo,
@@ -232,6 +240,12 @@ impl Server {
     /// The certificates for endpoints that speak TLS.
     pub fn set_certificates(&mut self, certificates: Certificates) {
         self.event_loop.watch_certificates(certificates);
+    }
+
+    /// Tickets are signed with this key: one that outlives the server lets those who were signed in
+    /// come back without a question after a restart.
+    pub fn set_ticket_key(&mut self, key: TicketKey) {
+        self.event_loop.app_mut().set_ticket_key(key);
     }
 
     /// By which other threads push and stop.

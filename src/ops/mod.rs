@@ -7,12 +7,15 @@ pub mod inherited;
 pub mod names;
 pub mod notify;
 pub mod process;
+pub mod public_key;
 pub mod session_files;
 pub mod signals;
+pub mod state_dir;
 pub mod successor;
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use log::{info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -31,6 +34,12 @@ pub fn survive_file_size_limit() -> io::Result<()> {
 /// Whether this process may do everything.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// The time of day, which may jump: since 1970, or 0 if the clock is set to a time before.
+pub fn time_of_day() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// How many files may be open at most once the soft limit is raised.

@@ -142,6 +142,11 @@ pub enum Rejection {
     Version,
     /// 403: `Origin` missing or not in `allowedOrigins`.
     Origin,
+    /// 403: cookies sign in, and the page is on another host than the one that `Host` names
+    /// (protocol.md 8.12).
+    ForeignPage,
+    /// 503: it could not be found out within `handshakeTimeout` whose request this is.
+    Undecided,
     /// 401: a Client-Type php connection without the token that `pushToken` has.
     Token,
     /// 403: a Client-Type php connection from an address that `allowedIP` does not hold.
@@ -232,6 +237,7 @@ impl Rejection {
             Self::TransferEncoding => 501,
             Self::Token => 401,
             Self::Origin
+            | Self::ForeignPage
             | Self::Address
             | Self::Proxy
             | Self::ProxyUnidentified
@@ -241,7 +247,7 @@ impl Rejection {
             Self::Version => 426,
             Self::HeadTooLarge => 431,
             Self::PlainOnTls => 400,
-            Self::Overloaded | Self::Restarting => 503,
+            Self::Overloaded | Self::Restarting | Self::Undecided => 503,
         }
     }
 
@@ -265,6 +271,10 @@ impl Rejection {
                 "The WebSocket version is not supported: send Sec-WebSocket-Version: 13, once."
             }
             Self::Origin => "The origin is not allowed: allowedOrigins must name it.",
+            Self::ForeignPage => {
+                "The page is on another host than this server: allowedOrigins must name its origin."
+            }
+            Self::Undecided => "It could not be found out who you are: try again later.",
             Self::Token => "A token is needed: connect to /php?token= with what pushToken has.",
             Self::Address => {
                 "Client-Type php is not allowed from this address: allowedIP must name it."

@@ -215,6 +215,7 @@ impl Rejection {
             Self::TransferEncoding => "501 Not Implemented",
             Self::Token => "401 Unauthorized",
             Self::Origin
+            | Self::ForeignPage
             | Self::Address
             | Self::Proxy
             | Self::ProxyUnidentified
@@ -223,7 +224,7 @@ impl Rejection {
             Self::Timeout => "408 Request Timeout",
             Self::Version => "426 Upgrade Required",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Overloaded | Self::Restarting => "503 Service Unavailable",
+            Self::Overloaded | Self::Restarting | Self::Undecided => "503 Service Unavailable",
         }
     }
 
@@ -233,7 +234,7 @@ impl Rejection {
             Self::Method => "Allow: GET\r\n",
             Self::Token => "WWW-Authenticate: Bearer realm=\"websock\"\r\n",
             Self::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            Self::Restarting => "Retry-After: 5\r\n",
+            Self::Restarting | Self::Undecided => "Retry-After: 5\r\n",
             Self::Malformed
             | Self::HttpVersion
             | Self::Host
@@ -244,6 +245,7 @@ impl Rejection {
             | Self::IdentTooLong
             | Self::IdentNotUtf8
             | Self::Origin
+            | Self::ForeignPage
             | Self::Address
             | Self::Proxy
             | Self::ProxyUnidentified
@@ -542,7 +544,7 @@ mod tests {
     type Headers = &'static [(&'static str, &'static str)];
 
     /// Each rejection, its status line, and the headers that only its status has.
-    const REJECTIONS: [(Rejection, &str, Headers); 18] = [
+    const REJECTIONS: [(Rejection, &str, Headers); 20] = [
         (Rejection::Malformed, "400 Bad Request", &[]),
         (Rejection::HttpVersion, "400 Bad Request", &[]),
         (Rejection::Host, "400 Bad Request", &[]),
@@ -574,6 +576,12 @@ mod tests {
         (Rejection::Overloaded, "503 Service Unavailable", &[]),
         (
             Rejection::Restarting,
+            "503 Service Unavailable",
+            &[("Retry-After", "5")],
+        ),
+        (Rejection::ForeignPage, "403 Forbidden", &[]),
+        (
+            Rejection::Undecided,
             "503 Service Unavailable",
             &[("Retry-After", "5")],
         ),

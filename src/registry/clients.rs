@@ -19,6 +19,7 @@ use hashbrown::HashTable;
 use uuid::Uuid;
 
 use super::ident_index::{ClientRef, IdentIndex, IdentKey, shrink};
+use super::identity::Logout;
 use super::logouts::Logouts;
 use super::users::{TabNumber, Users};
 use crate::connection::{ConnId, SlotMap};
@@ -85,6 +86,8 @@ pub struct Clients {
     /// Those of whom is known who they are.
     users: Users,
     logouts: Logouts,
+    /// Those that nobody has taken up.
+    new_logouts: Vec<Logout<'static>>,
     hashing: RandomState,
 }
 

@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "app",
         "base protocol connection upstream registry api",
-        "ipnet log serde_json subtle",
+        "aws_lc_rs base64 ipnet jsonwebtoken log serde_json subtle",
     ),
     layer(
         "ops",

@@ -229,7 +229,7 @@ const HARMLESS: [(&str, &str); 22] = [
     ),
     (
         "src/app/x.rs",
-        "use std::net::IpAddr; use crate::connection::ConnId; use uuid::Uuid;",
+        "use std::net::IpAddr; use crate::connection::ConnId; use ipnet::IpNet;",
     ),
     (
         "src/net/x.rs",

@@ -26,6 +26,12 @@ mod php_clients;
 mod plain_http;
 mod proxy_protocol;
 mod push;
+mod sign_in;
+mod sign_in_asking;
+mod sign_in_sessions;
+mod sign_in_staying;
+mod sign_in_tokens;
+mod sign_in_url;
 mod upgrade;
 mod web_sends;
 

@@ -66,7 +66,7 @@ impl Server {
             system.clone(),
             vec![options],
             settings.event_loop(),
-            App::new(settings.app()),
+            App::new(settings.app(), || Duration::from_secs(1_800_000_000)),
             ProxyHeaders::default(),
         );
         for (path, resource) in resources {

@@ -15,7 +15,7 @@ mod load;
 mod look;
 mod outcome;
 mod pair;
-mod pem;
+pub(super) mod pem;
 mod resolver;
 mod x509;
 

@@ -8,19 +8,19 @@ use base64::engine::general_purpose::STANDARD;
 /// What stands between `-----BEGIN label-----` and `-----END label-----`.
 ///
 /// Without `Debug`, since it may be a private key.
-pub(super) struct Section {
-    pub(super) label: String,
+pub(in crate::ops) struct Section {
+    pub(in crate::ops) label: String,
     /// Of its first boundary, counted from 1.
     pub(super) line: usize,
     /// Empty if `is_encrypted` is by a header.
-    pub(super) der: Vec<u8>,
+    pub(in crate::ops) der: Vec<u8>,
     /// RFC 1421 headers say so, or the label does.
     pub(super) is_encrypted: bool,
 }
 
 /// All sections of a file, or what is wrong with it and what to do. Text outside of sections is a
 /// comment (RFC 7468 §2).
-pub(super) fn read(text: &[u8]) -> Result<Vec<Section>, String> {
+pub(in crate::ops) fn read(text: &[u8]) -> Result<Vec<Section>, String> {
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
         return Err("is saved as UTF-16; save it as plain text (ASCII or UTF-8)".into());
     }

@@ -72,12 +72,26 @@ impl Clients {
             return Vec::new();
         }
         self.logouts.note(logout);
+        self.new_logouts.push(Logout {
+            user: logout.user.to_string().into(),
+            session: logout.session,
+        });
         let slots = self.users.log_out(&logout.user, logout.session);
         let to_id = |slot| {
             let generation = at(&self.records, slot)?.generation;
             Some(ConnId { slot, generation })
         };
         slots.into_iter().filter_map(to_id).collect()
+    }
+
+    /// Whether somebody was logged out since [`take_logouts`](Self::take_logouts) was called.
+    pub fn has_new_logouts(&self) -> bool {
+        !self.new_logouts.is_empty()
+    }
+
+    /// Who was logged out since this was called last, for whoever keeps what was found out.
+    pub fn take_logouts(&mut self) -> Vec<Logout<'static>> {
+        std::mem::take(&mut self.new_logouts)
     }
 
     /// A number that changes with each logout: to be taken when one begins to find out who somebody

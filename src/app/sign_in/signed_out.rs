@@ -1,0 +1,61 @@
+//! [`SignedOut`]: whose tickets are worth nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::fingerprint::Fingerprint;
+use super::ticket;
+use crate::base::MonotonicTime;
+use crate::registry::SessionDigest;
+
+/// Who was signed out within the lifetime of a ticket.
+#[derive(Debug, Default)]
+pub(super) struct SignedOut {
+    last: HashMap<Fingerprint, MonotonicTime>,
+    ends: BTreeSet<(MonotonicTime, Fingerprint)>,
+}
+
+impl SignedOut {
+    pub(super) fn note_user(&mut self, user: &str, now: MonotonicTime) {
+        if !user.is_empty() {
+            self.note(of_user(user), now);
+        }
+    }
+
+    pub(super) fn note_session(&mut self, session: Option<SessionDigest>, now: MonotonicTime) {
+        if let Some(session) = session {
+            self.note(of_session(session), now);
+        }
+    }
+
+    pub(super) fn note(&mut self, print: Fingerprint, now: MonotonicTime) {
+        if let Some(before) = self.last.insert(print, now) {
+            self.ends.remove(&(before + ticket::LIFETIME, print));
+        }
+        self.ends.insert((now + ticket::LIFETIME, print));
+    }
+
+    /// Whether this was noted less than `age` ago.
+    pub(super) fn has(&self, print: &Fingerprint, age: Duration, now: MonotonicTime) -> bool {
+        // Tickets tell their age in whole seconds.
+        let issued = now - age - Duration::from_secs(1);
+        self.last.get(print).is_some_and(|at| *at >= issued)
+    }
+
+    pub(super) fn drop_ended(&mut self, now: MonotonicTime) {
+        while let Some(&(at, print)) = self.ends.first()
+            && at <= now
+        {
+            self.ends.remove(&(at, print));
+            self.last.remove(&print);
+        }
+    }
+}
+
+pub(super) fn of_user(user: &str) -> Fingerprint {
+    Fingerprint::of(&[b"user", user.as_bytes()])
+}
+
+pub(super) fn of_session(session: SessionDigest) -> Fingerprint {
+    Fingerprint::of(&[b"session", session.as_bytes()])
+}

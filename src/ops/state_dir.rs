@@ -1,0 +1,164 @@
+//! The directory for what has to outlive the server (`stateDir`): made for this user only, and
+//! nothing in it is believed that others could have put there.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+
+use crate::base::random;
+
+/// A directory that belongs to this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// Opens a directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, is no directory, belongs to somebody else, or others may write into it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let found = std::fs::metadata(path)?;
+        if !found.is_dir() {
+            return Err(io::Error::other("it is no directory"));
+        }
+        if found.uid() != geteuid().as_raw() {
+            return Err(io::Error::other(
+                "it belongs to another user; it has to be the server's own",
+            ));
+        }
+        if found.mode() & 0o022 != 0 {
+            return Err(io::Error::other(
+                "others may write into it; take that right away (chmod 700)",
+            ));
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The secret of this name: 32 random bytes that are made when they are asked for first, and
+    /// stay.
+    ///
+    /// # Errors
+    /// The file cannot be made or read, or is not what was written.
+    pub fn secret(&self, name: &str) -> io::Result<[u8; 32]> {
+        let path = self.0.join(name);
+        match read_secret(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let mut secret = [0; 32];
+        random::fill(&mut secret);
+        let unfinished = self.0.join(format!("{name}.new"));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&unfinished)?;
+        file.write_all(&secret)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, &path)?;
+        Ok(secret)
+    }
+}
+
+fn read_secret(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = open_own(path)?;
+    let mut secret = [0; 32];
+    file.read_exact(&mut secret)?;
+    if file.read(&mut [0])? != 0 {
+        return Err(io::Error::other("it is longer than a key; remove it"));
+    }
+    Ok(secret)
+}
+
+/// Opens a file that only this user can have written.
+fn open_own(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        return Err(io::Error::other(
+            "it is no file of the server's own with mode 0600; remove it",
+        ));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    struct Scene(PathBuf);
+
+    impl Scene {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("websock-{name}-{}", std::process::id()));
+            std::fs::create_dir(&path).expect("a new directory");
+            Self(path)
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+
+    #[test]
+    fn a_secret_stays_and_is_for_nobody_else() {
+        let scene = Scene::new("state");
+        let dir = StateDir::open(&scene.0.join("state")).expect("a directory");
+        let mode = |path: &Path| std::fs::metadata(path).expect("it is there").mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        let made = dir.secret("key").expect("made");
+        assert_eq!(dir.secret("key").expect("read"), made);
+        assert_ne!(dir.secret("other").expect("made"), made);
+        let file = dir.path().join("key");
+        assert_eq!(mode(&file), 0o600);
+        set_mode(&file, 0o640);
+        assert!(dir.secret("key").is_err(), "others may read it");
+        std::fs::write(&file, [1; 31]).expect("written");
+        set_mode(&file, 0o600);
+        assert!(dir.secret("key").is_err(), "cut off");
+        std::fs::write(&file, [1; 33]).expect("written");
+        assert!(dir.secret("key").is_err(), "longer");
+        std::fs::remove_file(&file).expect("removed");
+        symlink("/etc/passwd", &file).expect("a link");
+        assert!(dir.secret("key").is_err(), "a link");
+    }
+
+    #[test]
+    fn a_directory_that_others_can_change_is_refused() {
+        let scene = Scene::new("foreign");
+        set_mode(&scene.0, 0o777);
+        assert!(StateDir::open(&scene.0).is_err());
+        set_mode(&scene.0, 0o755);
+        assert!(StateDir::open(&scene.0).is_ok());
+        assert!(StateDir::open(&scene.0.join("a/b")).is_err(), "no parent");
+        std::fs::write(scene.0.join("file"), "").expect("written");
+        assert!(StateDir::open(&scene.0.join("file")).is_err());
+    }
+}
