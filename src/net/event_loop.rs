@@ -198,7 +198,9 @@ impl<Y: System> EventLoop<Y> {
     /// Adds the other servers that the application asks.
     pub fn add_app_upstreams(&mut self) {
         let Self { app, upstreams, .. } = self;
-        app.add_upstreams(|target, settings| upstreams.add(target, settings));
+        app.add_upstreams(|target, settings| {
+            upstreams.add(Upstream::new(target, settings), RootsSource::System)
+        });
     }
 
     /// What is done at SIGHUP, as opening the log anew.
