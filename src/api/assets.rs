@@ -44,8 +44,15 @@ impl Asset {
         let mut response = Response::with_body(200, self.content_type, self.body.as_bytes().into());
         // A new version of the server may have a new one.
         response.add_header("Cache-Control", "no-cache");
-        response.add_header("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+        let policy = match self.availability {
+            Availability::Always | Availability::Demo => CONTENT_SECURITY_POLICY,
+            Availability::Status => STATUS_SECURITY_POLICY,
+        };
+        response.add_header("Content-Security-Policy", policy);
         response.add_header("Referrer-Policy", "no-referrer");
+        if self.availability == Availability::Status {
+            response.add_header("Cross-Origin-Resource-Policy", "same-origin");
+        }
         // Pages of other origins may load the client as a module, which browsers do with CORS.
         if self.availability == Availability::Always {
             response.add_header("Access-Control-Allow-Origin", "*");
@@ -104,3 +111,7 @@ const ASSETS: [Asset; 7] = [
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
+
+/// The same, but that it asks nobody but where it came from.
+const STATUS_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
