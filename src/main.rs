@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use websock::app::Standard;
 use websock::app::sign_in::TicketKey;
@@ -15,6 +15,7 @@ use websock::cli;
 use websock::cli::check::findings;
 use websock::cli::client::{Failure, Outcome};
 use websock::cli::options::{self, ClientOptions, Detail, Invocation, Options, Proxy, USAGE};
+use websock::cli::reload::Reloader;
 use websock::config::{Config, Errors};
 use websock::logging::{LogSettings, Logger};
 use websock::net::{Predecessor, Server};
@@ -60,28 +61,31 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     })?;
     let variable = |name: &str| std::env::var(name).ok();
     config.settle_takeover(&variable, ops::is_root());
-    let logger = Rc::new(Logger::start(&config.log).map_err(failure)?);
+    let logger = Arc::new(Logger::start(&config.log).map_err(failure)?);
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
     log::info!("Starting server...");
     let predecessor = options.takeover.then(|| find_predecessor(&config));
     let started = match predecessor.transpose() {
-        Ok(predecessor) => run(&config, &logger, inherited, predecessor),
+        Ok(predecessor) => run(options, &config, &logger, inherited, predecessor),
         Err(error) => Err(error),
     };
-    started.map_err(|error| {
+    let served = started.map_err(|error| {
         logger.record_in_file(&error);
         failure(format_args!("error: {error}"))
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // A thread that still reads settings from a slow disk holds the logger, too.
+    logger.flush();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// Serves until a signal comes. The logger is there already, so that a start that fails can be
 /// looked up in the log file.
 fn run(
+    options: &Options,
     config: &Config,
-    logger: &Rc<Logger>,
+    logger: &Arc<Logger>,
     inherited: io::Result<Inherited>,
     mut predecessor: Option<Predecessor>,
 ) -> Result<(), String> {
@@ -106,15 +110,17 @@ fn run(
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
     server.add_resource(Some("/php"), Box::new(Standard::new()));
-    let shown = Rc::clone(logger);
+    let shown = Arc::clone(logger);
     server.show_log(move || shown.recent());
-    let reopened = Rc::clone(logger);
+    let reopened = Arc::clone(logger);
     server.on_hangup(move || reopened.reopen());
     let successor = Successor::of_this_process();
     server.on_upgrade(move || match &successor {
         Ok(successor) => successor.start(),
         Err(error) => log::error!("SIGUSR2: the program's file is not known: {}", plain(error)),
     });
+    let reloader = Reloader::new(options.clone(), config.clone(), Arc::clone(logger));
+    server.on_reload(move || reloader.read());
     if let Some(predecessor) = predecessor {
         let taken = server.take_over(&predecessor);
         taken.map_err(|error| error.to_string())?;

@@ -90,6 +90,22 @@ impl Admission {
         }
     }
 
+    /// Goes by another policy from now on. `clients` are those who are here.
+    pub fn reload(
+        &mut self,
+        policy: AdmissionSettings,
+        clients: impl Iterator<Item = (ClientKind, Peer)>,
+    ) {
+        self.policy = policy;
+        // They are counted only while the limit is on.
+        self.web_count_by_ip = HashMap::new();
+        for (kind, peer) in clients {
+            if let Some(ip) = self.counted_ip(kind, peer) {
+                *self.web_count_by_ip.entry(ip).or_default() += 1;
+            }
+        }
+    }
+
     /// Judges origin and address, before the upgrade. `local_ip`: the address of ours that was
     /// reached.
     pub fn check_source(

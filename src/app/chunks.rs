@@ -53,6 +53,17 @@ impl ChunkStore {
         }
     }
 
+    /// Holds chunks against these limits from now on, those that are kept, too.
+    pub(super) fn set_limits(&mut self, limits: ChunkLimits) {
+        let (old, new) = (self.limits.stall_timeout, limits.stall_timeout);
+        self.limits = limits;
+        // All by the same time, so that they stay in order.
+        let move_to = |at: &mut MonotonicTime| *at = *at - old + new;
+        let chunks = self.by_client.values_mut();
+        chunks.for_each(|chunks| move_to(&mut chunks.judged_at));
+        self.deadlines.iter_mut().for_each(|(at, _)| move_to(at));
+    }
+
     /// Begins anew with nothing kept.
     pub(super) fn begin(&mut self, id: ConnId, now: MonotonicTime) {
         self.take(id);

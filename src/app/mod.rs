@@ -134,6 +134,29 @@ impl App {
         self.sign_in.set_ticket_key(key);
     }
 
+    /// Goes by these settings from now on. `peers`: all connections, and where they come from.
+    pub fn reload(
+        &mut self,
+        settings: AppSettings,
+        peers: impl Iterator<Item = (ConnId, Peer)>,
+        now: MonotonicTime,
+    ) {
+        let AppSettings {
+            admission,
+            dialogue,
+            upgrade,
+            sign_in,
+            demo,
+        } = settings;
+        let sessions = &self.sessions;
+        let clients = peers.filter_map(|(id, peer)| Some((sessions.kind_of(id)?, peer)));
+        self.admission.reload(admission, clients);
+        self.sessions.reload(dialogue);
+        self.upgrade = upgrade;
+        self.sign_in.reload(sign_in, now);
+        self.demo = demo;
+    }
+
     /// Adds a resource on a path, compared exactly, or on all paths that no other has.
     pub fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
         self.sessions.add_resource(path, resource);

@@ -104,6 +104,18 @@ impl Sessions {
         }
     }
 
+    /// Goes by these settings from now on.
+    pub(super) fn reload(&mut self, settings: DialogueSettings) {
+        self.chunks.set_limits(settings.chunks);
+        self.settings = settings;
+    }
+
+    /// What somebody is who is connected; `None`: no client.
+    pub(super) fn kind_of(&self, id: ConnId) -> Option<ClientKind> {
+        let session = self.sessions.get(id.slot as usize)?;
+        Some(session.kind)
+    }
+
     /// Adds a resource on a path, compared exactly, or on all paths that no other has.
     pub(super) fn add_resource(&mut self, path: Option<&str>, resource: Box<dyn Resource>) {
         info!("Registered resource : {}", path.unwrap_or("*"));

@@ -4,3 +4,4 @@ pub mod check;
 pub mod client;
 pub mod options;
 mod port_owner;
+pub mod reload;

@@ -8,7 +8,8 @@ use super::keys::{self, KEYS};
 use super::options::Options;
 use super::report::{Errors, Problem, problem};
 use super::setting::{Origin, Setting};
-use super::{source, value};
+use super::source::{self, Reading};
+use super::value;
 use crate::base::escape;
 
 impl Config {
@@ -16,7 +17,19 @@ impl Config {
     ///
     /// Without `-i`, a missing ini file is a warning and the defaults hold.
     pub fn load(options: &Options) -> Result<Self, Errors> {
-        let (found, warnings) = source::find(options.ini.as_deref())?;
+        Self::read(source::find(options.ini.as_deref())?, options)
+    }
+
+    /// The same once more for a server that runs with what `source` held; `None`: it has found no
+    /// file.
+    pub(super) fn load_again(options: &Options, source: Option<&Path>) -> Result<Self, Errors> {
+        match source {
+            Some(path) => Self::read(source::read_again(path)?, options),
+            None => Self::load(options),
+        }
+    }
+
+    fn read((found, warnings): Reading, options: &Options) -> Result<Self, Errors> {
         let (path, text) = match &found {
             Some((path, text)) => (Some(path.as_path()), text.as_str()),
             None => (None, ""),
@@ -54,6 +67,16 @@ impl Config {
         config.source = source.map(Path::to_owned);
         Ok(config)
     }
+}
+
+/// Builds a configuration of values as written, with the warnings that reading them has brought.
+pub(super) fn rebuild(settings: Vec<Setting>, warnings: Vec<String>) -> Result<Config, Errors> {
+    let builder = Builder {
+        settings,
+        problems: Vec::new(),
+        warnings,
+    };
+    builder.build()
 }
 
 impl Default for Config {

@@ -20,6 +20,7 @@ mod listen;
 mod options;
 mod origin;
 mod proxy_block;
+mod reload;
 mod report;
 mod setting;
 mod sign_in;
@@ -36,6 +37,7 @@ pub use self::control_path::ControlPath;
 pub use self::listen::Listen;
 pub use self::options::Options;
 pub use self::proxy_block::Proxy;
+pub use self::reload::{Change, Effect, effect_of};
 pub use self::report::{Errors, Problem};
 pub use self::setting::{Origin, Setting};
 

@@ -87,6 +87,12 @@ impl Errors {
     }
 }
 
+impl From<Problem> for Errors {
+    fn from(problem: Problem) -> Self {
+        Self::new(vec![problem], Vec::new())
+    }
+}
+
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let warnings = self
@@ -167,7 +173,7 @@ const LOG_KEYS: [&str; 5] = ["logfile", "console", "loglevel", "logMaxSize", "lo
 
 /// Whether nobody may see this: a token, also under a name that is mistyped or in a line that is
 /// wrong, or a private key that stands where its file's name belongs.
-fn is_secret(key: &str, value: &str) -> bool {
+pub(super) fn is_secret(key: &str, value: &str) -> bool {
     let name = if key.is_empty() {
         value.split(['=', ' ', '\t']).next().unwrap_or_default()
     } else {

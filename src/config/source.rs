@@ -11,9 +11,12 @@ use crate::base::plain;
 /// Path and text of the ini file that counts; the path is absolute.
 pub(super) type Found = Option<(PathBuf, String)>;
 
+/// What was found, and warnings.
+pub(super) type Reading = (Found, Vec<String>);
+
 /// Reads the file named by `-i`, else the first of the three usual ones that exists. The second
 /// part of the result are warnings: that there is none, and places that cannot be looked into.
-pub(super) fn find(named: Option<&Path>) -> Result<(Found, Vec<String>), Errors> {
+pub(super) fn find(named: Option<&Path>) -> Result<Reading, Errors> {
     if let Some(named) = named {
         let path = absolute(named);
         return match read(&path) {
@@ -50,6 +53,17 @@ pub(super) fn find(named: Option<&Path>) -> Result<(Found, Vec<String>), Errors>
         tried.join(", ")
     ));
     Ok((None, warnings))
+}
+
+/// Reads a file that was found before.
+pub(super) fn read_again(path: &Path) -> Result<Reading, Errors> {
+    match read(path) {
+        Ok(text) => Ok((Some((path.to_owned(), text)), Vec::new())),
+        Err(error) => {
+            let reason = format!("cannot be read: {}", plain(&error));
+            Err(unreadable(Origin::File(path.to_owned()), path, reason))
+        }
+    }
 }
 
 fn usual_places() -> Vec<PathBuf> {

@@ -43,7 +43,7 @@ impl Default for BufferPool {
 impl BufferPool {
     /// Keeps no more than so many bytes in spare buffers, if that is less than it would.
     pub fn limit_spare_bytes(&mut self, max_spare_bytes: usize) {
-        self.max_spare_bytes = self.max_spare_bytes.min(max_spare_bytes);
+        self.max_spare_bytes = MAX_SPARE_BYTES.min(max_spare_bytes);
     }
 
     /// An empty buffer.

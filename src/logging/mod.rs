@@ -20,19 +20,24 @@
 mod file;
 mod line;
 mod recent;
+mod switch;
 mod thread;
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use env_logger::Target;
 use log::{Level, LevelFilter};
 
+use crate::base::plain;
+
 use file::{LogFile, Opened, complain};
 use line::line_of;
 use recent::Recent;
+use switch::Switch;
 use thread::{Lines, Output, Worker};
 
 /// Where log lines go.
@@ -53,10 +58,29 @@ pub struct LogSettings {
 /// The running log. Lines come in through the macros of `log`; this is the handle for the rest.
 #[derive(Debug)]
 pub struct Logger {
+    running: Mutex<Running>,
+    /// What the macros of `log` lead to.
+    switch: Switch,
+    /// RUST_LOG.
+    filters: String,
+}
+
+/// Outputs that are open and wait for [`Logger::switch_to`].
+#[derive(Debug)]
+pub struct Prepared {
+    running: Running,
+    log: env_logger::Logger,
+}
+
+/// The outputs, and the settings that they are from.
+#[derive(Debug)]
+struct Running {
+    settings: LogSettings,
     /// One for each output: none, file, console or both.
     workers: Vec<Worker>,
     /// Whether the first of them is the file's.
     has_file: bool,
+    /// Kept whatever the settings become.
     recent: Recent,
 }
 
@@ -70,26 +94,64 @@ impl Logger {
         let filters = std::env::var("RUST_LOG").unwrap_or_default();
         let (logger, log) = Self::build(config, &filters, || Box::new(io::stdout()))?;
         log::set_max_level(log.filter());
-        log::set_boxed_logger(Box::new(log)).map_err(io::Error::other)?;
+        logger.switch.set(log);
+        let switch = Box::new(logger.switch.clone());
+        log::set_boxed_logger(switch).map_err(io::Error::other)?;
         Ok(logger)
+    }
+
+    /// Opens the outputs that other settings want, for [`switch_to`](Self::switch_to). `None`: those
+    /// are in force already.
+    ///
+    /// # Errors
+    /// Why the file cannot be opened.
+    pub fn prepare(&self, settings: &LogSettings) -> Result<Option<Prepared>, String> {
+        let is_same = self.running().settings == *settings;
+        let lacks_file = settings.file.is_some() && !self.running().has_file;
+        if is_same && !lacks_file {
+            return Ok(None);
+        }
+        let opened = match settings.file.as_deref().map(file::append_to).transpose() {
+            Ok(opened) => opened,
+            // It could not be opened before, and nobody has asked for another one.
+            Err(_) if is_same => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let stdout = || -> Box<dyn Write + Send> { Box::new(io::stdout()) };
+        let kept = (self.filters.as_str(), self.running().recent.clone());
+        let (running, log) = Running::start(settings, opened, kept, stdout)
+            .map_err(|error| plain(&error).to_string())?;
+        Ok(Some(Prepared { running, log }))
+    }
+
+    /// Goes by other settings from now on. Waits until what was logged before is written where it
+    /// was to go, as [`flush`](Self::flush) does.
+    pub fn switch_to(&self, prepared: Prepared) {
+        let Prepared { running, log } = prepared;
+        let before = std::mem::replace(&mut *self.running(), running);
+        let max_level = log.filter();
+        self.switch.set(log);
+        log::set_max_level(max_level);
+        before.flush();
     }
 
     /// Opens the file anew under its name (SIGHUP), so that logrotate can move the old one away.
     ///
     /// Does not wait. If the file cannot be opened, the old one goes on being written.
     pub fn reopen(&self) {
-        self.workers.iter().for_each(Worker::reopen);
+        self.running().workers.iter().for_each(Worker::reopen);
     }
 
     /// The last warnings and errors, as they were logged, the oldest first; a hundred at most.
     pub fn recent(&self) -> Vec<String> {
-        self.recent.lines()
+        self.running().recent.lines()
     }
 
     /// Writes an error to the file alone, if there is one. Why a start fails is told on standard
     /// error, which does not help who looks into the log.
     pub fn record_in_file(&self, error: &dyn fmt::Display) {
-        if let Some(worker) = self.workers.first().filter(|_| self.has_file) {
+        let running = self.running();
+        if let Some(worker) = running.workers.first().filter(|_| running.has_file) {
             worker.write(line_of(Level::Error, &format_args!("{error}")).as_bytes());
         }
     }
@@ -97,10 +159,11 @@ impl Logger {
     /// Waits until all lines logged so far are written, for at most two seconds: at exit a hanging
     /// disk must not hold the process. Dropping the logger does the same; `process::exit` does not.
     pub fn flush(&self) {
-        let deadline = Instant::now() + FLUSH_TIMEOUT;
-        self.workers
-            .iter()
-            .for_each(|worker| worker.flush(deadline));
+        self.running().flush();
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything but becoming the logger of the process, which a process can do only once.
@@ -110,6 +173,25 @@ impl Logger {
         stdout: impl Fn() -> Box<dyn Write + Send>,
     ) -> io::Result<(Self, env_logger::Logger)> {
         let opened = config.file.as_deref().and_then(open);
+        let (running, log) = Running::start(config, opened, (filters, Recent::default()), stdout)?;
+        let logger = Self {
+            running: Mutex::new(running),
+            switch: Switch::default(),
+            filters: filters.to_owned(),
+        };
+        Ok((logger, log))
+    }
+}
+
+impl Running {
+    /// Starts the outputs. `opened`: the log file; if it is wanted and is not there, lines go to
+    /// standard output.
+    fn start(
+        config: &LogSettings,
+        opened: Option<Opened>,
+        (filters, recent): (&str, Recent),
+        stdout: impl Fn() -> Box<dyn Write + Send>,
+    ) -> io::Result<(Self, env_logger::Logger)> {
         let wants_console = config.console || config.file.is_some() && opened.is_none();
         let file = opened.map(|opened| {
             let fallback: Box<dyn Write + Send> = if wants_console {
@@ -129,7 +211,6 @@ impl Logger {
         let console = wants_console.then(|| Output::Console(BufWriter::new(stdout())));
         let outputs = [file, console].into_iter().flatten();
         let workers = outputs.map(Worker::start).collect::<io::Result<Vec<_>>>()?;
-        let recent = Recent::default();
         let kept = recent.clone();
         let mut builder = env_logger::Builder::new();
         builder
@@ -143,12 +224,19 @@ impl Logger {
         if !filters.is_empty() {
             builder.parse_filters(filters);
         }
-        let logger = Self {
+        let running = Self {
+            settings: config.clone(),
             workers,
             has_file,
             recent,
         };
-        Ok((logger, builder.build()))
+        Ok((running, builder.build()))
+    }
+
+    fn flush(&self) {
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        let workers = self.workers.iter();
+        workers.for_each(|worker| worker.flush(deadline));
     }
 }
 

@@ -304,8 +304,8 @@ fn an_output_that_hangs_delays_neither_the_caller_nor_the_other_output() {
     let fixture = Fixture::new(&config(Some(path.clone()), true), "");
     let gate = fixture.console.gate.lock().expect("not poisoned");
     fixture.write(Level::Info, "one");
-    let workers = &fixture.logger.workers;
-    workers[0].flush(Instant::now() + Duration::from_secs(10));
+    let file = fixture.logger.running().workers[0].clone();
+    file.flush(Instant::now() + Duration::from_secs(10));
     assert_eq!(texts(&path), ["one"]);
     drop(gate);
     assert_eq!(fixture.console_texts(), ["one"]);

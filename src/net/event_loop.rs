@@ -8,6 +8,7 @@
 //! Connections and application never see each other: an event of the one goes in at the other's
 //! door, and the commands that come out are carried out here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::info;
@@ -15,15 +16,16 @@ use log::info;
 use super::acceptor::Acceptor;
 use super::certificate_watch::CertificateWatch;
 use super::counts::LoopCounts;
-use super::drain::DrainSettings;
 use super::endpoint::ListenerOptions;
 use super::handle::{HandleRequests, ServerHandle};
 use super::handover::Handover;
 use super::links::{Flushed, Links};
+use super::loop_settings::LoopSettings;
 use super::loop_state::LoopState;
 use super::ping_log::PingLog;
 use super::proxy_headers::ProxyHeaders;
 use super::read_buffer::ReadBuffer;
+use super::reload_watch::{ReadAgain, ReloadWatch};
 use super::service_manager::ServiceManager;
 use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
@@ -31,28 +33,9 @@ use super::tls_roots::RootsSource;
 use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
 use crate::base::{LogLimiter, MonotonicTime};
-use crate::connection::{ConnId, Limits, TurnContext};
+use crate::connection::{ConnId, TurnContext};
 use crate::ops::certificates::Certificates;
-use crate::protocol::extension::CompressionSettings;
 use crate::upstream::{Settings, Target, Upstream, UpstreamId};
-
-/// What the loop itself is held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoopSettings {
-    /// What each connection may use.
-    pub limits: Limits,
-    /// Most connections that have not become clients (`maxPending`).
-    pub max_pending: usize,
-    /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
-    /// (`memoryLimit`).
-    pub memory_limit_bytes: usize,
-    /// Longest time for goodbyes, once everybody has been told to go (`shutdownTimeout`).
-    pub shutdown_timeout: Duration,
-    /// How clients are told to go.
-    pub drain: DrainSettings,
-    /// How broadcasts are compressed.
-    pub compression: CompressionSettings,
-}
 
 /// The loop, over whatever system it runs on.
 pub struct EventLoop<Y: System> {
@@ -69,6 +52,7 @@ pub struct EventLoop<Y: System> {
     pub(super) pings: PingLog,
     pub(super) manager: ServiceManager,
     pub(super) counts: LoopCounts,
+    pub(super) reload: ReloadWatch,
     /// Connections cut for want of memory.
     pub(super) relief_log: LogLimiter,
     pub(super) handle_requests: HandleRequests,
@@ -137,6 +121,7 @@ impl<Y: System> EventLoop<Y> {
             pings: PingLog::default(),
             manager: ServiceManager::default(),
             counts: LoopCounts::default(),
+            reload: ReloadWatch::default(),
             relief_log: LogLimiter::default(),
             handle_requests: HandleRequests::default(),
             timers: Timers::new(now),
@@ -211,6 +196,11 @@ impl<Y: System> EventLoop<Y> {
     /// Where the last warnings and errors of the log are, for the status page.
     pub fn show_log(&mut self, tail: Box<dyn Fn() -> Vec<String>>) {
         self.log_tail = tail;
+    }
+
+    /// How settings are read again at SIGHUP, on a thread of its own.
+    pub fn on_reload(&mut self, read: Arc<ReadAgain>) {
+        self.reload.read_by(read);
     }
 
     /// The system that it runs on.
@@ -323,6 +313,7 @@ impl<Y: System> EventLoop<Y> {
             Readiness::Signal(signal) => self.handle_signal(signal),
             Readiness::Woken => {
                 self.certificates.take_up();
+                self.take_up_settings();
                 self.serve_handles();
                 self.has_sessions = true;
             }

@@ -31,6 +31,7 @@ mod link_state;
 mod link_table;
 mod links;
 mod listener;
+mod loop_settings;
 mod loop_state;
 mod memory;
 mod mio_system;
@@ -44,6 +45,8 @@ mod read_buffer;
 mod reading;
 mod received;
 mod relief;
+mod reload_watch;
+mod reloading;
 mod reporting;
 #[doc(hidden)]
 pub mod resolver;
@@ -78,6 +81,8 @@ pub use self::endpoint::{
 };
 pub use self::handle::{HandleError, ServerHandle};
 pub use self::listener::{BindError, try_listen};
-pub use self::server::{Server, ServerSettings, StartError};
+pub use self::loop_settings::LoopSettings;
+pub use self::reload_watch::{NewSettings, ReadAgain};
+pub use self::server::{ReadSettings, Server, ServerSettings, StartError};
 pub use self::taking_over::{Predecessor, TakeoverError, TakeoverSettings};
 pub use self::tls_roots::RootsSource;

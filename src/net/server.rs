@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
@@ -9,11 +10,13 @@ use log::{info, warn};
 use super::control_channel::ControlListener;
 use super::drain::DrainSettings;
 use super::endpoint::Endpoint;
-use super::event_loop::{EventLoop, LoopSettings};
+use super::event_loop::EventLoop;
 use super::handle::ServerHandle;
 use super::listener::{self, BindError, Listener};
+use super::loop_settings::LoopSettings;
 use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
+use super::reload_watch::NewSettings;
 use super::socket_file::Cleanup;
 use super::taking_over::{Predecessor, TakeoverError, TakeoverSettings, control_listener};
 use super::tls_roots::RootsSource;
@@ -144,6 +147,18 @@ pub struct Server {
     is_listening: bool,
     /// Sockets of the server that is taken over for which there is no use here.
     leftovers: (Inherited, Option<ControlListener>),
+    own: OwnAddresses,
+}
+
+/// Settings that were read again and checked.
+#[derive(Debug)]
+pub struct ReadSettings {
+    /// What the server is to go by. Where it listens does not change, nor does `backlog`.
+    pub server: ServerSettings,
+    /// Those of other files than before; `None`: the files are the same.
+    pub certificates: Option<Certificates>,
+    /// How many keys have changed, for the log.
+    pub change_count: usize,
 }
 
 impl Server {
@@ -168,7 +183,8 @@ impl Server {
             control_listener(&settings.takeover, inherited.take_control());
         let bound = listener::bind(endpoints, inherited, settings.backlog);
         let (listeners, leftovers) = bound.map_err(StartError::Bind)?;
-        complete(&mut settings.admission, endpoints, &listeners);
+        let own = OwnAddresses::of(endpoints, &listeners);
+        own.complete(&mut settings.admission);
         let options = listeners.iter().map(|listener| listener.options).collect();
         let proxies = ProxyHeaders::new(settings.admission.trusted_proxies.clone());
         let mut system = MioSystem::new(listeners).map_err(StartError::System)?;
@@ -185,6 +201,7 @@ impl Server {
             demo: settings.demo,
             is_listening: false,
             leftovers: (leftovers, control_leftover),
+            own,
         })
     }
 
@@ -258,6 +275,28 @@ impl Server {
         self.event_loop.on_hangup(Box::new(action));
     }
 
+    /// How settings are read again at SIGHUP: on a thread of its own, so it may take its time.
+    /// `read` tells in the log what has changed, or what is wrong; then it returns `None`, and
+    /// nothing changes.
+    pub fn on_reload(&mut self, read: impl Fn() -> Option<ReadSettings> + Send + Sync + 'static) {
+        let own = self.own.clone();
+        self.event_loop.on_reload(Arc::new(move || {
+            let ReadSettings {
+                mut server,
+                certificates,
+                change_count,
+            } = read()?;
+            own.complete(&mut server.admission);
+            Some(NewSettings {
+                app: server.app(),
+                event_loop: server.event_loop(),
+                takeover_patience: server.takeover.patience,
+                certificates,
+                change_count,
+            })
+        }));
+    }
+
     /// The service manager that is told how the server is.
     pub fn set_notifier(&mut self, notifier: Option<Notifier>) {
         self.event_loop.set_notifier(notifier);
@@ -321,27 +360,39 @@ impl Server {
     }
 }
 
-/// Fills in what follows from where the server listens: its own names, and the addresses of scripts
-/// where none are named.
-fn complete(admission: &mut AdmissionSettings, endpoints: &[Endpoint], listeners: &[Listener]) {
-    // What listens for nobody but who wants to see how the server does, opens nothing for scripts.
-    let is_open = |listener: &&Listener| listener.options.role != ListenerRole::Status;
-    let hosts = endpoints.iter().filter_map(Endpoint::host);
-    admission.own_hosts.extend(hosts.map(str::to_owned));
-    if !admission.allowed_ip.is_empty() {
-        return;
+/// Where the server listens, and what follows from it.
+#[derive(Clone, Debug)]
+struct OwnAddresses {
+    hosts: Vec<String>,
+    ips: Vec<IpAddr>,
+}
+
+impl OwnAddresses {
+    fn of(endpoints: &[Endpoint], listeners: &[Listener]) -> Self {
+        let hosts = endpoints.iter().filter_map(Endpoint::host);
+        // What listens for nobody but who wants to see how the server does, opens nothing for
+        // scripts.
+        let is_open = |listener: &&Listener| listener.options.role != ListenerRole::Status;
+        let open = listeners.iter().filter(is_open);
+        let addresses = open.filter_map(|listener| listener.socket.address());
+        Self {
+            hosts: hosts.map(str::to_owned).collect(),
+            ips: addresses.map(|address| address.ip()).collect(),
+        }
     }
-    let listened: Vec<IpAddr> = listeners
-        .iter()
-        .filter(is_open)
-        .filter_map(|listener| listener.socket.address())
-        .map(|address| address.ip())
-        .collect();
-    let loopback = ["127.0.0.0/8", "::1/128"];
-    let loopback = loopback.iter().filter_map(|network| network.parse().ok());
-    let listened_networks = listened.iter().map(|ip| (*ip).into());
-    admission.allowed_ip = loopback.chain(listened_networks).collect();
-    admission.allows_own_ip = listened.iter().any(IpAddr::is_unspecified);
+
+    /// Fills in the server's own names, and the addresses of scripts where none are named.
+    fn complete(&self, admission: &mut AdmissionSettings) {
+        admission.own_hosts.extend_from_slice(&self.hosts);
+        if !admission.allowed_ip.is_empty() {
+            return;
+        }
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        let loopback = loopback.iter().filter_map(|network| network.parse().ok());
+        let listened_networks = self.ips.iter().map(|ip| (*ip).into());
+        admission.allowed_ip = loopback.chain(listened_networks).collect();
+        admission.allows_own_ip = self.ips.iter().any(IpAddr::is_unspecified);
+    }
 }
 
 /// Why a server cannot start. It reads the same by `{}` and by `{:?}`, which is how `main` prints the

@@ -22,11 +22,7 @@ use crate::protocol::close_code::CloseCode;
 impl<Y: System> EventLoop<Y> {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
         match (signal, &self.state) {
-            (Signal::Hangup, _) => {
-                (self.on_hangup)();
-                info!("SIGHUP: log file and certificates are opened anew");
-                self.certificates.reload();
-            }
+            (Signal::Hangup, _) => self.begin_reload(),
             (Signal::Report, _) => {
                 let status = self.status();
                 info!("Status: {status}");

@@ -19,6 +19,7 @@ mod entry;
 mod fingerprint;
 mod inquiries;
 mod recheck;
+mod reload;
 mod session;
 mod settings;
 mod sign_in;

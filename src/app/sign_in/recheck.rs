@@ -159,7 +159,7 @@ impl SignIn {
 }
 
 /// A random part of this time, at least a tenth of it.
-fn random_part_of(time: Duration) -> Duration {
+pub(super) fn random_part_of(time: Duration) -> Duration {
     let mut bytes = [0; 4];
     random::fill(&mut bytes);
     let share = u32::from_be_bytes(bytes);

@@ -103,6 +103,11 @@ impl Visitors {
         self.visitors.get_mut(print)
     }
 
+    /// All of them.
+    pub(super) fn prints(&self) -> Vec<Fingerprint> {
+        self.visitors.keys().copied().collect()
+    }
+
     pub(super) fn insert(&mut self, print: Fingerprint, visitor: Visitor) {
         if let Some(at) = visitor.next_check {
             self.checks.insert((at, print));
