@@ -188,7 +188,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Malformed,
         Self::HttpVersion,
         Self::Host,
@@ -198,6 +198,8 @@ impl Rejection {
         Self::Method,
         Self::Version,
         Self::Origin,
+        Self::ForeignPage,
+        Self::Undecided,
         Self::Token,
         Self::Address,
         Self::Proxy,
