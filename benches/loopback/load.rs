@@ -1,5 +1,6 @@
 //! Exchanges over many connections at once, driven as fast as the other end answers.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -25,15 +26,29 @@ pub(crate) struct Flow {
 impl Flow {
     /// Connects; `opening` is sent and `opening_len` bytes are read before the load begins.
     pub(crate) fn open(server: &Server, opening: &[u8], opening_len: usize) -> Self {
-        let is_read = |answer: &[u8]| answer.len() >= opening_len;
-        Self {
+        Self::open_read(server, opening, opening_len).0
+    }
+
+    /// The same, and what was read.
+    pub(crate) fn open_read(
+        server: &Server,
+        opening: &[u8],
+        opening_len: usize,
+    ) -> (Self, Vec<u8>) {
+        let read = RefCell::new(Vec::new());
+        let is_read = |answer: &[u8]| {
+            answer.clone_into(&mut read.borrow_mut());
+            answer.len() >= opening_len
+        };
+        let flow = Self {
             wire: Wire::open(server.address(), server.security(), opening, is_read),
             request: Vec::new(),
             response_len: 0,
             received: 0,
             unsent: Vec::new(),
             begun: VecDeque::new(),
-        }
+        };
+        (flow, read.into_inner())
     }
 
     /// What an exchange sends and how many bytes it gets.

@@ -8,7 +8,8 @@
 //! Rows: `idle` opens N web clients (default 10,000), keeps them through two rounds of pings at
 //! `pingInterval=5`, and shows that each is still served; it prints the server's memory per client
 //! (PSS of the process, kernel memory not included) and its CPU time; `idle-tls` the same with a
-//! fifth of them, as each costs a handshake before the first ping is due. All others are named by what
+//! fifth of them, as each costs a handshake before the first ping is due; `signin-idle` with clients
+//! each of which has signed in as a user of its own. All others are named by what
 //! they do, connections, messages under way and bytes; a ROW chooses those that begin with it. They
 //! print the server's CPU time per operation, operations per second, and the generator's latencies.
 //! `echo-tcp` and `feedback-tcp` rows are bare TCP, the floor; `-tls` rows speak TLS 1.3 to an ECDSA P-256
@@ -31,6 +32,7 @@ mod growth;
 mod load;
 mod rows;
 mod server;
+mod users;
 mod vps;
 mod wire;
 
@@ -61,12 +63,14 @@ fn main() {
     let is_chosen = |name: &str| {
         chosen.is_empty() || chosen.iter().any(|begin| name.starts_with(begin.as_str()))
     };
-    for (name, security, count) in [
-        ("idle", Security::Plain, clients),
-        ("idle-tls", Security::Tls, clients / 5),
+    for (name, security, count, who) in [
+        ("idle", Security::Plain, clients, Who::Anonymous),
+        ("idle-tls", Security::Tls, clients / 5, Who::Anonymous),
+        ("signin-idle", Security::Plain, clients, Who::Users),
     ] {
         if is_chosen(name) {
-            idle(name, security, if is_test { 50 } else { count }, is_json);
+            let count = if is_test { 50 } else { count };
+            idle((name, security, count, who), is_json);
         }
     }
     for row in rows::rows().iter().filter(|row| is_chosen(&row.name)) {
@@ -150,14 +154,30 @@ fn report(name: &str, outcome: &load::Outcome, is_json: bool, known: Option<&str
     );
 }
 
+/// Whose clients are idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Anonymous,
+    /// Each is signed in as another user.
+    Users,
+}
+
 /// Opens `count` clients and keeps them through two rounds of pings.
-fn idle(name: &str, security: Security, count: usize, is_json: bool) {
-    let server = Server::start_program(security, "pingInterval=5\npongTimeout=4\n");
+fn idle((name, security, count, who): (&str, Security, usize, Who), is_json: bool) {
+    let pings = "pingInterval=5\npongTimeout=4\n";
+    let ini = match who {
+        Who::Anonymous => pings.to_owned(),
+        Who::Users => format!("{pings}{}", users::AUTH_KEY_LINE),
+    };
+    let server = Server::start_program(security, &ini);
     let memory_before = server.pss_bytes();
     let mut poll = Poll::new().unwrap();
     let mut clients: Vec<Client> = (0..count)
         .map(|index| {
-            let mut client = Client::open(&server);
+            let mut client = match who {
+                Who::Anonymous => Client::open(&server),
+                Who::Users => Client::open_as(&server, &users::cookie(index)),
+            };
             poll.registry()
                 .register(client.socket(), Token(index), Interest::READABLE)
                 .unwrap();

@@ -6,6 +6,7 @@ use websock::protocol::frame::{self, Opcode};
 
 use crate::load::{Flow, Outcome, Pace, drive};
 use crate::server::{Kind, Server};
+use crate::users;
 use crate::wire::NEXT_LEN;
 use crate::wire::Security;
 
@@ -57,6 +58,15 @@ pub(crate) fn rows() -> Vec<Row> {
             feedback(scripts, 1000, time)
         }));
         rows.push(row(name("push"), move |time| push(scripts, 1000, time)));
+    }
+    for to in [To::Ident, To::Uuid, To::User] {
+        let name = |way: &str| format!("signin-{way}-{}-8-among-1000", to.name());
+        rows.push(row(name("feedback"), move |time| {
+            to_signed_in(to, Way::Script, time)
+        }));
+        rows.push(row(name("push"), move |time| {
+            to_signed_in(to, Way::Push, time)
+        }));
     }
     for (name, security) in [
         ("connect", Security::Plain),
@@ -186,6 +196,76 @@ pub(crate) fn push_on(server: &Server, scripts: usize, time: Duration) -> Outcom
         flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
     }
     expect_half(drive(&mut flows, Pace::Each(1), time, server))
+}
+
+/// How a receiver is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    Ident,
+    Uuid,
+    User,
+}
+
+impl To {
+    /// As part of a row's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ident => "ident",
+            Self::Uuid => "uuid",
+            Self::User => "user",
+        }
+    }
+}
+
+/// By what a packet comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Script,
+    Push,
+}
+
+/// Feedback to one of 1,000 pages that have all signed in, each as a user of its own: what naming it
+/// by its user costs beside by uuid.
+fn to_signed_in(to: To, way: Way, time: Duration) -> Outcome {
+    let ini = format!("{QUIET}{}", users::AUTH_KEY_LINE);
+    let server = Server::start_program(Security::Plain, &ini);
+    let senders = 8;
+    let others: Vec<Flow> = (senders..1000)
+        .map(|number| user_page(&server, number).0)
+        .collect();
+    let mut flows = Vec::new();
+    for number in 0..senders {
+        let (page, uuid) = user_page(&server, number);
+        let receiver = match to {
+            To::Ident => format!(r#""ident":"{}""#, users::id(number)),
+            To::Uuid => format!(r#""uuid":"{uuid}""#),
+            To::User => format!(r#""user":"{}""#, users::id(number)),
+        };
+        let packet = format!(r#"{{"opcode":"feedback",{receiver},"message":"xxxxxxxx"}}"#);
+        flows.push(match way {
+            Way::Script => script(&server).exchanging(masked(packet.as_bytes()), NEXT_LEN),
+            Way::Push => {
+                Flow::open(&server, &[], 0).exchanging(push_request(&packet), PUSHED.len())
+            }
+        });
+        flows.push(page.exchanging(Vec::new(), frame::frame_len(packet.len())));
+    }
+    let outcome = expect_half(drive(&mut flows, Pace::Each(1), time, &server));
+    drop(others);
+    outcome
+}
+
+/// The page of a user who has signed in, under that id as its ident, too; its uuid.
+fn user_page(server: &Server, number: usize) -> (Flow, String) {
+    let ident = format!("Ident: {}\r\n", users::id(number));
+    let headers = format!("{ident}{}", users::cookie(number));
+    let (flow, answer) = Flow::open_read(server, &opening(&headers), HEAD_LEN + READY_LEN);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let uuid = answer
+        .split(r#""uuid":""#)
+        .nth(1)
+        .and_then(|rest| rest.get(..36));
+    (flow, uuid.expect("ready has a uuid").to_owned())
 }
 
 /// A packet as a request to `/push`.

@@ -33,6 +33,7 @@ mod sign_in_staying;
 mod sign_in_tokens;
 mod sign_in_url;
 mod upgrade;
+mod users;
 mod web_sends;
 
 /// What this suite speaks below WebSocket.

@@ -10,12 +10,14 @@ use super::entry::{Answer, Basis, Entry};
 use super::fingerprint::Fingerprint;
 use super::inquiries::{Inquiry, Purpose, Step};
 use super::sign_in::SignIn;
+use super::signed_out::{of_session, of_user};
 use super::url;
 use super::verdict::{Standing, Verdict};
 use super::visitor::{Question, Source};
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
+use crate::registry::SessionDigest;
 use crate::upstream::http::Response;
 use crate::upstream::{Answer as UpstreamAnswer, Call, CallError, UpstreamId};
 
@@ -33,10 +35,7 @@ impl SignIn {
             inquiry.waiters.push(id);
             return self.hurry(print);
         }
-        let source = match question.session {
-            Some(_) => Source::Session,
-            None => Source::Url,
-        };
+        let source = question.first_source();
         let whom = (vec![id], Purpose::Newcomers);
         self.begin(print, Rc::new(question), source, whom, now, commands);
     }
@@ -79,6 +78,7 @@ impl SignIn {
     ) {
         let inquiry = Inquiry {
             question,
+            began: now,
             step: Step::Session {
                 began: now,
                 attempts: 0,
@@ -210,11 +210,30 @@ impl SignIn {
         let Some(inquiry) = self.inquiries.close(print) else {
             return;
         };
+        if self.is_overtaken(print, &inquiry, &verdict) {
+            return self.inquiries.ask_anew(print, inquiry, now);
+        }
         if source == Source::Url {
             self.keep(print, &verdict, &inquiry.question, now);
         }
         self.apply(print, &verdict, (source, session_ends), now);
         self.tell(print, &inquiry, &verdict, (source, session_ends), now);
+    }
+
+    /// Whether a logout came while a question was under way that is answered by yes. Who knows what
+    /// was looked at first: nobody may come in by such an answer, and it must not be kept.
+    fn is_overtaken(&self, print: Fingerprint, inquiry: &Inquiry, verdict: &Verdict) -> bool {
+        let Verdict::Yes(grant) = verdict else {
+            return false;
+        };
+        let user = match &grant.standing {
+            Standing::SignedIn(Some(user)) => Some(of_user(user.as_str())),
+            Standing::SignedIn(None) | Standing::Anonymous => None,
+        };
+        let session = inquiry.question.session.as_ref();
+        let session = session.map(|id| of_session(SessionDigest::of(id.as_str())));
+        let mut all = [Some(print), session, user].into_iter().flatten();
+        all.any(|one| self.signed_out.has_since(&one, inquiry.began))
     }
 
     /// Nothing is there to be asked about these newcomers.
@@ -293,7 +312,16 @@ impl SignIn {
             let Some(inquiry) = self.inquiries.open.get_mut(&print) else {
                 continue;
             };
-            if inquiry.call.is_some() {
+            if matches!(inquiry.step, Step::Anew) {
+                inquiry.step = Step::Session {
+                    began: now,
+                    attempts: 0,
+                };
+                match inquiry.question.first_source() {
+                    Source::Session => self.ask_session(print, now, commands),
+                    Source::Url => self.queue_for_url(print, now, commands),
+                }
+            } else if inquiry.call.is_some() {
                 // The store does not answer.
                 self.conclude(print, Verdict::Unknown(None), (Source::Session, None), now);
             } else {

@@ -35,6 +35,8 @@ pub(super) struct Inquiries {
 #[derive(Debug)]
 pub(super) struct Inquiry {
     pub(super) question: Rc<Question>,
+    /// A logout since then makes a yes worth nothing.
+    pub(super) began: MonotonicTime,
     pub(super) step: Step,
     /// Newcomers who wait for the answer.
     pub(super) waiters: Vec<ConnId>,
@@ -57,6 +59,8 @@ pub(super) enum Purpose {
 /// Who is being asked.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
+    /// A logout has overtaken the answer: it is asked anew.
+    Anew,
     /// The session, since this time, for so many times.
     Session { began: MonotonicTime, attempts: u32 },
     /// The URL is to be asked when it is its turn.
@@ -129,13 +133,25 @@ impl Inquiries {
         Some(inquiry)
     }
 
+    /// Has a question asked anew that was closed, by whoever sees to what is due.
+    pub(super) fn ask_anew(&mut self, print: Fingerprint, inquiry: Inquiry, now: MonotonicTime) {
+        let inquiry = Inquiry {
+            began: now,
+            step: Step::Anew,
+            call: None,
+            ..inquiry
+        };
+        self.open.insert(print, inquiry);
+        self.set_deadline(print, Some(now));
+    }
+
     /// A newcomer waits no longer. A question that nobody waits for is not asked.
     pub(super) fn remove_waiter(&mut self, print: Fingerprint, id: ConnId) {
         let Some(inquiry) = self.open.get_mut(&print) else {
             return;
         };
         inquiry.waiters.retain(|waiter| *waiter != id);
-        let is_idle = matches!(inquiry.step, Step::UrlQueued | Step::Session { .. });
+        let is_idle = !matches!(inquiry.step, Step::Url);
         if inquiry.waiters.is_empty() && inquiry.purpose == Purpose::Newcomers && is_idle {
             self.close(print);
         }

@@ -42,6 +42,11 @@ impl SignedOut {
         self.last.get(print).is_some_and(|at| *at >= issued)
     }
 
+    /// Whether this was noted at or after a time.
+    pub(super) fn has_since(&self, print: &Fingerprint, since: MonotonicTime) -> bool {
+        self.last.get(print).is_some_and(|at| *at >= since)
+    }
+
     pub(super) fn drop_ended(&mut self, now: MonotonicTime) {
         while let Some(&(at, print)) = self.ends.first()
             && at <= now

@@ -26,6 +26,14 @@ pub(super) struct Question {
 }
 
 impl Question {
+    /// Who is asked first.
+    pub(super) fn first_source(&self) -> Source {
+        match self.session {
+            Some(_) => Source::Session,
+            None => Source::Url,
+        }
+    }
+
     /// What the answer depends on: the session, what the URL is asked with, and, where there are no
     /// cookies to tell visitors apart, where they are.
     pub(super) fn fingerprint(&self) -> Fingerprint {
