@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use super::action::Action;
 use super::error::{CallError, ConnectError, ResolveError};
-use super::link::{Introducing, Link, LinkId, LinkState};
-use super::redis::Introduction;
+use super::link::{Destination, Introducing, Link, LinkId, LinkState};
+use super::redis::{Introduction, Progress};
 use super::settings::UpstreamContext;
-use super::target::{Address, Protocol};
+use super::target::{Address, Place, Protocol};
 use super::upstream::{Purpose, Upstream};
 use super::wire::Wire;
 use super::wire_context::{Fate, History, WireContext};
@@ -22,16 +22,30 @@ impl Upstream {
         result: Result<Vec<SocketAddr>, ResolveError>,
         context: &mut UpstreamContext<'_>,
     ) {
-        let tcp = |list: Vec<_>| {
-            list.into_iter()
-                .map(Address::Tcp)
-                .take(MAX_ADDRESSES)
-                .collect()
+        let few = |mut list: Vec<_>| {
+            list.truncate(MAX_ADDRESSES);
+            list
         };
-        let result = result.map(tcp).map_err(CallError::from);
+        let result = result.map(few);
         self.counts.connect_failures += u64::from(result.is_err());
-        self.route.handle_resolved(result, &self.settings, context);
+        match self.target.place() {
+            Place::Sentinels { .. } => self.handle_search_resolved(result, context),
+            Place::Tcp { .. } | Place::Unix(_) => {
+                self.give_addresses(result.map_err(CallError::from), context);
+            }
+        }
         self.dispatch(context);
+    }
+
+    /// The route has what it has waited for.
+    pub(super) fn give_addresses(
+        &mut self,
+        result: Result<Vec<SocketAddr>, CallError>,
+        context: &mut UpstreamContext<'_>,
+    ) {
+        let addresses = result.map(|list| list.into_iter().map(Address::Tcp).collect());
+        self.route
+            .handle_resolved(addresses, &self.settings, context);
     }
 
     /// The connection is established, TLS included.
@@ -43,6 +57,7 @@ impl Upstream {
             return;
         };
         let address = connecting.address.clone();
+        let destination = connecting.attempt.destination;
         match self.target.protocol() {
             Protocol::Http { .. } => {
                 self.route.handle_success(&address);
@@ -50,10 +65,18 @@ impl Upstream {
                 self.open(at, Wire::Http(http::Wire::new(until)));
             }
             Protocol::Redis(login) => {
+                let introduction = match (destination, self.target.place()) {
+                    (Destination::Sentinel, Place::Sentinels { login, master, .. }) => {
+                        Introduction::to_sentinel(login, master)
+                    }
+                    (_, Place::Sentinels { .. }) => Introduction::to_master(login),
+                    (_, Place::Tcp { .. } | Place::Unix(_)) => Introduction::new(login),
+                };
                 let introducing = Introducing {
+                    destination,
                     address,
-                    deadline: connecting.last_deadline,
-                    introduction: Introduction::new(login),
+                    deadline: connecting.attempt.last_deadline,
+                    introduction,
                 };
                 self.links[at].state = LinkState::Introducing(Box::new(introducing));
                 self.actions.push_back(Action::Write(link));
@@ -110,8 +133,12 @@ impl Upstream {
         match &mut self.links[at].state {
             LinkState::Connecting(_) => debug_assert!(false, "handle_connected comes first"),
             LinkState::Introducing(introducing) => match introducing.introduction.receive(input) {
-                Ok(false) => {}
-                Ok(true) => {
+                Ok(Progress::Pending) => {}
+                Ok(Progress::Master(host, port)) => {
+                    self.close(at);
+                    self.handle_master((host, port), context);
+                }
+                Ok(Progress::LetIn) => {
                     self.route.handle_established(&introducing.address);
                     self.open_redis(at, context);
                 }
@@ -156,6 +183,7 @@ impl Upstream {
     /// Ends what has taken too long. Harmless if it comes too early.
     pub fn handle_timeout(&mut self, context: &mut UpstreamContext<'_>) {
         self.route.handle_timeout(&self.settings, context);
+        self.end_search_in_vain(context);
         // Each one that is due is given another deadline or removed.
         let now = context.now;
         while let Some(at) = self.next_due(now) {

@@ -1,15 +1,13 @@
 //! Which call goes where, and what becomes of it.
 
-use std::collections::VecDeque;
-
 use super::action::Action;
 use super::call::{Answer, CallId, Response};
 use super::error::{CallError, ConnectError};
-use super::link::{Connecting, Link, LinkId, LinkState};
+use super::link::{Attempt, Connecting, Destination, Link, LinkId, LinkState};
 use super::queue::Waiting;
 use super::route::Step;
 use super::settings::{Upkeep, UpstreamContext};
-use super::target::{Address, Place};
+use super::target::Place;
 use super::upstream::Upstream;
 use super::wire::{Room, Wire};
 use super::wire_context::{Fate, History, WireContext};
@@ -28,12 +26,13 @@ impl Upstream {
             };
             self.start(at, waiting, History::Kept);
         }
-        self.connect(context.now);
+        self.connect(context);
         self.fail_hopeless();
     }
 
     /// Opens as many connections as calls wait and limits allow.
-    fn connect(&mut self, now: MonotonicTime) {
+    fn connect(&mut self, context: &mut UpstreamContext<'_>) {
+        let now = context.now;
         loop {
             let connecting = self.links.iter().filter(|link| !link.is_open()).count();
             // After a failure one connection shows whether the target is back.
@@ -55,13 +54,23 @@ impl Upstream {
                     if let Some(at) = kept.filter(|_| is_full) {
                         self.close(at);
                     }
-                    let last_deadline = now + self.settings.connect_timeout;
-                    self.begin_to_connect(addresses.into(), last_deadline, None, now);
+                    let attempt = Attempt {
+                        untried: addresses.into(),
+                        last_deadline: now + self.settings.connect_timeout,
+                        first_error: None,
+                        destination: Destination::Target,
+                        server_name: self.server_name().map(str::to_owned),
+                    };
+                    self.begin_to_connect(attempt, now);
                 }
                 Step::Resolve => {
-                    if let Place::Tcp { host, port } = self.target.place() {
-                        let (host, port) = (host.clone(), *port);
-                        self.actions.push_back(Action::Resolve { host, port });
+                    match self.target.place() {
+                        Place::Tcp { host, port } => {
+                            let (host, port) = (host.clone(), *port);
+                            self.actions.push_back(Action::Resolve { host, port });
+                        }
+                        Place::Sentinels { .. } => self.begin_search(context),
+                        Place::Unix(_) => {}
                     }
                     return;
                 }
@@ -79,16 +88,18 @@ impl Upstream {
         self.queue.len().max(usize::from(is_wanted))
     }
 
+    /// The name that the target's certificate has to bear; `None` without TLS.
+    fn server_name(&self) -> Option<&str> {
+        let master = self.search.master_name();
+        self.target
+            .server_name()
+            .or_else(|| master.filter(|_| self.target.is_encrypted()))
+    }
+
     /// Begins to connect to the first of the addresses.
-    fn begin_to_connect(
-        &mut self,
-        mut untried: VecDeque<Address>,
-        last_deadline: MonotonicTime,
-        first_error: Option<ConnectError>,
-        now: MonotonicTime,
-    ) {
-        let address_count = u32::try_from(untried.len()).unwrap_or(u32::MAX);
-        let Some(address) = untried.pop_front() else {
+    pub(super) fn begin_to_connect(&mut self, mut attempt: Attempt, now: MonotonicTime) {
+        let address_count = u32::try_from(attempt.untried.len()).unwrap_or(u32::MAX);
+        let Some(address) = attempt.untried.pop_front() else {
             return;
         };
         let id = LinkId(self.next_link);
@@ -96,16 +107,14 @@ impl Upstream {
         self.actions.push_back(Action::Connect {
             link: id,
             address: address.clone(),
-            server_name: self.target.server_name().map(str::to_owned),
+            server_name: attempt.server_name.clone(),
         });
         // One that never answers leaves time for the others.
-        let deadline = now + (last_deadline - now) / address_count;
+        let deadline = now + (attempt.last_deadline - now) / address_count;
         let state = LinkState::Connecting(Connecting {
             address,
             deadline,
-            untried,
-            last_deadline,
-            first_error,
+            attempt,
         });
         self.links.push(Link { id, state });
     }
@@ -122,13 +131,25 @@ impl Upstream {
             debug_assert!(false, "whoever calls has looked");
             return;
         };
-        let first_error = connecting.first_error.unwrap_or(error);
-        if connecting.untried.is_empty() || connecting.last_deadline <= context.now {
-            let error = CallError::from(first_error);
-            self.route.handle_failure(error, &self.settings, context);
+        let mut attempt = connecting.attempt;
+        let first_error = *attempt.first_error.get_or_insert(error);
+        if attempt.untried.is_empty() || attempt.last_deadline <= context.now {
+            self.end_attempt(attempt.destination, first_error.into(), context);
         } else {
-            let (untried, last_deadline) = (connecting.untried, connecting.last_deadline);
-            self.begin_to_connect(untried, last_deadline, Some(first_error), context.now);
+            self.begin_to_connect(attempt, context.now);
+        }
+    }
+
+    /// A destination cannot be reached, or does not let us in.
+    fn end_attempt(
+        &mut self,
+        destination: Destination,
+        error: CallError,
+        context: &mut UpstreamContext<'_>,
+    ) {
+        match destination {
+            Destination::Target => self.route.handle_failure(error, &self.settings, context),
+            Destination::Sentinel => self.try_next_sentinel(error, context),
         }
     }
 
@@ -140,8 +161,8 @@ impl Upstream {
         context: &mut UpstreamContext<'_>,
     ) {
         self.counts.connect_failures += 1;
-        self.remove(at);
-        self.route.handle_failure(error, &self.settings, context);
+        let destination = self.remove(at).destination();
+        self.end_attempt(destination, error, context);
     }
 
     /// Sends a call on a connection that has room for it.
@@ -245,12 +266,12 @@ impl Upstream {
     }
 
     /// Ends a connection, whatever it is at.
-    fn close(&mut self, at: usize) {
+    pub(super) fn close(&mut self, at: usize) {
         self.remove(at);
     }
 
     /// Ends a connection; what it was at.
-    fn remove(&mut self, at: usize) -> LinkState {
+    pub(super) fn remove(&mut self, at: usize) -> LinkState {
         let link = self.links.swap_remove(at);
         self.actions.push_back(Action::Close(link.id));
         link.state

@@ -30,12 +30,19 @@ pub(super) enum LinkState {
     Open(Wire),
 }
 
-/// An attempt to connect.
+/// A connection that is being established.
 #[derive(Debug)]
 pub(super) struct Connecting {
     pub(super) address: Address,
     /// When the next address is tried.
     pub(super) deadline: MonotonicTime,
+    /// The others.
+    pub(super) attempt: Attempt,
+}
+
+/// An attempt to connect to one of several addresses.
+#[derive(Debug)]
+pub(super) struct Attempt {
     /// Addresses that have not been tried.
     pub(super) untried: VecDeque<Address>,
     /// When all of them have to be through.
@@ -43,15 +50,39 @@ pub(super) struct Connecting {
     /// Why the first address has failed: the later ones are often those that never work, as an
     /// IPv6 address where there is no IPv6.
     pub(super) first_error: Option<ConnectError>,
+    pub(super) destination: Destination,
+    /// For TLS.
+    pub(super) server_name: Option<String>,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// To the target.
+    Target,
+    /// To somebody who knows where the target is.
+    Sentinel,
 }
 
 /// What goes before the first call: a password, for instance.
 #[derive(Debug)]
 pub(super) struct Introducing {
+    pub(super) destination: Destination,
     pub(super) address: Address,
     /// When it has to be through.
     pub(super) deadline: MonotonicTime,
     pub(super) introduction: Introduction,
+}
+
+impl LinkState {
+    /// Where it leads.
+    pub(super) fn destination(&self) -> Destination {
+        match self {
+            Self::Connecting(connecting) => connecting.attempt.destination,
+            Self::Introducing(introducing) => introducing.destination,
+            Self::Open(_) => Destination::Target,
+        }
+    }
 }
 
 impl Link {

@@ -186,6 +186,11 @@ impl Route {
         }
     }
 
+    /// Whether addresses are waited for.
+    pub(super) fn is_resolving(&self) -> bool {
+        matches!(self.state, State::Resolving { .. })
+    }
+
     /// Whether a connection can be tried, or a name looked up.
     pub(super) fn is_free(&self) -> bool {
         match self.state {

@@ -29,6 +29,15 @@ pub enum Place {
     },
     /// A Unix socket, by the absolute path of its file.
     Unix(PathBuf),
+    /// Wherever one of these Sentinels says that the master is.
+    Sentinels {
+        /// Host names or IP addresses, and ports; at least one.
+        hosts: Vec<(String, u16)>,
+        /// What the Sentinels call the master.
+        master: String,
+        /// Who we are for them.
+        login: Login,
+    },
 }
 
 /// What is spoken below the target's protocol.
@@ -176,12 +185,18 @@ impl Target {
         }
     }
 
+    /// Whether TLS is spoken.
+    pub fn is_encrypted(&self) -> bool {
+        self.security == Security::Tls
+    }
+
     /// Its addresses, in the order in which to try them, as far as no name has to be looked up for
     /// them: those of a Unix socket, of an IP address and of `localhost`, which is 127.0.0.1 and
     /// ::1 whatever the hosts file says. Empty: the name has to be looked up.
     pub fn fixed_addresses(&self) -> Vec<Address> {
         match &self.place {
             Place::Unix(path) => vec![Address::Unix(path.clone())],
+            Place::Sentinels { .. } => Vec::new(),
             Place::Tcp { host, port } => {
                 let tcp = |ip| Address::Tcp(SocketAddr::new(ip, *port));
                 literal_addresses(host).into_iter().map(tcp).collect()
@@ -193,30 +208,39 @@ impl Target {
 /// Scheme, host and port, and path or database. Neither the query nor a user: they may be secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.protocol {
-            Protocol::Http { authority, path } => {
+        let s = match self.security {
+            Security::Plain => "",
+            Security::Tls => "s",
+        };
+        match (&self.protocol, &self.place) {
+            (Protocol::Http { authority, path }, place) => {
                 let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
-                match (&self.place, self.security) {
-                    (Place::Unix(socket), _) => write!(f, "unix:{}:{path}", socket.display()),
-                    (Place::Tcp { .. }, Security::Plain) => write!(f, "http://{authority}{path}"),
-                    (Place::Tcp { .. }, Security::Tls) => write!(f, "https://{authority}{path}"),
+                match place {
+                    Place::Unix(socket) => write!(f, "unix:{}:{path}", socket.display()),
+                    Place::Tcp { .. } | Place::Sentinels { .. } => {
+                        write!(f, "http{s}://{authority}{path}")
+                    }
                 }
             }
-            Protocol::Redis(login) => match (&self.place, self.security) {
-                (Place::Unix(socket), _) => write!(f, "unix:{}", socket.display()),
-                (Place::Tcp { host, port }, security) => {
-                    let scheme = match security {
-                        Security::Plain => "redis",
-                        Security::Tls => "rediss",
-                    };
-                    let host = match host.contains(':') {
-                        true => format!("[{host}]"),
-                        false => host.clone(),
-                    };
-                    write!(f, "{scheme}://{host}:{port}/{}", login.database)
-                }
-            },
+            (Protocol::Redis(_), Place::Unix(socket)) => write!(f, "unix:{}", socket.display()),
+            (Protocol::Redis(login), Place::Tcp { host, port }) => {
+                let database = login.database;
+                write!(f, "redis{s}://{}:{port}/{database}", bracketed(host))
+            }
+            (Protocol::Redis(_), Place::Sentinels { hosts, master, .. }) => {
+                let show = |(host, port): &(String, u16)| format!("{}:{port}", bracketed(host));
+                let hosts: Vec<_> = hosts.iter().map(show).collect();
+                write!(f, "redis{s}+sentinel://{}/{master}", hosts.join(","))
+            }
         }
+    }
+}
+
+/// A host as a URL has it.
+fn bracketed(host: &str) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
     }
 }
 
@@ -357,6 +381,7 @@ mod tests {
                 format!("{:?} {host} {port} {authority} {path}", target.security())
             }
             Place::Unix(socket) => format!("unix {} {authority} {path}", socket.display()),
+            Place::Sentinels { .. } => panic!("{target}"),
         })
     }
 

@@ -11,6 +11,7 @@ mod calls;
 mod connecting;
 mod hostile;
 mod redis;
+mod sentinel;
 mod subscriber;
 
 /// A loop around one [`Upstream`], with a clock moved by hand. It holds the upstream to its

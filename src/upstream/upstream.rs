@@ -10,6 +10,7 @@ use super::link::{Link, LinkId, LinkState};
 use super::queue::CallQueue;
 use super::redis::{SubscriberEvent, Subscriptions};
 use super::route::Route;
+use super::sentinel_search::SentinelSearch;
 use super::settings::{Settings, Upkeep, UpstreamContext};
 use super::target::{Protocol, Target};
 use super::wire::Wire;
@@ -22,6 +23,8 @@ pub struct Upstream {
     pub(super) target: Target,
     pub(super) settings: Settings,
     pub(super) route: Route,
+    /// Unused but for Sentinels.
+    pub(super) search: SentinelSearch,
     pub(super) queue: CallQueue,
     /// All connections, at most `settings.concurrency`.
     pub(super) links: Vec<Link>,
@@ -49,6 +52,7 @@ impl Upstream {
         debug_assert!(settings.concurrency > 0 && settings.max_queued_calls > 0);
         Self {
             route: Route::new(target.fixed_addresses()),
+            search: SentinelSearch::default(),
             target,
             settings,
             queue: CallQueue::default(),

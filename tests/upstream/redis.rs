@@ -351,3 +351,43 @@ fn a_redis_that_loads_its_data_is_not_asked_before_it_has() {
     let loaded = driver.ask(Request::new("DBSIZE", &[]));
     assert_eq!(loaded, Ok(vec![Value::Integer(100)]));
 }
+
+#[test]
+fn sentinel_names_the_master_before_and_after_a_failover() {
+    let mut master = RedisServer::start("master", &[]);
+    let replica = master.start_replica("follower");
+    let sentinel = RedisServer::start_sentinel("sentinel", &master);
+    let url = format!("redis+sentinel://127.0.0.1:1,{}/shop", sentinel.address());
+    let mut driver = RedisDriver::new(&url);
+    driver.add_subscriber(&url);
+    driver.subscribe(&["a"]);
+    while driver.next_event() != subscribed("a") {}
+    let info = |driver: &mut RedisDriver, section: &str| {
+        let values = driver.ask(Request::new("INFO", &[section.as_bytes()]));
+        let text = values.expect("an answer").remove(0);
+        String::from_utf8_lossy(text.as_bytes().expect("a text")).into_owned()
+    };
+    // The Sentinel hears of the replica by asking the master, once a second at first.
+    while !info(&mut driver, "replication").contains("state=online") {}
+    let mut watcher = RedisDriver::new(&format!("redis://{}", replica.address()));
+    while !info(&mut watcher, "replication").contains("master_link_status:up") {}
+    let mut asked = RedisDriver::new(&format!("redis://{}", sentinel.address()));
+    while !info(&mut asked, "sentinel").contains("slaves=1") {}
+
+    let port = |driver: &mut RedisDriver| {
+        let server = info(driver, "server");
+        let line = server.lines().find(|line| line.starts_with("tcp_port:"));
+        format!("127.0.0.1:{}", &line.expect("a port")["tcp_port:".len()..])
+    };
+    assert_eq!(port(&mut driver), master.address());
+    master.kill();
+    while driver.next_event() != SubscriberEvent::Lost {}
+    while driver.next_event() != subscribed("a") {}
+    assert_eq!(port(&mut driver), replica.address());
+    assert_eq!(driver.ask(publish("a", "x")), Ok(vec![Value::Integer(1)]));
+    assert_eq!(driver.next_event(), SubscriberEvent::Ready);
+    assert_eq!(driver.next_event(), message("a", "x"));
+    let nobody = format!("redis+sentinel://{}/nobody", sentinel.address());
+    let error = RedisDriver::new(&nobody).ask_in_vain(session("a"));
+    assert_eq!(error, CallError::Rejected(ErrorKind::UnknownMaster));
+}

@@ -32,6 +32,31 @@ impl RedisServer {
         }
     }
 
+    /// A Sentinel that watches a master.
+    pub(crate) fn start_sentinel(name: &str, master: &Self) -> Self {
+        let file = folder(name).join("sentinel.conf");
+        let port = master.port;
+        let text = format!(
+            "sentinel monitor shop 127.0.0.1 {port} 1\n\
+             sentinel down-after-milliseconds shop 300\n\
+             sentinel failover-timeout shop 1000\n"
+        );
+        fs::write(&file, text).expect("a file");
+        // Its file comes first on the command line.
+        Self::start(name, &[&file.display().to_string(), "--sentinel"])
+    }
+
+    /// What follows this one.
+    pub(crate) fn start_replica(&self, name: &str) -> Self {
+        let port = self.port.to_string();
+        Self::start(name, &["--replicaof", "127.0.0.1", &port])
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// One that speaks TLS, too, with a certificate for `localhost` that `ca.pem` vouches for and
     /// `other.pem` does not.
     pub(crate) fn start_with_tls(name: &str) -> Self {
@@ -131,21 +156,21 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 
 fn run(folder: &Path, port: u16, options: &[String]) -> Child {
     let path = std::env::var("PATH").unwrap_or_default();
+    // A configuration file has to come first.
+    let is_file = |option: &&String| option.ends_with(".conf");
     Command::new("redis-server")
         .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-        ])
+        .args(options.iter().take(1).filter(is_file))
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(match options.iter().any(|option| option == "--sentinel") {
+            true => &[][..],
+            false => &["--save", ""],
+        })
         .arg("--dir")
         .arg(folder)
         .arg("--unixsocket")
         .arg(folder.join("redis.sock"))
-        .args(options)
+        .args(options.iter().filter(|option| !is_file(option)))
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server is installed")

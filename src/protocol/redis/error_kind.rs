@@ -31,6 +31,8 @@ pub enum ErrorKind {
     NotSaving,
     /// `-WRONGTYPE`: the key holds something else than a string.
     WrongType,
+    /// No Sentinel knows a master of that name.
+    UnknownMaster,
     /// Any other.
     Other,
 }
@@ -88,6 +90,7 @@ impl ErrorKind {
             | Self::ProtectedMode
             | Self::Cluster
             | Self::WrongType
+            | Self::UnknownMaster
             | Self::Other => false,
         }
     }
@@ -106,6 +109,7 @@ impl ErrorKind {
             | Self::OutOfMemory
             | Self::NotSaving
             | Self::WrongType
+            | Self::UnknownMaster
             | Self::Other => false,
         }
     }
@@ -131,6 +135,9 @@ impl fmt::Display for ErrorKind {
             Self::OutOfMemory => "Redis has no memory left: raise its maxmemory",
             Self::NotSaving => "Redis takes no changes because it cannot save: see its log",
             Self::WrongType => "that key of Redis holds no string: check the prefix in the URL",
+            Self::UnknownMaster => {
+                "no Sentinel knows that master: check its name behind the hosts in the URL"
+            }
             Self::Other => "Redis has refused the command: see that its version is 6 or newer",
         })
     }

@@ -39,7 +39,7 @@ mod subscriptions;
 mod url;
 mod wire;
 
-pub(super) use self::introduction::Introduction;
+pub(super) use self::introduction::{Introduction, Progress};
 pub use self::login::{Login, Secret};
 pub use self::request::Request;
 pub(super) use self::subscriber::Subscriber;

@@ -24,6 +24,8 @@ pub enum RedisUrlError {
     Database,
     /// A parameter that is not known, or has no value.
     Parameter,
+    /// No name of a master behind the Sentinels, or more than eight of these.
+    Master,
     /// The same thing twice.
     Twice,
     /// A `#`: a password that holds one has to be percent-encoded.
@@ -37,12 +39,19 @@ struct Parts {
     password: Option<String>,
     database: Option<u32>,
     prefix: Option<String>,
+    sentinel_user: Option<String>,
+    sentinel_password: Option<String>,
 }
 
 impl Target {
     /// Reads the URL of a Redis or Valkey: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`,
     /// `rediss://…` for TLS, or `unix:/SOCKET`; behind a `?` and divided by `&` may stand `user`,
     /// `password`, `database` and `prefix`. The port is 6379 if none is named.
+    ///
+    /// `redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT]…/MASTER` is the master that one of
+    /// these Sentinels names, `rediss+sentinel://…` with TLS to all of them. User and password are
+    /// the master's; those of the Sentinels are `sentinel-user` and `sentinel-password` behind the
+    /// `?`. The port of a Sentinel is 26379 if none is named.
     ///
     /// Users, passwords and values of parameters may be percent-encoded, and have to be where they
     /// hold one of `%#&` or, before the host, `:/?@`. A `+` is a plus sign. The path of a socket is
@@ -52,29 +61,19 @@ impl Target {
         let security = match scheme.to_ascii_lowercase().as_str() {
             "redis" => Security::Plain,
             "rediss" => Security::Tls,
+            "redis+sentinel" => return redis_by_sentinels(rest, Security::Plain),
+            "rediss+sentinel" => return redis_by_sentinels(rest, Security::Tls),
             "unix" => return redis_over_unix(rest),
             _ => return Err(RedisUrlError::Scheme),
         };
-        let rest = rest.strip_prefix("//").ok_or(RedisUrlError::Scheme)?;
-        if rest.contains('#') {
-            return Err(RedisUrlError::Fragment);
-        }
-        let (rest, query) = split_query(rest);
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (userinfo, authority) = match authority.rsplit_once('@') {
-            Some((userinfo, authority)) => (Some(userinfo), authority),
-            None => (None, authority),
-        };
-        let mut parts = Parts::default();
-        if let Some(userinfo) = userinfo {
-            parts.read_userinfo(userinfo)?;
-        }
+        let (mut parts, authority, path) = Parts::read(rest)?;
         if let Some(database) = path.strip_prefix('/').filter(|text| !text.is_empty()) {
             put(&mut parts.database, read_database(database)?)?;
         }
-        parts.read_query(query)?;
-        let (host, port) = read_authority(authority).map_err(RedisUrlError::Place)?;
-        let port = port.unwrap_or(DEFAULT_PORT);
+        if parts.has_sentinel_login() {
+            return Err(RedisUrlError::Parameter);
+        }
+        let (host, port) = read_host(authority, DEFAULT_PORT)?;
         let login = Protocol::Redis(parts.into_login()?);
         Ok(Self::new(Place::Tcp { host, port }, security, login))
     }
@@ -86,6 +85,34 @@ impl Target {
             Protocol::Http { .. } => None,
         }
     }
+}
+
+/// `//[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT]…/MASTER[?PARAMETERS]`.
+fn redis_by_sentinels(rest: &str, security: Security) -> Result<Target, RedisUrlError> {
+    let (parts, authority, path) = Parts::read(rest)?;
+    let master = decode(path.strip_prefix('/').unwrap_or_default())?;
+    if master.is_empty() || master.contains(|c: char| c == '/' || c.is_control()) {
+        return Err(RedisUrlError::Master);
+    }
+    let hosts = authority.split(',');
+    let hosts: Vec<_> = hosts
+        .map(|host| read_host(host, DEFAULT_SENTINEL_PORT))
+        .collect::<Result<_, _>>()?;
+    if hosts.len() > MAX_SENTINELS {
+        return Err(RedisUrlError::Master);
+    }
+    let place = Place::Sentinels {
+        hosts,
+        master,
+        login: parts.sentinel_login()?,
+    };
+    let login = Protocol::Redis(parts.into_login()?);
+    Ok(Target::new(place, security, login))
+}
+
+fn read_host(text: &str, default_port: u16) -> Result<(String, u16), RedisUrlError> {
+    let (host, port) = read_authority(text).map_err(RedisUrlError::Place)?;
+    Ok((host, port.unwrap_or(default_port)))
 }
 
 /// `/SOCKET[?PARAMETERS]`.
@@ -100,6 +127,9 @@ fn redis_over_unix(rest: &str) -> Result<Target, RedisUrlError> {
     }
     let mut parts = Parts::default();
     parts.read_query(query)?;
+    if parts.has_sentinel_login() {
+        return Err(RedisUrlError::Parameter);
+    }
     let login = Protocol::Redis(parts.into_login()?);
     Ok(Target::new(
         Place::Unix(socket.into()),
@@ -109,6 +139,40 @@ fn redis_over_unix(rest: &str) -> Result<Target, RedisUrlError> {
 }
 
 impl Parts {
+    /// `//[[USER]:PASSWORD@]AUTHORITY[/PATH][?PARAMETERS]`: with what is left of it, authority and
+    /// path.
+    fn read(text: &str) -> Result<(Self, &str, &str), RedisUrlError> {
+        let text = text.strip_prefix("//").ok_or(RedisUrlError::Scheme)?;
+        if text.contains('#') {
+            return Err(RedisUrlError::Fragment);
+        }
+        let (text, query) = split_query(text);
+        let (authority, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+        let mut parts = Self::default();
+        let authority = match authority.rsplit_once('@') {
+            Some((userinfo, authority)) => {
+                parts.read_userinfo(userinfo)?;
+                authority
+            }
+            None => authority,
+        };
+        parts.read_query(query)?;
+        Ok((parts, authority, path))
+    }
+
+    fn has_sentinel_login(&self) -> bool {
+        self.sentinel_user.is_some() || self.sentinel_password.is_some()
+    }
+
+    fn sentinel_login(&self) -> Result<Login, RedisUrlError> {
+        let parts = Self {
+            user: self.sentinel_user.clone(),
+            password: self.sentinel_password.clone(),
+            ..Self::default()
+        };
+        parts.into_login()
+    }
+
     /// `[USER]:PASSWORD`.
     fn read_userinfo(&mut self, text: &str) -> Result<(), RedisUrlError> {
         let (user, password) = text.split_once(':').ok_or(RedisUrlError::User)?;
@@ -127,6 +191,8 @@ impl Parts {
                 "password" => put(&mut self.password, decode(value)?)?,
                 "database" => put(&mut self.database, read_database(value)?)?,
                 "prefix" => put(&mut self.prefix, decode(value)?)?,
+                "sentinel-user" => put(&mut self.sentinel_user, decode(value)?)?,
+                "sentinel-password" => put(&mut self.sentinel_password, decode(value)?)?,
                 _ => return Err(RedisUrlError::Parameter),
             }
         }
@@ -188,7 +254,8 @@ impl fmt::Display for RedisUrlError {
         f.write_str(match self {
             Self::Place(error) => return error.fmt(f),
             Self::Scheme => {
-                "the URL of a Redis begins with redis://, rediss:// or unix:/: write one of them"
+                "the URL of a Redis begins with redis://, rediss://, redis+sentinel:// or unix:/: \
+                 write one of them"
             }
             Self::User => {
                 "the URL of a Redis names a user without a password: write USER:PASSWORD@, or \
@@ -204,7 +271,12 @@ impl fmt::Display for RedisUrlError {
             }
             Self::Parameter => {
                 "the URL of a Redis has a parameter that is not known, or no value for one: known \
-                 are user=, password=, database= and prefix=; write %26 for & in a value"
+                 are user=, password=, database= and prefix=, with Sentinels also sentinel-user= \
+                 and sentinel-password=; write %26 for & in a value"
+            }
+            Self::Master => {
+                "the URL of Sentinels names no master, or too many hosts: write \
+                 redis+sentinel://HOST:PORT,HOST:PORT/MASTER with at most eight hosts"
             }
             Self::Twice => "the URL of a Redis says the same thing twice: leave one out",
             Self::Fragment => "the URL of a Redis holds a #: write %23 for it",
@@ -216,6 +288,12 @@ impl std::error::Error for RedisUrlError {}
 
 /// Redis's own.
 const DEFAULT_PORT: u16 = 6379;
+
+/// Sentinel's own.
+const DEFAULT_SENTINEL_PORT: u16 = 26379;
+
+/// Most Sentinels: three or five are usual, and each takes a part of the time.
+const MAX_SENTINELS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -229,6 +307,19 @@ mod tests {
         let place = match target.place() {
             Place::Tcp { host, port } => format!("{:?} {host} {port}", target.security()),
             Place::Unix(socket) => format!("unix {}", socket.display()),
+            Place::Sentinels {
+                hosts,
+                master,
+                login,
+            } => {
+                let password = login.password.as_ref().map_or(&b"-"[..], Secret::as_bytes);
+                let password = str::from_utf8(password).unwrap();
+                let user = login.user.as_deref().unwrap_or("-");
+                format!(
+                    "{:?} {hosts:?} {user} {password} {master}",
+                    target.security()
+                )
+            }
         };
         let user = login.user.as_deref().unwrap_or("-");
         let password = login.password.as_ref().map_or(&b"-"[..], Secret::as_bytes);
@@ -256,6 +347,14 @@ mod tests {
                 "Plain a 6379 u p&q= 3 ",
             ),
             ("redis://a/?prefix=", "Plain a 6379 - - 0 "),
+            (
+                "redis+sentinel://:p@a,[::1]:1/m?sentinel-password=s&database=2&prefix=x",
+                "Plain [(\"a\", 26379), (\"::1\", 1)] - s m - p 2 x",
+            ),
+            (
+                "rediss+sentinel://a/my%20master?sentinel-user=u&sentinel-password=s",
+                "Tls [(\"a\", 26379)] u s my master - - 0 ",
+            ),
             ("unix:/run/r.sock", "unix /run/r.sock - - 0 "),
             (
                 "unix:/run/a%20b:c.sock?password=p&prefix=PHPREDIS_SESSION:",
@@ -301,6 +400,14 @@ mod tests {
             ("redis://:p@a?password=p", Twice),
             ("redis://a?prefix=a&prefix=b", Twice),
             ("redis://:a#b@c", Fragment),
+            ("redis+sentinel://a", Master),
+            ("redis+sentinel://a/", Master),
+            ("redis+sentinel://a/b/c", Master),
+            ("redis+sentinel://a,a,a,a,a,a,a,a,a/b", Master),
+            ("redis+sentinel://a,/b", Place(TargetError::Host)),
+            ("redis+sentinel://a/b?sentinel-user=u", User),
+            ("redis://a?sentinel-password=p", Parameter),
+            ("unix:/a?sentinel-user=u", Parameter),
             ("unix:", Place(TargetError::SocketPath)),
             ("unix:a", Place(TargetError::SocketPath)),
             ("unix://a", Place(TargetError::SocketPath)),
@@ -317,6 +424,7 @@ mod tests {
         for url in [
             "redis://user:secret@a/1?prefix=x",
             "unix:/a?user=user&password=secret",
+            "redis+sentinel://user:secret@a/m?sentinel-user=user&sentinel-password=secret",
         ] {
             let target = Target::redis(url).unwrap();
             let shown = format!("{target} {target:?} {:?}", target.protocol());
