@@ -16,8 +16,9 @@ use crate::base::plain;
 use crate::client;
 use crate::config::{Config, Options};
 use crate::logging;
-use crate::net::{self, BindError, ListenAddress, SocketFile};
+use crate::net::{self, BindError, ListenAddress, SignInTrial, SocketFile};
 use crate::ops;
+use crate::ops::state_dir::StateDir;
 
 /// What `--check` has to say.
 #[derive(Debug, Default)]
@@ -62,6 +63,8 @@ pub fn findings(options: &Options, dial: Option<&str>) -> Findings {
     check_listeners(&config, &mut found);
     found.warnings.extend(few_open_files(&config));
     check_log(&config, &mut found);
+    check_state_dir(&config, &mut found);
+    check_sign_in(&config, &mut found);
     if let Some(url) = dial {
         match connect(url, &config, &mut found.warnings) {
             Ok(()) => found.successes.push(format!("{url} answers: ready")),
@@ -253,6 +256,45 @@ fn few_open_files(config: &Config) -> Option<String> {
              LimitNOFILE (systemd) or ulimit -n"
         )
     })
+}
+
+/// The start makes a directory that is not there.
+fn check_state_dir(config: &Config, found: &mut Findings) {
+    let Some(path) = config.state_dir() else {
+        return;
+    };
+    let fault = match path.try_exists() {
+        Ok(true) => StateDir::open(&path)
+            .err()
+            .map(|error| plain(&error).to_string()),
+        Ok(false) => {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            let denied = access(parent, AccessFlags::W_OK | AccessFlags::X_OK).err();
+            denied.map(|error| format!("cannot be made in {}: {}", parent.display(), error.desc()))
+        }
+        Err(error) => Some(plain(&error).to_string()),
+    };
+    if let Some(fault) = fault {
+        let problem = config.problem("stateDir", format_args!("{}: {fault}", path.display()));
+        found.problems.push(problem.to_string());
+    }
+}
+
+/// Tries what recognises visitors, and says what they can expect.
+fn check_sign_in(config: &Config, found: &mut Findings) {
+    let trial = SignInTrial::run(&config.server.sign_in);
+    for (key, reason) in trial.problems {
+        let key = match key {
+            "sessions" if config.is_default("sessions") => "ssp",
+            key => key,
+        };
+        found.problems.push(config.problem(key, reason).to_string());
+    }
+    found.warnings.extend(trial.warnings);
+    found.successes.extend(trial.successes);
 }
 
 /// What is no file is a mistake; a directory that is missing, as on another machine, or shut is

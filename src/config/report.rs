@@ -129,6 +129,12 @@ impl Config {
         self.problem(if is_status { "status" } else { "adress" }, text)
     }
 
+    /// Whether nobody has set this key.
+    pub fn is_default(&self, key: &str) -> bool {
+        let mut settings = self.settings.iter().filter(|setting| setting.key == key);
+        settings.all(|setting| setting.origin == Origin::Default)
+    }
+
     /// What is in force, for `--check --verbose`: an ini file that would give the same, with the
     /// origin of each value and the socket addresses as comments.
     pub fn report(&self) -> String {

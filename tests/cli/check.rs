@@ -191,3 +191,62 @@ fn a_directory_that_cannot_be_searched_is_told_and_the_search_goes_on() {
         working.join("websock.ini").display()
     ));
 }
+
+// protocol.md 8.1 to 8.6
+#[test]
+fn the_check_says_what_visitors_can_expect_and_no_value_of_a_session() {
+    let session = "user|a:1:{s:2:\"id\";i:4711;}password|s:6:\"s3cret\";";
+    let ini = "adress=127.0.0.1:0\nsessions=\"{dir}/sessions\"\nuserKey=user.id\n";
+    let directory = Directory::new();
+    let ini = ini.replace("{dir}", &directory.join("").display().to_string());
+    fs::write(directory.join("websock.ini"), &ini).expect("written");
+    let place = directory.join("sessions");
+    let check = || directory.run(&["--check"]);
+    check().expect_exit(1).expect_stderr("sessions=");
+    fs::create_dir(&place).expect("a folder");
+    check().expect_exit(0).expect_stderr("holds no session");
+    let file = place.join("sess_abc");
+    fs::write(&file, session).expect("written");
+    let outcome = check();
+    outcome
+        .expect_exit(0)
+        .expect_stdout("the session of cookie PHPSESSID decides")
+        .expect_stdout("its visitor comes in as a user; its variables: user, password\n")
+        .expect_stdout("visitors of whom nothing is known come in without a name\n");
+    for secret in ["s3cret", "4711", "sess_abc"] {
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!said.contains(secret), "{said}");
+    }
+    fs::write(&file, b"\0\0\0\x02\x14\x01").expect("written");
+    check()
+        .expect_exit(1)
+        .expect_stderr("session.serialize_handler");
+    fs::remove_file(&file).expect("removed");
+    fs::create_dir(&file).expect("a folder in its place");
+    check().expect_exit(1).expect_stderr("no regular file");
+    fs::remove_dir(&file).expect("removed");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("authUrl=http://{}/", free.local_addr().expect("bound"));
+    drop(free);
+    fs::write(directory.join("websock.ini"), format!("{ini}{url}\n")).expect("written");
+    check()
+        .expect_exit(1)
+        .expect_stderr("authUrl=")
+        .expect_stderr("the connection was refused");
+}
+
+#[test]
+fn a_state_directory_that_others_can_change_stops_start_and_check() {
+    let directory = Directory::with_ini(format!(
+        "adress=127.0.0.1:0\nauthKey={}\nstateDir=state\n",
+        "k".repeat(32)
+    ));
+    let state = directory.join("state");
+    fs::create_dir(&state).expect("a folder");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("a mode");
+    for arguments in [&["--check"][..], &[]] {
+        let outcome = directory.run(arguments);
+        outcome.expect_exit(1).expect_stderr("stateDir=state: ");
+        outcome.expect_stderr("others may write into it");
+    }
+}

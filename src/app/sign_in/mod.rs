@@ -18,6 +18,7 @@ mod decision;
 mod entry;
 mod fingerprint;
 mod inquiries;
+mod outlook;
 mod recheck;
 mod reload;
 mod session;
@@ -35,6 +36,7 @@ mod visitor;
 pub(super) use self::decision::{Decision, Judged};
 pub(super) use self::entry::Entry;
 pub(super) use self::fingerprint::Fingerprint;
+pub use self::outlook::{describe_answer, describe_session, outlook, question_without_cookies};
 pub use self::settings::{
     IdleSession, RedisStore, SessionSettings, SessionStore, SignInSettings, UrlSettings, is_name,
 };

@@ -241,7 +241,11 @@ impl SignIn {
 ///
 /// # Errors
 /// It is not known what it says.
-fn judge(bytes: &[u8], settings: &SessionSettings, require: bool) -> Result<Verdict, SessionError> {
+pub(super) fn judge(
+    bytes: &[u8],
+    settings: &SessionSettings,
+    require: bool,
+) -> Result<Verdict, SessionError> {
     let session = Session::parse(bytes)?;
     let SessionSettings { key, user_key, .. } = settings;
     let find = |path: &str| match path {
