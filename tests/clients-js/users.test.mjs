@@ -119,6 +119,33 @@ for (const [name, show] of Object.entries({
   });
 }
 
+test('it comes back by its last ticket, which neither a logout nor a login survives', async (t) => {
+  const { pass, WebSocket, client } = setUp(t);
+  const messages = record(client, 'message');
+  const url = 'ws://h/web?user=1';
+  assert.equal(WebSocket.last.url, url);
+  await WebSocket.last.say({ ...ready('42'), ticket: 'a+b' });
+  await WebSocket.last.end();
+  await pass(1000);
+  assert.equal(WebSocket.last.url, `${url}&ticket=a%2Bb`);
+  await WebSocket.last.say({ ...ready('42'), ticket: 'c' });
+  await WebSocket.last.say({ opcode: 'ticket', ticket: 'd' });
+  assert.deepEqual(messages, []);
+  await WebSocket.last.end();
+  await pass(1000);
+  assert.equal(WebSocket.last.url, `${url}&ticket=d`);
+  client.signIn();
+  assert.equal(WebSocket.last.url, url);
+  await WebSocket.last.say({ ...ready('7'), ticket: 'e' });
+  await logOut(WebSocket.last);
+  client.signIn();
+  assert.equal(WebSocket.last.url, url);
+  await WebSocket.last.say(ready());
+  await WebSocket.last.end();
+  await pass(1000);
+  assert.equal(WebSocket.last.url, url);
+});
+
 test('a page that is shown for the first time does not ask again', async (t) => {
   const { window, WebSocket, client } = setUp(t);
   await logOut(WebSocket.last, 'not signed in');

@@ -62,6 +62,7 @@ export class Websock extends EventTarget {
   #socket = null;
   #uuid = null;
   #user = null;
+  #ticket; // by which it comes back without being asked who it is
   #isQuiet = false; // nobody is signed in, and the page knows
   #refusal = ''; // the error in the server's `close` packet
   #outbox = [];
@@ -142,6 +143,7 @@ export class Websock extends EventTarget {
     const before = this.#state;
     this.#options.token = token;
     this.#isQuiet = false;
+    this.#ticket = undefined;
     if (before === 'away' || before === 'closing' || before === 'closed') return;
     this.#release();
     this.#attempt = 0;
@@ -256,7 +258,11 @@ export class Websock extends EventTarget {
     this.#refusal = '';
     this.#emit('connecting');
     const { user, token } = this.#options;
-    const words = [user && 'user=1', token !== undefined && 'auth=1'];
+    const words = [
+      user && 'user=1',
+      token !== undefined && 'auth=1',
+      this.#ticket && `ticket=${encodeURIComponent(this.#ticket)}`,
+    ];
     this.#url = toUrl(this.#address, words.filter(Boolean));
     try {
       this.#socket = new this.#options.WebSocket(this.#url);
@@ -313,6 +319,7 @@ export class Websock extends EventTarget {
   #signOut(reason) {
     clearTimeout(this.#timer);
     this.#state = 'unauthorized';
+    this.#ticket = undefined;
     this.#giveUp('unauthorized', SIGNED_OUT);
     this.#emit('close', { code: UNAUTHORIZED, reason, isFinal: false, delay: Infinity });
     if (!this.#isQuiet) this.#emit('unauthorized', { reason });
@@ -359,12 +366,12 @@ export class Websock extends EventTarget {
   #explain(code, cause, isOpen) {
     if (code === UNAUTHORIZED) return undefined; // an event of its own tells
     if (this.#uuid ? !QUIET_CODES.includes(code) : this.#refusal) {
-      return new WebsockError('refused', `Closed by ${this.#url}: ${code} ${cause}`);
+      return new WebsockError('refused', `Closed by ${this.#address}: ${code} ${cause}`);
     }
     if (this.#uuid) return undefined;
     return isOpen
-      ? new WebsockError('dialogue', `No "ready" from ${this.#url}. ${OTHER_HINT}`)
-      : new WebsockError('unreachable', `No WebSocket at ${this.#url}. ${UNREACHABLE_HINT}`);
+      ? new WebsockError('dialogue', `No "ready" from ${this.#address}. ${OTHER_HINT}`)
+      : new WebsockError('unreachable', `No WebSocket at ${this.#address}. ${UNREACHABLE_HINT}`);
   }
 
   /** Coming back would not help: the browser lets this page have no such connection. */
@@ -412,12 +419,13 @@ export class Websock extends EventTarget {
     try {
       packet = JSON.parse(data);
     } catch {
-      const text = `What came from ${this.#url} is no JSON. ${OTHER_HINT}`;
+      const text = `What came from ${this.#address} is no JSON. ${OTHER_HINT}`;
       return this.#report(new WebsockError('dialogue', text));
     }
     if (packet?.opcode === 'ready') this.#handleReady(packet);
     else if (packet?.opcode === 'next') this.#inFlight.shift()?.resolve();
     else if (packet?.opcode === 'close') this.#refusal = String(packet.error ?? 'no reason given');
+    else if (packet?.opcode === 'ticket') this.#ticket = packet.ticket;
     else this.#deliver(packet);
     if (this.#state !== 'connecting') this.#listen();
     this.#pump();
@@ -428,6 +436,7 @@ export class Websock extends EventTarget {
     this.#state = 'open';
     this.#uuid = packet.uuid;
     this.#user = packet.user ?? null;
+    this.#ticket = packet.ticket;
     this.#isQuiet = false;
     this.#readyAt = Date.now();
     this.#logged.clear();
