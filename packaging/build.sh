@@ -2,7 +2,8 @@
 # Builds what is installed, in target/packaging.
 #   build.sh files [DIR]  man pages and completions, the service's ini file and the like
 #   build.sh static       target/packaging/websock: one file without any library, for any Linux
-#   build.sh deb          the Debian package, with cargo-deb (cargo install cargo-deb --locked)
+#   build.sh deb [OPTIONS of cargo-deb]
+#                         the Debian package, with cargo-deb (cargo install cargo-deb --locked)
 # Each of them first builds the program, unless WEBSOCK names it already built; deb then wants it in
 # cargo's own target/release.
 set -eu
@@ -61,11 +62,12 @@ case "${1:-}" in
         cp "$(built)" "$out/websock"
         ;;
     deb)
+        shift
         files
-        cargo deb --locked --no-build --output "$out/"
+        cargo deb --locked --no-build --output "$out/" "$@"
         ;;
     *)
-        sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

@@ -45,6 +45,13 @@ install_packages() {
     [ -d /usr/share/php/Symfony/Bundle/FrameworkBundle ] || missing+=(php-symfony-framework-bundle)
     [ -d /usr/share/php/Symfony/Bundle/SecurityBundle ] || missing+=(php-symfony-security-bundle)
     [ -d /usr/share/php/Symfony/Component/Yaml ] || missing+=(php-symfony-yaml)
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
+    command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
+    command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+    command -v shellcheck >/dev/null || missing+=(shellcheck)
+    command -v mandoc >/dev/null || missing+=(mandoc)
+    command -v zsh >/dev/null || missing+=(zsh)
+    command -v fish >/dev/null || missing+=(fish)
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing: ${missing[*]}"
     [ "$(id -u)" = 0 ] || apt_get=(sudo -n "${apt_get[@]}")
@@ -68,6 +75,7 @@ without_services() {
 # want in target/debug.
 build() {
     cargo build --locked --release --example echo &&
+        packaging/build.sh static &&
         cargo build --locked --release --bin websock &&
         cargo build --locked --bin websock &&
         cargo test --locked --no-run &&
@@ -179,6 +187,7 @@ suite 'proxies' tests/proxies/run.sh --all
 suite 'TLS peers' tests/tls-peers/run.sh
 suite 'PHP library' tests/clients-php/run.sh
 suite 'JavaScript client' tests/clients-js/run.sh
+suite 'packaging' tests/packaging/run.sh "${all[@]}"
 suite 'PHP sessions' tests/sessions/run.sh
 await_rust_tests
 suite 'push API' tests/push/run.sh

@@ -12,8 +12,8 @@ fn completions_offer_the_options_of_help_and_no_others() {
     let options = options_in(&help);
     assert!(options.len() > 15, "only {options:?} were found");
     for (file, offered) in [
-        ("websock.bash", options_in_script as fn(&str) -> _),
-        ("_websock", options_in_script),
+        ("websock.bash", options_in_bash as fn(&str) -> _),
+        ("_websock", options_in_zsh),
         ("websock.fish", options_in_fish),
     ] {
         let offered = offered(&read(&format!("packaging/completions/{file}")));
@@ -106,9 +106,11 @@ fn options_are_found_where_they_stand() {
         options_in("  -a FILE   text -b\n  -c, --long [V]  (-d as well)\n  x [--e U | --f]\n");
     let expected = ["--e", "--f", "--long", "-a", "-c", "-d"].map(str::to_owned);
     assert_eq!(found, BTreeSet::from(expected));
-    let found =
-        options_in_script("case -a | --b) offered=' -c --d-e'\n# --not\n'(-f)'{-g,--h}'[x]'");
-    let expected = ["--b", "--d-e", "--h", "-a", "-c", "-f", "-g"].map(str::to_owned);
+    let found = options_in_bash("--a)\n offered=' -b --c-d'\n offered+='-e' ;;\n# --not");
+    let expected = ["--c-d", "-b", "-e"].map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(expected));
+    let found = options_in_zsh("local -a x=(\n '(-f)'{-g,--h}'[-x]'\n '--i[y]:z:'\n)\n# --no");
+    let expected = ["--h", "--i", "-f", "-g"].map(str::to_owned);
     assert_eq!(found, BTreeSet::from(expected));
     let found = options_in_fish("complete -c websock -n x -s v -l verbose -d 'with -l other'\n");
     assert_eq!(
@@ -177,17 +179,22 @@ fn options_in(help: &str) -> BTreeSet<String> {
     options
 }
 
-/// All options that a script of bash or zsh names, comments left out.
-fn options_in_script(text: &str) -> BTreeSet<String> {
-    let lines = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'));
-    let offers = lines.filter(|line| {
-        let word = line.split_whitespace().next().unwrap_or_default();
-        !["mapfile", "compopt", "complete", "local"].contains(&word)
-    });
+/// All options that a script of bash offers.
+fn options_in_bash(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(str::trim_start);
+    let offers =
+        lines.filter_map(|line| line.split_once("offered=").or(line.split_once("offered+=")));
+    let names = offers.flat_map(|(_, names)| names.split([' ', '\'']));
+    let names = names.filter(|name| is_option(name));
+    names.map(str::to_owned).collect()
+}
+
+/// All options that a script of zsh names, comments left out.
+fn options_in_zsh(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(str::trim_start);
+    let offers = lines.filter(|line| !line.starts_with('#') && !line.starts_with("local "));
     let mut options = BTreeSet::new();
-    // What an option is for stands in brackets in zsh.
+    // What an option is for stands in brackets.
     for part in offers.flat_map(|line| line.split('[')) {
         let part = part.split_once(']').map_or(part, |(_, rest)| rest);
         let names = part.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
