@@ -114,13 +114,23 @@ rotate() {
 }
 check 'logrotate moves the log, and the server goes on in a new one' rotate
 
-# The next version. The ini file has been changed, and stays as it is.
+# The next version, while a page is open, which does not come back if it is cut. The ini file has been
+# changed, and stays as it is.
 upgrade() {
+    inside timeout 60 sh -e -c 'restart-websock
+        systemd-run --quiet --unit=page websock listen
+        until websock send --broadcast before; do sleep 0.1; done'
     pid=$(main_pid)
     inside dpkg --install "/root/$second" || return 1
-    is_up && [ "$(main_pid)" != "$pid" ] && inside grep -q '^logfile=/var' /etc/websock/websock.ini
+    is_up && [ "$(main_pid)" != "$pid" ] && inside grep -q '^logfile=/var' /etc/websock/websock.ini || return 1
+    inside timeout 60 sh -e -c 'websock send --broadcast behind | grep "delivered to 1"
+        until journalctl -u page --no-pager | grep behind; do sleep 0.1; done
+        systemctl --quiet is-active page
+        systemctl stop page
+        [ "$(systemctl show --property=NRestarts --value websock)" = 0 ]
+        grep "taken over" /var/log/websock/websock.log'
 }
-check 'the next version installs, and its program runs' upgrade
+check 'the next version takes over, and an open page does not notice' upgrade
 
 # As www-data, for session files.
 as_www_data() {
