@@ -1,10 +1,11 @@
 # fish completion for websock(1)
-set -l commands send listen echo
+set -l commands send logout listen echo
 set -l serves "not __fish_seen_subcommand_from $commands"
 set -l asks "__fish_seen_subcommand_from $commands"
 
 complete -c websock -f
 complete -c websock -n __fish_use_subcommand -a send -d 'send to a client or to all pages'
+complete -c websock -n __fish_use_subcommand -a logout -d 'close all tabs of a user or a session'
 complete -c websock -n __fish_use_subcommand -a listen -d 'print each packet that arrives'
 complete -c websock -n __fish_use_subcommand -a echo -d 'send a message to oneself'
 
@@ -23,6 +24,8 @@ complete -c websock -s h -l help -d 'show help'
 
 complete -c websock -n '__fish_seen_subcommand_from send' -l uuid -x -d 'to this client'
 complete -c websock -n '__fish_seen_subcommand_from send listen' -l ident -x -d 'name of the client'
+complete -c websock -n '__fish_seen_subcommand_from send logout' -l user -x -d 'all tabs of this user'
+complete -c websock -n '__fish_seen_subcommand_from logout' -l session -x -d 'all tabs of this session'
 complete -c websock -n '__fish_seen_subcommand_from send' -l broadcast -d 'to all pages'
 complete -c websock -n "$asks" -l url -x -d 'where the server is'
 complete -c websock -n "$asks" -l token -x -d "what the server's pushToken has"

@@ -46,7 +46,13 @@ NR == 1 { next }   # the title
     comment[++count] = $0
     next
 }
-/^[A-Za-z]+=/ { key[++keys] = $0; next }
+/^\[[a-z]+\]$/ {
+    write_block(); write_comment()
+    print ".PP"
+    printf "Keys of the section\n.BR %s :\n", escape($0)
+    next
+}
+/^[A-Za-z_]+=/ { key[++keys] = $0; next }
 /^$/ { if (keys) write_block(); next }
 { printf "ini.awk: line %d is neither comment nor key: %s\n", NR, $0 > "/dev/stderr"; exit 1 }
 END { write_block(); write_comment() }

@@ -54,6 +54,7 @@ expect() {
 }
 expect 'websock -' -i -adress -console --check --dial --print-proxy no:--uuid
 expect 'websock send -' --uuid --ident --broadcast --token no:--check
+expect 'websock logout -' --user --session no:--uuid
 expect 'websock listen -' --ident --url no:--uuid
-expect 'websock ' send listen echo
+expect 'websock ' send logout listen echo
 expect 'websock --print-proxy ' nginx apache caddy haproxy no:send

@@ -29,6 +29,33 @@ fn completions_offer_the_options_of_help_and_no_others() {
 }
 
 #[test]
+fn completions_offer_the_commands_of_help() {
+    let help = help();
+    let usage = help
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("websock "));
+    let commands = usage.and_then(|usage| usage.split(' ').next());
+    let commands: Vec<&str> = commands.unwrap_or_default().split('|').collect();
+    assert!(commands.len() > 2, "only {commands:?} were found");
+    for file in ["websock.bash", "_websock", "websock.fish"] {
+        let text = read(&format!("packaging/completions/{file}"));
+        for command in &commands {
+            let is_offered = text.lines().any(|line| match file {
+                "websock.bash" => line.contains("offered+=' send") && contains(line, command),
+                "_websock" => line.contains("$server") && contains(line, command),
+                _ => line.contains(&format!("__fish_use_subcommand -a {command} ")),
+            });
+            assert!(is_offered, "{file} does not offer {command}");
+        }
+    }
+}
+
+fn contains(line: &str, word: &str) -> bool {
+    let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|one| one == word)
+}
+
+#[test]
 fn completions_offer_the_proxies_that_are_printed() {
     for proxy in ["nginx", "apache", "caddy", "haproxy"] {
         assert!(help().contains(proxy), "--help does not name {proxy}");
