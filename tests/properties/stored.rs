@@ -1,6 +1,8 @@
 //! What has to hold for the reader of PHP sessions: it agrees with a second reader, which builds a
 //! tree of everything and looks things up in that.
 
+use std::borrow::Cow;
+
 use websock::protocol::php_session::{Serializer, Session, SessionError, Value};
 
 use super::oracles::cuts;
@@ -133,7 +135,7 @@ struct Node<'a> {
     words: String,
     class: Option<&'a [u8]>,
     reference: Option<(u8, usize)>,
-    children: Vec<(&'a [u8], usize)>,
+    children: Vec<(Cow<'a, [u8]>, usize)>,
 }
 
 /// What is left to be read.
@@ -162,7 +164,7 @@ impl<'a> Tree<'a> {
                 _ => split(rest, b"|")?,
             };
             let (node, behind) = tree.value(behind)?;
-            tree.nodes[0].children.push((name, node));
+            tree.nodes[0].children.push((name.into(), node));
             rest = behind;
         }
         Some(tree)
@@ -181,11 +183,11 @@ impl<'a> Tree<'a> {
         let known = self.numbered.len();
         self.numbered.push(node);
         let (kind, rest) = match bytes.strip_prefix(b"N;") {
-            Some(rest) => (b'N', rest),
+            Some(rest) => (b';', rest),
             None => (*bytes.first()?, bytes[1..].strip_prefix(b":")?),
         };
         let (words, rest) = match kind {
-            b'N' => ("null".to_owned(), rest),
+            b';' if bytes.starts_with(b"N") => ("null".to_owned(), rest),
             b'b' => {
                 let (text, rest) = split(rest, b";")?;
                 let is_true = text == b"1";
@@ -248,12 +250,11 @@ impl<'a> Tree<'a> {
             let (key, behind) = match rest.strip_prefix(b"i:") {
                 Some(rest) => {
                     let (key, rest) = split(rest, b";")?;
-                    integer(key)?;
-                    (key, rest)
+                    (Cow::Owned(integer(key)?.to_string().into_bytes()), rest)
                 }
                 None => {
                     let (key, rest) = text(rest.strip_prefix(b"s:")?)?;
-                    (key, rest.strip_prefix(b";")?)
+                    (Cow::Borrowed(key), rest.strip_prefix(b";")?)
                 }
             };
             let (child, behind) = self.value(behind)?;
@@ -269,7 +270,7 @@ impl<'a> Tree<'a> {
         (is_known || (number > 0 && self.unknown_from < usize::MAX)).then_some(number)
     }
 
-    fn children(&self, node: usize) -> &[(&'a [u8], usize)] {
+    fn children(&self, node: usize) -> &[(Cow<'a, [u8]>, usize)] {
         &self.nodes[node].children
     }
 
@@ -313,7 +314,7 @@ impl<'a> Tree<'a> {
             let mut best: Option<((usize, u8), usize)> = None;
             for (key, child) in self.children(node) {
                 let (key, preference) = plain_key(key, class);
-                let is_met = rest.strip_prefix(key.as_slice());
+                let is_met = rest.strip_prefix(key);
                 let is_met = is_met.is_some_and(|rest| rest.is_empty() || rest[0] == b'.');
                 let rank = (key.len(), preference);
                 if is_met && best.is_none_or(|(best, _)| best <= rank) {
@@ -366,18 +367,12 @@ impl Node<'_> {
 }
 
 /// A key as it stands in paths, and how much it is preferred to others of this name.
-fn plain_key(key: &[u8], class: Option<&[u8]>) -> (Vec<u8>, u8) {
-    let number = str::from_utf8(key)
-        .ok()
-        .and_then(|key| integer(key.as_bytes()));
+fn plain_key<'k>(key: &'k [u8], class: Option<&[u8]>) -> (&'k [u8], u8) {
     let parts: Vec<&[u8]> = key.splitn(3, |byte| *byte == 0).collect();
     match (class, parts.as_slice()) {
-        (Some(_), [b"", b"*", name]) => (name.to_vec(), 2),
-        (Some(class), [b"", owner, name]) => (name.to_vec(), u8::from(class == *owner)),
-        _ => (
-            number.map_or(key.to_vec(), |number| number.to_string().into()),
-            2,
-        ),
+        (Some(_), [b"", b"*", name]) => (name, 2),
+        (Some(class), [b"", owner, name]) => (name, u8::from(class == *owner)),
+        _ => (key, 2),
     }
 }
 

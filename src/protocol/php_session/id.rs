@@ -42,12 +42,12 @@ mod tests {
     // protocol.md 8.2
     #[test]
     fn an_id_is_one_name_of_a_file() {
-        let longest = "a".repeat(SessionId::MAX_BYTES);
+        let longest = "a".repeat(250);
         for id in ["a", "abcd1234", "a,b-C9", "-", ",", longest.as_str()] {
             let parsed = SessionId::parse(id.as_bytes());
             assert_eq!(parsed.as_ref().map(SessionId::as_str), Some(id));
         }
-        let too_long = "a".repeat(SessionId::MAX_BYTES + 1);
+        let too_long = "a".repeat(251);
         let huge = "a".repeat(8192);
         for value in [
             &b""[..],
