@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::resource::ErrorPackets;
 use super::sessions::{Chunking, Session, Sessions, turn_away};
 use super::{App, Commands};
-use crate::base::{BadRecord, Record, RecordWriter, escape};
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, escape};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::registry::ClientKind;
@@ -18,7 +18,9 @@ impl App {
     /// Whether nothing is kept for this connection that its next message or another answer would
     /// complete: chunks, or a request that is not answered.
     pub fn is_quiescent(&self, id: ConnId) -> bool {
-        !self.requests.is_pending(id) && !self.sessions.is_chunking(id)
+        !self.requests.is_pending(id)
+            && !self.sessions.is_chunking(id)
+            && !self.newcomers.is_awaiting_token(id)
     }
 
     /// Where a client stands in the order of opening; `None` if it is none.
@@ -27,8 +29,9 @@ impl App {
     }
 
     /// What is known of a client, for [`take_over`](Self::take_over); `None` if it is none.
-    pub fn hand_over(&self, id: ConnId) -> Option<Vec<u8>> {
-        self.sessions.hand_over(id)
+    pub fn hand_over(&self, id: ConnId, now: MonotonicTime) -> Option<Vec<u8>> {
+        let sign_in = self.sign_in.hand_over(id, now);
+        self.sessions.hand_over(id, sign_in.as_deref())
     }
 
     /// Lets a client in that another process has handed over; to be called in their order of
@@ -41,11 +44,18 @@ impl App {
         &mut self,
         id: ConnId,
         peer: Peer,
-        record: Record<'_>,
+        mut record: Record<'_>,
+        now: MonotonicTime,
         commands: &mut Commands,
     ) -> Result<(), BadRecord> {
+        let sign_in = record.take(SIGN_IN).map(Record::parse).transpose()?;
         match self.sessions.take_over(id, record)? {
-            TakenOver::Client(kind) => self.admission.enter(kind, peer),
+            TakenOver::Client(kind) => {
+                self.admission.enter(kind, peer);
+                if let Some(record) = sign_in {
+                    self.sign_in.take_over(id, record, now)?;
+                }
+            }
             TakenOver::NoResource(path) => {
                 let error = format!("no resource {path}");
                 let (slot, peer) = (id.slot, peer.name());
@@ -61,6 +71,7 @@ impl App {
         if let Some(kind) = self.sessions.let_go(id) {
             self.admission.leave(kind, peer);
         }
+        self.sign_in.leave(id);
     }
 }
 
@@ -79,7 +90,7 @@ impl Sessions {
         session.is_some_and(|session| session.chunking == Chunking::On)
     }
 
-    fn hand_over(&self, id: ConnId) -> Option<Vec<u8>> {
+    fn hand_over(&self, id: ConnId, sign_in: Option<&[u8]>) -> Option<Vec<u8>> {
         let session = self.sessions.get(id.slot as usize)?;
         let mut record = RecordWriter::default();
         record.put(CLIENT, &self.clients.hand_over(id)?);
@@ -89,6 +100,9 @@ impl Sessions {
         let wants_errors = session.error_packets == ErrorPackets::Wanted;
         record.put_number(ERROR_PACKETS, u64::from(wants_errors));
         record.put_number(RESTARTS, u64::from(session.knows_restarts));
+        if let Some(sign_in) = sign_in {
+            record.put(SIGN_IN, sign_in);
+        }
         Some(record.into_bytes())
     }
 
@@ -122,3 +136,4 @@ const CLIENT: u8 = 1;
 const PATH: u8 = 2;
 const ERROR_PACKETS: u8 = 3;
 const RESTARTS: u8 = 4;
+const SIGN_IN: u8 = 5;

@@ -43,7 +43,7 @@ pub(super) fn hand_over<S: Stream>(
     let mut record = RecordWriter::default();
     record.put(PEER, &link.peer.hand_over());
     record.put(CONNECTION, &link.connection.hand_over(now)?);
-    if let Some(client) = app.hand_over(link.id) {
+    if let Some(client) = app.hand_over(link.id, now) {
         record.put(CLIENT, &client);
     }
     let expects_header = u64::from(link.expects_proxy_header());
@@ -85,8 +85,8 @@ impl<Y: System> EventLoop<Y> {
         match client {
             Some(client) => {
                 self.commands.begin(id, CurrentMessage::Lent);
-                let app = &mut self.app;
-                app.take_over(id, peer, client, &mut self.commands)
+                let (app, now) = (&mut self.app, self.context.now);
+                app.take_over(id, peer, client, now, &mut self.commands)
                     .map_err(bad)?;
                 self.after_event(id, None);
                 self.links.touch(id);

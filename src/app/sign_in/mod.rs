@@ -17,6 +17,7 @@ mod asking;
 mod decision;
 mod entry;
 mod fingerprint;
+mod handover;
 mod inquiries;
 mod outlook;
 mod recheck;
