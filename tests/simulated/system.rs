@@ -428,13 +428,11 @@ impl SimulatedSystem {
     }
 
     /// The next session that the server wants to be read, and has not been told of.
-    #[expect(dead_code, reason = "for those who sign in by sessions")]
     pub(crate) fn asked_session(&self) -> Option<(CallId, SessionFile)> {
         self.0.asked_sessions.borrow_mut().pop_front()
     }
 
     /// Tells the server what became of a session, as the helper threads do.
-    #[expect(dead_code, reason = "for those who sign in by sessions")]
     pub(crate) fn answer_session(&self, call: CallId, outcome: SessionOutcome) {
         self.0.read_sessions.borrow_mut().push_back((call, outcome));
         self.0.ready.borrow_mut().push_back(Ready::Woken);

@@ -8,6 +8,7 @@ mod memory;
 mod order;
 mod requests;
 mod scripts;
+mod sessions;
 mod sleeping;
 mod stopping;
 mod supervision;
