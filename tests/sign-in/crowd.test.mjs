@@ -1,5 +1,5 @@
-// What goes wrong in a hurry: a page that is in the browser before its session is on disk, and
-// everybody who comes at once where PHP has two workers.
+// What goes wrong in a hurry: a page that is in the browser before its session is on disk,
+// everybody who comes at once where PHP has two workers, and a PHP that is away.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { copyFileSync, cpSync } from 'node:fs';
@@ -28,7 +28,7 @@ async function startShop(t) {
   // What a script says leaves at once, as from a server that does not buffer.
   const locations = 'fastcgi_buffering off;';
   const site = await startNginx(t, directory, { root, php, port, locations });
-  return { directory, php, url: site.url, port };
+  return { directory, php, site, url: site.url, port };
 }
 
 shopTest('200 sign-ins by session file from the response that begins the session', async (t) => {
@@ -68,6 +68,41 @@ async function firstPacket(url, headers) {
   return data.toString();
 }
 
+shopTest('PHP is away: nobody is let in, nobody is sent away, and all come back', async (t) => {
+  const shop = await startShop(t);
+  const ini = example('url/websock.ini', onPort(shop.port));
+  const websock = await startWebsock(t, shop.directory, `${ini}authRecheck=1\n`);
+  const [anna, ben] = [await beginSession(shop, 42), await beginSession(shop, 43)];
+  assert.equal(await openTab(t, websock, anna), '42');
+
+  await shop.php.stop();
+  // It is asked about her, which nothing but nginx's 502 can answer any more.
+  await shop.site.says(/failed .*websock-user[^]*failed .*websock-user/);
+  const comeBack = openTab(t, websock, ben);
+  assert.equal(await refusal(`${websock.url}/web`, ben), '503, in 1 s or more');
+  assert.equal(await pushToUser(websock, '42', 'still here'), 1);
+  assert.equal(await pushToUser(websock, '43', 'not yet'), 0);
+
+  await startPhp(t, shop.directory);
+  assert.equal(await comeBack, '43');
+});
+
+/** The cookie of a session in which that user has signed in. */
+async function beginSession({ url }, user) {
+  const response = await fetch(`${url}/begin.php?user=${user}&how=small`);
+  await response.text();
+  return response.headers.getSetCookie()[0].split(';')[0];
+}
+
+/** The status by which a tab with that cookie is refused, and whether it says when to come again. */
+async function refusal(url, Cookie) {
+  const socket = new WS(url, { headers: { Cookie } });
+  const [request, response] = await within(once(socket, 'unexpected-response'), 'a refusal');
+  request.destroy();
+  const isTold = Number(response.headers['retry-after']) >= 1;
+  return `${response.statusCode}${isTold ? ', in 1 s or more' : ''}`;
+}
+
 shopTest('2,000 tabs come at once where PHP has two workers', async (t) => {
   const shop = await startShop(t);
   const as = { uid: WWW.uid, gid: WWW.gid };
@@ -80,7 +115,7 @@ shopTest('2,000 tabs come at once where PHP has two workers', async (t) => {
   // What happened, in order: the number of a tab that is in, or 0 for a page of the shop.
   const order = [];
   const tabs = Array.from({ length: TABS }, (_, index) => index + 1).map((user) =>
-    openTab(t, websock, user, () => order.push(user)),
+    openTab(t, websock, `PHPSESSID=s${user}`, () => order.push(user)),
   );
   const everybody = within(Promise.all(tabs), () => `everybody: ${order.length} things happened`);
   const pages = look(shop.url, everybody, () => order.push(0));
@@ -96,10 +131,10 @@ shopTest('2,000 tabs come at once where PHP has two workers', async (t) => {
 });
 
 /** Resolves with the user that the tab's `ready` names; it comes again when it is told to. */
-function openTab(t, websock, user, then) {
+function openTab(t, websock, Cookie, then = () => {}) {
   class WithCookie extends WS {
     constructor(url) {
-      super(url, { headers: { Cookie: `PHPSESSID=s${user}` } });
+      super(url, { headers: { Cookie } });
     }
   }
   const controller = new AbortController();
@@ -109,7 +144,7 @@ function openTab(t, websock, user, then) {
   return new Promise((resolve, reject) => {
     client.addEventListener('ready', ({ packet }) => then(resolve(packet.user)), { once: true });
     client.addEventListener('close', ({ code, isFinal }) => {
-      if (code === 4401 || isFinal) reject(new Error(`user ${user} was closed with ${code}`));
+      if (code === 4401 || isFinal) reject(new Error(`${Cookie} was closed with ${code}`));
     });
   });
 }

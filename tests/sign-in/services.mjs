@@ -95,11 +95,11 @@ export async function startPhp(t, directory, { ini = {}, env = {}, workers = 2 }
   fs.writeFileSync(join(directory, 'fpm.conf'), pool.join('\n') + '\n');
   const php = run(t, phpFpm(), ['-F', '-O', '-y', join(directory, 'fpm.conf')], 'SIGQUIT');
   await php.says(/ready to handle connections/);
-  return { socket, sessions, output: php.output };
+  return { socket, sessions, ...php };
 }
 
 /**
- * nginx with PHP behind it, at http://localhost:PORT. `locations` stand in front of the usual ones;
+ * nginx with PHP behind it, at http://localhost:PORT and on the socket `http.sock`. `locations` stand in front of the usual ones;
  * with `rewrite`, what is no file goes to index.php.
  */
 export async function startNginx(t, directory, settings) {
@@ -121,6 +121,7 @@ http {
   include /etc/nginx/mime.types;
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    listen unix:${join(directory, 'http.sock')};
     root ${root};
     index index.php;
     ${locations.replaceAll('\n', '\n    ')}
@@ -137,7 +138,7 @@ http {
   );
   const nginx = run(t, 'nginx', ['-e', 'stderr', '-c', join(directory, 'nginx.conf')], 'SIGTERM');
   await nginx.says(/start worker process \d/);
-  return { url: `http://localhost:${port}`, output: nginx.output };
+  return { url: `http://localhost:${port}`, ...nginx };
 }
 
 /** MariaDB without the network and without passwords: whoever reaches the socket is root. */

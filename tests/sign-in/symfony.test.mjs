@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { beside, example, install, onPort } from './examples.mjs';
+import { beside, example, install } from './examples.mjs';
 import { ask, tab, tellStory, untilNamed, visitor, writePageScripts } from './harness.mjs';
 import {
   folder, folderOfPhp, freePort, proxyBlock, startNginx, startPhp, startWebsock, shopTest,
@@ -40,7 +40,9 @@ function addFirewall(file) {
 shopTest('Symfony, whose route is asked', async (t) => {
   const { directory, php, root } = await startShop(t);
   const port = await freePort();
-  const ini = example('symfony/websock.ini', onPort(port));
+  // By nginx's socket.
+  const socket = `unix:${join(directory, 'http.sock')}:/`;
+  const ini = example('symfony/websock.ini', { 'http://127.0.0.1/': socket });
   const rest = 'authRecheck=1\ntrustedProxies=127.0.0.1\n';
   const websock = await startWebsock(t, directory, `${ini}${rest}`);
   const locations = await proxyBlock(directory, websock.port);
