@@ -112,7 +112,7 @@ test('when the server restarts, the client comes back and sends what has waited'
   const close = event(client, 'close');
   await first.stop();
   const { code, isFinal } = await close;
-  assert.deepEqual([code, isFinal], [1001, false]);
+  assert.deepEqual([code, isFinal], [1012, false]);
   const promise = client.echo('kept');
   const echo = event(client, 'echo');
   await startServer(t, { port: first.port });

@@ -126,13 +126,13 @@ test('it comes back by its last ticket, which neither a logout nor a login survi
   assert.equal(WebSocket.last.url, url);
   await WebSocket.last.say({ ...ready('42'), ticket: 'a+b' });
   await WebSocket.last.end();
-  await pass(1000);
+  await pass(9000); // longer than any delay so far
   assert.equal(WebSocket.last.url, `${url}&ticket=a%2Bb`);
   await WebSocket.last.say({ ...ready('42'), ticket: 'c' });
   await WebSocket.last.say({ opcode: 'ticket', ticket: 'd' });
   assert.deepEqual(messages, []);
   await WebSocket.last.end();
-  await pass(1000);
+  await pass(9000); // longer than any delay so far
   assert.equal(WebSocket.last.url, `${url}&ticket=d`);
   client.signIn();
   assert.equal(WebSocket.last.url, url);
@@ -142,7 +142,7 @@ test('it comes back by its last ticket, which neither a logout nor a login survi
   assert.equal(WebSocket.last.url, url);
   await WebSocket.last.say(ready());
   await WebSocket.last.end();
-  await pass(1000);
+  await pass(9000); // longer than any delay so far
   assert.equal(WebSocket.last.url, url);
 });
 
