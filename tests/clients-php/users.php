@@ -35,7 +35,35 @@ test('who is here is told by id', function () {
     same([], $push->online([]));
 });
 
-test('an old server, which knows no logout, is told from one that does', function () {
+test('the real server lets in by a token, and reaches and logs out that user', function () {
+    $url = server(['authKey' => AUTH_KEY, 'require' => 'true']);
+    $port = parse_url($url, PHP_URL_PORT);
+    $tab = fn($user) => new WebClient('127.0.0.1', $port, '/web', [
+        'Cookie: websock_token=' . Token::mint($user, AUTH_KEY, 60),
+    ]);
+    $push = new Push($url);
+    $tabs = [$tab('jané@example.org'), $tab('jané@example.org'), $tab(7)];
+    same(2, $push->user(['n' => 1.0], 'jané@example.org'));
+    $packet = ['opcode' => 'feedback', 'user' => 'jané@example.org', 'message' => ['n' => 1.0]];
+    $tabs[0]->expect($packet);
+    $tabs[1]->expect($packet);
+    same(1, $push->user('x', 7));
+    same(1, $push->user('x', '7'));
+    same(['7' => 1, 'jané@example.org' => 2], $push->online([7, 'jané@example.org', 'nobody']));
+    $script = new Websock\Client($url);
+    $script->feedback('y', ['user' => 7]);
+    $script->send(['opcode' => 'logout', 'user' => 7]);
+    same(0, $push->logout(7), 'the script has done it');
+    same(2, $push->logout('jané@example.org'));
+    $results = $push->sendAll([
+        ['opcode' => 'logout', 'user' => '42'],
+        ['opcode' => 'feedback', 'user' => '42'],
+    ]);
+    same([0, 0], [$results[0]['closed'], $results[1]['delivered']]);
+    same([], $push->online([7, 'jané@example.org']));
+});
+
+test('the real server says where nobody is there, and what it does not know', function () {
     [$url] = realPushServer('ws');
     $push = new Push($url);
     $words = ['400', 'opcode must be'];

@@ -273,9 +273,10 @@ final class WebClient extends Client
 {
     private string $buffer = '';
 
-    public function __construct(string $host, int $port, string $path = '/web')
+    /** @param string[] $headers whole lines, such as a cookie's */
+    public function __construct(string $host, int $port, string $path = '/web', array $headers = [])
     {
-        parent::__construct($host, $port, $path, []);
+        parent::__construct($host, $port, $path, $headers);
     }
 
     protected function open(string $host, int $port)
