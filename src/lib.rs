@@ -73,6 +73,7 @@ pub mod upstream;
 pub use self::api::{Demo, PushError};
 pub use self::app::admission::AdmissionSettings;
 pub use self::app::peer::ListenerRole;
+pub use self::app::sign_in::{SignInSettings, TokenKey, TokenKeyError};
 pub use self::app::trusted_proxies::TrustedProxies;
 pub use self::app::{
     Client, ClientRequest, Dialogue, Handle, Resource, Sendable, Sends, Standard, WebSends,

@@ -13,14 +13,14 @@ _websock() {
             return
             ;;
         -console | --console) offered='true false' ;;
-        -adress | --adress | -address | --address | -dial | --dial | --url | --token | --timeout | --uuid | --ident | --user | --session)
+        -adress | --adress | -address | --address | -dial | --dial | --url | --token | --timeout | --uuid | --ident | --user | --session | --cookie)
             return
             ;;
     esac
     case ${COMP_WORDS[1]} in
         send) offered='--uuid --ident --user --broadcast --url --token --timeout --raw --help' ;;
         logout) offered='--user --session --url --token --timeout --help' ;;
-        listen) offered='--ident --url --token --timeout --raw --help' ;;
+        listen) offered='--ident --cookie --url --token --timeout --raw --help' ;;
         echo) offered='--url --token --timeout --raw --help' ;;
         *)
             offered+=' -i -adress -address -logfile -console --takeover --check --verbose --dial --print-proxy'

@@ -200,7 +200,7 @@ impl Handle<'_> {
     pub fn feedback_to_user(&mut self, user: &str, text: &str) -> usize {
         let current = self.current;
         let content = (MessageKind::Text, text.as_bytes());
-        let is_own = self.clients.user(current) == Some(user);
+        let is_own = self.clients.is_tab_of(current, user);
         if is_own {
             self.commands.reply(content.0, content.1);
         }

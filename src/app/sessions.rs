@@ -295,6 +295,7 @@ impl Sessions {
         now: MonotonicTime,
         commands: &mut Commands,
     ) -> Option<ClientKind> {
+        self.clients.end(id);
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             resource.on_close(client, handle);
         });

@@ -184,6 +184,7 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
     };
     if name == "listen" {
         settings.ident = text("ident");
+        settings.cookie = text("cookie");
     }
     settings.token = text("token");
     if matches.opt_present("raw") {
@@ -251,6 +252,7 @@ fn client_options() -> getopts::Options {
         .optopt("", "ident", "", "I")
         .optopt("", "user", "", "ID")
         .optopt("", "session", "", "ID")
+        .optopt("", "cookie", "", "COOKIE")
         .optopt("", "token", "", "TOKEN")
         .optopt("", "timeout", "", "SECONDS")
         .optflag("", "broadcast", "")
@@ -367,8 +369,9 @@ As a client, of this or another server:
                      says how many it reached, exit code 1 if nobody
   websock logout [--user ID | --session ID]
                      close all tabs of a user, or of a session; says how many
-  websock listen [--ident I]
-                     print what arrives, a line for each packet
+  websock listen [--ident I] [--cookie C]
+                     print what arrives, a line for each packet; C signs in as a
+                     browser does that has this cookie, e.g. PHPSESSID=…
   websock echo [MESSAGE]
                      send a message to oneself, say how long that took
   --url URL          where; without it ws://localhost:8096/php or /web

@@ -50,6 +50,7 @@ fn request(address: &Address, settings: &ClientSettings, key: &str) -> String {
     for (name, value) in [
         ("Ident: ", settings.ident.as_str()),
         ("Origin: ", settings.origin.as_str()),
+        ("Cookie: ", settings.cookie.as_str()),
         ("Authorization: Bearer ", settings.token.as_str()),
     ] {
         if !value.is_empty() {

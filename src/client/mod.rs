@@ -52,6 +52,7 @@ pub struct Client {
     stream: Stream,
     settings: ClientSettings,
     uuid: String,
+    user: Option<String>,
     unread: Vec<u8>,
     begun: Option<Assembler>,
     liveness: Liveness,
@@ -81,13 +82,14 @@ impl Client {
             stream,
             settings: settings.clone(),
             uuid: String::new(),
+            user: None,
             unread,
             begun: None,
             liveness: Liveness::Heard(Instant::now()),
             waiting: VecDeque::new(),
         };
         if settings.dialogue == Dialogue::Packets {
-            client.uuid = client.await_ready()?;
+            client.await_ready()?;
         }
         Ok(client)
     }
@@ -95,6 +97,12 @@ impl Client {
     /// The uuid that the server gave this connection; empty without the dialogue.
     pub fn uuid(&self) -> &str {
         &self.uuid
+    }
+
+    /// As whom the page has signed in; `None` if nobody has, and if the address has no `?user=1`,
+    /// by which the server is asked to tell.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// Sends a text message; with the dialogue, until the server has answered `next`, which means
@@ -145,7 +153,7 @@ impl Client {
         }
     }
 
-    fn await_ready(&mut self) -> Result<String, Error> {
+    fn await_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + self.settings.timeout;
         let Some(message) = self.read_message(Some(deadline))? else {
             return Err(Error::Timeout("ready"));
@@ -154,7 +162,11 @@ impl Client {
             return Err(Error::NoDialogue);
         };
         match opcode_of(&text).as_deref() {
-            Some("ready") => Ok(field_of(&text, "uuid").unwrap_or_default()),
+            Some("ready") => {
+                self.uuid = field_of(&text, "uuid").unwrap_or_default();
+                self.user = field_of(&text, "user");
+                Ok(())
+            }
             Some("close") => Err(Error::Refused(error_of(&text))),
             Some(_) | None => Err(Error::NoDialogue),
         }

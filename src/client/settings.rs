@@ -11,6 +11,8 @@ pub struct ClientSettings {
     pub ident: String,
     /// Header `Origin`, as pages have one; empty: none.
     pub origin: String,
+    /// Header `Cookie`, by which a page signs in, such as `PHPSESSID=…`; empty: none.
+    pub cookie: String,
     /// What the server's `pushToken` has; empty: none is sent.
     pub token: String,
     /// Whether the server speaks the dialogue: `ready` first, `next` after each message.
@@ -51,6 +53,7 @@ impl ClientSettings {
             kind: Kind::Script,
             ident: String::new(),
             origin: String::new(),
+            cookie: String::new(),
             token: String::new(),
             dialogue: Dialogue::Packets,
             timeout: Duration::from_secs(10),

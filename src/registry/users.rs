@@ -43,8 +43,9 @@ struct Tab {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TabState {
     Open,
-    /// It was logged out: it keeps its name until it has gone, and gets nothing more.
-    LoggedOut,
+    /// It was logged out, or its connection has ended: it keeps its name until it has gone, and
+    /// gets nothing more.
+    Ended,
 }
 
 /// Before and behind a tab in a chain.
@@ -111,7 +112,14 @@ impl Users {
         self.tabs.get(number)?.session
     }
 
-    /// Whether a tab was not logged out.
+    /// A tab gets nothing more.
+    pub(super) fn end(&mut self, number: TabNumber) {
+        if let Some(tab) = self.tabs.get_mut(number) {
+            tab.state = TabState::Ended;
+        }
+    }
+
+    /// Whether a tab can be reached.
     pub(super) fn is_open(&self, number: TabNumber) -> bool {
         self.tabs
             .get(number)
@@ -136,7 +144,7 @@ impl Users {
         let numbers: Vec<TabNumber> = of_user.chain(of_session).collect();
         let log_out = |number: TabNumber| {
             let tab = self.tabs.get_mut(number)?;
-            let before = std::mem::replace(&mut tab.state, TabState::LoggedOut);
+            let before = std::mem::replace(&mut tab.state, TabState::Ended);
             (before == TabState::Open).then_some(tab.slot)
         };
         numbers.into_iter().filter_map(log_out).collect()

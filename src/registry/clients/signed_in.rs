@@ -44,6 +44,20 @@ impl Clients {
         self.users.session(self.record(id)?.tab?)
     }
 
+    /// Whether the client is an open tab of this user.
+    pub fn is_tab_of(&self, id: ConnId, user: &str) -> bool {
+        let tab = self.record(id).and_then(|record| record.tab);
+        tab.is_some_and(|tab| self.users.is_open(tab)) && self.user(id) == Some(user)
+    }
+
+    /// The client's connection has ended: it keeps its user until it is closed here, and is not
+    /// found by it any more.
+    pub fn end(&mut self, id: ConnId) {
+        if let Some(tab) = self.record(id).and_then(|record| record.tab) {
+            self.users.end(tab);
+        }
+    }
+
     /// A user's open tabs, first signed in first. Each step takes constant time.
     pub fn tabs_of(&self, user: &str) -> impl Iterator<Item = ConnId> {
         let to_id = |slot| {
