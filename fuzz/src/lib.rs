@@ -10,6 +10,8 @@ pub mod conversation;
 pub mod oracles;
 #[path = "../../tests/properties/proxied.rs"]
 pub mod proxied;
+#[path = "../../tests/properties/resp.rs"]
+pub mod resp;
 #[path = "../../tests/properties/script.rs"]
 pub mod script;
 #[path = "../../tests/properties/stage.rs"]

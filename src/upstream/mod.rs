@@ -90,6 +90,7 @@ mod link;
 mod queue;
 pub mod redis;
 mod route;
+mod searching;
 mod sentinel_search;
 mod settings;
 mod target;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use websock::base::MonotonicTime;
 use websock::upstream::http::{AfterAnswer, Method, Request, ResponseReader};
+use websock::upstream::redis::{self, SubscriberEvent};
 use websock::upstream::{
-    Action, Call, CallError, CallId, ConnectError, LinkId, ResolveError, Settings, Target,
-    Upstream, UpstreamContext,
+    Action, Call, CallError, CallId, ConnectError, LinkId, Protocol, ResolveError, Settings,
+    Target, Upstream, UpstreamContext,
 };
 
 use super::oracles::cuts;
@@ -93,10 +94,41 @@ fn method(script: &mut Script<'_>) -> Method {
 /// looked up at a time; and when nothing happens any more, nothing is left.
 pub fn upstream(bytes: &[u8]) {
     let mut script = Script(bytes);
-    let mut scene = Scene::new(&mut script);
+    let setting = script.byte();
+    let url = match setting / 3 % 3 {
+        0 => "unix:/a",
+        1 => "http://localhost/",
+        _ => "https://a.example/",
+    };
+    let target = Target::http(url).expect("a URL");
+    go_through(Scene::new(setting, target, Upstream::new), script);
+}
+
+/// The same for Redis, also by Sentinels: many calls are under way on a connection. A subscriber,
+/// which is there for ever, takes none; it ends when the server does.
+pub fn redis_upstream(bytes: &[u8]) {
+    let mut script = Script(bytes);
+    let setting = script.byte();
+    let url = match setting / 3 % 4 {
+        0 => "unix:/a?user=u&password=p",
+        1 => "redis://localhost/3",
+        2 => "rediss://a.example",
+        _ => "redis+sentinel://a.example,10.0.0.1/m",
+    };
+    let target = Target::redis(url).expect("a URL");
+    match setting < 128 {
+        true => go_through(Scene::new(setting, target, Upstream::new), script),
+        false => go_through(Scene::new(setting, target, Upstream::subscriber), script),
+    }
+}
+
+fn go_through(mut scene: Scene, mut script: Script<'_>) {
     while !script.is_empty() {
         scene.step(&mut script);
         scene.check();
+    }
+    if scene.upstream.is_subscriber() {
+        scene.run(|upstream, _| upstream.shut_down());
     }
     // Nothing comes any more; only time passes.
     for _ in 0..10_000 {
@@ -122,24 +154,22 @@ struct Scene {
     awaited: HashMap<CallId, MonotonicTime>,
     calls: u64,
     is_looking_up: bool,
+    /// A subscriber has lost its connection, and nothing has come since.
+    is_lost: bool,
 }
 
 impl Scene {
-    fn new(script: &mut Script<'_>) -> Self {
-        let setting = script.byte();
+    fn new(setting: u8, target: Target, begin: impl Fn(Target, Settings) -> Upstream) -> Self {
         let settings = Settings {
             concurrency: 1 + usize::from(setting % 3),
             max_queued_calls: 4,
             max_queued_bytes: 400,
+            max_pipelined_calls: 3,
+            max_channels: 5,
             ..Settings::default()
         };
-        let url = match setting / 3 % 3 {
-            0 => "unix:/a",
-            1 => "http://localhost/",
-            _ => "https://a.example/",
-        };
         Self {
-            upstream: Upstream::new(Target::http(url).expect("a URL"), settings),
+            upstream: begin(target, settings),
             settings,
             now: MonotonicTime::START,
             random: 0,
@@ -148,6 +178,7 @@ impl Scene {
             awaited: HashMap::new(),
             calls: 0,
             is_looking_up: false,
+            is_lost: true,
         }
     }
 
@@ -198,7 +229,11 @@ impl Scene {
             _ => {
                 let kind = usize::from(script.byte());
                 let len = usize::from(script.byte());
-                let bytes = match ANSWERS.get(kind) {
+                let answers = match self.upstream.target().protocol() {
+                    Protocol::Http { .. } => ANSWERS,
+                    Protocol::Redis(_) => REDIS_ANSWERS,
+                };
+                let bytes = match answers.get(kind) {
                     Some(answer) => answer,
                     None => script.bytes(len),
                 };
@@ -210,16 +245,31 @@ impl Scene {
     }
 
     fn call(&mut self, script: &mut Script<'_>) {
+        let body_len = usize::from(script.byte()) / 4;
+        let body = script.bytes(body_len);
+        if self.upstream.is_subscriber() {
+            return self.change_channels(body);
+        }
         let id = CallId(self.calls);
         self.calls += 1;
         let protocol = self.upstream.target().protocol().clone();
-        let body_len = usize::from(script.byte()) / 4;
-        let body = script.bytes(body_len);
-        let request = Request::new(method(script), &protocol, "/", [], body);
+        let request = match (&protocol, script.byte()) {
+            (Protocol::Http { .. }, byte) => {
+                let method = method(&mut Script(&[byte]));
+                let request = Request::new(method, &protocol, "/", [], body);
+                request.expect("a request").into()
+            }
+            (Protocol::Redis(_), 0..100) => redis::Request::new("GET", &[body]).into(),
+            (Protocol::Redis(_), 100..200) => redis::Request::new("PUBLISH", &[body, body]).into(),
+            (Protocol::Redis(_), _) => {
+                let request = redis::Request::new("EXISTS", &[body]);
+                request.then("GET", &[body]).into()
+            }
+        };
         let deadline = self.now + Duration::from_millis(u64::from(script.byte()) * 40);
         let call = Call {
             id,
-            request: request.expect("a request").into(),
+            request,
             deadline,
             max_body_bytes: LIMIT,
         };
@@ -229,6 +279,16 @@ impl Scene {
             .is_err()
         {
             self.awaited.remove(&id);
+        }
+    }
+
+    /// Each byte is a channel, which is wanted or not.
+    fn change_channels(&mut self, channels: &[u8]) {
+        for channel in channels.chunks(1) {
+            self.run(|upstream, context| match channel[0] < 128 {
+                true => drop(upstream.subscribe([channel], context)),
+                false => upstream.unsubscribe([&[channel[0] - 128][..]], context),
+            });
         }
     }
 
@@ -265,6 +325,14 @@ impl Scene {
             let call = self.awaited.remove(&answer.call);
             assert!(call.is_some(), "answered twice, or not asked");
         }
+        while let Some(event) = self.upstream.next_subscriber_event() {
+            match event {
+                SubscriberEvent::Lost => assert!(!std::mem::replace(&mut self.is_lost, true)),
+                SubscriberEvent::Ready
+                | SubscriberEvent::Message { .. }
+                | SubscriberEvent::Subscribed { .. } => self.is_lost = false,
+            }
+        }
         outcome
     }
 
@@ -288,7 +356,9 @@ impl Scene {
     fn check(&self) {
         assert_eq!(self.open.len(), self.upstream.link_count());
         assert!(self.open.len() <= self.settings.concurrency);
-        let most = self.settings.max_queued_calls + self.settings.concurrency;
+        let under_way = self.settings.concurrency * self.settings.max_pipelined_calls;
+        let most = self.settings.max_queued_calls + under_way;
+        assert!(self.upstream.channel_count() <= self.settings.max_channels);
         assert!(self.upstream.queued_calls() <= most);
         let counts = self.upstream.counts();
         assert!(counts.answered + counts.failed <= self.calls);
@@ -307,5 +377,30 @@ const ANSWERS: &[&[u8]] = &[
     b"HTTP/1.1 204 x\r\n\r\nHTTP/1.1 204 x\r\n\r\n",
     b"HTTP/1.1 200 x\r\nContent-Length: 1001\r\n\r\n",
     b"HTTP/1.1 100 x\r\n\r\n",
+    b"wrong",
+];
+
+/// What a Redis may say.
+const REDIS_ANSWERS: &[&[u8]] = &[
+    b"+OK\r\n$0\r\n\r\n+PONG\r\n",
+    b"+OK\r\n+OK\r\n$0\r\n\r\n+PONG\r\n",
+    b"*1\r\n+master\r\n+OK\r\n$0\r\n\r\n+PONG\r\n",
+    b"*2\r\n$9\r\n10.0.0.15\r\n$1\r\n1\r\n",
+    b"*2\r\n$1\r\nx\r\n$1\r\n1\r\n",
+    b"+PONG\r\n",
+    b":0\r\n",
+    b"$1\r\nx\r\n",
+    b"$-1\r\n",
+    b"*2\r\n:1\r\n:2\r\n",
+    b":1\r\n:2\r\n:3\r\n",
+    b"-READONLY x\r\n",
+    b"-NOAUTH x\r\n",
+    b"-ERR x\r\n",
+    b"$2000\r\n",
+    b"*3\r\n$9\r\nsubscribe\r\n$1\r\n\x01\r\n:1\r\n",
+    b"*3\r\n$11\r\nunsubscribe\r\n$1\r\n\x01\r\n:0\r\n",
+    b"*3\r\n$7\r\nmessage\r\n$1\r\n\x01\r\n$1\r\nx\r\n",
+    b"*2\r\n$4\r\npong\r\n$0\r\n\r\n",
+    b"*1\r\n",
     b"wrong",
 ];

@@ -12,6 +12,8 @@ mod oracles;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod proxied;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod resp;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod script;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod stage;
@@ -424,6 +426,26 @@ proptest! {
     }
 
     #[test]
+    fn redis_upstreams(bytes in any_bytes(400)) {
+        asked::redis_upstream(&bytes);
+    }
+
+    #[test]
+    fn redis_upstreams_that_answer(setting in any::<u8>(), steps in prop::collection::vec(asking_step(), 0..60)) {
+        asked::redis_upstream(&[&[setting][..], &steps.concat()].concat());
+    }
+
+    #[test]
+    fn resp_values(bytes in mix(RESP_WORDS, 24)) {
+        resp::resp(&bytes);
+    }
+
+    #[test]
+    fn resp_bytes(bytes in any_bytes(100)) {
+        resp::resp(&bytes);
+    }
+
+    #[test]
     fn php_sessions(kind in any::<u8>(), bytes in any_bytes(200)) {
         stored::php_session(&[&[kind][..], &bytes].concat());
     }
@@ -470,10 +492,40 @@ proptest! {
     }
 }
 
+/// What RESP2 is made of.
+const RESP_WORDS: &[&[u8]] = &[
+    b"+OK\r\n",
+    b"-NOAUTH x\r\n",
+    b":1\r\n",
+    b":-9223372036854775808\r\n",
+    b"$3\r\nabc\r\n",
+    b"$-1\r\n",
+    b"*-1\r\n",
+    b"*0\r\n",
+    b"*1\r\n",
+    b"*2\r\n",
+    b"*3\r\n",
+    b"$7\r\nmessage\r\n",
+    b"$300\r\n",
+    b"$",
+    b"*",
+    b":",
+    b"-",
+    b"+",
+    b"1",
+    b"0",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"a",
+    b"*65536\r\n",
+    b"$99999999999\r\n",
+];
+
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 14] = [
+const ORACLES: [(&str, Oracle); 16] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -488,6 +540,8 @@ const ORACLES: [(&str, Oracle); 14] = [
     ("http_answer", asked::http_answer),
     ("upstream", asked::upstream),
     ("php_session", stored::php_session),
+    ("resp", resp::resp),
+    ("redis_upstream", asked::redis_upstream),
 ];
 
 #[test]

@@ -24,7 +24,8 @@ pub enum SubscriberEvent {
     },
     /// All that is wanted is subscribed to, and nothing else. It comes again after each change.
     Ready,
-    /// The connection is lost, with whatever is published until `Subscribed` comes.
+    /// The connection is lost, with whatever is published until `Subscribed` comes. It comes once, also
+    /// if other connections are lost before anything has come from them.
     Lost,
 }
 
@@ -36,6 +37,8 @@ pub(in super::super) struct Subscriptions {
     changed: VecDeque<Box<[u8]>>,
     unconfirmed_count: usize,
     is_connected: bool,
+    /// Something has come from this connection.
+    has_told: bool,
     events: VecDeque<SubscriberEvent>,
 }
 
@@ -110,15 +113,13 @@ impl Subscriptions {
             channel.is_in_changed = true;
         }
         if self.changed.is_empty() {
-            self.events.push_back(SubscriberEvent::Ready);
+            self.tell(SubscriberEvent::Ready);
         }
     }
 
     /// The connection is lost.
     pub(in super::super) fn handle_lost(&mut self) {
-        if !std::mem::take(&mut self.is_connected) {
-            return;
-        }
+        self.is_connected = false;
         self.changed = VecDeque::new();
         self.unconfirmed_count = 0;
         self.channels.retain(|_, channel| channel.is_wanted);
@@ -126,7 +127,14 @@ impl Subscriptions {
             channel.is_told = false;
             channel.is_in_changed = false;
         }
-        self.events.push_back(SubscriberEvent::Lost);
+        if std::mem::take(&mut self.has_told) {
+            self.events.push_back(SubscriberEvent::Lost);
+        }
+    }
+
+    fn tell(&mut self, event: SubscriberEvent) {
+        self.has_told = true;
+        self.events.push_back(event);
     }
 
     /// Writes what the other end has to be told, as far as that is not too much at once.
@@ -179,18 +187,16 @@ impl Subscriptions {
     pub(super) fn handle_confirmed(&mut self, subscribed: Option<Vec<u8>>) -> Result<(), ()> {
         self.unconfirmed_count = self.unconfirmed_count.checked_sub(1).ok_or(())?;
         if let Some(channel) = subscribed {
-            self.events
-                .push_back(SubscriberEvent::Subscribed { channel });
+            self.tell(SubscriberEvent::Subscribed { channel });
         }
         if self.unconfirmed_count == 0 && self.changed.is_empty() {
-            self.events.push_back(SubscriberEvent::Ready);
+            self.tell(SubscriberEvent::Ready);
         }
         Ok(())
     }
 
     pub(super) fn handle_message(&mut self, channel: Vec<u8>, payload: Vec<u8>) {
-        self.events
-            .push_back(SubscriberEvent::Message { channel, payload });
+        self.tell(SubscriberEvent::Message { channel, payload });
     }
 
     /// The next thing that has happened.
