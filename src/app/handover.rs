@@ -34,6 +34,27 @@ impl App {
         self.sessions.hand_over(id, sign_in.as_deref())
     }
 
+    /// What is known besides clients, for [`take_over_state`](Self::take_over_state).
+    pub fn hand_over_state(&self, now: MonotonicTime) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        record.put(SIGNED_OUT, &self.sign_in.signed_out.hand_over(now));
+        record.into_bytes()
+    }
+
+    /// What another process knows besides clients.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub fn take_over_state(
+        &mut self,
+        mut record: Record<'_>,
+        now: MonotonicTime,
+    ) -> Result<(), BadRecord> {
+        let signed_out = record.record(SIGNED_OUT)?;
+        self.sign_in.signed_out.take_over(signed_out, now)?;
+        record.end()
+    }
+
     /// Lets a client in that another process has handed over; to be called in their order of
     /// opening. Limits of numbers count it and do not keep it out. A client whose resource is not
     /// here any more is turned away as one that asks for it now (protocol.md 1.10).
@@ -137,3 +158,6 @@ const PATH: u8 = 2;
 const ERROR_PACKETS: u8 = 3;
 const RESTARTS: u8 = 4;
 const SIGN_IN: u8 = 5;
+
+/// Of what is known besides clients.
+const SIGNED_OUT: u8 = 1;

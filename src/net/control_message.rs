@@ -6,6 +6,7 @@
 //!     │ ◄─ Offer(format) + listeners ────── │
 //!     │    opens what else it needs         │
 //!     │ ── Begin ─────────────────────────► │  waits until connections are quiescent, then stands still
+//!     │ ◄─ State, in pieces ─────────────── │
 //!     │ ◄─ Links + sockets, several times ─ │
 //!     │ ◄─ End(count) ───────────────────── │
 //!     │    has all in its tables            │
@@ -65,6 +66,8 @@ pub enum Message {
     },
     /// The successor has all that it needs besides the connections.
     Begin,
+    /// The next piece of what the application knows besides clients.
+    State(Vec<u8>),
     /// Connections, whose sockets come with this, in the same order.
     Links(Vec<Vec<u8>>),
     /// That was all.
@@ -128,6 +131,7 @@ impl Message {
                     record.put(LISTENER, &listener.to_bytes());
                 }
             }
+            Self::State(piece) => record.put(PIECE, piece),
             Self::Links(links) => links.iter().for_each(|link| record.put(LINK, link)),
             Self::End { count } | Self::Confirm { count } => record.put_number(COUNT, *count),
             Self::Begin | Self::Commit => {}
@@ -176,6 +180,7 @@ impl Message {
                 count: record.number(COUNT)?,
             },
             8 => Self::Commit,
+            9 => Self::State(record.bytes(PIECE)?.to_vec()),
             _ => return Err(BadRecord::Value(KIND)),
         };
         // A later version may say hello with more than is known here: it has to be told that it is
@@ -197,6 +202,7 @@ impl Message {
             Self::End { .. } => 6,
             Self::Confirm { .. } => 7,
             Self::Commit => 8,
+            Self::State(_) => 9,
         }
     }
 }
@@ -241,6 +247,7 @@ const PATIENCE: u8 = 7;
 const LISTENER: u8 = 8;
 const LINK: u8 = 9;
 const COUNT: u8 = 10;
+const PIECE: u8 = 11;
 
 const PURPOSE: u8 = 1;
 const OWNS_FILE: u8 = 2;
@@ -273,6 +280,7 @@ mod tests {
                     .to_vec(),
             },
             Message::Begin,
+            Message::State(b"state".to_vec()),
             Message::Links(vec![b"one".to_vec(), Vec::new()]),
             Message::End { count: 2 },
             Message::Confirm { count: 2 },

@@ -12,7 +12,7 @@
 //!
 //! Until `Commit` has left, whatever goes wrong leads back: readiness that the kernel has told
 //! meanwhile is asked for anew, and the server goes on as if nothing had been asked. A successor that
-//! stalls is given up after [`STALL`], and the loop stands still for a tenth of the time at most.
+//! stalls is given up after [`STALL`], and the loop stands still for a fifth of the time at most.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -68,10 +68,7 @@ impl<Y: System> EventLoop<Y> {
             let answered = match control.receive(key) {
                 Ok(message) => self.handle_message(key, message),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                    Err("it has gone".to_owned())
-                }
-                Err(error) => Err(plain(&error)),
+                Err(error) => Err(reason_of(&error)),
             };
             match answered {
                 Ok(()) => {}
@@ -103,7 +100,7 @@ impl<Y: System> EventLoop<Y> {
                 }
                 caller.stage = CallerStage::Greeted;
                 caller.deadline = Some(self.context.now + PREPARATION_TIME);
-                self.offer(key).map_err(|error| plain(&error))
+                self.offer(key).map_err(|error| reason_of(&error))
             }
             (CallerStage::Greeted, Message::Begin) => {
                 if self.handover.active_key().is_some() {
@@ -286,8 +283,11 @@ impl<Y: System> EventLoop<Y> {
             order: order.into_iter().map(|(_, id)| id).collect(),
             packed_count: 0,
             sent: Vec::new(),
+            state: self.app.hand_over_state(now),
+            sent_state_bytes: 0,
             is_complete: false,
             deadline: now + STALL,
+            last_deadline: now + STILL_LIMIT,
         });
         self.send_on();
     }
@@ -298,19 +298,41 @@ impl<Y: System> EventLoop<Y> {
             && !transfer.is_complete
         {
             let key = transfer.key;
-            match self.send_next() {
+            let sent = match transfer.state.len() > transfer.sent_state_bytes {
+                true => self.send_state(),
+                false => self.send_links(),
+            };
+            match sent {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    let reason = plain(&error);
+                    let reason = reason_of(&error);
                     return self.refuse_caller(key, &reason);
                 }
             }
         }
     }
 
+    /// The next piece of what the application knows besides clients.
+    fn send_state(&mut self) -> io::Result<()> {
+        let now = self.context.now;
+        let (Progress::Still(transfer), Some(control)) =
+            (&mut self.handover.progress, self.system.control())
+        else {
+            return Ok(());
+        };
+        let rest = transfer.state.get(transfer.sent_state_bytes..);
+        let rest = rest.unwrap_or_default();
+        let piece = rest.get(..PACKET_BYTES).unwrap_or(rest);
+        let len = piece.len();
+        control.send(transfer.key, &Message::State(piece.to_vec()), &[])?;
+        transfer.sent_state_bytes += len;
+        transfer.deadline = (now + STALL).min(transfer.last_deadline);
+        Ok(())
+    }
+
     /// The next message: connections as long as there are some, then `End`.
-    fn send_next(&mut self) -> io::Result<()> {
+    fn send_links(&mut self) -> io::Result<()> {
         let now = self.context.now;
         let (Progress::Still(transfer), Some(control)) =
             (&mut self.handover.progress, self.system.control())
@@ -346,7 +368,7 @@ impl<Y: System> EventLoop<Y> {
         transfer.packed_count = packed_count;
         transfer.sent.extend(ids);
         transfer.is_complete = is_last;
-        transfer.deadline = now + STALL;
+        transfer.deadline = (now + STALL).min(transfer.last_deadline);
         Ok(())
     }
 
@@ -370,7 +392,7 @@ impl<Y: System> EventLoop<Y> {
         };
         if let Err(error) = sent {
             self.name_main_process(std::process::id())?;
-            return Err(plain(&error));
+            return Err(reason_of(&error));
         }
         self.commit(pid);
         Ok(())
@@ -430,7 +452,7 @@ impl<Y: System> EventLoop<Y> {
         let progress = std::mem::replace(&mut self.handover.progress, Progress::None);
         if let Progress::Still(transfer) = progress {
             let still_time = self.system.now() - transfer.began;
-            self.handover.not_before = now + still_time * 9;
+            self.handover.not_before = now + still_time * 4;
         }
         self.wake_all();
     }
@@ -493,6 +515,16 @@ impl<Y: System> EventLoop<Y> {
     }
 }
 
+/// What went wrong between the processes, for the log and for the successor.
+fn reason_of(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            "it has gone".to_owned()
+        }
+        _ => plain(error),
+    }
+}
+
 /// Most who may ask at a time: one is served, the others are told so.
 const MAX_CALLERS: usize = 4;
 
@@ -512,7 +544,10 @@ const PAUSED_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How long a successor may let the loop stand still without taking anything.
-const STALL: Duration = Duration::from_secs(2);
+const STALL: Duration = Duration::from_secs(1);
+
+/// How long the loop may stand still in all.
+const STILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The shortest frame.
 const LEAST_FRAME_BYTES: usize = 2;

@@ -11,7 +11,7 @@ pub(super) struct Handover {
     pub(super) patience: Duration,
     pub(super) callers: Vec<Caller>,
     pub(super) progress: Progress,
-    /// The loop does not stand still again before this time, so that it does so for a tenth of the
+    /// The loop does not stand still again before this time, so that it does so for a fifth of the
     /// time at most, whoever asks.
     pub(super) not_before: MonotonicTime,
     pub(super) refusals: LogLimiter,
@@ -72,10 +72,15 @@ pub(super) struct Transfer {
     pub(super) packed_count: usize,
     /// Those that have left.
     pub(super) sent: Vec<ConnId>,
+    /// What the application knows besides clients, and how much of it has left.
+    pub(super) state: Vec<u8>,
+    pub(super) sent_state_bytes: usize,
     /// `End` has left.
     pub(super) is_complete: bool,
     /// When the successor has to have moved on.
     pub(super) deadline: MonotonicTime,
+    /// When all has to be over.
+    pub(super) last_deadline: MonotonicTime,
 }
 
 impl Default for Handover {

@@ -32,6 +32,7 @@ pub(super) fn is_quiescent<S: Stream>(link: &Link<S>, app: &App) -> bool {
         && !link.has_begun_input()
         && link.connection.is_quiescent()
         && app.is_quiescent(link.id)
+        && link.connection.is_open() == app.sequence(link.id).is_some()
 }
 
 /// The record of a quiescent connection.
@@ -52,6 +53,22 @@ pub(super) fn hand_over<S: Stream>(
 }
 
 impl<Y: System> EventLoop<Y> {
+    /// The loop does not turn yet.
+    pub(super) fn refresh_time(&mut self) {
+        self.context.now = self.system.now();
+    }
+
+    /// Takes what another process's application knows besides clients.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(super) fn take_over_state(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let bad = |error: BadRecord| io::Error::new(io::ErrorKind::InvalidData, error);
+        let record = Record::parse(bytes).map_err(bad)?;
+        let now = self.context.now;
+        self.app.take_over_state(record, now).map_err(bad)
+    }
+
     /// Takes a connection that another process has handed over. It is not read, and nothing is
     /// written, before the next turn.
     ///

@@ -110,11 +110,13 @@ impl Predecessor {
     }
 
     fn receive_connections(&self, event_loop: &mut EventLoop<MioSystem>) -> io::Result<u64> {
-        self.channel.set_patience(self.patience + PATIENCE)?;
+        self.channel.set_patience(self.patience + BEGIN_PATIENCE)?;
         self.channel.send(&Message::Begin.to_bytes(), &[])?;
-        let mut taken_count = 0;
+        let (mut taken_count, mut state) = (0, Vec::new());
         loop {
-            match receive(&self.channel)? {
+            let received = receive(&self.channel)?;
+            event_loop.refresh_time();
+            match received {
                 (Message::Links(records), sockets) if records.len() == sockets.len() => {
                     for (record, socket) in records.iter().zip(sockets) {
                         let socket = Socket::from_descriptor(socket)?;
@@ -122,7 +124,11 @@ impl Predecessor {
                         taken_count += 1;
                     }
                 }
-                (Message::End { count }, _) if count == taken_count => return Ok(count),
+                (Message::State(piece), _) if taken_count == 0 => state.extend(piece),
+                (Message::End { count }, _) if count == taken_count => {
+                    event_loop.take_over_state(&state)?;
+                    return Ok(count);
+                }
                 (Message::Refused { reason }, _) => return Err(io::Error::other(reason)),
                 (_, _) => return Err(io::Error::other("what it says is not understood")),
             }
@@ -246,6 +252,9 @@ fn refused(reason: &str) -> TakeoverError {
         "the running server is not taken over, and goes on: {reason}"
     ))
 }
+
+/// How long it may take to begin, beyond the time that it has said: it rests after one that failed.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the running server may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

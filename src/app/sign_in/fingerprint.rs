@@ -20,6 +20,11 @@ impl Fingerprint {
         Self(bytes)
     }
 
+    /// One that another process has told.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::fingerprint::Fingerprint;
 use super::ticket;
-use crate::base::MonotonicTime;
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 use crate::registry::SessionDigest;
 
 /// Who was signed out within the lifetime of a ticket.
 #[derive(Debug, Default)]
-pub(super) struct SignedOut {
+pub(in crate::app) struct SignedOut {
     last: HashMap<Fingerprint, MonotonicTime>,
     ends: BTreeSet<(MonotonicTime, Fingerprint)>,
 }
@@ -35,6 +35,37 @@ impl SignedOut {
         self.ends.insert((now + ticket::LIFETIME, print));
     }
 
+    /// All of them, for [`take_over`](Self::take_over).
+    pub(in crate::app) fn hand_over(&self, now: MonotonicTime) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        for (print, at) in &self.last {
+            let mut one = RecordWriter::default();
+            one.put(PRINT, print.as_bytes());
+            one.put_duration(AGO, now - *at);
+            record.put(SIGNED_OUT, &one.into_bytes());
+        }
+        record.into_bytes()
+    }
+
+    /// Adds those of another process.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(in crate::app) fn take_over(
+        &mut self,
+        mut record: Record<'_>,
+        now: MonotonicTime,
+    ) -> Result<(), BadRecord> {
+        for bytes in record.take_all(SIGNED_OUT) {
+            let mut one = Record::parse(bytes)?;
+            let print = Fingerprint::from_bytes(one.bytes(PRINT)?);
+            let at = now - one.duration(AGO)?;
+            one.end()?;
+            self.note(print.ok_or(BadRecord::Value(PRINT))?, at);
+        }
+        record.end()
+    }
+
     /// Whether this was noted less than `age` ago.
     pub(super) fn has(&self, print: &Fingerprint, age: Duration, now: MonotonicTime) -> bool {
         // Tickets tell their age in whole seconds.
@@ -56,6 +87,12 @@ impl SignedOut {
         }
     }
 }
+
+const SIGNED_OUT: u8 = 1;
+
+/// Of one of them.
+const PRINT: u8 = 1;
+const AGO: u8 = 2;
 
 pub(super) fn of_user(user: &str) -> Fingerprint {
     Fingerprint::of(&[b"user", user.as_bytes()])
