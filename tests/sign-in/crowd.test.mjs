@@ -94,7 +94,7 @@ async function beginSession({ url }, user) {
   return response.headers.getSetCookie()[0].split(';')[0];
 }
 
-/** The status by which a tab with that cookie is refused, and whether it says when to come again. */
+/** The status by which a tab with that cookie is refused, and whether it is told when to return. */
 async function refusal(url, Cookie) {
   const socket = new WS(url, { headers: { Cookie } });
   const [request, response] = await within(once(socket, 'unexpected-response'), 'a refusal');

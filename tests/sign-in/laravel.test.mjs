@@ -49,8 +49,7 @@ shopTest('Laravel, whose route is asked', async (t) => {
 shopTest('Laravel loses nothing when its route is asked between two requests', async (t) => {
   const { url } = await startShop(t);
   const anna = await visitor(t);
-  const form = { name: 'anna', password: 'secret', _token: '' };
-  [, form._token] = /name="_token" value="(\w+)"/.exec(await (await anna.request.get(url)).text());
+  const form = { name: 'anna', password: 'secret', _token: await tokenOf(anna, url) };
   const post = await anna.request.post(`${url}/login`, { form, maxRedirects: 0 });
   assert.equal(post.status(), 302);
   // The page that it leads to is not loaded yet: what that shows once is still to be shown.
@@ -60,6 +59,24 @@ shopTest('Laravel loses nothing when its route is asked between two requests', a
   assert.deepEqual(await state.json(), { cart: 1, status: 'Welcome', previous: url });
   assert.deepEqual(cookiesSet, []);
 });
+
+shopTest('Laravel: who is only remembered is not signed in by a question', async (t) => {
+  const { url } = await startShop(t);
+  const anna = await visitor(t);
+  const _token = await tokenOf(anna, url);
+  const form = { name: 'anna', password: 'secret', remember: 'on', _token };
+  await anna.request.post(`${url}/login`, { form, maxRedirects: 0 });
+  const remembered = (await anna.cookies()).filter(({ name }) => name.startsWith('remember_'));
+  assert.equal(remembered.length, 1);
+  const { status, cookiesSet } = await ask(`${url}/websock-user`, remembered);
+  assert.deepEqual([status, cookiesSet], [401, []]);
+});
+
+/** What Laravel's forms bring along. */
+async function tokenOf(who, url) {
+  const page = await (await who.request.get(url)).text();
+  return /name="_token" value="(\w+)"/.exec(page)[1];
+}
 
 shopTest('Laravel: a cookie that nobody gave out is nobody, and makes no session', async (t) => {
   const { app, url } = await startShop(t);

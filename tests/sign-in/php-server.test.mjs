@@ -36,6 +36,17 @@ shopTest('the page, the script and the ini of the PHP server of 2026', async (t)
   const refused = await tab(await visitor(t), `${url}/?nobody`);
   await until(refused, () => statuses.some((text) => text.startsWith('Server closed')));
   assert.equal(await refused.evaluate(() => at('uuid').textContent), '');
+  // What any page sees, whatever client it has.
+  const events = await refused.evaluate(() => {
+    const events = [];
+    const socket = new WebSocket(`${server}:${port}/web`);
+    socket.onopen = () => events.push('open');
+    socket.onmessage = ({ data }) => events.push(data);
+    return new Promise((resolve) => {
+      socket.onclose = ({ code, wasClean }) => resolve([...events, code, wasClean]);
+    });
+  });
+  assert.deepEqual(events, ['open', '{"opcode":"close","error":"not signed in"}', 4401, true]);
   assert.match(readFileSync(log, 'utf8'), /Listening on/);
   assert.doesNotMatch(php.output(), /PHP (Warning|Notice|Fatal|Deprecated)/);
 });

@@ -68,16 +68,11 @@ export async function freePort() {
   return port;
 }
 
-/**
- * PHP-FPM with two workers, on the Unix socket `php.sock` of that folder.
- *
- * `ini` goes over Debian's php.ini; `sessions` is where it keeps them.
- */
-export async function startPhp(t, directory, { ini = {}, env = {}, workers = 2 } = {}) {
+/** PHP-FPM with two workers, on the Unix socket `php.sock` of that folder; `sessions` lie in it. */
+export async function startPhp(t, directory, { env = {} } = {}) {
   const socket = join(directory, 'php.sock');
   const sessions = folderOfPhp(join(directory, 'sessions'));
-  const complaints = { error_reporting: '-1', log_errors: 'on' };
-  const settings = { 'session.save_path': sessions, ...complaints, ...ini };
+  const settings = { 'session.save_path': sessions, error_reporting: '-1', log_errors: 'on' };
   const pool = [
     '[global]',
     `error_log=${join(directory, 'php.log')}`,
@@ -86,7 +81,7 @@ export async function startPhp(t, directory, { ini = {}, env = {}, workers = 2 }
     ...(IS_ROOT ? ['user=www-data', 'group=www-data', 'listen.owner=www-data'] : []),
     `listen=${socket}`,
     'pm=static',
-    `pm.max_children=${workers}`,
+    'pm.max_children=2',
     'catch_workers_output=yes',
     'decorate_workers_output=no',
     ...Object.entries(env).map(([name, value]) => `env[${name}]=${value}`),
@@ -99,8 +94,8 @@ export async function startPhp(t, directory, { ini = {}, env = {}, workers = 2 }
 }
 
 /**
- * nginx with PHP behind it, at http://localhost:PORT and on the socket `http.sock`. `locations` stand in front of the usual ones;
- * with `rewrite`, what is no file goes to index.php.
+ * nginx with PHP behind it, at http://localhost:PORT and on the Unix socket `http.sock`.
+ * `locations` stand in front of the usual ones; with `rewrite`, what is no file goes to index.php.
  */
 export async function startNginx(t, directory, settings) {
   const { root, php, locations = '', port, rewrite = true } = settings;
@@ -157,21 +152,18 @@ export async function startMariadb(t, directory) {
   return { socket };
 }
 
-/**
- * The server under test. `ini` is text; `adress` is added: pages connect to `url`, scripts push to
- * `push`. With `port` pages come in there.
- */
-export async function startWebsock(t, directory, ini, { port = 0, args = [], env = {} } = {}) {
+/** The server under test, with the text of an ini. Pages connect to `url`, scripts to `push`. */
+export async function startWebsock(t, directory, ini, { env = {} } = {}) {
   const file = join(directory, 'websock.ini');
   fs.writeFileSync(file, ini);
-  const adress = `ws://localhost:${port} web, ws://127.0.0.1:0 scripts`;
-  const command = ['-i', file, '-adress', adress, '-console', 'true', ...args];
+  const adress = 'ws://localhost:0 web, ws://127.0.0.1:0 scripts';
+  const command = ['-i', file, '-adress', adress, '-console', 'true'];
   const websock = run(t, process.env.WEBSOCK, command, 'SIGTERM', { ...process.env, ...env });
   const [, pages, scripts] = await websock.says(
     /Listening on ws:\/\/\S+?:(\d+)\n[^]*?Listening on ws:\/\/127\.0\.0\.1:(?!\1\b)(\d+)/,
   );
   const url = `ws://localhost:${pages}`;
-  return { url, port: Number(pages), push: `http://127.0.0.1:${scripts}`, ini: file, ...websock };
+  return { url, port: Number(pages), push: `http://127.0.0.1:${scripts}`, ...websock };
 }
 
 /** The block that `websock --print-proxy nginx` prints, with pages at that port. */
