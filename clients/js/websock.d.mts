@@ -153,14 +153,14 @@ export interface Events {
     readonly user: string | null;
     readonly packet: Packet;
   };
-  /** A packet, whatever its opcode, but not `ready`, `next` and `close`. */
+  /** A packet, whatever its opcode, but not `ready`, `next`, `close` and `restart`. */
   message: WebsockEvent & { readonly packet: Packet };
   broadcast: WebsockEvent & { readonly packet: Packet };
   feedback: WebsockEvent & { readonly packet: Packet };
   echo: WebsockEvent & { readonly packet: Packet };
   /**
-   * A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms; after
-   * `page left` (1001), when the page is there again; after 4401, which has an infinite `delay`, when
+   * A connection or an attempt has ended. If not for good, the next attempt is in `delay` ms, which
+   * a server that restarts (1012) has chosen; after `page left` (1001), when the page is there again; after 4401, which has an infinite `delay`, when
    * somebody has signed in.
    */
   close: WebsockEvent & {

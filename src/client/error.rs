@@ -87,7 +87,14 @@ impl fmt::Display for Error {
                  For other servers use --raw",
             ),
             Self::Refused(error) => write!(f, "the server refuses: {error}"),
-            Self::Closed { code, reason } => write!(f, "closed by the server: {code} {reason}"),
+            Self::Closed { code, reason } => {
+                let remedy = match code {
+                    // It stops, restarts, or is full.
+                    1001 | 1012 | 1013 => ": connect again in a moment",
+                    _ => "",
+                };
+                write!(f, "closed by the server: {code} {reason}{remedy}")
+            }
             Self::Violation(violation) => {
                 write!(f, "the server broke a rule: {}", violation.reason())
             }

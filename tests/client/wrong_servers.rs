@@ -168,6 +168,11 @@ fn each_wrong_server_is_named() {
             "closed by the server: 1009 too long",
         ),
         (
+            Box::new(move |a| with_ready(a, unmasked(0x88, b"\x03\xf4it restarts"))),
+            Ends::Yes,
+            "closed by the server: 1012 it restarts: connect again in a moment",
+        ),
+        (
             Box::new(move |a| with_ready(a, vec![0x81, 0x7F, 0xFF])),
             Ends::Yes,
             "top bit",

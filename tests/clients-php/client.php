@@ -142,6 +142,21 @@ test('the end of the server by SIGTERM is told with its code', function () {
     same(1001, $lost->getCode(), 'code');
 });
 
+test('a restart is told with its code to a script that has asked for new words', function () {
+    $program = null;
+    $script = new Client(server([], $program) . '/php?user=1');
+    $program->end();
+    $packet = $script->receive(DEADLINE_SECONDS);
+    same('restart', $packet['opcode'] ?? null, 'opcode');
+    same(0, $packet['after'], 'one client is not spread');
+    $lost = throws(
+        ConnectionLost::class,
+        ['1012', 'restarts', 'connect again'],
+        fn() => $script->receive(DEADLINE_SECONDS),
+    );
+    same(1012, $lost->getCode(), 'code');
+});
+
 test('close is answered, and the connection of no use any more', function () {
     $script = new Client(server());
     $script->close();

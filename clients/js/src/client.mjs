@@ -53,6 +53,8 @@ const DEFAULTS = {
 const MAX_BREAKS = 10; // a message is given up that so many connections broke on
 const MAX_SEEN = 1000; // ids remembered
 const STABLE_MS = 10_000; // a connection that lasted so long makes the delays begin anew
+const MAX_AFTER = 3_600_000; // ms: the longest time that a server may ask to stay away
+const RESTART_MS = 60_000; // a server that restarts may be missing for so long
 
 export class Websock extends EventTarget {
   #address;
@@ -72,6 +74,7 @@ export class Websock extends EventTarget {
   #buffered = 0; // socket.bufferedAmount when the timer was set
   #readyAt = 0;
   #attempt = 0;
+  #restart; // the server restarts: when to come back, and until when nobody wonders where it is
   #seen = new Set();
   #logged = new Set();
   #end = new AbortController();
@@ -303,10 +306,21 @@ export class Websock extends EventTarget {
     if (code === UNAUTHORIZED) return this.#signOut(cause);
     if (this.#options.isFinal(code, cause)) return this.#finish(code, cause, error);
     if (error) this.#report(error);
-    const { firstDelay, maxDelay } = this.#options;
-    const delay = Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
+    const delay = this.#nextDelay();
     this.#after(delay, () => this.#connect());
     this.#emit('close', { code, reason: cause, isFinal: false, delay });
+  }
+
+  /** Random, so that those who have lost the same server do not come back at once. */
+  #nextDelay() {
+    const restart = this.#restart;
+    if (restart && !restart.isObeyed && Date.now() < restart.until) {
+      restart.isObeyed = true;
+      this.#attempt = 0;
+      return Math.max(restart.from - Date.now(), 0); // random as well: the server has chosen it
+    }
+    const { firstDelay, maxDelay } = this.#options;
+    return Math.random() * Math.min(maxDelay, firstDelay * 2 ** this.#attempt++);
   }
 
   #disconnect(state, code) {
@@ -369,6 +383,7 @@ export class Websock extends EventTarget {
       return new WebsockError('refused', `Closed by ${this.#address}: ${code} ${cause}`);
     }
     if (this.#uuid) return undefined;
+    if (!isOpen && Date.now() < this.#restart?.until) return undefined; // it said so
     return isOpen
       ? new WebsockError('dialogue', `No "ready" from ${this.#address}. ${OTHER_HINT}`)
       : new WebsockError('unreachable', `No WebSocket at ${this.#address}. ${UNREACHABLE_HINT}`);
@@ -424,6 +439,7 @@ export class Websock extends EventTarget {
     }
     if (packet?.opcode === 'ready') this.#handleReady(packet);
     else if (packet?.opcode === 'next') this.#inFlight.shift()?.resolve();
+    else if (packet?.opcode === 'restart' && Number.isFinite(packet.after)) this.#handleRestart(packet);
     else if (packet?.opcode === 'close') this.#refusal = String(packet.error ?? 'no reason given');
     else if (packet?.opcode === 'ticket') this.#ticket = packet.ticket;
     else this.#deliver(packet);
@@ -439,8 +455,15 @@ export class Websock extends EventTarget {
     this.#ticket = packet.ticket;
     this.#isQuiet = false;
     this.#readyAt = Date.now();
+    this.#restart = undefined;
     this.#logged.clear();
     this.#emit('ready', { packet, uuid: this.#uuid, user: this.#user });
+  }
+
+  /** The server is about to close, and says when to come back. */
+  #handleRestart({ after }) {
+    const from = Date.now() + Math.min(Math.max(after, 0), MAX_AFTER);
+    this.#restart = { from, until: from + RESTART_MS, isObeyed: false };
   }
 
   #deliver(packet) {
@@ -484,6 +507,8 @@ export class Websock extends EventTarget {
   }
 
   #wake() {
+    const isAskedToWait = this.#restart?.isObeyed && Date.now() < this.#restart.from;
+    if (this.#state === 'waiting' && isAskedToWait) return;
     if (this.#state === 'waiting' || this.#state === 'unauthorized') this.#connect();
     else if (this.#state === 'open') this.#probe();
   }

@@ -173,6 +173,7 @@ final class Frames
                 1007 => 'What was sent was no JSON in UTF-8',
                 1008 => 'A limit in websock.ini: maxQueue, if this script reads too little',
                 1009 => 'The message was longer than maxMessageSize',
+                1012 => 'The server restarts: connect again in a moment',
             ][$code] ?? 'Connect again';
         return new ConnectionLost("The server has closed: $code $reason. $remedy", $code);
     }
