@@ -41,14 +41,13 @@ printf '#!/bin/sh\n[ "$1 $2 $3" = "ahosts -- here.example" ] && echo "127.0.0.1 
 chmod 755 "$debian/usr/local/bin/getent"
 ask_getent() {
     serve "$work/getent.log" chroot "$debian" env -i PATH=/usr/local/bin:/usr/bin /root/websock-static \
-        -i /dev/null -adress ws://here.example:0 || return 1
+        -i /root/shipped.ini -adress ws://here.example:0 || return 1
     stop
     grep -F 'Listening on ws://127.0.0.1:' "$work/getent.log"
 }
-mkdir -p "$debian/dev"
-: >"$debian/dev/null"
+cp websock.ini "$debian/root/shipped.ini"
 check 'a static program lets getent look names up' ask_getent
-rm "$debian/usr/local/bin/getent" "$debian/dev/null" "$debian/root/websock-static"
+rm "$debian/usr/local/bin/getent" "$debian/root/websock-static"
 
 # ---- booted
 
@@ -202,15 +201,16 @@ if [ "${1:-}" = --all ]; then
     other=$work/trixie
     clean_debian trixie "$other" libnss-systemd libnss-myhostname libnss-resolve
     cp "$static" "$other/root/websock"
+    : >"$other/root/empty.ini"
     unknown_name() {
         local status=0
-        chroot "$other" /root/websock -i /dev/null -adress ws://no-such.invalid:1 || status=$?
+        chroot "$other" /root/websock -i /root/empty.ini -adress ws://no-such.invalid:1 || status=$?
         [ "$status" = 1 ]
     }
     check 'a name that is not known ends the start, not the process' unknown_name
     unknown_group() {
         local status=0
-        chroot "$other" /root/websock -i /dev/null -adress 'unix:/tmp/s group=nobodys' || status=$?
+        chroot "$other" /root/websock -i /root/empty.ini -adress 'unix:/tmp/s group=nobodys' || status=$?
         [ "$status" = 1 ]
     }
     check 'nor does a group' unknown_group

@@ -97,6 +97,20 @@ check 'exposure with session-files.conf is at most 1.5' exposure session-files.c
 check 'exposure with low-ports.conf is at most 1.5' exposure low-ports.conf
 check 'a unit with half of it would be told' too_exposed "$work/bare.service"
 
+# ---- what systemd does, by stand-ins: these need no rights
+
+check 'the service manager is told of start, watchdog, reload and stop' \
+    python3 tests/packaging/manager.py "$websock" websock.ini
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+port=$(free_port)
+systemd-socket-activate --listen="127.0.0.1:$port" "$websock" -i websock.ini -adress "ws://127.0.0.1:$port" \
+    </dev/null >"$work/activate.log" 2>&1 &
+# What serve would have set: stop ends it.
+server_pid=$!
+check 'a socket that is passed is used' curl -sf --retry 20 --retry-connrefused --retry-delay 1 \
+    "http://127.0.0.1:$port/health"
+stop || say 'FAILED the activated server ends with 0 on SIGTERM'
+
 # ---- the static program where nothing else is, and the container
 
 . tests/packaging/scratch.sh
