@@ -136,6 +136,7 @@ export async function tellStory(t, websock, shop) {
     assert.equal(String(await whoIs(shop.question, anna)), shop.anna);
     assert.equal(await whoIs(shop.question, stranger), 401);
     assert.equal(await whoIs(shop.question), 401);
+    assert.match(await websock.check(), /^authUrl answers 401 about a visitor without cookies/m);
   }
 
   await shop.logout(second);

@@ -49,6 +49,7 @@ shopTest('session files, behind nginx; a logout that says so closes at once', as
   const { second } = await tellStory(t, websock, { ...IDS, url, login, logout });
   await finished('php', [join(root, 'notify.php')]);
   assert.deepEqual(await told(second), [['shown', 'Your order has been shipped']]);
+  assert.match(await websock.check(), /: its visitor comes in as a user; its variables: .*user_id/);
   assertNoComplaints(php);
 });
 

@@ -152,7 +152,10 @@ export async function startMariadb(t, directory) {
   return { socket };
 }
 
-/** The server under test, with the text of an ini. Pages connect to `url`, scripts to `push`. */
+/**
+ * The server under test, with the text of an ini. Pages connect to `url`, scripts to `push`;
+ * `check` returns what `websock --check` prints, which has to find no problem.
+ */
 export async function startWebsock(t, directory, ini, { env = {} } = {}) {
   const file = join(directory, 'websock.ini');
   fs.writeFileSync(file, ini);
@@ -163,7 +166,9 @@ export async function startWebsock(t, directory, ini, { env = {} } = {}) {
     /Listening on ws:\/\/\S+?:(\d+)\n[^]*?Listening on ws:\/\/127\.0\.0\.1:(?!\1\b)(\d+)/,
   );
   const url = `ws://localhost:${pages}`;
-  return { url, port: Number(pages), push: `http://127.0.0.1:${scripts}`, ...websock };
+  const push = `http://127.0.0.1:${scripts}`;
+  const check = () => finished(process.env.WEBSOCK, [...command, '--check']);
+  return { url, port: Number(pages), push, check, ...websock };
 }
 
 /** The block that `websock --print-proxy nginx` prints, with pages at that port. */
