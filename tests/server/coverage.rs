@@ -31,16 +31,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/cli/main.rs",
         "the_2021_ini_of_php_is_in_force_as_it_is",
     ),
-    (
-        "12.1",
-        "tests/simulated/turns/draining.rs",
-        "who_has_opted_in_is_told_within_the_spread_and_everybody_else_at_once",
-    ),
-    (
-        "12.2",
-        "tests/simulated/turns/draining.rs",
-        "until_a_client_is_told_everything_goes_on_for_it_and_newcomers_get_503",
-    ),
 ];
 
 /// Guaranteed rows that are not built yet. Whoever builds one takes it out of here.

@@ -26,6 +26,7 @@ mod php_clients;
 mod plain_http;
 mod proxy_protocol;
 mod push;
+mod restart;
 mod sign_in;
 mod sign_in_asking;
 mod sign_in_sessions;

@@ -28,6 +28,8 @@ mod order;
 #[path = "../server/push.rs"]
 mod push;
 mod records;
+#[path = "../server/restart.rs"]
+mod restart;
 #[path = "../server/upgrade.rs"]
 mod upgrade;
 
