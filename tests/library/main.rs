@@ -200,6 +200,9 @@ fn a_resource_knows_users_reaches_all_their_tabs_and_logs_them_out() {
 
     // The server may close before the `next` of this has been read.
     let _ = tabs[1].send(r#"{"opcode":"log out"}"#);
+    for tab in &mut tabs {
+        while tab.receive(Some(Duration::from_secs(10))).is_ok() {}
+    }
     let user = Some("42".to_owned());
     let mut told = [(); 3].map(|()| gone.recv_timeout(Duration::from_secs(10)).ok());
     told.sort();
