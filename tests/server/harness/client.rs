@@ -382,7 +382,9 @@ impl Conn {
         let text = self.read_text("ready");
         let uuid = text
             .strip_prefix(r#"{"opcode":"ready","uuid":""#)
-            .and_then(|rest| rest.strip_suffix(r#""}"#));
+            .and_then(|rest| rest.strip_suffix(r#""}"#))
+            // Else there is more than the uuid.
+            .filter(|uuid| uuid.len() == 36);
         self.uuid = uuid
             .unwrap_or_else(|| panic!("not ready: {text}"))
             .to_owned();
