@@ -53,6 +53,25 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "its header stands before TLS, not in it: records",
     ),
     ("web_sends", "about packets, which are the same over TLS"),
+    ("sign_in", "above TLS: who it is does not depend on it"),
+    (
+        "sign_in_asking",
+        "above TLS: who it is does not depend on it",
+    ),
+    (
+        "sign_in_sessions",
+        "above TLS: who it is does not depend on it",
+    ),
+    (
+        "sign_in_staying",
+        "above TLS: who it is does not depend on it",
+    ),
+    (
+        "sign_in_tokens",
+        "above TLS: who it is does not depend on it",
+    ),
+    ("sign_in_url", "above TLS: who it is does not depend on it"),
+    ("users", "above TLS: who it is does not depend on it"),
 ];
 
 #[test]
