@@ -13,7 +13,9 @@ use std::time::Duration;
 use allocation_counter::measure;
 use rustix::process::{Signal, getpid, kill_process};
 use websock::app::Standard;
+use websock::connection::ConnId;
 use websock::net::{Endpoint, Security, Server, ServerSettings};
+use websock::registry::{ClientKind, ClientUuid, Clients, Identity, SessionDigest, UserId};
 
 /// A client that knows just enough: it writes masked frames and counts bytes.
 struct Client(TcpStream);
@@ -140,4 +142,42 @@ fn messages_allocate_nothing() {
             );
         }
     }
+}
+
+/// Bytes that a registry keeps for `count` clients, of whom `identity` says who they are.
+fn registry_bytes(count: u32, identity: impl Fn(u32) -> Identity) -> i64 {
+    let mut clients = Clients::default();
+    let info = measure(|| {
+        for slot in 0..count {
+            let id = ConnId {
+                slot,
+                generation: 1,
+            };
+            let uuid = ClientUuid::Standard(u128::from(slot));
+            clients.open(id, ClientKind::Web, uuid, "");
+            assert!(clients.identify(id, &identity(slot)));
+        }
+    });
+    info.bytes_current
+}
+
+#[test]
+fn the_registry_keeps_100_bytes_for_a_signed_in_client_and_none_for_an_anonymous_one() {
+    let signed_in = |slot: u32| Identity {
+        user: UserId::new(&format!("user-{slot}@example.org")),
+        session: Some(SessionDigest::of(&slot.to_string())),
+    };
+    // Tables double: right after that they are at their emptiest.
+    for (count, most) in [(10_000, 100.0), (28_672, 92.0), (28_673, 103.0)] {
+        let without = registry_bytes(count, |_| Identity::default());
+        let with = registry_bytes(count, signed_in);
+        let each = (with - without) as f64 / f64::from(count);
+        assert!(each <= most, "{each} bytes for each of {count}");
+        assert!(each > 50.0, "{each} bytes: nothing was kept");
+    }
+    // Those who share a user and a session take less.
+    let shared = |_| signed_in(0);
+    let each =
+        (registry_bytes(10_000, shared) - registry_bytes(10_000, |_| Identity::default())) / 10_000;
+    assert!(each < 60, "{each} bytes");
 }
