@@ -15,7 +15,14 @@ pub(super) fn session_store(text: &str) -> Result<Option<SessionStore>, Expected
     if text.is_empty() {
         return Ok(None);
     }
-    let is_url = ["redis:", "rediss:", "unix:"].iter().any(|scheme| {
+    let schemes = [
+        "redis:",
+        "rediss:",
+        "redis+sentinel:",
+        "rediss+sentinel:",
+        "unix:",
+    ];
+    let is_url = schemes.iter().any(|scheme| {
         let start = text.get(..scheme.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     });

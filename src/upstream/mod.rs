@@ -13,17 +13,23 @@
 //!              └── expired ─► Answer                                     Close ◄───────┘
 //! ```
 //!
+//! The trunk knows no protocol. Once a connection is established, a `Wire` says what its bytes
+//! mean: [`http`] carries one call at a time, [`redis`] many. Redis has two more stages: an
+//! introduction (password, database) before the first call, and, for a target by Sentinels, a
+//! search for the master in the place of a look-up.
+//!
 //! There are four kinds of calls:
 //!
 //! - commands: [`call`](Upstream::call), [`cancel`](Upstream::cancel),
-//!   [`shut_down`](Upstream::shut_down);
+//!   [`shut_down`](Upstream::shut_down); for a subscriber of Redis
+//!   [`subscribe`](Upstream::subscribe) and [`unsubscribe`](Upstream::unsubscribe);
 //! - arrivals: [`handle_resolved`](Upstream::handle_resolved),
 //!   [`handle_connected`](Upstream::handle_connected),
 //!   [`handle_connect_failed`](Upstream::handle_connect_failed), [`receive`](Upstream::receive),
 //!   [`handle_eof`](Upstream::handle_eof), [`handle_lost`](Upstream::handle_lost),
 //!   [`handle_timeout`](Upstream::handle_timeout);
 //! - things to do: [`next_action`](Upstream::next_action), [`next_answer`](Upstream::next_answer),
-//!   [`output`](Upstream::output), [`consume_output`](Upstream::consume_output);
+//!   [`next_subscriber_event`](Upstream::next_subscriber_event), [`output`](Upstream::output), [`consume_output`](Upstream::consume_output);
 //! - questions, of which [`next_deadline`](Upstream::next_deadline) is the one that the loop
 //!   needs.
 //!

@@ -5,6 +5,32 @@
 //! which call, and how a target's URL is written. RESP itself is
 //! [`protocol::redis`](crate::protocol::redis); connecting, queueing and pauses are the trunk's.
 //!
+//! # Calls
+//!
+//! A loop gets a target by `add_upstream(target, Settings::redis())`; the application asks by
+//! `Commands::call(upstream, Call { request: request.into(), .. })` and is given an
+//! `Event::Answered`, exactly once, by the call's deadline: [`Answer::into_redis`] has one [`Value`]
+//! for each command, or a [`CallError`] that says why there is none. A command that Redis has
+//! refused is a [`Value::Error`]; that nobody is let in (password, cluster mode, loading) is a
+//! [`CallError::Rejected`]. Commands that only read are sent once more when their connection is
+//! lost; others are not, for it is not known whether they have been carried out.
+//!
+//! # Subscribers
+//!
+//! `add_upstream_with(Upstream::subscriber(target, settings), roots)` is a connection of its own.
+//! `Commands::subscribe` and `unsubscribe` change what is wanted; `Event::Subscriber` brings a
+//! [`SubscriberEvent`] for each thing that happens, in order. What is published meanwhile goes by
+//! another target, with [`Settings::upkeep`] set to [`Upkeep::Always`]: `PUBLISH` is answered by
+//! the number of its receivers. What waits there is bounded by [`Settings::max_queued_bytes`] and
+//! by the deadlines of the calls.
+//!
+//! [`Answer::into_redis`]: super::Answer::into_redis
+//! [`CallError`]: super::CallError
+//! [`CallError::Rejected`]: super::CallError::Rejected
+//! [`Settings::upkeep`]: super::Settings::upkeep
+//! [`Settings::max_queued_bytes`]: super::Settings::max_queued_bytes
+//! [`Upkeep::Always`]: super::Upkeep::Always
+//!
 //! ```
 //! use websock::upstream::redis::{Request, Value};
 //! use websock::upstream::{Settings, Target, Upstream};
