@@ -3,7 +3,7 @@
 use std::io;
 
 use super::event_loop::EventLoop;
-use super::link::{Flushing, Link, Reading, Writing};
+use super::link::{Flushing, Link, Reading, Standing, Writing};
 use super::pending_links::Activity;
 use super::proxy_protocol::HeaderReader;
 use super::system::{Stream, System};
@@ -95,6 +95,9 @@ impl<Y: System> EventLoop<Y> {
         self.system.watch(&mut stream, slot)?;
         let is_resting = connection.is_keeping_alive();
         let mut link = Link::new(id, connection, Transport::Plain(stream), peer);
+        if client.is_some() {
+            link.standing = Standing::Client;
+        }
         if expects_header {
             link.expect_proxy_header(HeaderReader::default());
         }

@@ -20,6 +20,7 @@ mod isolation;
 mod listeners;
 mod log_lines;
 mod long_messages;
+mod monitoring;
 mod operation;
 mod order;
 mod php_clients;

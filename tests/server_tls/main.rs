@@ -44,6 +44,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("log_lines", "a failed handshake is in tls"),
     ("listeners", "Unix sockets and passed ones, which are plain"),
     (
+        "monitoring",
+        "what is counted is counted above TLS; tests/tls has certificates",
+    ),
+    (
         "php_clients",
         "protocol.md 6.1, plain TCP; over TLS it is 6.2: records",
     ),
