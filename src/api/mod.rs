@@ -20,6 +20,7 @@ pub mod users;
 pub use self::assets::Asset;
 pub use self::batch::{Batch, Form, Outcome, PushError};
 pub use self::demo::Demo;
+pub use self::exposition::{Metric, MetricKind};
 pub use self::jobs::Jobs;
 pub use self::readiness::{DrainStatus, NotReady};
 pub use self::response::{BodyPart, Response};

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use websock::api::metrics::METRICS;
+use websock::api::{Metric, MetricKind};
+
 #[test]
 fn every_key_of_the_shipped_ini_has_a_row_with_its_default() {
     let ini = keys_of(&read("websock.ini"));
@@ -64,6 +67,54 @@ fn every_file_of_the_source_that_the_map_names_is_there() {
         assert!(
             root().join("src").join(file).is_file(),
             "ARCHITECTURE.md names {file}, which src has not"
+        );
+    }
+}
+
+#[test]
+fn every_metric_has_its_row_and_what_monitoring_asks_for_is_told() {
+    let rows = rows_below(&read("docs/operations.md"), "metric");
+    let metrics: Vec<Vec<String>> = METRICS
+        .iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric.labels.split(' ').map(|l| format!("`{l}`")).collect();
+            let labels = match metric.labels {
+                "" => "–".to_owned(),
+                _ => labels.join(", "),
+            };
+            let name = format!("`{}`", metric.name);
+            let kind = metric.kind.as_str().to_owned();
+            vec![name, kind, labels, metric.help.to_owned()]
+        })
+        .collect();
+    assert_eq!(rows, metrics, "docs/operations.md has other rows");
+    for file in ["websock.rules.yml", "grafana-dashboard.json"] {
+        let text = read(format!("packaging/monitoring/{file}"));
+        let names = metric_names_in(&text);
+        assert!(names.len() > 8, "{file} names only {names:?}");
+        let is_told = |name: &str| METRICS.iter().any(|m| metric_samples(m).any(|n| n == name));
+        let unknown: Vec<_> = names.iter().filter(|name| !is_told(name)).collect();
+        assert!(unknown.is_empty(), "{file} names {unknown:?}");
+    }
+}
+
+#[test]
+fn every_alert_has_its_row() {
+    let rules = read("packaging/monitoring/websock.rules.yml");
+    let alerts = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let alerts: Vec<String> = alerts.map(|name| format!("`{name}`")).collect();
+    assert!(alerts.len() > 8, "only {alerts:?}");
+    let rows = rows_below(&read("docs/operations.md"), "alert");
+    let rows: Vec<&String> = rows.iter().filter_map(|row| row.first()).collect();
+    assert_eq!(rows, alerts.iter().collect::<Vec<_>>());
+    let tests = read("tests/monitoring/rules.test.yml");
+    for alert in &alerts {
+        let name = alert.trim_matches('`');
+        assert!(
+            tests.contains(&format!("alertname: {name}\n")),
+            "no test of {name}"
         );
     }
 }
@@ -144,6 +195,38 @@ fn key_rows_of(text: &str) -> Vec<(String, String)> {
         }
     }
     rows
+}
+
+/// The cells of each row of the table whose first heading is `heading`.
+fn rows_below(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let first = format!("| {heading} |");
+    let lines = text.lines().skip_while(|line| !line.starts_with(&first));
+    let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+    let cells = |line: &str| {
+        let cells = line.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    rows.map(cells).collect()
+}
+
+/// The names of metrics that stand in expressions.
+fn metric_names_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.starts_with("websock_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names under which a metric is stored.
+fn metric_samples(metric: &Metric) -> impl Iterator<Item = String> {
+    let suffixes: &[&str] = match metric.kind {
+        MetricKind::Counter | MetricKind::Gauge => &[""],
+        MetricKind::Histogram => &["_bucket", "_sum", "_count"],
+    };
+    suffixes
+        .iter()
+        .map(|suffix| format!("{}{suffix}", metric.name))
 }
 
 /// Targets of links and pictures in this repository; code is passed over.
