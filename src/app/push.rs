@@ -31,6 +31,8 @@ pub enum PushRefusal {
     Source(Rejection),
     /// The page's origin is not in `allowedOrigins`.
     Origin,
+    /// How the server does is no business of another origin's page, whatever it may push.
+    ForeignPage,
     /// The Host is none of ours.
     Host,
     /// `pushToken` is set, and the request has none or another.
@@ -46,6 +48,7 @@ impl PushRefusal {
             }
             Self::Source(rejection) => rejection.reason(),
             Self::Origin => "pushing is not allowed from this origin: allowedOrigins must name it",
+            Self::ForeignPage => "how the server does is told to no page of another origin",
             Self::Host => {
                 "Host is none of this server's names: ownNames or adress must have it, or set pushToken"
             }
@@ -70,12 +73,17 @@ impl Admission {
     }
 
     /// Judges who wants to see how the server does: as a push, but a token is not wanted where the
-    /// Host is ours, and where a listener is for nothing else, the address does not matter.
+    /// Host is ours, and where a listener is for nothing else, the address does not matter. Of pages,
+    /// only the server's own may.
     pub fn check_status(&self, pushing: &Pushing<'_>) -> Result<(), PushRefusal> {
         let Pushing { request, peer, .. } = pushing;
         self.check_viewer(*peer, || pushing.local_ip)
             .map_err(PushRefusal::Source)?;
-        self.check_page(request)?;
+        let mut origins = request.header_values("Origin");
+        let is_own = |origin: &str| origin.is_empty() || is_same_site(origin, request);
+        if !origins.all(|origin| str::from_utf8(origin).is_ok_and(is_own)) {
+            return Err(PushRefusal::ForeignPage);
+        }
         if self.has_token(request) || self.is_own_host(pushing) {
             return Ok(());
         }
@@ -147,14 +155,7 @@ impl Admission {
 
     /// Whether a page is one of `allowedOrigins`, or from this server itself.
     fn is_own_page(&self, origin: &str, request: &Request<'_>) -> bool {
-        let is_same = || {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some_and(|host| {
-                let own = request.host();
-                own.is_ok_and(|own| host.eq_ignore_ascii_case(own.as_str()))
-            })
-        };
-        self.is_named_origin(origin) || is_same()
+        self.is_named_origin(origin) || is_same_site(origin, request)
     }
 
     /// Whether the request was meant for this server.
@@ -174,6 +175,15 @@ impl Admission {
         host.name().eq_ignore_ascii_case("localhost")
             || own.any(|known| known.eq_ignore_ascii_case(host.name()))
     }
+}
+
+/// Whether a page comes from where the request goes to.
+fn is_same_site(origin: &str, request: &Request<'_>) -> bool {
+    let host = origin.split_once("://").map(|(_, host)| host);
+    host.is_some_and(|host| {
+        let own = request.host();
+        own.is_ok_and(|own| host.eq_ignore_ascii_case(own.as_str()))
+    })
 }
 
 /// RFC 6750 §2.1; the scheme has no case (RFC 9110 §11.1).

@@ -38,9 +38,10 @@ pub(super) fn check_push(
     }
     Err(match refusal {
         PushRefusal::Token => Response::unauthorized(refusal.reason()),
-        PushRefusal::Source(_) | PushRefusal::Origin | PushRefusal::Host => {
-            Response::error(403, refusal.reason())
-        }
+        PushRefusal::Source(_)
+        | PushRefusal::Origin
+        | PushRefusal::ForeignPage
+        | PushRefusal::Host => Response::error(403, refusal.reason()),
     })
 }
 
@@ -65,11 +66,16 @@ pub(super) fn log_refusal(
 ) {
     let status = match refusal {
         PushRefusal::Token => 401,
-        PushRefusal::Source(_) | PushRefusal::Origin | PushRefusal::Host => 403,
+        PushRefusal::Source(_)
+        | PushRefusal::Origin
+        | PushRefusal::ForeignPage
+        | PushRefusal::Host => 403,
     };
     admission.count_refusal(status, refusal.reason());
     let named = match refusal {
-        PushRefusal::Origin => request.header("Origin").map(|origin| ("origin", origin)),
+        PushRefusal::Origin | PushRefusal::ForeignPage => {
+            request.header("Origin").map(|origin| ("origin", origin))
+        }
         PushRefusal::Host => request.header("Host").map(|host| ("host", host)),
         PushRefusal::Source(_) | PushRefusal::Token => None,
     };

@@ -115,7 +115,7 @@ fn nginx(endpoint: &Endpoint, seconds: u64) -> String {
     };
     format!(
         "# nginx: inside server {{ }} of your site
-location = /websock/push {{ return 403; }}
+location ~ ^/websock/(push|metrics|ready|health|status(\\.json|/close)?)$ {{ return 403; }}
 location /websock/ {{
     proxy_pass {upstream};
     proxy_http_version 1.1;
@@ -160,9 +160,9 @@ fn apache(endpoint: &Endpoint, seconds: u64) -> String {
     ProxyPreserveHost On
     ProxyPass \"{upstream}\" upgrade=websocket timeout={seconds} flushpackets=on
 </Location>
-<Location \"/websock/push\">
+<LocationMatch \"^/websock/(push|metrics|ready|health|status(\\.json|/close)?)$\">
     Require all denied
-</Location>
+</LocationMatch>
 ",
         if tls.is_empty() { "" } else { " ssl" }
     )
@@ -202,8 +202,8 @@ fn caddy(endpoint: &Endpoint, identity: Option<&Identity>) -> String {
     format!(
         "# Caddy: inside the block of your site
 handle_path /websock/* {{
-    @push path /push
-    respond @push 403
+    @own path /push /metrics /ready /health /status /status.json /status/close
+    respond @own 403
     reverse_proxy {upstream} {{
         header_up -Client-Type
         header_up -Forwarded
@@ -238,7 +238,7 @@ fn haproxy(endpoint: &Endpoint, identity: Option<&Identity>, seconds: u64) -> St
 backend websock
     mode http
     http-request replace-path ^/websock(/.*) \\1
-    http-request deny deny_status 403 if {{ path,url_dec -m str /push }}
+    http-request deny deny_status 403 if {{ path,url_dec -m str /push /metrics /ready /health /status /status.json /status/close }}
     http-request del-header Client-Type
     http-request del-header Forwarded
     http-request {told}

@@ -172,6 +172,17 @@ def no_push_from_outside(port, _log, _pings):
         assert status[:1] == b"4", (path, status)
 
 
+def no_figures_for_outside(port, _log, _pings):
+    paths = ["metrics", "status", "status.json", "ready", "health", "/metrics", "%6detrics", "status.json?a"]
+    for path in [*paths, "status/close"]:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as conn:
+            head = f"GET /websock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            conn.sendall(head.encode())
+            answer = conn.makefile("rb").read()
+        assert answer.split()[1][:1] == b"4", (path, answer)
+        assert b"websock_" not in answer, (path, answer)
+
+
 def the_log_has_the_clients_address(port, log, _pings):
     client = Client(port, headers={"X-Forwarded-For": "192.0.2.66"}.items())
     client.echo("logged")
@@ -198,6 +209,7 @@ CHECKS = [
     a_refused_origin,
     no_script_from_outside,
     no_push_from_outside,
+    no_figures_for_outside,
     the_log_has_the_clients_address,
     idle_with_pings,
 ]

@@ -88,7 +88,8 @@ def fill():
 def before_call(context, case, kwargs):
     """Turns a push now and then into one whose answer is known."""
     global turn, full
-    is_packet = case.method.upper() == "POST" and isinstance(case.body, dict)
+    is_push = case.method.upper() == "POST" and case.operation.path == "/push"
+    is_packet = is_push and isinstance(case.body, dict)
     if not is_packet or case.media_type != "application/json" or not is_valid(case):
         return
     turn += 1
@@ -108,7 +109,7 @@ def is_valid(case):
 def known_answers(ctx, response, case):
     """What is known to be there, or not, decides the answer."""
     body = case.body
-    if not isinstance(body, dict) or not is_valid(case):
+    if case.operation.path != "/push" or not isinstance(body, dict) or not is_valid(case):
         return
     kind = {page.uuid: "page"}.get(body.get("uuid"), body.get("ident"))
     if kind not in ("page", "full"):

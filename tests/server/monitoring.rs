@@ -518,7 +518,7 @@ fn a_server_that_is_about_to_stop_is_not_ready_and_is_well() {
 // promise: figures are told where push is allowed, and on addresses of their own
 #[test]
 fn figures_are_told_to_those_who_may_push_and_to_nobody_else() {
-    let server = Server::start("");
+    let server = Server::start("allowedOrigins=https://shop.example");
     let elsewhere = Server::start("allowedIP=192.0.2.1");
     let trusting = Server::start("trustedProxies=127.0.0.1\nallowedIP=192.0.2.1,127.0.0.1");
     let token = Server::start(&format!("pushToken={TOKEN}"));
@@ -527,6 +527,8 @@ fn figures_are_told_to_those_who_may_push_and_to_nobody_else() {
     let scripts = Server::start("adress=ws://127.0.0.1:0 scripts");
     let evil = "Host: evil.example\r\n";
     let page = "Host: localhost\r\nOrigin: https://evil.example\r\n";
+    let shop = "Host: localhost\r\nOrigin: https://shop.example\r\n";
+    let own_page = "Host: localhost:80\r\nOrigin: http://localhost:80\r\n";
     let inside = "Host: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n";
     for path in [
         "/metrics",
@@ -541,6 +543,8 @@ fn figures_are_told_to_those_who_may_push_and_to_nobody_else() {
             ("Via", &server, "Host: localhost\r\nVia: 1.1 a\r\n", 403),
             ("another name (DNS rebinding)", &server, evil, 403),
             ("a page of another site", &server, page, 403),
+            ("a page that may push", &server, shop, 403),
+            ("the page itself", &server, own_page, 200),
             ("another address", &elsewhere, LOCAL, 403),
             ("a proxy for somebody outside", &trusting, OUTSIDE, 403),
             ("a proxy for somebody inside", &trusting, inside, 200),
