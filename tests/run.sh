@@ -35,6 +35,7 @@ install_packages() {
     command -v redis-server >/dev/null || missing+=(redis-server)
     command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
+    command -v promtool >/dev/null || missing+=(prometheus)
     # php: without it, WordPress would bring PHP as a module of Apache.
     compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php php-fpm)
     PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || missing+=(mariadb-server-core)
@@ -193,6 +194,7 @@ await_rust_tests
 suite 'push API' tests/push/run.sh
 suite 'upstream' tests/upstream/run.sh
 suite 'browser' tests/browser/run.sh
+suite 'monitoring' tests/monitoring/run.sh
 suite 'sign-in with real shops' tests/sign-in/run.sh
 alone 'PHP clients' tests/php/run.sh
 
