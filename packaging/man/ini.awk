@@ -38,6 +38,7 @@ NR == 1 { next }   # the title
     write_block(); write_comment()
     gsub(/^; -+ | -+$/, "")
     printf ".SS %s\n", escape($0)
+    last_heading = NR
     next
 }
 /^;/ {
@@ -48,7 +49,7 @@ NR == 1 { next }   # the title
 }
 /^\[[a-z]+\]$/ {
     write_block(); write_comment()
-    print ".PP"
+    if (last_heading != NR - 1) print ".PP"
     printf "Keys of the section\n.BR %s :\n", escape($0)
     next
 }
