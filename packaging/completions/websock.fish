@@ -31,3 +31,4 @@ complete -c websock -n "$asks" -l url -x -d 'where the server is'
 complete -c websock -n "$asks" -l token -x -d "what the server's pushToken has"
 complete -c websock -n "$asks" -l timeout -x -d 'longest wait for an answer, in seconds'
 complete -c websock -n "$asks" -l raw -d 'any WebSocket server'
+complete -c websock -n '__fish_seen_subcommand_from listen' -l cookie -x -d 'sign in by this cookie'
