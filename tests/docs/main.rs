@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use websock::api::metrics::METRICS;
 use websock::api::{Metric, MetricKind};
+use websock::config::{Config, Effect, effect_of};
 
 #[test]
 fn every_key_of_the_shipped_ini_has_a_row_with_its_default() {
@@ -34,6 +35,36 @@ fn every_key_of_the_shipped_ini_has_a_row_with_its_default() {
         assert!(
             cell.is_some_and(|cell| words(cell).any(|word| word == expected) || name == "demo"),
             "{name} is {expected} in websock.ini, and {cell:?} in docs/configuration.md"
+        );
+    }
+}
+
+#[test]
+fn the_docs_say_of_every_key_when_a_change_takes_effect() {
+    let docs = read("docs/configuration.md");
+    let said = |key: &str| {
+        let mut rows = docs
+            .lines()
+            .filter(|line| line.contains(&format!("`{key}`")));
+        rows.find_map(|row| match row.split('|').nth(1).map(str::trim) {
+            Some("at once") => Some(Effect::AtOnce),
+            Some("for newcomers") => Some(Effect::Newcomers),
+            Some("at a restart") => Some(Effect::Restart),
+            Some(_) | None => None,
+        })
+    };
+    let settings = Config::default().settings;
+    assert!(
+        settings.len() > 40,
+        "only {} keys were found",
+        settings.len()
+    );
+    for setting in settings {
+        assert_eq!(
+            said(setting.key),
+            Some(effect_of(setting.key)),
+            "{}",
+            setting.key
         );
     }
 }

@@ -27,6 +27,8 @@ mod php_clients;
 mod plain_http;
 mod proxy_protocol;
 mod push;
+mod reload;
+mod reload_keys;
 mod restart;
 mod sign_in;
 mod sign_in_asking;

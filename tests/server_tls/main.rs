@@ -56,6 +56,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "proxy_protocol",
         "its header stands before TLS, not in it: records",
     ),
+    ("reload", "reads the same file"),
+    (
+        "reload_keys",
+        "the same keys; those of certificates are in tls",
+    ),
     ("web_sends", "about packets, which are the same over TLS"),
     ("sign_in", "above TLS: who it is does not depend on it"),
     (

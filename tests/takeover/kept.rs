@@ -301,3 +301,15 @@ fn who_somebody_is_and_that_this_is_asked_again() {
     two.expect_close(4401);
     anonymous.round_trip();
 }
+
+#[test]
+fn the_time_for_what_is_under_way_follows_a_reload() {
+    let mut fleet = Fleet::start("takeoverTime=1h");
+    let mut uploading = fleet.web();
+    uploading.send_bytes(&[0x81, 0xFE, 1]);
+    fleet.rewrite("takeoverTime=0");
+    fleet.run.signal(Signal::HUP);
+    fleet.run.wait_for_log("Settings read again: 1 change");
+    fleet.replace();
+    uploading.expect_close(1001);
+}

@@ -305,3 +305,44 @@ fn a_fifo_in_place_of_the_certificate_holds_nobody_up() {
     replace(&server, &files, (&new.pem, &new.key_pem()), TAKEN_UP);
     assert_eq!(serial_seen(&server, &authority), 2);
 }
+
+#[test]
+fn other_files_are_taken_up_by_a_reload() {
+    let authority = Authority::new();
+    let files = Files::new();
+    let (first, second) = (issue(&authority, 1), issue(&authority, 2));
+    let ini = files.pair(&first.pem, &first.key_pem());
+    let server = Server::start(&ini);
+    let mut page = Conn::new(Box::new(dial(&server, authority.client(), "localhost")));
+    page = page.open(&Request::to("/web"));
+    let other = format!(
+        "certFile={}\npkFile={}",
+        files.write("other.pem", &second.pem),
+        files.write("other.key", &second.key_pem())
+    );
+    server.reload(&other, "Settings read again: 2 changes");
+    assert_eq!(serial_seen(&server, &authority), 2);
+    page.round_trip();
+    // What is wrong with new files changes nothing, not even other keys.
+    let gone = files.path("gone.pem").display().to_string();
+    let wrong = format!("certFile={gone}\npkFile={gone}\nmaxClients=0001");
+    server.reload(&wrong, "everything stays as it was");
+    let line = server.wait_for_log("gone.pem");
+    assert!(
+        line.contains("certFile=") && line.contains(", line "),
+        "{line}"
+    );
+    assert_eq!(serial_seen(&server, &authority), 2);
+    // The new files are those that are looked at from now on.
+    replace_other(&server, &files, &first);
+    assert_eq!(serial_seen(&server, &authority), 1);
+    page.round_trip();
+}
+
+#[track_caller]
+fn replace_other(server: &Server, files: &Files, leaf: &Leaf) {
+    files.write("other.pem", &leaf.pem);
+    files.write("other.key", &leaf.key_pem());
+    server.signal(Signal::HUP);
+    server.wait_for_log(TAKEN_UP);
+}

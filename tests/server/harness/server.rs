@@ -58,6 +58,17 @@ impl Server {
         }
     }
 
+    /// Gives it another ini text and has it read: waits until it says `told`, once more than before.
+    #[track_caller]
+    pub(crate) fn reload(&self, ini: &str, told: &str) {
+        let count = |state: &State| state.stdout.iter().filter(|l| l.contains(told)).count();
+        let before = count(&self.run.printed.lock());
+        self.directory.write_ini(ini);
+        self.signal(Signal::HUP);
+        self.run
+            .wait(told, |state| (count(state) > before).then_some(()));
+    }
+
     /// Where it listens; the first place if there are several.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
