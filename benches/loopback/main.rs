@@ -32,6 +32,7 @@ mod growth;
 mod load;
 mod rows;
 mod server;
+mod sources;
 mod users;
 mod vps;
 mod wire;

@@ -6,6 +6,7 @@ use websock::protocol::frame::{self, Opcode};
 
 use crate::load::{Flow, Outcome, Pace, drive};
 use crate::server::{Kind, Server};
+use crate::sources;
 use crate::users;
 use crate::wire::NEXT_LEN;
 use crate::wire::Security;
@@ -74,6 +75,13 @@ pub(crate) fn rows() -> Vec<Row> {
         ("connect-tls-resumed", Security::TlsResumed),
     ] {
         rows.push(row(name.to_owned(), move |time| connect(security, 0, time)));
+    }
+    use sources::Kind::{File, Redis, Token, Url};
+    for kind in [Token, File, Redis, Url] {
+        rows.push(row(
+            format!("connect-signin-{}", kind.name()),
+            move |time| connect_signed_in(kind, time),
+        ));
     }
     rows
 }
@@ -295,11 +303,24 @@ fn expect_half(outcome: Outcome) -> Outcome {
 pub(crate) fn connect(security: Security, others: usize, time: Duration) -> Outcome {
     let server = Server::start_program(security, QUIET);
     let _others = pages(&server, others);
+    connect_to(&server, |_| String::new(), time)
+}
+
+/// The same, where each is asked about first.
+fn connect_signed_in(kind: sources::Kind, time: Duration) -> Outcome {
+    let source = sources::Source::start(kind);
+    let ini = format!("{QUIET}{}", source.ini_lines());
+    let server = Server::start_program(Security::Plain, &ini);
+    connect_to(&server, |number| source.cookie(number), time)
+}
+
+/// `headers`: header lines of the client with this number.
+fn connect_to(server: &Server, headers: impl Fn(usize) -> String, time: Duration) -> Outcome {
     let (began, cpu_before) = (Instant::now(), server.cpu_time());
     let mut latencies = Vec::new();
     while began.elapsed() < time {
         let start = Instant::now();
-        let flow = page(&server, "");
+        let flow = page(server, &headers(latencies.len()));
         latencies.push(start.elapsed());
         flow.close();
     }
