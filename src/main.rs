@@ -65,6 +65,7 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    log::info!("{}", first_line(&config));
     log::info!("Starting server...");
     let predecessor = options.takeover.then(|| find_predecessor(&config));
     let started = match predecessor.transpose() {
@@ -78,6 +79,23 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     // A thread that still reads settings from a slow disk holds the logger, too.
     logger.flush();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Who it is that writes into this log, and by what it goes.
+fn first_line(config: &Config) -> String {
+    let commit = option_env!("WEBSOCK_COMMIT").unwrap_or("no commit named");
+    let file = config.source.as_deref();
+    let file = file.map_or_else(
+        || "no ini file".to_owned(),
+        |file| file.display().to_string(),
+    );
+    let listeners: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    format!(
+        "websock {} ({commit}), process {}, {file}, {}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        listeners.join(", ")
+    )
 }
 
 /// Serves until a signal comes. The logger is there already, so that a start that fails can be

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use log::{info, warn};
+use log::warn;
 
 use super::event::{Encryption, IncomingRequest};
 use super::peer::{AddressSource, ListenerRole, Peer};
 use super::trusted_proxies::TrustedProxies;
 use crate::api::figures::{AppFigures, KindCounts, Reason};
+use crate::base::log_target::REFUSALS;
 use crate::base::{LogLimiter, MonotonicTime, Tally};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
@@ -157,6 +158,11 @@ impl Admission {
             refusals: self.refusals.clone(),
             push_answers: push_answers.clone(),
         }
+    }
+
+    /// How many have come in since the start, and how many were refused.
+    pub(super) fn opened_and_refused_counts(&self) -> (KindCounts, u64) {
+        (self.opened, self.refusals.total())
     }
 
     /// Counts a request that was refused, or a client that was turned away, under the words that the
@@ -318,7 +324,7 @@ impl Admission {
             _ => (reason.trim_end_matches('.'), "; "),
         };
         let address = peer.name();
-        info!("#{slot} refused: {status} {reason}{separator}{detail} ({address})");
+        warn!(target: REFUSALS, "#{slot} refused: {status} {reason}{separator}{detail} ({address})");
         if rejection == Rejection::Proxy {
             self.warn_untrusted(peer, now);
         }

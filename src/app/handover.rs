@@ -3,12 +3,13 @@
 //! Each part is written by its owner: names by the registry, the rest of the session here. What a
 //! later version adds gets a tag of its own.
 
-use log::info;
+use log::warn;
 
 use super::peer::Peer;
 use super::resource::ErrorPackets;
 use super::sessions::{Chunking, Session, Sessions, turn_away};
 use super::{App, Commands};
+use crate::base::log_target::REFUSALS;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, escape};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
@@ -80,7 +81,7 @@ impl App {
             TakenOver::NoResource(path) => {
                 let error = format!("no resource {path}");
                 let (slot, peer) = (id.slot, peer.name());
-                info!("#{slot} turned away: {} ({peer})", escape(&error));
+                warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", escape(&error));
                 turn_away(id, &error, CloseCode::POLICY_VIOLATION, commands);
             }
         }

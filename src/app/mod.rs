@@ -46,7 +46,7 @@ pub use self::web_sends::{Sendable, Sends, WebSends};
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 
 use self::admission::{Admission, AdmissionSettings};
 use self::newcomers::Newcomers;
@@ -54,8 +54,10 @@ use self::peer::{ListenerRole, Peer};
 use self::requests::Requests;
 use self::sessions::Sessions;
 use self::sign_in::{Decision, SignIn, SignInSettings, TicketKey};
+use crate::api::figures::KindCounts;
 use crate::api::{self, Demo, Route};
 use crate::base::MonotonicTime;
+use crate::base::log_target::REFUSALS;
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
@@ -198,7 +200,7 @@ impl App {
                 violation,
             } => {
                 let (slot, reason) = (id.slot, violation.reason());
-                info!("#{slot} broke a rule: {reason} ({})", peer.name());
+                warn!(target: REFUSALS, "#{slot} broke a rule: {reason} ({})", peer.name());
                 self.sessions.handle_error(id, violation, now, commands);
             }
             Event::Closed { id, peer } => {
@@ -248,7 +250,8 @@ impl App {
             self.forget_logged_out(now);
         }
         while let Some((id, arrival)) = self.newcomers.next_late(now) {
-            info!("#{} turned away: no token within handshakeTimeout", id.slot);
+            let peer = arrival.peer.name();
+            warn!(target: REFUSALS, "#{} turned away: no token within handshakeTimeout ({peer})", id.slot);
             self.leave_without_token(&arrival);
             let packet = logout::close_packet(logout::NOT_SIGNED_IN);
             commands.send(id, MessageKind::Text, packet.as_bytes(), None);
@@ -270,6 +273,11 @@ impl App {
     /// Whether newcomers are welcome.
     pub fn availability(&self) -> Availability {
         self.availability
+    }
+
+    /// How many have come in since the start, and how many were refused.
+    pub fn opened_and_refused_counts(&self) -> (KindCounts, u64) {
+        self.admission.opened_and_refused_counts()
     }
 
     /// How many are connected: web clients, and scripts.

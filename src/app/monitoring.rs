@@ -4,7 +4,7 @@
 //! page of another origin and a name that was made to point here are kept out; what a proxy forwards
 //! is the business of whom it forwards. On the listener of `status` the address does not matter.
 
-use log::info;
+use log::{info, warn};
 
 use super::admission::Admission;
 use super::audience;
@@ -18,6 +18,7 @@ use super::sessions::Sessions;
 use crate::api::figures::AppFigures;
 use crate::api::status::{Extras, Filter};
 use crate::api::{Door, MonitorPage, Response, metrics, readiness, status};
+use crate::base::log_target::REFUSALS;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::http::Request;
 
@@ -106,7 +107,7 @@ fn check_probe(
         return Ok(());
     }
     let (slot, peer) = (incoming.id.slot, peer.name());
-    info!("health on #{slot} refused: {PROBE_REFUSED} ({peer})");
+    warn!(target: REFUSALS, "health on #{slot} refused: {PROBE_REFUSED} ({peer})");
     admission.count_refusal(403, PROBE_REFUSED);
     Err(Response::error(403, PROBE_REFUSED))
 }

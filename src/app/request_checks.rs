@@ -1,13 +1,14 @@
 //! Who may push, have a demo job run, or learn how push is reached: judged by admission, answered in
 //! HTTP.
 
-use log::info;
+use log::warn;
 
 use super::admission::Admission;
 use super::event::{Encryption, IncomingRequest};
 use super::peer::Peer;
 use super::push::{PushRefusal, Pushing};
 use crate::api::Response;
+use crate::base::log_target::REFUSALS;
 use crate::base::{MonotonicTime, escape};
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
@@ -83,7 +84,7 @@ pub(super) fn log_refusal(
         format!("; {name} {}", escape(value))
     });
     let (slot, reason, peer) = (incoming.id.slot, refusal.reason(), peer.name());
-    info!("{what} on #{slot} refused: {reason}{named} ({peer})");
+    warn!(target: REFUSALS, "{what} on #{slot} refused: {reason}{named} ({peer})");
 }
 
 /// How push is reached from this machine: by the name that the page has come by, if that is one of

@@ -13,6 +13,7 @@ use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
 use super::web_sends::WebSends;
+use crate::base::log_target::CONNECTIONS;
 use crate::base::{LogLimiter, MonotonicTime, SlotMap, random};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
@@ -220,7 +221,7 @@ impl Sessions {
         self.enter(id, session);
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
-                info!("Telling Client to start on  #{}", id.slot);
+                info!(target: CONNECTIONS, "Telling Client to start on  #{}", id.slot);
                 handle.reply(&ready);
             }
             resource.on_open(client, &newcomer.request, handle);

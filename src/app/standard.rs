@@ -4,6 +4,7 @@ use log::{debug, info};
 
 use super::logout;
 use super::resource::{Client, Handle, Resource};
+use crate::base::log_target::CONNECTIONS;
 use crate::connection::Message;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::packet::{self, Packet, Verb};
@@ -75,7 +76,7 @@ impl Resource for Standard {
                 }
             }
             Verb::Quit => {
-                info!("QUIT; Connection closed to socket #{}", client.id.slot);
+                info!(target: CONNECTIONS, "QUIT; Connection closed to socket #{}", client.id.slot);
                 handle.close(CloseCode::NORMAL, "quit");
             }
             Verb::Uuid if self.renaming == Renaming::Allowed => {

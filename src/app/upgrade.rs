@@ -1,7 +1,7 @@
 //! The opening handshake: judged by admission, answered with a 101, a packet that turns away, or a
 //! refusal.
 
-use log::info;
+use log::{info, warn};
 use serde_json::Value;
 
 use super::admission::LimitReached;
@@ -13,6 +13,7 @@ use super::sessions::{NEXT_PACKET, Newcomer, has_word, turn_away};
 use super::sign_in::{Decision, Entry, Judged, Visit};
 use super::{Accept, Admitted, App, Commands, Encryption, IncomingRequest};
 use crate::api::{BodyPart, Response};
+use crate::base::log_target::{CONNECTIONS, REFUSALS};
 use crate::base::{MonotonicTime, escape};
 use crate::connection::{AfterResponse, ConnId, Keepalive, Message, PhpFraming};
 use crate::protocol::close_code::CloseCode;
@@ -119,7 +120,7 @@ impl App {
             Decision::TryAgain(id, after) => {
                 self.admission.count_refusal(503, UNDECIDED);
                 let peer = asked.peer.name();
-                info!("#{} refused: 503 {UNDECIDED} ({peer})", id.slot);
+                warn!(target: REFUSALS, "#{} refused: 503 {UNDECIDED} ({peer})", id.slot);
                 let mut response = Response::error(503, UNDECIDED);
                 // At least 1: 0 would bring everybody back at once.
                 let seconds = after.as_secs().max(1).to_string();
@@ -216,7 +217,8 @@ impl App {
             self.leave_without_token(&arrival);
             let code = CloseCode::UNAUTHORIZED.as_u16();
             self.admission.count_refusal(code, NOT_SIGNED_IN);
-            info!(
+            warn!(
+                target: REFUSALS,
                 "#{} turned away: {NOT_SIGNED_IN} ({})",
                 id.slot,
                 peer.name()
@@ -334,7 +336,7 @@ impl App {
                 self.admission
                     .count_refusal(code.as_u16(), reason.trim_end());
                 let (slot, peer) = (id.slot, peer.name());
-                info!("#{slot} turned away: {} ({peer})", escape(&error));
+                warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", escape(&error));
                 turn_away(id, &error, code, commands);
             }
         }
@@ -354,7 +356,7 @@ impl App {
             ClientKind::Web => ("websocket", Keepalive::Pings),
             ClientKind::Php => ("tcp", Keepalive::None),
         };
-        info!("ClientType:{client_type}");
+        info!(target: CONNECTIONS, "ClientType:{client_type}");
         let framing = self.framing(incoming, request, kind, peer);
         commands.accept(Accept {
             id: incoming.id,

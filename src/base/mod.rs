@@ -3,6 +3,7 @@
 pub mod escape;
 pub mod histogram;
 pub mod log_limit;
+pub mod log_target;
 pub mod plain_error;
 pub mod random;
 pub mod record;

@@ -8,7 +8,7 @@ use super::auth_key::AuthKey;
 use super::control_path::ControlPath;
 use super::listen::Listen;
 use super::setting::Setting;
-use crate::logging::LogSettings;
+use crate::logging::{LogFormat, LogSettings};
 use crate::net::{Endpoint, ServerSettings};
 use crate::protocol::php_session::SessionFolder;
 
@@ -83,6 +83,8 @@ impl Config {
                 file: None,
                 console: false,
                 level: LevelFilter::Off,
+                connections: true,
+                format: LogFormat::Text,
                 max_bytes: 0,
                 keep: 0,
             },

@@ -16,7 +16,7 @@ use super::sign_in::{
 use super::status_listen::status_listeners;
 use super::value::{
     Expected, G, K, M, boolean, count, duration, duration_or_auto, duration_or_off, host_names,
-    level, networks, path, pem_files, proxies, size, size_or_off, subprotocols, token,
+    level, log_format, networks, path, pem_files, proxies, size, size_or_off, subprotocols, token,
 };
 use super::web_sends::web_sends;
 use crate::api::Demo;
@@ -80,6 +80,11 @@ pub(super) const KEYS: &[Key] = &[
     key("logfile", "", |c, v| set(&mut c.log.file, path(v))),
     key("console", "true", |c, v| set(&mut c.log.console, boolean(v))),
     key("loglevel", "info", |c, v| set(&mut c.log.level, level(v))),
+    key("logConnections", "on", |c, v| set(&mut c.log.connections, boolean(v))),
+    key("logFormat", "text", |c, v| set(&mut c.log.format, log_format(v))),
+    key("logSummary", "1h", |c, v| {
+        set(&mut c.server.summary_interval, duration_or_off(v, SECOND..=DAY))
+    }),
     key("logMaxSize", "0", |c, v| set(&mut c.log.max_bytes, size_or_off(v, 4 * K..=1024 * G))),
     key("logKeep", "5", |c, v| set(&mut c.log.keep, count(v, 1..=1_000))),
 

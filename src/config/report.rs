@@ -175,7 +175,15 @@ pub(super) fn problem(settings: &[Setting], key: &str, reason: impl fmt::Display
 }
 
 /// The keys that say where log lines go.
-const LOG_KEYS: [&str; 5] = ["logfile", "console", "loglevel", "logMaxSize", "logKeep"];
+const LOG_KEYS: [&str; 7] = [
+    "logfile",
+    "console",
+    "loglevel",
+    "logConnections",
+    "logFormat",
+    "logMaxSize",
+    "logKeep",
+];
 
 /// Whether nobody may see this: a token, also under a name that is mistyped or in a line that is
 /// wrong, or a private key that stands where its file's name belongs.

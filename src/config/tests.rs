@@ -7,7 +7,7 @@ use super::*;
 use crate::api::Demo;
 use crate::app::sign_in::{IdleSession, SessionStore};
 use crate::app::{Sendable, Sends};
-use crate::logging::LogSettings;
+use crate::logging::{LogFormat, LogSettings};
 use crate::net::{Endpoint, Security, ServerSettings};
 use crate::protocol::extension::CompressionSettings;
 use crate::protocol::php_session::SessionFolder;
@@ -95,6 +95,8 @@ fn the_defaults_are_those_of_the_documentation() {
         file: None,
         console: true,
         level: LevelFilter::Info,
+        connections: true,
+        format: LogFormat::Text,
         max_bytes: 0,
         keep: 5,
     };

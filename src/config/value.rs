@@ -11,6 +11,7 @@ use log::LevelFilter;
 
 use super::ini::Spelling;
 use crate::app::trusted_proxies::TrustedProxies;
+use crate::logging::LogFormat;
 
 /// What would be right instead.
 pub(super) type Expected = String;
@@ -172,6 +173,15 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, Expected> {
         .ok()
         .filter(|level| *level != LevelFilter::Off)
         .ok_or_else(|| "error, warn, info, debug or trace is wanted".to_owned())
+}
+
+/// How log lines are written.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Expected> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text or json is wanted".to_owned()),
+    }
 }
 
 /// Addresses and networks, comma-separated.

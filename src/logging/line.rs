@@ -8,9 +8,72 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use log::Level;
 
+use super::format::LogFormat;
 use crate::base::escape::Escaping;
 
-/// A line as it is written, with its LF.
+/// How the lines of one output look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Date, level and text.
+    Text,
+    /// An object of JSON.
+    Json,
+    /// Priority and text (sd-daemon(3)): the journal has the date itself.
+    Journal,
+}
+
+impl Layout {
+    pub(super) fn of_file(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+
+    pub(super) fn of_console(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text if is_journal() => Self::Journal,
+            format => Self::of_file(format),
+        }
+    }
+
+    /// A line as it is written, with its LF.
+    pub(super) fn line(self, level: Level, text: &fmt::Arguments<'_>) -> String {
+        match self {
+            Self::Text => line_of(level, text),
+            Self::Json => json_of(level, text),
+            Self::Journal => {
+                let priority = match level {
+                    Level::Error => "<3>",
+                    Level::Warn => "<4>",
+                    Level::Info => "<6>",
+                    Level::Debug | Level::Trace => "<7>",
+                };
+                let mut line = limit(priority.to_owned(), text);
+                line.push('\n');
+                line
+            }
+        }
+    }
+}
+
+/// Whether standard output is the journal's (systemd.exec(5), `JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let found = nix::sys::stat::fstat(std::io::stdout());
+    found.is_ok_and(|found| stream == format!("{}:{}", found.st_dev, found.st_ino))
+}
+
+fn json_of(level: Level, text: &fmt::Arguments<'_>) -> String {
+    let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ");
+    let level = level.as_str().to_ascii_lowercase();
+    // The text is escaped, so that it holds no control characters.
+    let text = limit(String::new(), text);
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":\"{text}\"}}\n")
+}
+
+/// A line as the PHP server writes it, with its LF.
 pub(super) fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
     let mut line = date();
     line.push_str(match level {
@@ -18,6 +81,13 @@ pub(super) fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
         Level::Warn => "; warning: ",
         Level::Info | Level::Debug | Level::Trace => "; ",
     });
+    let mut line = limit(line, text);
+    line.push('\n');
+    line
+}
+
+/// The text behind `line`, escaped and cut to [`MAX_TEXT_BYTES`].
+fn limit(line: String, text: &fmt::Arguments<'_>) -> String {
     let mut limited = Limited {
         line,
         room: MAX_TEXT_BYTES,
@@ -31,7 +101,6 @@ pub(super) fn line_of(level: Level, text: &fmt::Arguments<'_>) -> String {
     if left_out > 0 {
         let _ = write!(line, "… ({left_out} bytes more)");
     }
-    line.push('\n');
     line
 }
 

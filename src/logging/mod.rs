@@ -18,6 +18,8 @@
 //! is cut. Contents of messages are never logged.
 
 mod file;
+mod flood;
+mod format;
 mod line;
 mod recent;
 mod switch;
@@ -32,10 +34,12 @@ use std::time::{Duration, Instant};
 use env_logger::Target;
 use log::{Level, LevelFilter};
 
+use crate::base::log_target::CONNECTIONS;
 use crate::base::plain;
 
+pub use self::format::LogFormat;
 use file::{LogFile, Opened, complain};
-use line::line_of;
+use line::Layout;
 use recent::Recent;
 use switch::Switch;
 use thread::{Lines, Output, Worker};
@@ -49,6 +53,11 @@ pub struct LogSettings {
     pub console: bool,
     /// Least important level that is written (`loglevel`); RUST_LOG goes over it.
     pub level: LevelFilter,
+    /// Whether connections that come and go are written at `info` (`logConnections`); at `debug`
+    /// they always are.
+    pub connections: bool,
+    /// How a line is written (`logFormat`).
+    pub format: LogFormat,
     /// The file is rotated before it grows beyond this (`logMaxSize`); 0 leaves that to others.
     pub max_bytes: u64,
     /// Rotated files that are kept, 1 to 1000 (`logKeep`).
@@ -152,7 +161,7 @@ impl Logger {
     pub fn record_in_file(&self, error: &dyn fmt::Display) {
         let running = self.running();
         if let Some(worker) = running.workers.first().filter(|_| running.has_file) {
-            worker.write(line_of(Level::Error, &format_args!("{error}")).as_bytes());
+            worker.log(Level::Error, &format_args!("{error}"));
         }
     }
 
@@ -209,17 +218,28 @@ impl Running {
         });
         let has_file = file.is_some();
         let console = wants_console.then(|| Output::Console(BufWriter::new(stdout())));
-        let outputs = [file, console].into_iter().flatten();
-        let workers = outputs.map(Worker::start).collect::<io::Result<Vec<_>>>()?;
-        let kept = recent.clone();
+        let in_file = Layout::of_file(config.format);
+        let on_console = Layout::of_console(config.format);
+        let file = file
+            .map(|output| Worker::start(output, in_file))
+            .transpose()?;
+        let console = console
+            .map(|output| Worker::start(output, on_console))
+            .transpose()?;
+        let workers: Vec<Worker> = file.into_iter().chain(console).collect();
+        let lines = Lines::new(workers.clone(), recent.clone());
+        let connections = match config.connections || config.level >= LevelFilter::Debug {
+            true => config.level,
+            false => config.level.min(LevelFilter::Warn),
+        };
         let mut builder = env_logger::Builder::new();
         builder
             .filter_level(config.level)
-            .target(Target::Pipe(Box::new(Lines(workers.clone()))))
-            .format(move |line, record| {
-                let text = line_of(record.level(), record.args());
-                kept.keep(record.level(), &text);
-                line.write_all(text.as_bytes())
+            .filter_module(CONNECTIONS, connections)
+            .target(Target::Pipe(Box::new(io::sink())))
+            .format(move |_, record| {
+                lines.log(record);
+                Ok(())
             });
         if !filters.is_empty() {
             builder.parse_filters(filters);

@@ -11,10 +11,11 @@ pub(super) struct Recent(Arc<Mutex<VecDeque<String>>>);
 
 impl Recent {
     /// Keeps a line, if it is of a level that is kept. No line is longer than lines are.
-    pub(super) fn keep(&self, level: Level, line: &str) {
+    pub(super) fn keep(&self, level: Level, line: impl FnOnce() -> String) {
         if level > Level::Warn {
             return;
         }
+        let line = line();
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while lines.len() >= MAX_LINES {
             lines.pop_front();
@@ -39,10 +40,10 @@ mod tests {
     #[test]
     fn the_last_lines_that_matter_are_kept() {
         let recent = Recent::default();
-        recent.keep(Level::Info, "nothing\n");
+        recent.keep(Level::Info, || "nothing\n".to_owned());
         assert!(recent.lines().is_empty());
-        (0..MAX_LINES + 5).for_each(|n| recent.keep(Level::Warn, &format!("{n}\n")));
-        recent.keep(Level::Error, "last");
+        (0..MAX_LINES + 5).for_each(|n| recent.keep(Level::Warn, || format!("{n}\n")));
+        recent.keep(Level::Error, || "last".to_owned());
         let lines = recent.lines();
         assert_eq!(lines.len(), MAX_LINES);
         assert_eq!((&*lines[0], &*lines[MAX_LINES - 1]), ("6", "last"));

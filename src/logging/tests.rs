@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use log::{LevelFilter, Log, Record};
 
+use super::line::line_of;
 use super::*;
 use crate::base::escape;
+use crate::base::log_target::REFUSALS;
 
 /// A console whose text can be read, and which hangs while its gate is locked.
 #[derive(Clone, Default)]
@@ -54,11 +56,15 @@ impl Fixture {
     }
 
     fn write(&self, level: Level, text: &str) {
+        self.write_to("websock", level, text);
+    }
+
+    fn write_to(&self, target: &str, level: Level, text: &str) {
         let mut record = Record::builder();
         self.log.log(
             &record
                 .level(level)
-                .target("websock")
+                .target(target)
                 .args(format_args!("{text}"))
                 .build(),
         );
@@ -80,6 +86,8 @@ fn config(file: Option<PathBuf>, console: bool) -> LogSettings {
         file,
         console,
         level: LevelFilter::Info,
+        connections: true,
+        format: LogFormat::Text,
         max_bytes: 0,
         keep: 2,
     }
@@ -475,4 +483,79 @@ fn a_pipe_that_is_read_is_a_log_and_is_not_rotated() {
     let lines: Vec<_> = text.lines().map(without_date).collect();
     assert_eq!(lines, ["one", "two"]);
     assert!(!directory.join("pipe.1").exists());
+}
+
+#[test]
+fn a_line_of_json_is_one_object_whatever_stands_in_it() {
+    let log = LogSettings {
+        format: LogFormat::Json,
+        ..config(None, true)
+    };
+    let fixture = Fixture::new(&log, "");
+    fixture.write(Level::Warn, "a \"quote\", a \\ and\na line, jürgen");
+    fixture.logger.flush();
+    let text = fixture.console.text();
+    let line: serde_json::Value = serde_json::from_str(text.trim_end()).expect("JSON");
+    assert_eq!(text.lines().count(), 1);
+    assert_eq!(line["level"], "warn");
+    assert_eq!(line["message"], "a \"quote\", a \\ and\\na line, jürgen");
+    let time = line["time"].as_str().expect("a time");
+    assert!(
+        time.ends_with('Z') && time.len() == "2026-11-29T12:00:00.000Z".len(),
+        "{time}"
+    );
+}
+
+#[test]
+fn the_journal_gets_priorities_instead_of_dates() {
+    for (level, expected) in [
+        (Level::Error, "<3>text\n"),
+        (Level::Warn, "<4>text\n"),
+        (Level::Info, "<6>text\n"),
+        (Level::Debug, "<7>text\n"),
+    ] {
+        assert_eq!(Layout::Journal.line(level, &format_args!("text")), expected);
+    }
+}
+
+#[test]
+fn connections_are_told_at_debug_or_where_they_are_wanted() {
+    for (connections, level, is_told) in [
+        (true, LevelFilter::Info, true),
+        (false, LevelFilter::Info, false),
+        (false, LevelFilter::Debug, true),
+        (true, LevelFilter::Warn, false),
+    ] {
+        let log = LogSettings {
+            connections,
+            level,
+            ..config(None, true)
+        };
+        let fixture = Fixture::new(&log, "");
+        fixture.write_to(CONNECTIONS, Level::Info, "New client");
+        fixture.write(Level::Error, "end");
+        fixture.logger.flush();
+        assert_eq!(
+            fixture.console.text().contains("New client"),
+            is_told,
+            "{level}"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_drowns_nothing_else() {
+    let fixture = Fixture::new(&config(None, true), "");
+    for number in 0..10_000 {
+        fixture.write_to(REFUSALS, Level::Warn, &format!("refused {number}"));
+    }
+    fixture.write(Level::Warn, "another matter");
+    fixture.logger.flush();
+    let text = fixture.console.text();
+    let count = text.lines().filter(|line| line.contains("refused")).count();
+    assert!(
+        count >= flood::LINES_PER_SECOND as usize && count < 5_000,
+        "{count}"
+    );
+    assert!(text.contains("another matter"), "{text}");
 }

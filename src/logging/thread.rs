@@ -1,6 +1,7 @@
 //! The thread that writes the lines to one output, and its ends of the channel. Each output has a
 //! thread of its own, so that a terminal on hold does not keep lines from the file.
 
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,20 +9,28 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::Level;
+use log::{Level, Record};
 
 use super::file::LogFile;
-use super::line::line_of;
+use super::flood::{Admitted, Flood};
+use super::line::{Layout, line_of};
+use super::recent::Recent;
+use crate::base::log_target::REFUSALS;
 
 /// The handle of one thread.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     sender: SyncSender<Order>,
     shared: Arc<Shared>,
+    layout: Layout,
 }
 
 /// Hands whole lines to every thread and never waits.
-pub(super) struct Lines(pub(super) Vec<Worker>);
+pub(super) struct Lines {
+    workers: Vec<Worker>,
+    recent: Recent,
+    refusals: Flood,
+}
 
 /// Where lines go.
 pub(super) enum Output {
@@ -47,19 +56,28 @@ struct Shared {
 
 impl Worker {
     /// Starts the thread. It ends when the last handle is gone.
-    pub(super) fn start(output: Output) -> io::Result<Self> {
+    pub(super) fn start(output: Output, layout: Layout) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(MAX_WAITING_LINES);
         let shared = Arc::<Shared>::default();
         let seen = Arc::clone(&shared);
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || work(output, &receiver, &seen))?;
-        Ok(Self { sender, shared })
+            .spawn(move || work((output, layout), &receiver, &seen))?;
+        Ok(Self {
+            sender,
+            shared,
+            layout,
+        })
+    }
+
+    /// Writes a line of its own layout.
+    pub(super) fn log(&self, level: Level, text: &fmt::Arguments<'_>) {
+        self.write(self.layout.line(level, text).into_bytes());
     }
 
     /// A line that finds no room is counted.
-    pub(super) fn write(&self, line: &[u8]) {
-        if self.sender.try_send(Order::Line(line.to_vec())).is_err() {
+    fn write(&self, line: Vec<u8>) {
+        if self.sender.try_send(Order::Line(line)).is_err() {
             self.shared.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -85,23 +103,44 @@ impl Worker {
     }
 }
 
-impl Write for Lines {
-    /// env_logger writes each record with one call.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.iter().for_each(|worker| worker.write(line));
-        Ok(line.len())
+impl Lines {
+    /// `recent` keeps those that matter.
+    pub(super) fn new(workers: Vec<Worker>, recent: Recent) -> Self {
+        Self {
+            workers,
+            recent,
+            refusals: Flood::default(),
+        }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Writes a record, unless it is one of too many.
+    pub(super) fn log(&self, record: &Record<'_>) {
+        if record.target() == REFUSALS {
+            match self.refusals.admit(Instant::now()) {
+                Admitted::LeftOut => return,
+                Admitted::Behind(0) => {}
+                Admitted::Behind(count) => {
+                    let text = format_args!("{count} more refusals in the seconds before");
+                    self.write(Level::Warn, &text);
+                }
+            }
+        }
+        self.write(record.level(), record.args());
+    }
+
+    fn write(&self, level: Level, text: &fmt::Arguments<'_>) {
+        self.recent.keep(level, || line_of(level, text));
+        self.workers
+            .iter()
+            .for_each(|worker| worker.log(level, text));
     }
 }
 
-fn work(mut output: Output, orders: &Receiver<Order>, shared: &Shared) {
+fn work((mut output, layout): (Output, Layout), orders: &Receiver<Order>, shared: &Shared) {
     while let Ok(first) = orders.recv() {
         let mut next = Some(first);
         while let Some(order) = next {
-            follow(&order, &mut output, shared);
+            follow(&order, (&mut output, layout), shared);
             next = orders.try_recv().ok();
         }
         output.flush();
@@ -110,14 +149,14 @@ fn work(mut output: Output, orders: &Receiver<Order>, shared: &Shared) {
     }
 }
 
-fn follow(order: &Order, output: &mut Output, shared: &Shared) {
+fn follow(order: &Order, (output, layout): (&mut Output, Layout), shared: &Shared) {
     if shared.reopen.swap(false, Ordering::AcqRel) {
         output.reopen();
     }
     let dropped = shared.dropped_lines.swap(0, Ordering::Relaxed);
     if dropped > 0 {
         let text = format_args!("{dropped} log lines lost, writing them took too long");
-        output.write(line_of(Level::Warn, &text).as_bytes());
+        output.write(layout.line(Level::Warn, &text).as_bytes());
     }
     match order {
         Order::Line(line) => output.write(line),

@@ -11,6 +11,7 @@ use super::proxy_protocol::HeaderReader;
 use super::system::{Remote, System};
 use super::transport::Transport;
 use crate::app::peer::Peer;
+use crate::base::log_target::CONNECTIONS;
 use crate::connection::Connection;
 
 impl<Y: System> EventLoop<Y> {
@@ -66,7 +67,7 @@ impl<Y: System> EventLoop<Y> {
             Err(error) => return debug!("{remote} not taken: {error}"),
         };
         self.counts.accepted_count += 1;
-        info!("New client connecting from {remote} on socket #{slot}");
+        info!(target: CONNECTIONS, "New client connecting from {remote} on socket #{slot}");
         let peer = Peer::direct(remote.ip(), options.role);
         let mut link = Link::new(id, Connection::new(&self.context), transport, peer);
         if expects_header {

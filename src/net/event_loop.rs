@@ -27,11 +27,13 @@ use super::proxy_headers::ProxyHeaders;
 use super::read_buffer::ReadBuffer;
 use super::reload_watch::{ReadAgain, ReloadWatch};
 use super::service_manager::ServiceManager;
+use super::summary::Summary;
 use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
 use super::tls_roots::RootsSource;
 use super::upstreams::Upstreams;
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
+use crate::base::log_target::CONNECTIONS;
 use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::{ConnId, TurnContext};
 use crate::ops::certificates::Certificates;
@@ -76,6 +78,7 @@ pub struct EventLoop<Y: System> {
     pub(super) wants_memory: WantsMemory,
     /// Who takes over from this process.
     pub(super) handover: Handover,
+    pub(super) summary: Summary,
     ready: Vec<Readiness>,
     /// What became ready while the loop stood still.
     pub(super) missed: Vec<Readiness>,
@@ -135,6 +138,7 @@ impl<Y: System> EventLoop<Y> {
             has_sessions: false,
             wants_memory: WantsMemory::No,
             handover: Handover::default(),
+            summary: Summary::default(),
             ready: Vec::new(),
             missed: Vec::new(),
             due: Vec::new(),
@@ -368,6 +372,7 @@ impl<Y: System> EventLoop<Y> {
                 Timer::Write(slot) => self.flush(slot),
                 Timer::Accept => self.accept_again(),
                 Timer::Supervision => self.report_to_manager(),
+                Timer::Summary => self.tell_summary(),
                 Timer::Certificates => self.certificates.look(self.context.now, &mut self.timers),
                 // The turn that it brings about is enough.
                 Timer::Shutdown | Timer::App | Timer::Upstreams | Timer::Handover => {}
@@ -431,7 +436,7 @@ impl<Y: System> EventLoop<Y> {
         let id = link.id;
         self.end(id);
         if self.links.remove(slot, &mut self.timers).is_some() {
-            info!("Connection closed to socket #{slot}");
+            info!(target: CONNECTIONS, "Connection closed to socket #{slot}");
         }
         self.carry_out(None);
     }

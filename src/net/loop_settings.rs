@@ -20,6 +20,8 @@ pub struct LoopSettings {
     pub shutdown_timeout: Duration,
     /// How clients are told to go.
     pub drain: DrainSettings,
+    /// Time between two lines of totals in the log (`logSummary`); zero: there are none.
+    pub summary_interval: Duration,
     /// How broadcasts are compressed.
     pub compression: CompressionSettings,
 }

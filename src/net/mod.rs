@@ -59,6 +59,7 @@ mod socket;
 mod socket_file;
 mod spare_descriptor;
 mod stopping;
+mod summary;
 mod supervision;
 #[doc(hidden)]
 pub mod system;

@@ -59,9 +59,14 @@ impl<Y: System> EventLoop<Y> {
             max_pending: _,
             shutdown_timeout: _,
             drain: _,
+            summary_interval,
             compression: _,
         } = settings;
+        let is_other = summary_interval != self.settings.summary_interval;
         self.settings = settings;
+        if is_other {
+            self.begin_summaries();
+        }
         self.context.limits = limits;
         let spare_bytes = memory_limit_bytes / 16;
         self.context.pool.limit_spare_bytes(spare_bytes);

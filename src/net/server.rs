@@ -68,6 +68,8 @@ pub struct ServerSettings {
     pub backlog: u32,
     /// Longest time for goodbyes, once everybody has been told to go (`shutdownTimeout`).
     pub shutdown_timeout: Duration,
+    /// Time between two lines of totals in the log (`logSummary`); zero: there are none.
+    pub summary_interval: Duration,
     /// How clients are told to go (`drainDelay`, `drainSpread`).
     pub drain: DrainSettings,
     /// How it is taken over by a successor.
@@ -91,6 +93,7 @@ impl Default for ServerSettings {
             max_ident_bytes: 128,
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
+            summary_interval: Duration::from_secs(3600),
             drain: DrainSettings::default(),
             takeover: TakeoverSettings::default(),
         }
@@ -134,6 +137,7 @@ impl ServerSettings {
             max_pending: self.max_pending,
             memory_limit_bytes: self.memory_limit_bytes,
             shutdown_timeout: self.shutdown_timeout,
+            summary_interval: self.summary_interval,
             drain: self.drain,
             compression: self.compression,
         }
@@ -325,6 +329,7 @@ impl Server {
     pub fn run(&mut self) -> io::Result<()> {
         self.start_listening()?;
         self.event_loop.tell_ready();
+        self.event_loop.begin_summaries();
         while !self.event_loop.is_done() {
             self.event_loop.turn()?;
         }

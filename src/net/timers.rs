@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Shutdown,
     /// The service manager is told that the server is alive.
     Supervision,
+    /// A line of totals is written.
+    Summary,
     /// The certificates' files are looked at.
     Certificates,
     /// The application has something to do.
@@ -97,6 +99,7 @@ fn key_of(timer: Timer) -> usize {
         Timer::Upstreams => 4,
         Timer::Supervision => 5,
         Timer::Handover => 6,
+        Timer::Summary => 7,
         Timer::Link(slot) | Timer::Write(slot) => slot + FIXED_COUNT,
     }
 }
@@ -110,11 +113,12 @@ fn timer_of(key: usize) -> Timer {
         4 => Timer::Upstreams,
         5 => Timer::Supervision,
         6 => Timer::Handover,
+        7 => Timer::Summary,
         key => Timer::Link(key - FIXED_COUNT),
     }
 }
 
-const FIXED_COUNT: usize = 7;
+const FIXED_COUNT: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +138,7 @@ mod tests {
             Timer::Upstreams,
             Timer::Supervision,
             Timer::Handover,
+            Timer::Summary,
         ];
         let second = start + Duration::from_secs(1);
         all.iter().for_each(|timer| timers.set(*timer, second));
