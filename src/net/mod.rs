@@ -68,6 +68,7 @@ mod timers;
 mod tls;
 mod tls_client;
 mod tls_roots;
+mod totals;
 mod transport;
 mod upstream_connecting;
 mod upstream_health;

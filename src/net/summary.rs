@@ -5,24 +5,9 @@ use log::info;
 use super::event_loop::EventLoop;
 use super::system::System;
 use super::timers::Timer;
+use super::totals::Totals;
 use crate::protocol::message::MessageKind;
 use crate::protocol::traffic::Counts;
-
-/// What was told last.
-#[derive(Debug, Default)]
-pub(super) struct Summary {
-    told: Totals,
-}
-
-/// What has happened since the start.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    tabs: u64,
-    scripts: u64,
-    received: u64,
-    sent: u64,
-    refused: u64,
-}
 
 impl<Y: System> EventLoop<Y> {
     /// Sets the time of the next line; zero: there is none.
