@@ -34,6 +34,14 @@ impl Reply {
         }
     }
 
+    /// To be read by no page of another origin.
+    pub(super) fn for_no_other_page(self) -> Self {
+        Self {
+            origin: None,
+            ..self
+        }
+    }
+
     /// As it is, or the last one on its connection.
     pub(super) fn ending_if(self, is_last: bool) -> Self {
         match is_last {

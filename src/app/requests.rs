@@ -90,6 +90,13 @@ impl Requests {
     ) -> Result<(), Rejection> {
         let length = check_framing(request)?;
         let reply = Reply::to(request, admission);
+        // Whatever a page may push: how the server does is not for it.
+        let tells_status = matches!(route, Route::Monitor(..) | Route::Close);
+        let reply = if tells_status {
+            reply.for_no_other_page()
+        } else {
+            reply
+        };
         let task = match route {
             Route::Push(form) => {
                 check_push(incoming, request, admission, now).map(|()| Task::Push(form))

@@ -1,6 +1,7 @@
 //! Between connections and application: an event goes in at the application's door, and what comes
 //! out is carried out.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::broadcast_forms::{BroadcastForms, compress_broadcasts};
@@ -247,7 +248,12 @@ impl<Y: System> EventLoop<Y> {
                 None
             }
             Command::Close { id, code, reason } => {
-                self.links.close(id, code, &reason, context);
+                // What was made for one client alone counts by what stands before its colon.
+                let name = match &reason {
+                    Cow::Borrowed(text) => text,
+                    Cow::Owned(text) => text.split(':').next().unwrap_or_default(),
+                };
+                self.links.close(id, code, (&reason, name), context);
                 None
             }
         }

@@ -1,6 +1,5 @@
 //! What the loop counts: turns, newcomers, and clients that go.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::api::figures::{Deliveries, QueueCounts, Reason};
@@ -87,15 +86,6 @@ pub(super) fn code_of_client(code: Option<CloseCode>) -> u16 {
         Some(code @ ..3000) => code,
         Some(3000..4000) => 3000,
         Some(4000..) => 4000,
-    }
-}
-
-/// The reason that a close frame of ours counts under: what was made for one client alone counts by
-/// what stands before its first colon.
-pub(super) fn reason_of<'a>(reason: &'a Cow<'static, str>) -> &'a str {
-    match reason {
-        Cow::Borrowed(text) => text,
-        Cow::Owned(text) => text.split(':').next().unwrap_or_default(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! [`Links`]: every connection, what is done to it, and what leaves it.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
@@ -8,7 +7,7 @@ use std::rc::Rc;
 use log::{debug, warn};
 
 use super::broadcast_forms::{BroadcastForms, reads_form};
-use super::counts::{ABNORMAL_CLOSURE, DeliveredTo, LOST, LinkCounts, SLOW_READER, reason_of};
+use super::counts::{ABNORMAL_CLOSURE, DeliveredTo, LOST, LinkCounts, SLOW_READER};
 use super::link::{Flushing, Link, Reading, Standing, Writing};
 use super::link_table::LinkTable;
 use super::memory::{HeavyHolders, HeldBy};
@@ -222,16 +221,17 @@ impl<S: Stream> Links<S> {
             id.slot,
             address.unwrap_or_default()
         );
-        let reason = Cow::Borrowed(SLOW_READER);
-        self.close(id, CloseCode::POLICY_VIOLATION, &reason, context);
+        let reason = (SLOW_READER, SLOW_READER);
+        self.close(id, CloseCode::POLICY_VIOLATION, reason, context);
     }
 
-    /// Begins the close handshake, behind all that was sent before.
+    /// Begins the close handshake, behind all that was sent before. The end of a client counts under
+    /// `name`.
     pub(super) fn close(
         &mut self,
         id: ConnId,
         code: CloseCode,
-        reason: &Cow<'static, str>,
+        (reason, name): (&str, &str),
         context: &mut TurnContext,
     ) {
         let Some(link) = self.table.get_mut(id) else {
@@ -239,7 +239,7 @@ impl<S: Stream> Links<S> {
         };
         if link.connection.is_open() {
             link.connection.close(code, reason, context);
-            self.count_end(id, code.as_u16(), reason_of(reason));
+            self.count_end(id, code.as_u16(), name);
         }
         self.ended.push(id);
         self.touch(id);

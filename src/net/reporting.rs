@@ -14,7 +14,8 @@ impl<Y: System> EventLoop<Y> {
     /// Why nobody new should be sent here; empty: they may.
     pub fn unready(&self) -> Vec<NotReady> {
         let is_draining = !self.app.availability().is_ready();
-        let is_scarce = self.total_bytes() > self.scarce_bytes();
+        // Spare buffers keep nobody out.
+        let is_scarce = self.held_bytes() > self.scarce_bytes();
         let is_broken = self.certificates.is_broken();
         let causes = [
             (NotReady::Draining, is_draining),

@@ -1,7 +1,6 @@
 //! What the administrator asks for by a signal: open the log anew, say how the server is, start a
 //! successor, stop.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use log::{info, warn};
@@ -126,10 +125,9 @@ impl<Y: System> EventLoop<Y> {
                 link.connection.handle_eof(&mut self.context);
                 self.links.touch(id);
             } else if link.connection.is_open() {
-                let reason = Cow::Borrowed(STOPPING);
+                let reason = (STOPPING, STOPPING);
                 let context = &mut self.context;
-                self.links
-                    .close(id, CloseCode::GOING_AWAY, &reason, context);
+                self.links.close(id, CloseCode::GOING_AWAY, reason, context);
             }
         }
         let drain = Drain::new(told_later, &self.settings.drain, now);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rustix::process::Signal;
 
 use crate::harness::frame::{close_payload, masked, unmasked};
@@ -11,6 +13,7 @@ use crate::harness::http::Response;
 use crate::harness::{Conn, Request, Server, connect, connect_to, connect_to_file, eventually};
 
 const TOKEN: &str = "0123456789abcdef";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Sends a request head, and a body if there is one; reads the whole answer.
 #[track_caller]
@@ -684,6 +687,48 @@ fn a_connection_is_closed_from_the_status_page_with_the_token_only() {
         response.body.contains("only if pushToken is set"),
         "{response:?}"
     );
+}
+
+// promise: figures are told where push is allowed, and on addresses of their own
+#[test]
+fn users_and_their_tabs_are_shown() {
+    let (server, mut figures) = Figures::start(&format!("authKey={SECRET}\ndemo=off"));
+    let claims = |user: &str| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let exp = since.expect("a clock that runs").as_secs() + 600;
+        serde_json::json!({"sub": user, "exp": exp, "aud": "websock"})
+    };
+    let tab = |user: &str| {
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let token = encode(
+            &Header::new(Algorithm::HS256),
+            &claims(user),
+            &key.expect("a key"),
+        );
+        let cookie = format!("websock_token={}", token.expect("a token"));
+        server.open(&Request::to("/web").with("Cookie", &cookie))
+    };
+    let mut tabs = [tab("Jürgen"), tab("Jürgen"), tab("<b>7</b>")];
+    let _anonymous = server.web();
+    assert_eq!(figures.value("websock_users"), 2.0);
+    let ask = |conn: &mut Conn, query: &str| {
+        let line = format!("GET /status.json{query}");
+        let body = ask_by(conn, &line, LOCAL, "").body;
+        let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        status["audience"].clone()
+    };
+    let all = ask(&mut figures.conn, "");
+    assert_eq!(all["userCount"], 2);
+    assert_eq!(
+        (&all["users"][0]["name"], &all["users"][0]["count"]),
+        (&"Jürgen".into(), &2.into())
+    );
+    assert_eq!(all["clientCount"], 4);
+    let his = ask(&mut figures.conn, "?user=J%C3%BCrgen");
+    assert_eq!(his["clientCount"], 2);
+    assert_eq!(his["clients"][0]["user"], "Jürgen");
+    assert_eq!(ask(&mut figures.conn, "?user=nobody")["clientCount"], 0);
+    tabs.iter_mut().for_each(Conn::round_trip);
 }
 
 // promise: the last warnings of the log are on the status page

@@ -4,6 +4,7 @@
 
 mod authority;
 mod certificates;
+mod figures;
 #[expect(
     dead_code,
     reason = "the harness has what the server suite needs as well"

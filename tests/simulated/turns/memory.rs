@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use websock::api::NotReady;
 use websock::net::ServerSettings;
 
 use crate::client::{self, BINARY, TEXT, fragment};
@@ -174,10 +175,14 @@ fn who_is_refused_for_want_of_memory_gets_in_a_moment_later() {
             assert!(ends.iter().all(|end| end.closed().is_none()), "{how:?}");
             fill(end, how);
             server.settle();
-            server.ask(HEALTH, "127.0.0.1").starts_with("HTTP/1.1 503 ")
+            let unready = server.event_loop.unready();
+            let is_refused = server.ask(HEALTH, "127.0.0.1").starts_with("HTTP/1.1 503 ");
+            assert_eq!(unready == [NotReady::Memory], is_refused, "{how:?}");
+            is_refused
         });
         assert!(is_refused, "{how:?}: more than the limit is held");
         server.open("192.0.2.1");
+        assert_eq!(server.event_loop.unready(), []);
         let cut = ends.iter().filter(|end| end.closed().is_some()).count();
         assert!(cut == 1 || cut == 2, "{how:?}: {cut} were cut");
     }
