@@ -30,17 +30,19 @@ case $shell in
                 zmodload zsh/zpty
                 zpty inner TERM=dumb COLUMNS=80 zsh -f -i
                 zpty -w inner "PROMPT=; unsetopt zle_bracketed_paste; fpath=($1 \$fpath)"
-                zpty -w inner "autoload -Uz compinit; compinit -u -D; bindkey \"^I\" list-choices"
+                zpty -w inner "autoload -Uz compinit; compinit -u -D; zle -N offer; bindkey \"^I\" offer"
+                zpty -w inner "offer() { zle list-choices; zle -R; zle -I; print OFF\"\"ERED; }"
                 zpty -w inner "print REA""DY"
                 zpty -r -m inner said "*READY*"
-                zpty -w -n inner "$2"$'\''\t'\''$'\''\C-u'\''"print DO""NE"$'\''\n'\''
-                zpty -r -m inner said "*DONE*"
+                # Nothing behind it: zsh shows no list while keys wait.
+                zpty -w -n inner "$2"$'\''\t'\''
+                zpty -r -m inner said "*OFFERED*"
                 print -r -- $said' zsh "$directory" "$1" | tr -s '[:space:]' '\n'
         }
         ;;
 esac
 
-# expect LINE OFFERED...: all of these are offered; -WORD: WORD is not.
+# expect LINE WORD...: all of these are offered; no:WORD: this one is not.
 expect() {
     local line=$1 said word
     shift

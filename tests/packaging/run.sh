@@ -81,7 +81,7 @@ check 'shellcheck: maintainer scripts, build.sh and this suite' \
 check 'mandoc finds nothing wrong in the man pages' \
     mandoc -Tlint -Wwarning "$work/files/websock.1" "$work/files/websock.ini.5"
 for shell in bash zsh fish; do
-    check "$shell completes options, commands and values" tests/packaging/completions.sh "$shell" packaging/completions
+    check "$shell completes options, commands and values" timeout 120 tests/packaging/completions.sh "$shell" packaging/completions
 done
 
 # exposure [DROP_IN]: at most 1.5, as systemd-analyze counts it. What a drop-in says holds after the
