@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::harness::server::{Directory, Run, binary};
-use crate::harness::{Conn, PATIENCE, Request, Server, connect, connect_to, unique_number};
+use crate::harness::{Conn, PATIENCE, Request, Server, Wire, connect, connect_to, unique_number};
 
 /// `after` of the packet that comes next, with close 1012 behind it.
 #[track_caller]
@@ -95,6 +95,62 @@ fn late_handshakes_get_503_while_pushes_still_arrive() {
     // Nobody waits for half an hour who does not want to.
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit().code(), Some(0));
+}
+
+// protocol.md 12.1
+#[test]
+fn five_thousand_come_back_to_the_next_server_spread_over_time() {
+    // A TLS handshake takes as long as thirty without.
+    let (count, spread_ms) = match crate::WIRE {
+        Wire::Plain => (5_000, 2_000),
+        Wire::Tls => (200, 500),
+    };
+    allow_files(count + 100);
+    let server = Server::start(&format!("drainSpread={spread_ms}ms"));
+    let opted_in = Request::to("/web?user=1");
+    let open = |address: SocketAddr| connect_to(address).open(&opted_in);
+    let mut clients: Vec<Conn> = (0..count).map(|_| open(server.address())).collect();
+    clients.iter_mut().step_by(50).for_each(Conn::round_trip);
+    server.signal(Signal::TERM);
+    // They are told in the order in which they have come.
+    let mut afters: Vec<u64> = clients.iter_mut().map(expect_restart).collect();
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(afters.iter().all(|after| *after <= spread_ms));
+    // Whenever each was told: of those who are told at one time, no more than chance allows come
+    // back within any tenth of the spread, and all were told over the spread.
+    let tenth = spread_ms / 10;
+    for start in (0..spread_ms).step_by(tenth as usize) {
+        let is_in = |after: &&u64| (start..start + tenth).contains(*after);
+        let within = afters.iter().filter(is_in).count();
+        let expected = count / 10;
+        assert!(
+            within < expected + 5 * expected.isqrt(),
+            "{within} from {start} ms on"
+        );
+    }
+    // The next one is there; they come in the order of their times.
+    let next = Server::start(&format!("adress=ws://{}", server.address()));
+    afters.sort_unstable();
+    let mut back: Vec<Conn> = afters.iter().map(|_| open(next.address())).collect();
+    back.iter_mut().for_each(Conn::round_trip);
+}
+
+/// Lets this process open so many files.
+fn allow_files(count: usize) {
+    let count = count as u64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        let maximum = limit.maximum;
+        assert!(
+            maximum.is_none_or(|most| most >= count),
+            "ulimit -Hn is below {count}"
+        );
+        let raised = Rlimit {
+            current: Some(count),
+            maximum,
+        };
+        setrlimit(Resource::Nofile, raised).expect("the limit can be raised");
+    }
 }
 
 // promise: load balancers learn of the end before clients do
