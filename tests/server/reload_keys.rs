@@ -561,6 +561,44 @@ fn the_log() {
             [None, Some("told")],
         ),
         (
+            "logConnections",
+            ["on", "off"],
+            "",
+            |server, _| {
+                let text = format!("New client connecting from {}", server.web().local_addr());
+                // What is told behind it in any case.
+                server.signal(Signal::USR1);
+                server.wait_for_log("Status: ");
+                server
+                    .log_lines()
+                    .iter()
+                    .any(|line| line.contains(&text))
+                    .to_string()
+            },
+            [None, Some("false")],
+        ),
+        (
+            "logFormat",
+            ["text", "json"],
+            "",
+            |server, _| {
+                server.signal(Signal::USR1);
+                let line = server.wait_for_log("Status: ");
+                line.starts_with('{').to_string()
+            },
+            [None, Some("true")],
+        ),
+        (
+            "logSummary",
+            ["0", "1s"],
+            "",
+            |server, _| {
+                server.wait_for_log("Since the last summary");
+                "told".to_owned()
+            },
+            [None, Some("told")],
+        ),
+        (
             "logMaxSize",
             ["0", "4K"],
             "logfile={dir}/websock.log",
