@@ -38,7 +38,7 @@ impl App {
     /// What is known besides clients, for [`take_over_state`](Self::take_over_state).
     pub fn hand_over_state(&self, now: MonotonicTime) -> Vec<u8> {
         let mut record = RecordWriter::default();
-        record.put(SIGNED_OUT, &self.sign_in.signed_out.hand_over(now));
+        record.put(SIGNED_OUT, &self.sign_in.hand_over_signed_out(now));
         record.into_bytes()
     }
 
@@ -52,7 +52,7 @@ impl App {
         now: MonotonicTime,
     ) -> Result<(), BadRecord> {
         let signed_out = record.record(SIGNED_OUT)?;
-        self.sign_in.signed_out.take_over(signed_out, now)?;
+        self.sign_in.take_over_signed_out(signed_out, now)?;
         record.end()
     }
 

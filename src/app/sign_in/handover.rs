@@ -39,6 +39,24 @@ impl SignIn {
         Some(record.into_bytes())
     }
 
+    /// Whose tickets are worth nothing, for
+    /// [`take_over_signed_out`](Self::take_over_signed_out).
+    pub(crate) fn hand_over_signed_out(&self, now: MonotonicTime) -> Vec<u8> {
+        self.signed_out.hand_over(now)
+    }
+
+    /// Adds those of another process.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(crate) fn take_over_signed_out(
+        &mut self,
+        record: Record<'_>,
+        now: MonotonicTime,
+    ) -> Result<(), BadRecord> {
+        self.signed_out.take_over(record, now)
+    }
+
     /// Takes over what [`hand_over`](Self::hand_over) has written. It is asked about soon, by what
     /// is set here; where nothing is that could be asked, the connection stays as it is.
     ///
@@ -134,6 +152,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use super::super::signed_out::of_user;
     use super::*;
     use crate::app::sign_in::{SessionSettings, SessionStore, SignInSettings};
     use crate::protocol::php_session::SessionFolder;
@@ -244,6 +263,32 @@ mod tests {
         for cut in 0..whole.len() {
             let record = Record::parse(&whole[..cut]);
             assert!(record.is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn whose_tickets_are_worth_nothing_is_known_as_long_as_before() {
+        let start = MonotonicTime::START + Duration::from_secs(1_000);
+        let mut before = sign_in();
+        before.signed_out.note_user("42", start);
+        let later = start + Duration::from_secs(100);
+        let bytes = before.hand_over_signed_out(later);
+        let mut after = sign_in();
+        let there = later + Duration::from_secs(5_000);
+        let record = Record::parse(&bytes).unwrap();
+        after.take_over_signed_out(record, there).unwrap();
+        assert_eq!(after.hand_over_signed_out(there), bytes);
+        let print = of_user("42");
+        let has = |age| {
+            after
+                .signed_out
+                .has(&print, Duration::from_secs(age), there)
+        };
+        assert!(has(150) && !has(50), "tickets since then are good");
+        for cut in 0..bytes.len() {
+            let record = Record::parse(&bytes[..cut]);
+            let taken = record.and_then(|r| sign_in().take_over_signed_out(r, there));
+            assert!(taken.is_err(), "cut at {cut}");
         }
     }
 }

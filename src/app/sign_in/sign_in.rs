@@ -39,7 +39,7 @@ pub(crate) struct SignIn {
     /// When tokens of open connections end.
     pub(super) token_ends: BTreeSet<(MonotonicTime, ConnId)>,
     /// Who was sent away lately, whose tickets are worth nothing.
-    pub(crate) signed_out: SignedOut,
+    pub(super) signed_out: SignedOut,
     pub(super) decisions: VecDeque<Decision>,
     pub(super) unreadable: LogLimiter,
     pub(super) unanswered: LogLimiter,

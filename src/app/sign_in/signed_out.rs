@@ -10,7 +10,7 @@ use crate::registry::SessionDigest;
 
 /// Who was signed out within the lifetime of a ticket.
 #[derive(Debug, Default)]
-pub(crate) struct SignedOut {
+pub(super) struct SignedOut {
     last: HashMap<Fingerprint, MonotonicTime>,
     ends: BTreeSet<(MonotonicTime, Fingerprint)>,
 }
@@ -36,7 +36,7 @@ impl SignedOut {
     }
 
     /// All of them, for [`take_over`](Self::take_over).
-    pub(crate) fn hand_over(&self, now: MonotonicTime) -> Vec<u8> {
+    pub(super) fn hand_over(&self, now: MonotonicTime) -> Vec<u8> {
         let mut record = RecordWriter::default();
         for (print, at) in &self.last {
             let mut one = RecordWriter::default();
@@ -51,7 +51,7 @@ impl SignedOut {
     ///
     /// # Errors
     /// A record that is not understood.
-    pub(crate) fn take_over(
+    pub(super) fn take_over(
         &mut self,
         mut record: Record<'_>,
         now: MonotonicTime,
