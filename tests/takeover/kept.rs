@@ -31,8 +31,8 @@ fn names_and_the_order_of_opening() {
     let mut named = fleet.open(&Request::to("/"));
     named.send_for_next(r#"{"opcode":"uuid","message":"Jane Doe"}"#);
     let mut script = fleet.open(&Request::php("/php").with("X-Websock-Frames", "stream"));
-    // Connections come and go, so that slots are not in the order of opening.
-    late.upgrade(&Request::to("/web"));
+    // It came first and opens last: slots are not in the order of opening.
+    late.upgrade(&ident("/web", "42"));
     late.expect_ready();
     for _ in 0..2 {
         fleet.replace();
