@@ -6,6 +6,8 @@ pub mod asked;
 pub mod coded;
 #[path = "../../tests/properties/conversation.rs"]
 pub mod conversation;
+#[path = "../../tests/properties/handed.rs"]
+pub mod handed;
 #[path = "../../tests/properties/oracles.rs"]
 pub mod oracles;
 #[path = "../../tests/properties/proxied.rs"]

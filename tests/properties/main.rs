@@ -8,6 +8,8 @@ mod coded;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod conversation;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
+mod handed;
+#[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod oracles;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod proxied;
@@ -415,6 +417,23 @@ proptest! {
         asked::http_answer(&bytes);
     }
 
+    /// Kept records, changed in some places.
+    #[test]
+    fn handovers(
+        seed in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        bytes in any_bytes(60),
+    ) {
+        let seeds = corpus_of("handover");
+        let mut seed = seeds[seed.index(seeds.len())].clone();
+        for (at, byte) in changes {
+            let at = at.index(seed.len());
+            seed[at] = byte;
+        }
+        handed::handover(&seed);
+        handed::handover(&bytes);
+    }
+
     #[test]
     fn upstreams(bytes in any_bytes(400)) {
         asked::upstream(&bytes);
@@ -525,7 +544,7 @@ const RESP_WORDS: &[&[u8]] = &[
 type Oracle = fn(&[u8]);
 
 /// By the names of the fuzz targets, which are those of the corpus too.
-const ORACLES: [(&str, Oracle); 16] = [
+const ORACLES: [(&str, Oracle); 17] = [
     ("request_head", oracles::request_head),
     ("frame_decoder", oracles::frame_decoder),
     ("assembler", oracles::assembler),
@@ -542,7 +561,29 @@ const ORACLES: [(&str, Oracle); 16] = [
     ("php_session", stored::php_session),
     ("resp", resp::resp),
     ("redis_upstream", asked::redis_upstream),
+    ("handover", handed::handover),
 ];
+
+#[test]
+fn kept_handovers_are_understood_so_that_their_changes_reach_far() {
+    let is_understood = |bytes: &Vec<u8>| handed::is_understood(bytes);
+    let seeds = corpus_of("handover");
+    // But for a client whose resource is not here.
+    assert_eq!(
+        seeds.iter().filter(|bytes| is_understood(bytes)).count(),
+        seeds.len() - 1
+    );
+}
+
+/// The inputs that are kept for a target.
+fn corpus_of(target: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let files = std::fs::read_dir(directory).expect("the corpus");
+    let read = |file: std::io::Result<std::fs::DirEntry>| std::fs::read(file?.path());
+    files.map(|file| read(file).expect("a file")).collect()
+}
 
 #[test]
 fn the_kept_corpus_passes() {
