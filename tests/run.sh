@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every suite, two at a time. Needs Rust; what else is missing is installed from Debian's packages.
-#   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13)
+#   run.sh [--all]      --all: the long groups too (conformance groups 12 and 13, 5,000 pages handed over)
 # What a suite prints comes when it has ended. Last: a line for each suite, and N passed, N failed,
 # counting suites. Exit: 0 if none failed, else 1; usage 2.
 # Tools that no package holds go to $WEBSOCK_TEST_CACHE, by default ~/.cache/websock-tests.
@@ -97,6 +97,11 @@ rust_tests() {
         [[ " ${long_tests[*]} " = *" $name "* ]] || others+=("--test=$name")
     done
     cargo_test --lib --bins "${others[@]}" -- --doc
+}
+
+# The server is replaced under 5,000 pages.
+long_takeover() {
+    cargo test --locked --test takeover -- --ignored --nocapture 2>&1 | grep -v '^$'
 }
 
 # cargo_test ARGUMENTS... [-- ARGUMENTS...]: cargo's own closing lines, one for each test binary, added
@@ -196,6 +201,7 @@ suite 'upstream' tests/upstream/run.sh
 suite 'browser' tests/browser/run.sh
 suite 'monitoring' tests/monitoring/run.sh
 suite 'sign-in with real shops' tests/sign-in/run.sh
+[ ${#all[@]} = 0 ] || alone 'hand-over at length' long_takeover
 alone 'PHP clients' tests/php/run.sh
 
 printf '\n'
