@@ -62,10 +62,10 @@ fn serve(options: &Options) -> Result<ExitCode, ExitCode> {
     let variable = |name: &str| std::env::var(name).ok();
     config.settle_takeover(&variable, ops::is_root());
     let logger = Arc::new(Logger::start(&config.log).map_err(failure)?);
+    log::info!("{}", first_line(&config));
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    log::info!("{}", first_line(&config));
     log::info!("Starting server...");
     let predecessor = options.takeover.then(|| find_predecessor(&config));
     let started = match predecessor.transpose() {

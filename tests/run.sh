@@ -36,6 +36,7 @@ install_packages() {
     command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
     command -v promtool >/dev/null || missing+=(prometheus)
+    command -v fail2ban-regex >/dev/null || missing+=(fail2ban)
     # php: without it, WordPress would bring PHP as a module of Apache.
     compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php php-fpm)
     PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || missing+=(mariadb-server-core)

@@ -10,7 +10,7 @@ use super::resource::ErrorPackets;
 use super::sessions::{Chunking, Session, Sessions, turn_away};
 use super::{App, Commands};
 use crate::base::log_target::REFUSALS;
-use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, escape};
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, excerpt};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::registry::ClientKind;
@@ -81,7 +81,7 @@ impl App {
             TakenOver::NoResource(path) => {
                 let error = format!("no resource {path}");
                 let (slot, peer) = (id.slot, peer.name());
-                warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", escape(&error));
+                warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", excerpt(&error));
                 turn_away(id, &error, CloseCode::POLICY_VIOLATION, commands);
             }
         }

@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::push::{PushRefusal, Pushing};
 use crate::api::Response;
 use crate::base::log_target::REFUSALS;
-use crate::base::{MonotonicTime, escape};
+use crate::base::{MonotonicTime, excerpt};
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
 
@@ -81,7 +81,7 @@ pub(super) fn log_refusal(
         PushRefusal::Source(_) | PushRefusal::Token => None,
     };
     let named = named.map_or_else(String::new, |(name, value)| {
-        format!("; {name} {}", escape(value))
+        format!("; {name} {}", excerpt(value))
     });
     let (slot, reason, peer) = (incoming.id.slot, refusal.reason(), peer.name());
     warn!(target: REFUSALS, "{what} on #{slot} refused: {reason}{named} ({peer})");

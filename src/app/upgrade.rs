@@ -14,7 +14,7 @@ use super::sign_in::{Decision, Entry, Judged, Visit};
 use super::{Accept, Admitted, App, Commands, Encryption, IncomingRequest};
 use crate::api::{BodyPart, Response};
 use crate::base::log_target::{CONNECTIONS, REFUSALS};
-use crate::base::{MonotonicTime, escape};
+use crate::base::{MonotonicTime, excerpt};
 use crate::connection::{AfterResponse, ConnId, Keepalive, Message, PhpFraming};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
@@ -54,7 +54,7 @@ impl App {
                 let origin = request.header("origin").unwrap_or_default();
                 let detail = match rejection {
                     Rejection::Origin if origin.is_empty() => "no origin".to_owned(),
-                    Rejection::Origin => format!("origin {}", escape(origin)),
+                    Rejection::Origin => format!("origin {}", excerpt(origin)),
                     _ => String::new(),
                 };
                 let peer = self.admission.locate(request, incoming.peer);
@@ -336,7 +336,7 @@ impl App {
                 self.admission
                     .count_refusal(code.as_u16(), reason.trim_end());
                 let (slot, peer) = (id.slot, peer.name());
-                warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", escape(&error));
+                warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", excerpt(&error));
                 turn_away(id, &error, code, commands);
             }
         }

@@ -9,6 +9,18 @@ pub fn escape(text: &str) -> impl fmt::Display {
     Escaped(text)
 }
 
+/// The beginning of `text`, [escaped](escape()): enough to see what it was. For lines that end with
+/// what matters more, such as whose text it is: a line is cut at its end.
+pub fn excerpt(text: &str) -> String {
+    let end = text.char_indices().nth(EXCERPT_CHARS);
+    let (shown, rest) = text.split_at(end.map_or(text.len(), |(at, _)| at));
+    let mark = if rest.is_empty() { "" } else { "…" };
+    format!("{}{mark}", escape(shown))
+}
+
+/// Longer than any name of a host or path that people type.
+const EXCERPT_CHARS: usize = 300;
+
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -37,4 +49,19 @@ impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_says_where_it_was_cut() {
+        let text = |count: usize| "\u{9b}".repeat(count);
+        let shown = |count: usize| "\\u{9b}".repeat(count);
+        assert_eq!(excerpt(""), "");
+        assert_eq!(excerpt(&text(EXCERPT_CHARS)), shown(EXCERPT_CHARS));
+        let cut = format!("{}…", shown(EXCERPT_CHARS));
+        assert_eq!(excerpt(&text(EXCERPT_CHARS + 1)), cut);
+    }
 }

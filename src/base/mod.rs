@@ -11,7 +11,7 @@ pub mod slot_map;
 pub mod tally;
 pub mod time;
 
-pub use self::escape::escape;
+pub use self::escape::{escape, excerpt};
 pub use self::histogram::Histogram;
 pub use self::log_limit::LogLimiter;
 pub use self::plain_error::plain;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The figures in a real Prometheus, the rules and the dashboard, and the status page in headless Chromium.
+# The figures in a real Prometheus, the rules and the dashboard, the status page in headless Chromium, and
+# the log under the filter for fail2ban.
 # Last lines: those of node's test runner, and N passed, N failed. Exit: 0 if none failed, else 1.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,6 +14,7 @@ need() { command -v "$1" || { echo "monitoring: no $1" >&2; exit 1; }; }
 CHROMIUM=$(command -v chromium || need chromium-browser)
 PROMETHEUS=$(need prometheus)
 PROMTOOL=$(need promtool)
+need fail2ban-regex >/dev/null
 cargo build --locked --quiet --bin websock
 WEBSOCK=$(target_directory)/debug/websock
 export CHROMIUM PROMETHEUS PROMTOOL WEBSOCK
@@ -32,6 +34,16 @@ step() {
 step 'promtool check rules' promtool check rules packaging/monitoring/websock.rules.yml
 cp packaging/monitoring/websock.rules.yml tests/monitoring/rules.test.yml "$work"
 step 'promtool test rules' promtool test rules "$work/rules.test.yml"
+step 'fail2ban-regex finds whom it should in what a server has logged' \
+    timeout 300 python3 tests/monitoring/fail2ban.py "$WEBSOCK"
+jail() {
+    cp -r /etc/fail2ban "$work/fail2ban" &&
+        cp packaging/fail2ban/websock.conf "$work/fail2ban/filter.d/" &&
+        cp packaging/fail2ban/websock.jail "$work/fail2ban/jail.d/websock.conf" &&
+        fail2ban-client -c "$work/fail2ban" -d >"$work/jail" &&
+        grep -F "['add', 'websock', 'systemd']" "$work/jail" && grep -F "['start', 'websock']" "$work/jail"
+}
+step 'fail2ban takes the jail' jail
 
 code=0
 (cd tests/monitoring && timeout 300 node --test --test-reporter=spec --test-concurrency=1 prometheus.mjs status.mjs) </dev/null 2>&1 | tee "$work/report" || code=$?

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use rustls::RootCertStore;
 
 use crate::harness::frame::masked;
@@ -70,7 +71,10 @@ fn each_refusal_carries_the_address_and_its_reason() {
         let mut conn = connect(&server);
         conn.send_bytes(&bytes);
         assert!(conn.read_response().status() >= 400);
-        wait_for_parts(&server, &[parts, &["(127.0.0.1)"]].concat());
+        wait_for_parts(
+            &server,
+            &[&["; warning: "], parts, &["(127.0.0.1)"]].concat(),
+        );
     }
     assert_eq!(push(&server, "Host: evil.example\r\n", BROADCAST), 403);
     wait_for_parts(&server, &["push", "refused", "evil.example", "(127.0.0.1)"]);
@@ -210,4 +214,134 @@ fn no_line_shows_the_insides_of_the_program() {
             assert!(!line.contains(inside), "{inside:?} in {line}");
         }
     }
+}
+
+// promise: the first line says what runs, by which file, and where it listens
+#[test]
+fn the_first_line_says_what_runs() {
+    // A warning comes after it.
+    let server = Server::start("adress=ws://127.0.0.1:0 web");
+    server.wait_for_log("holds instead of line 1");
+    let lines = server.log_lines();
+    let first = lines.first().expect("a line");
+    let version = concat!("; websock ", env!("CARGO_PKG_VERSION"), " (");
+    let pid = format!("), process {}, ", server.pid());
+    let ini = format!("{}/", server.directory().display());
+    for part in [version, &pid, &ini, ".ini, ", "ws://127.0.0.1:0 web"] {
+        assert!(first.contains(part), "{part} is not in {first}");
+    }
+}
+
+// promise: a line about a refusal says whom it was about, however long what he has sent is
+#[test]
+fn what_a_client_has_sent_does_not_hide_its_address() {
+    let server = Server::start("allowedOrigins=https://shop.example");
+    let long = format!("{} (192.0.2.9)", "a".repeat(7000));
+    let refused = Request::to("/web").with("Origin", &long);
+    assert_eq!(connect(&server).request(&refused).status(), 403);
+    let headers = format!("Host: localhost\r\nOrigin: {long}\r\n");
+    assert_eq!(push(&server, &headers, BROADCAST), 403);
+    let path = format!("/{}", "p".repeat(7000));
+    let mut nowhere = connect(&server);
+    nowhere.upgrade(&Request::to(&path).with("Origin", "https://shop.example"));
+    for parts in [
+        ["#", " refused: 403 ", "origin aaa"],
+        ["push on #", " refused: ", "origin aaa"],
+        ["#", " turned away: ", "no resource /ppp"],
+    ] {
+        let line = wait_for_parts(&server, &parts);
+        assert!(line.ends_with("… (127.0.0.1)"), "{line}");
+    }
+}
+
+// promise: connections have no lines with logConnections=off, and refusals still have theirs
+#[test]
+fn connections_are_not_told_if_they_are_not_to_be() {
+    let dialogue = |ini: &str| {
+        let server = Server::start(ini);
+        server.web().close();
+        server.php().close();
+        let no_key = Request::to("/web").without("Sec-WebSocket-Key");
+        assert_eq!(connect(&server).request(&no_key).status(), 400);
+        let mut broken = server.web();
+        broken.send_bytes(b"\xf1\x80\0\0\0\0");
+        broken.expect_close_and_end(1002);
+        wait_for_parts(&server, &["refused: 400 ", "(127.0.0.1)"]);
+        wait_for_parts(&server, &["broke a rule: ", "(127.0.0.1)"]);
+        server.signal(Signal::TERM);
+        server.wait_for_log("Server stopped");
+        let lines = server.log_lines();
+        let begin = lines.iter().position(|line| line.contains("Listening on"));
+        lines
+            .into_iter()
+            .skip(begin.expect("it listens") + 1)
+            .collect::<Vec<_>>()
+    };
+    let told = dialogue("").join("\n");
+    for line in ["New client connecting", "Connection closed to socket #"] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+    let lines = dialogue("logConnections=off");
+    let kinds = ["refused: ", "broke a rule: ", "Stopping", "Server stopped"];
+    let other = |line: &&String| !kinds.iter().any(|kind| line.contains(kind));
+    let others: Vec<&String> = lines.iter().filter(other).collect();
+    assert!(others.is_empty(), "{others:?}");
+    let debug = dialogue("logConnections=off\nloglevel=debug").join("\n");
+    assert!(debug.contains("New client connecting"), "{debug}");
+}
+
+/// The counts in a line of totals: of those that came and went, five; and of those who are here.
+fn totals(line: &str) -> ([u64; 5], [u64; 2]) {
+    let (_, text) = line.split_once("): ").expect("a line of totals");
+    let counts: Vec<u64> = text
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let (since, now) = counts.split_at(5);
+    (
+        since.try_into().expect("five"),
+        now[..2].try_into().expect("two"),
+    )
+}
+
+// promise: the totals of logSummary are what has happened, each in one line
+#[test]
+fn the_lines_of_totals_add_up_to_what_has_happened() {
+    const SUMMARY: &str = "Since the last summary (1s): ";
+    let server = Server::start("logSummary=1");
+    let mut page = server.web();
+    let other = server.web();
+    let mut script = server.php();
+    // Three have been sent ready. This one sends this and an echo, and gets next twice and the echo.
+    page.send_for_next(r#"{"opcode":"feedback","uuid":"nobody"}"#);
+    // In one, out one.
+    script.send_text(r#"{"opcode":"quit"}"#);
+    script.expect_next();
+    script.expect_close_and_end(1000);
+    for _ in 0..3 {
+        let no_key = Request::to("/web").without("Sec-WebSocket-Key");
+        assert_eq!(connect(&server).request(&no_key).status(), 400);
+    }
+    other.reset();
+    server.wait_for_lines("Connection closed to socket #", 2);
+    let wanted = [2, 1, 3, 7, 3];
+    let mut count = 1;
+    let told = loop {
+        let lines = server.wait_for_lines(SUMMARY, count);
+        let mut sum = [0; 5];
+        for line in &lines {
+            let (since, _) = totals(line);
+            sum.iter_mut().zip(since).for_each(|(sum, one)| *sum += one);
+        }
+        let (_, now) = totals(lines.last().expect("a line"));
+        if now == [1, 0] && sum[4] == wanted[4] {
+            break sum;
+        }
+        count += 1;
+    };
+    assert_eq!(told, wanted);
+    // Nothing is counted twice.
+    let lines = server.wait_for_lines(SUMMARY, count + 1);
+    assert_eq!(totals(&lines[count]), ([0; 5], [1, 0]));
+    drop(page);
 }

@@ -191,6 +191,16 @@ impl Run {
         })
     }
 
+    /// The first `count` lines of the log that contain `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_lines(&self, text: &str, count: usize) -> Vec<String> {
+        self.wait(&format!("{count} times {text}"), |state| {
+            let lines = state.stdout.iter().filter(|line| line.contains(text));
+            let lines: Vec<String> = lines.take(count).cloned().collect();
+            (lines.len() == count).then_some(lines)
+        })
+    }
+
     /// The first line on stderr that contains `text`.
     #[track_caller]
     pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
@@ -246,8 +256,12 @@ impl Run {
     }
 
     fn proc_file(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.pid()).into()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        format!("/proc/{}/{name}", child.id()).into()
+        child.id()
     }
 
     #[track_caller]
