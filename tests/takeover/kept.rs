@@ -5,9 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::process::{Pid, Signal, kill_process};
+use websock::protocol::deflate::Deflater;
+use websock::protocol::extension::Context;
 
 use crate::fleet::Fleet;
-use crate::harness::frame::{self, FIN, TEXT};
+use crate::harness::frame::{self, FIN, RSV1, TEXT};
 use crate::harness::php::PhpStream;
 use crate::harness::{Conn, Request, connect_to, connect_to_file};
 
@@ -312,4 +314,36 @@ fn the_time_for_what_is_under_way_follows_a_reload() {
     fleet.run.wait_for_log("Settings read again: 1 change");
     fleet.replace();
     uploading.expect_close(1001);
+}
+
+#[test]
+fn what_compressed_messages_refer_to() {
+    let mut fleet = Fleet::start("compression=on\ncompressionThreshold=1K");
+    let offer = Request::to("/web").with("Sec-WebSocket-Extensions", "permessage-deflate");
+    let mut page = fleet.open(&offer);
+    let mut deflater = Deflater::new(15, 6, Context::Kept);
+    // Nothing in it repeats but the whole.
+    let mut number = 1_u64;
+    let words = std::iter::repeat_with(|| {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!("{number:016x}")
+    });
+    let text: String = words.take(50).collect();
+    let packet = format!(r#"{{"opcode":"echo","text":"{text}"}}"#);
+    let mut lens = Vec::new();
+    for _ in 0..4 {
+        let mut payload = Vec::new();
+        assert!(deflater.deflate(packet.as_bytes(), &mut payload));
+        lens.push(payload.len());
+        page.send_bytes(&frame::masked(FIN | RSV1 | TEXT, &payload));
+        page.expect_next();
+        page.expect_text(&packet);
+        fleet.replace();
+    }
+    assert!(
+        lens[0] > 400 && lens[1..].iter().all(|len| *len < 40),
+        "{lens:?}"
+    );
 }
