@@ -265,6 +265,7 @@ mod tests {
                 prop_oneof![
                     Just("{"), Just("}"), Just("\""), Just(":"), Just(","), Just(" "),
                     Just("\"opcode\":\"echo\""), Just("\"message\":"), Just("\"ident\":12"),
+                    Just("\"user\":42"), Just("\"session\":\"s\""),
                     Just("\\"), Just("\\u00e4"), Just("\\ud800"), Just("\u{1f}"), Just("\u{7f}"),
                     Just("\u{e4}\u{20ac}"), Just("0"), Just("true"), Just("x"),
                     Just("plain text, as long as a block and a bit"),
@@ -296,6 +297,67 @@ mod tests {
             parse(r#"{"ident":"a","ident":7}"#).ident,
             Ident::Number("7")
         );
+    }
+
+    // protocol.md 8.9
+    #[test]
+    fn a_user_is_a_text_or_an_integer_and_counts_where_nobody_else_is_named() {
+        for (raw, user) in [
+            (r#""42""#, "42"),
+            ("42", "42"),
+            ("-7", "-7"),
+            ("0", "0"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            (r#""\u0034\u0032""#, "42"),
+            (r#""042""#, "042"),
+            (r#""a\"b""#, "a\"b"),
+            (r#""""#, ""),
+            ("4.0", ""),
+            ("4e2", ""),
+            ("-0.0", ""),
+            ("true", ""),
+            ("null", ""),
+            ("[42]", ""),
+            (r#"{"id":42}"#, ""),
+        ] {
+            let text = format!(r#"{{"opcode":"feedback","user":{raw}}}"#);
+            let packet = parse(&text);
+            assert_eq!(packet.user, user, "{text}");
+            assert_eq!(packet.is_to_user(), !user.is_empty(), "{text}");
+        }
+        for (fields, is_to_user) in [
+            (r#""user":"42","uuid":"u""#, false),
+            (r#""user":"42","ident":"i""#, false),
+            (r#""user":"42","ident":7"#, false),
+            (r#""user":"42","uuid":"","ident":"""#, true),
+            (r#""user":"42","uuid":7,"ident":null"#, true),
+            (r#""user":7,"user":"""#, false),
+        ] {
+            let text = format!(r#"{{"opcode":"feedback",{fields}}}"#);
+            assert_eq!(parse(&text).is_to_user(), is_to_user, "{text}");
+        }
+    }
+
+    // protocol.md 8.10
+    #[test]
+    fn a_session_is_read_in_logouts_only() {
+        for (text, verb, session) in [
+            (
+                r#"{"opcode":"logout","session":"a\u0062"}"#,
+                Verb::Logout,
+                "ab",
+            ),
+            (r#"{"opcode":"logout","session":7}"#, Verb::Logout, ""),
+            (r#"{"opcode":"Logout","session":"a"}"#, Verb::Unknown, ""),
+            (r#"{"opcode":"feedback","session":"a"}"#, Verb::Feedback, ""),
+        ] {
+            let packet = parse(text);
+            assert_eq!(
+                (packet.verb, packet.session.as_ref()),
+                (verb, session),
+                "{text}"
+            );
+        }
     }
 
     #[test]
