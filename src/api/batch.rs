@@ -215,8 +215,10 @@ fn status(outcome: Outcome) -> u16 {
     match outcome {
         Outcome::Queued { delivered: 0, full } if full > 0 => 503,
         Outcome::Queued { .. } | Outcome::LoggedOut { .. } => 200,
-        Outcome::Refused(PushError::Nobody | PushError::NoReceiver | PushError::NoTab) => 404,
-        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode | PushError::NoLogout) => 400,
+        Outcome::Refused(
+            PushError::Nobody | PushError::NoReceiver | PushError::NoTab | PushError::NoLogout,
+        ) => 404,
+        Outcome::Refused(PushError::Malformed(_) | PushError::Opcode) => 400,
     }
 }
 

@@ -1,18 +1,23 @@
-"""What schemathesis' requests find at the server: a page that is there, and a script that does not
-read, so that 200 with somebody reached and 503 are compared with the description, too.
+"""What schemathesis' requests find at the server: a page that is there, one that has signed in, and a
+script that does not read, so that 200 with somebody reached and 503 are compared with the
+description, too.
 
 Every push that schemathesis makes from the description may be turned into one to the page, or to the
-script whose queue has been filled. The environment names the server, WEBSOCK_ADDRESS, as HOST:PORT,
-and a file, WEBSOCK_SEEN, which has a line for each answer to those.
+script whose queue has been filled, and every question about a user into one about who is there. The
+environment names the server, WEBSOCK_ADDRESS, as HOST:PORT, the key that it lets pages in by,
+WEBSOCK_AUTH_KEY, and a file, WEBSOCK_SEEN, which has a line for each answer to those.
 """
 
 import base64
+import hashlib
+import hmac
 import http.client
 import json
 import os
 import random
 import socket
 import threading
+import time
 
 import schemathesis
 
@@ -21,10 +26,11 @@ HOST, PORT = ADDRESS.rsplit(":", 1)
 DEADLINE_SECONDS = 20
 # More than the kernel keeps for a connection, so that the rest stands in the server's queue.
 FILLING_BYTES = 15_000_000
-EVERY = 10
+EVERY = 6
 
 seen = open(os.environ["WEBSOCK_SEEN"], "a", buffering=1)
 turn = 0
+asked = 0
 full = None
 
 
@@ -67,8 +73,25 @@ class Peer:
             pass
 
 
+def token(user):
+    """What lets a page in as this user (RFC 7519)."""
+
+    def encoded(part):
+        return base64.urlsafe_b64encode(part).rstrip(b"=")
+
+    claims = {"sub": user, "exp": int(time.time()) + 3600, "aud": "websock"}
+    parts = [{"alg": "HS256", "typ": "JWT"}, claims]
+    signed = b".".join(encoded(json.dumps(part).encode()) for part in parts)
+    key = os.environ["WEBSOCK_AUTH_KEY"].encode()
+    return b".".join([signed, encoded(hmac.digest(key, signed, hashlib.sha256))]).decode()
+
+
+# An id that is in no example, so that nobody logs it out.
+USER = "member of the suite"
 page = Peer("/web")
-threading.Thread(target=page.read_to_the_end, daemon=True).start()
+member = Peer("/web", "Cookie: websock_token=" + token(USER))
+for peer in (page, member):
+    threading.Thread(target=peer.read_to_the_end, daemon=True).start()
 
 
 def fill():
@@ -87,7 +110,12 @@ def fill():
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Turns a push now and then into one whose answer is known."""
-    global turn, full
+    global turn, full, asked
+    if case.operation.path == "/users/{id}" and case.method.upper() == "GET" and is_valid(case):
+        asked += 1
+        if asked % EVERY == 0:
+            kwargs["url"] = f"http://{ADDRESS}/users/member%20of%20the%20suite"
+            case.path_parameters["id"] = USER
     is_push = case.method.upper() == "POST" and case.operation.path == "/push"
     is_packet = is_push and isinstance(case.body, dict)
     if not is_packet or case.media_type != "application/json" or not is_valid(case):
@@ -108,6 +136,13 @@ def is_valid(case):
 @schemathesis.check
 def known_answers(ctx, response, case):
     """What is known to be there, or not, decides the answer."""
+    if case.operation.path == "/users/{id}" and (case.path_parameters or {}).get("id") == USER:
+        if case.method.upper() != "GET":
+            return
+        answer = response.json()
+        seen.write(f"user {response.status_code} {json.dumps(answer, sort_keys=True)}\n")
+        assert (response.status_code, answer) == (200, {"user": USER, "tabs": 1}), answer
+        return
     body = case.body
     if case.operation.path != "/push" or not isinstance(body, dict) or not is_valid(case):
         return

@@ -20,7 +20,9 @@ if [ $# = 0 ]; then
     set -- "$(target_directory)/debug/websock"
 fi
 # Nobody is pinged: the script that does not read would be closed for not answering.
-printf '%s\n' adress=ws://127.0.0.1:0 console=true maxQueue=64K pingInterval=0 >"$work/websock.ini"
+export WEBSOCK_AUTH_KEY='a secret of thirty-two bytes or more'
+printf '%s\n' adress=ws://127.0.0.1:0 console=true maxQueue=64K pingInterval=0 \
+    "authKey=$WEBSOCK_AUTH_KEY" >"$work/websock.ini"
 serve "$work/console" "$(realpath "$1")" -i "$work/websock.ini"
 # 503 is an answer that is described; 500 is none.
 printf '%s\n' '[checks.not_a_server_error]' 'expected-statuses = ["2xx", "4xx", 503]' \
@@ -33,7 +35,7 @@ export SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$PWD/tests/push PYTHONDONTWRITEBYTECO
     --url "http://${server_url#ws://}" --max-examples 300 --seed 1 --checks all) </dev/null || code=$?
 stop || code=1
 # Without this, the answers that depend on a receiver may never have been compared.
-for answer in 'page 200' 'full 503'; do
+for answer in 'page 200' 'full 503' 'user 200'; do
     count=$(grep -c "^$answer " "$work/seen" || true)
     echo "answers '$answer': $count"
     [ "$count" -ge 5 ] || code=1

@@ -393,7 +393,7 @@ fn a_batch_mixes_feedbacks_and_logouts_in_their_order() {
     }
     assert_eq!(
         push(&server, r#"{"opcode":"logout"}"#),
-        (400, format!("{nobody}\n"))
+        (404, format!("{nobody}\n"))
     );
 }
 
