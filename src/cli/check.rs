@@ -264,9 +264,7 @@ fn check_state_dir(config: &Config, found: &mut Findings) {
         return;
     };
     let fault = match path.try_exists() {
-        Ok(true) => StateDir::open(&path)
-            .err()
-            .map(|error| plain(&error).to_string()),
+        Ok(true) => StateDir::open(&path).err().map(|error| plain(&error)),
         Ok(false) => {
             let parent = path
                 .parent()
@@ -275,7 +273,7 @@ fn check_state_dir(config: &Config, found: &mut Findings) {
             let denied = access(parent, AccessFlags::W_OK | AccessFlags::X_OK).err();
             denied.map(|error| format!("cannot be made in {}: {}", parent.display(), error.desc()))
         }
-        Err(error) => Some(plain(&error).to_string()),
+        Err(error) => Some(plain(&error)),
     };
     if let Some(fault) = fault {
         let problem = config.problem("stateDir", format_args!("{}: {fault}", path.display()));

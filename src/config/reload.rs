@@ -297,7 +297,7 @@ mod tests {
         let (new, changes) = config.reload(&Options::default()).unwrap();
         assert_eq!(new.source.as_deref(), Some(ini.0.as_path()));
         assert_eq!(changes.len(), 1, "console, which was typed: {changes:?}");
-        config.warnings = new.warnings.clone();
+        config.warnings = new.warnings;
         assert!(
             config
                 .reload(&Options::default())

@@ -31,10 +31,10 @@ pub(super) fn session_store(text: &str) -> Result<Option<SessionStore>, Expected
     }
     let target = Target::redis(text).map_err(|error| error.to_string())?;
     let prefix = target.redis_prefix().filter(|prefix| !prefix.is_empty());
-    Ok(Some(SessionStore::Redis(RedisStore {
+    Ok(Some(SessionStore::Redis(Box::new(RedisStore {
         prefix: prefix.unwrap_or(PHPREDIS_PREFIX).to_owned(),
         target,
-    })))
+    }))))
 }
 
 /// The folder that the PHP server's own key names: slashes of both kinds behind it are cut off.

@@ -128,8 +128,8 @@ impl Logger {
         };
         let stdout = || -> Box<dyn Write + Send> { Box::new(io::stdout()) };
         let kept = (self.filters.as_str(), self.running().recent.clone());
-        let (running, log) = Running::start(settings, opened, kept, stdout)
-            .map_err(|error| plain(&error).to_string())?;
+        let (running, log) =
+            Running::start(settings, opened, kept, stdout).map_err(|error| plain(&error))?;
         Ok(Some(Prepared { running, log }))
     }
 

@@ -179,7 +179,7 @@ fn ask(
     request: Request,
     timeout: Duration,
 ) -> Result<Answer, String> {
-    let mut client = ClientLoop::new().map_err(|error| plain(&error).to_string())?;
+    let mut client = ClientLoop::new().map_err(|error| plain(&error))?;
     let upstream = client.add_upstream(target, settings);
     let call = Call {
         id: CallId(1),
@@ -189,7 +189,7 @@ fn ask(
     };
     client.call(upstream, call);
     loop {
-        client.turn().map_err(|error| plain(&error).to_string())?;
+        client.turn().map_err(|error| plain(&error))?;
         if let Some((_, answer)) = client.next_answer() {
             return Ok(answer);
         }

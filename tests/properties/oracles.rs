@@ -636,10 +636,11 @@ pub fn ini(bytes: &[u8]) {
         .iter()
         .all(|setting| is_plain(&setting.value))
     {
-        let lines = config
-            .settings
-            .iter()
-            .map(|s| format!("{}='{}'\n", s.key, s.value));
+        let lines = config.settings.iter().map(|s| match s.key {
+            // The last section; in quotes, PHP would take a false for true.
+            "require" => format!("[jsauth]\nrequire={}\n", s.value),
+            key => format!("{key}='{}'\n", s.value),
+        });
         let again = read(&lines.collect::<String>()).expect("it was in force");
         let without_places = |mut config: Config| {
             (config.settings, config.warnings) = Default::default();

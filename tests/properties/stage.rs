@@ -267,6 +267,8 @@ impl<'a> Stage<'a> {
             connection.respond(after, |out| response.write(part, close, out), turn);
         });
         self.expect(200, (part == BodyPart::Sent).then_some(body));
+        // What follows is another request, and may be refused before it says what it is.
+        self.is_head = false;
     }
 
     fn expect_refusal(&mut self, rejection: Rejection) {

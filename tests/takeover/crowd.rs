@@ -406,7 +406,7 @@ impl Engine {
             (Kind::Script { .. }, _) => 8192,
             _ => 1,
         };
-        if len % step != 0 {
+        if !len.is_multiple_of(step) {
             return Err(format!("script {index} gets a frame of {len} bytes"));
         }
         let got = match packet["opcode"].as_str().unwrap_or_default() {

@@ -8,7 +8,7 @@ use super::visitor::{Question, Source};
 use crate::base::MonotonicTime;
 use crate::registry::{Identity, SessionDigest};
 
-/// What is known of somebody who comes in, to be handed to [`SignIn::enter`].
+/// What is known of somebody who comes in, to be handed to [`SignIn::enter`](super::SignIn::enter).
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) standing: Standing,

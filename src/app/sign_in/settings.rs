@@ -53,7 +53,7 @@ pub enum SessionStore {
     /// PHP's own handler `files`.
     Folder(Arc<SessionFolder>),
     /// The handler of phpredis.
-    Redis(RedisStore),
+    Redis(Box<RedisStore>),
 }
 
 /// Sessions in Redis or Valkey.

@@ -81,9 +81,8 @@ fn original_uri(head: &Head<'_>) -> String {
 
 /// What an answer means. Whatever is not a clear yes or no is neither.
 pub(super) fn judge(result: &Result<Response, CallError>) -> Verdict {
-    let response = match result {
-        Ok(response) => response,
-        Err(_) => return Verdict::Unknown(None),
+    let Ok(response) = result else {
+        return Verdict::Unknown(None);
     };
     match response.status() {
         200 => judge_success(response),
