@@ -7,6 +7,7 @@
 
 mod accepting;
 mod acceptor;
+mod asking;
 mod broadcast_forms;
 mod callers;
 mod carrying_out;
