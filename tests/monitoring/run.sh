@@ -46,7 +46,7 @@ jail() {
 step 'fail2ban takes the jail' jail
 
 code=0
-(cd tests/monitoring && timeout 300 node --test --test-reporter=spec --test-concurrency=1 prometheus.mjs status.mjs) </dev/null 2>&1 | tee "$work/report" || code=$?
+(cd tests/monitoring && timeout 300 node --test --test-reporter=spec --test-concurrency=2 prometheus.mjs status.mjs) </dev/null 2>&1 | tee "$work/report" || code=$?
 passed=$((passed + $(sed -n 's/^ℹ pass //p' "$work/report" | grep . || echo 0)))
 node_failed=$(sed -n 's/^ℹ fail //p' "$work/report")
 # A runner that broke off has failed, whatever it printed.
