@@ -302,7 +302,9 @@ mod tests {
                 let text = block(ini, proxy).expect(ini);
                 assert!(text.contains(address), "{address} is not in {text}");
                 assert!(
-                    text.contains("Client-Type") && text.contains("/push"),
+                    ["Client-Type", "push", "metrics", "status"]
+                        .iter()
+                        .all(|word| text.contains(word)),
                     "{text}"
                 );
                 assert!(text.contains("has to have: trustedProxies="), "{text}");

@@ -5,6 +5,7 @@ use log::LevelFilter;
 
 use super::*;
 use crate::api::Demo;
+use crate::app::peer::ListenerRole;
 use crate::app::sign_in::{IdleSession, SessionStore};
 use crate::app::{Sendable, Sends};
 use crate::logging::{LogFormat, LogSettings};
@@ -576,4 +577,40 @@ fn errors_know_where_they_can_be_logged() {
     assert_eq!(log("logfile=/a\nadress=wss://a:1"), file);
     assert_eq!(log("logfile=/a\nloglevel=loud"), None);
     assert_eq!(log("maxClients=x"), None);
+}
+
+#[test]
+fn an_address_for_the_status_is_beside_the_others_and_named_by_its_own_key() {
+    let config =
+        parse("adress=ws://127.0.0.1:1 web\nstatus=http://127.0.0.2:9, unix:/s.sock").unwrap();
+    let roles = config
+        .endpoints()
+        .into_iter()
+        .map(|endpoint| endpoint.options.role);
+    let expected = [
+        ListenerRole::Web,
+        ListenerRole::Status,
+        ListenerRole::Status,
+    ];
+    assert_eq!(roles.collect::<Vec<_>>(), expected);
+    for (said, key) in [
+        ("127.0.0.2:9 is in use", "status="),
+        ("unix:/s.sock: is there and is no socket", "status="),
+        ("127.0.0.1:1 is in use", "adress="),
+        ("there is no group a", "adress="),
+    ] {
+        let problem = config.listen_problem(said).to_string();
+        assert!(problem.contains(key), "{problem}");
+    }
+    for (ini, reason) in [
+        (
+            "adress=a:1\nstatus=http://a:1",
+            "http://a:1 is in adress as well",
+        ),
+        ("status=https://a:1", "as status has https"),
+        ("status=http://a:1 scripts", "nothing is wanted"),
+    ] {
+        let said = parse(ini).expect_err(ini).to_string();
+        assert!(said.contains(reason), "{said}");
+    }
 }
