@@ -167,6 +167,8 @@ impl App {
     /// The only door: takes in what has happened, and leaves what is to be done in `commands`.
     pub fn handle(&mut self, event: Event<'_>, now: MonotonicTime, commands: &mut Commands) {
         self.handle_one(event, now, commands);
+        // Whoever comes in may be the reason that others are to go.
+        self.carry_out_decisions(commands);
         if self.sessions.clients().has_new_logouts() {
             self.forget_logged_out(now);
         }
@@ -229,11 +231,9 @@ impl App {
             Event::Subscriber { .. } => {}
             Event::Answered { upstream, answer } => {
                 self.sign_in.handle_answer(upstream, answer, now, commands);
-                self.carry_out_decisions(commands);
             }
             Event::SessionRead { call, outcome } => {
                 self.sign_in.handle_session(call, outcome, now, commands);
-                self.carry_out_decisions(commands);
             }
             Event::Resumed { id } => self.handle_decided(id, now, commands),
         }

@@ -109,8 +109,7 @@ impl SignIn {
         };
         let is_recheck = inquiry.purpose == Purpose::Recheck;
         if !is_recheck && let Some(kept) = self.kept.get(&print, now) {
-            let verdict = kept.clone();
-            return self.conclude(print, verdict, (Source::Url, None), now);
+            return self.conclude_kept(print, kept, now);
         }
         inquiry.step = Step::UrlQueued;
         match inquiry.waiters.is_empty() {
@@ -217,7 +216,35 @@ impl SignIn {
             self.keep(print, &verdict, &inquiry.question, now);
         }
         self.apply(print, &verdict, (source, session_ends), now);
-        self.tell(print, &inquiry, &verdict, (source, session_ends), now);
+        let answered = (self.wall_clock)();
+        self.tell(
+            (print, &inquiry),
+            &verdict,
+            (source, session_ends),
+            (answered, now),
+        );
+    }
+
+    /// Newcomers are told what the URL has said a moment ago. Nobody has been asked: it is kept no
+    /// longer for that, and those who are here are asked about when they would have been.
+    fn conclude_kept(
+        &mut self,
+        print: Fingerprint,
+        (verdict, answered): (Verdict, Duration),
+        now: MonotonicTime,
+    ) {
+        let Some(inquiry) = self.inquiries.close(print) else {
+            return;
+        };
+        if self.is_overtaken(print, &inquiry, &verdict) {
+            return self.inquiries.ask_anew(print, inquiry, now);
+        }
+        self.tell(
+            (print, &inquiry),
+            &verdict,
+            (Source::Url, None),
+            (answered, now),
+        );
     }
 
     /// Whether a logout came while a question was under way that is answered by yes. Who knows what
@@ -245,16 +272,21 @@ impl SignIn {
             true => Verdict::No,
             false => Verdict::yes(Standing::Anonymous),
         };
-        self.tell(print, &inquiry, &verdict, (Source::Session, None), now);
+        let answered = (self.wall_clock)();
+        self.tell(
+            (print, &inquiry),
+            &verdict,
+            (Source::Session, None),
+            (answered, now),
+        );
     }
 
     fn tell(
         &mut self,
-        print: Fingerprint,
-        inquiry: &Inquiry,
+        (print, inquiry): (Fingerprint, &Inquiry),
         verdict: &Verdict,
         (source, session_ends): (Source, Option<MonotonicTime>),
-        now: MonotonicTime,
+        (answered, now): (Duration, MonotonicTime),
     ) {
         if !inquiry.waiters.is_empty() {
             debug!(
@@ -269,6 +301,7 @@ impl SignIn {
                     print,
                     question: Rc::clone(&inquiry.question),
                     source,
+                    answered,
                     expires: grant.expires_in.map(|time| now + time),
                     session_ends,
                 };
@@ -299,7 +332,10 @@ impl SignIn {
             Verdict::Unknown(_) => return,
         };
         let session = question.session.clone();
-        self.kept.keep(print, verdict.clone(), session, now + time);
+        let answered = ((self.wall_clock)(), now);
+        let verdict = verdict.clone();
+        self.kept
+            .keep(print, verdict, session, answered, now + time);
     }
 
     // ---- time

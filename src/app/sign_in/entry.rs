@@ -1,6 +1,7 @@
 //! [`Entry`]: what somebody comes in by.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::fingerprint::Fingerprint;
 use super::verdict::Standing;
@@ -32,6 +33,8 @@ pub(super) struct Answer {
     pub(super) print: Fingerprint,
     pub(super) question: Rc<Question>,
     pub(super) source: Source,
+    /// When it was given, since 1970: no ticket outlives it by more than its lifetime.
+    pub(super) answered: Duration,
     /// When the source wants to be asked again.
     pub(super) expires: Option<MonotonicTime>,
     /// When PHP may collect the session as garbage, at the earliest; `None`: it is not known.

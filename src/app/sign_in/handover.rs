@@ -111,6 +111,7 @@ impl SignIn {
                 print: question.fingerprint(),
                 question: Rc::new(question),
                 source,
+                answered: (self.wall_clock)(),
                 expires: None,
                 session_ends,
             };
@@ -184,6 +185,7 @@ mod tests {
             print: question.fingerprint(),
             question: Rc::new(question),
             source: Source::Session,
+            answered: Duration::from_secs(1_000_000),
             expires: None,
             session_ends: Some(MonotonicTime::START + Duration::from_secs(1000)),
         };

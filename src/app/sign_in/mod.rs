@@ -27,6 +27,8 @@ mod settings;
 mod sign_in;
 mod signed_out;
 mod tab;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod token;
 mod url;

@@ -72,6 +72,7 @@ impl SignIn {
         match verdict {
             Verdict::Yes(grant) if visitor.standing.may_become(&grant.standing) => {
                 visitor.session_ends = session_ends.or(visitor.session_ends);
+                visitor.answered = (self.wall_clock)();
                 if now - visitor.ticket_issued >= ticket::LIFETIME / 2 {
                     visitor.ticket_issued = now;
                     let tabs = visitor.tabs.iter().map(|&id| Decision::Renew(id));
@@ -103,8 +104,9 @@ impl SignIn {
 
     // ---- tickets
 
-    /// A ticket for an open connection, which is good until shortly after the next recheck; `None`
-    /// if whoever comes by it would never be asked about.
+    /// A ticket for an open connection, which is good for a while after the source has said yes:
+    /// whoever comes by one gets none that lasts longer before that. `None` if whoever comes by it
+    /// would never be asked about.
     pub(crate) fn ticket_for(&self, id: ConnId) -> Option<String> {
         if self.settings.recheck_interval.is_zero() {
             return None;
@@ -114,7 +116,7 @@ impl SignIn {
         };
         let visitor = self.visitors.get(print)?;
         self.ticket_key
-            .issue(&visitor.standing, print, (self.wall_clock)())
+            .issue(&visitor.standing, visitor.source, print, visitor.answered)
     }
 
     /// Somebody who comes back by a ticket is who it says, and asked about soon.
@@ -129,7 +131,13 @@ impl SignIn {
             return None;
         }
         let text = visit.query_value("ticket")?;
-        let ticket = self.ticket_key.open(text, &print, (self.wall_clock)())?;
+        let wall_now = (self.wall_clock)();
+        let ticket = self.ticket_key.open(text, &print, wall_now)?;
+        // Another answer is known by now.
+        let visitor = self.visitors.get(&print);
+        if visitor.is_some_and(|visitor| visitor.standing != ticket.standing) {
+            return None;
+        }
         let session = question.session.as_ref();
         let session = session.map(|id| of_session(SessionDigest::of(id.as_str())));
         let user = match &ticket.standing {
@@ -140,14 +148,19 @@ impl SignIn {
         if all.any(|one| self.signed_out.has(&one, ticket.age, now)) {
             return None;
         }
-        let source = match question.session {
-            Some(_) => Source::Session,
-            None => Source::Url,
+        let source = ticket.source;
+        let can_be_asked = match source {
+            Source::Session => question.session.is_some(),
+            Source::Url => self.url.is_some(),
         };
+        if !can_be_asked {
+            return None;
+        }
         let answer = Answer {
             print,
             question: Rc::new(question.clone()),
             source,
+            answered: wall_now.saturating_sub(ticket.age),
             expires: None,
             session_ends: None,
         };

@@ -220,9 +220,14 @@ impl SignIn {
             }
         }
         let has_url = self.url.is_some();
+        let visitor = self.visitors.get(&print);
+        let is_of_url = visitor.is_some_and(|visitor| visitor.source == Source::Url);
         match self.inquiries.get_mut(&print) {
-            Some(inquiry) if has_url && !inquiry.waiters.is_empty() => {
-                inquiry.purpose = Purpose::Newcomers;
+            Some(inquiry) if has_url && (is_of_url || !inquiry.waiters.is_empty()) => {
+                // Those whom the URL let in are still to be asked about, and anew.
+                if !is_of_url {
+                    inquiry.purpose = Purpose::Newcomers;
+                }
                 self.queue_for_url(print, now, commands);
             }
             Some(_) | None => self.conclude_nobody(print, now),

@@ -203,8 +203,23 @@ impl SignIn {
     }
 
     fn add_tab(&mut self, id: ConnId, answer: &Answer, standing: Standing, now: MonotonicTime) {
+        let visitor = self.visitors.get(&answer.print);
+        if visitor.is_some_and(|visitor| !visitor.standing.may_become(&standing)) {
+            // The same cookies sign in somebody else by now.
+            self.sign_out(answer.print, now);
+        }
         if let Some(visitor) = self.visitors.get_mut(&answer.print) {
             visitor.tabs.push(id);
+            // From here on there is a name that can be lost, and the newest answer's source is asked.
+            visitor.standing = standing;
+            if answer.answered > visitor.answered {
+                visitor.answered = answer.answered;
+                // A session that is locked says nothing of its end.
+                let is_same_source = visitor.source == answer.source;
+                let known = visitor.session_ends.filter(|_| is_same_source);
+                visitor.session_ends = answer.session_ends.or(known);
+                visitor.source = answer.source;
+            }
             return;
         }
         let visitor = Visitor {
@@ -214,6 +229,7 @@ impl SignIn {
             tabs: vec![id],
             next_check: self.first_check(answer.expires, now),
             ticket_issued: now,
+            answered: answer.answered,
             session_ends: answer.session_ends,
         };
         self.visitors.insert(answer.print, visitor);

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::fingerprint::Fingerprint;
 use super::verdict::Standing;
+use super::visitor::Source;
 use crate::registry::{MAX_USER_BYTES, UserId};
 
 /// How long a ticket is good for.
@@ -30,6 +31,8 @@ pub struct TicketKey(hmac::Key);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) standing: Standing,
+    /// Who has said so, and is asked again.
+    pub(super) source: Source,
     /// How long ago it was given.
     pub(super) age: Duration,
 }
@@ -40,20 +43,26 @@ impl TicketKey {
         Self(hmac::Key::new(HMAC_SHA256, bytes))
     }
 
-    /// A ticket for a visitor at `now`, since 1970; `None` for who has not signed in.
+    /// A ticket for a visitor of whom `source` has said yes at `answered`, since 1970; `None` for
+    /// who has not signed in.
     pub(super) fn issue(
         &self,
         standing: &Standing,
+        source: Source,
         visitor: &Fingerprint,
-        now: Duration,
+        answered: Duration,
     ) -> Option<String> {
         let Standing::SignedIn(user) = standing else {
             return None;
         };
-        let expiry = u32::try_from((now + LIFETIME).as_secs()).ok()?;
+        let expiry = u32::try_from((answered + LIFETIME).as_secs()).ok()?;
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&expiry.to_be_bytes());
-        bytes.push(if user.is_some() { NAMED } else { NAMELESS });
+        let name = if user.is_some() { NAMED } else { NAMELESS };
+        bytes.push(match source {
+            Source::Session => name,
+            Source::Url => name | OF_URL,
+        });
         bytes.extend_from_slice(user.as_ref().map_or("", UserId::as_str).as_bytes());
         let tag = self.tag(&bytes, visitor);
         bytes.extend_from_slice(&tag);
@@ -75,13 +84,18 @@ impl TicketKey {
         };
         let expiry = u64::from(u32::from_be_bytes([e0, e1, e2, e3]));
         let left = Duration::from_secs(expiry.checked_sub(now.as_secs())?);
-        let user = match kind {
+        let source = match kind & OF_URL {
+            0 => Source::Session,
+            _ => Source::Url,
+        };
+        let user = match kind & !OF_URL {
             NAMED => Some(UserId::new(str::from_utf8(user).ok()?)?),
             NAMELESS => None,
             _ => return None,
         };
         Some(Ticket {
             standing: Standing::SignedIn(user),
+            source,
             // One from a time to come was given by a clock that was wrong.
             age: LIFETIME.checked_sub(left)?,
         })
@@ -100,6 +114,8 @@ impl TicketKey {
 const VERSION: u8 = 1;
 const NAMED: u8 = 1;
 const NAMELESS: u8 = 0;
+/// Beside one of them.
+const OF_URL: u8 = 2;
 
 /// 128 bits (RFC 2104 §5).
 const TAG_BYTES: usize = 16;
@@ -124,19 +140,25 @@ mod tests {
             Standing::SignedIn(UserId::new(&"x".repeat(MAX_USER_BYTES))),
             Standing::SignedIn(None),
         ] {
-            let text = key.issue(&standing, &visitor, at(0)).unwrap();
-            assert!(text.len() <= MAX_TEXT_BYTES, "{}", text.len());
-            for age in [0, 1, 299, 300] {
-                let opened = key.open(&text, &visitor, at(age));
-                let expected = Ticket {
-                    standing: standing.clone(),
-                    age: Duration::from_secs(age),
-                };
-                assert_eq!(opened, Some(expected));
+            for source in [Source::Session, Source::Url] {
+                let text = key.issue(&standing, source, &visitor, at(0)).unwrap();
+                assert!(text.len() <= MAX_TEXT_BYTES, "{}", text.len());
+                for age in [0, 1, 299, 300] {
+                    let opened = key.open(&text, &visitor, at(age));
+                    let expected = Ticket {
+                        standing: standing.clone(),
+                        source,
+                        age: Duration::from_secs(age),
+                    };
+                    assert_eq!(opened, Some(expected));
+                }
+                assert_eq!(key.open(&text, &visitor, at(301)), None);
             }
-            assert_eq!(key.open(&text, &visitor, at(301)), None);
         }
-        assert_eq!(key.issue(&Standing::Anonymous, &visitor, at(0)), None);
+        assert_eq!(
+            key.issue(&Standing::Anonymous, Source::Url, &visitor, at(0)),
+            None
+        );
     }
 
     #[test]
@@ -144,12 +166,16 @@ mod tests {
         let key = TicketKey::new(&[7; 32]);
         let visitor = Fingerprint::of(&[b"PHPSESSID=abc"]);
         let standing = Standing::SignedIn(UserId::new("42"));
-        let text = key.issue(&standing, &visitor, at(0)).unwrap();
+        let text = key
+            .issue(&standing, Source::Session, &visitor, at(0))
+            .unwrap();
         let other = Fingerprint::of(&[b"PHPSESSID=abd"]);
         assert_eq!(key.open(&text, &other, at(1)), None);
         assert_eq!(TicketKey::new(&[8; 32]).open(&text, &visitor, at(1)), None);
         // Given by a clock that runs ahead.
-        let early = key.issue(&standing, &visitor, at(100)).unwrap();
+        let early = key
+            .issue(&standing, Source::Session, &visitor, at(100))
+            .unwrap();
         assert_eq!(key.open(&early, &visitor, at(0)), None);
         for at_byte in 0..text.len() {
             let mut changed = text.clone().into_bytes();

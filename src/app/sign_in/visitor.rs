@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::fingerprint::Fingerprint;
 use super::verdict::{Standing, Verdict};
@@ -41,7 +42,10 @@ impl Question {
             Some(id) => id.as_str().as_bytes(),
             None => b"",
         }];
-        let has_cookies = self.headers.iter().any(|(name, _)| &**name == "Cookie");
+        let is_cookie = |(name, value): &Header| {
+            &**name == "Cookie" && !value.iter().all(|byte| b" ;\t".contains(byte))
+        };
+        let has_cookies = self.headers.iter().any(is_cookie);
         for (name, value) in &self.headers {
             let counts =
                 !DESCRIPTIVE.contains(&&**name) && (&**name != "X-Forwarded-For" || !has_cookies);
@@ -93,6 +97,8 @@ pub(super) struct Visitor {
     pub(super) session_ends: Option<MonotonicTime>,
     /// When its tabs were last given tickets.
     pub(super) ticket_issued: MonotonicTime,
+    /// When the source last said yes, since 1970.
+    pub(super) answered: Duration,
 }
 
 /// All visitors who have signed in, by fingerprint.
@@ -181,6 +187,8 @@ pub(super) struct KeptAnswers {
 #[derive(Debug)]
 struct KeptAnswer {
     verdict: Verdict,
+    /// When it was given, since 1970 and by the other clock.
+    answered: (Duration, MonotonicTime),
     until: MonotonicTime,
     session: Option<SessionId>,
 }
@@ -192,6 +200,7 @@ impl KeptAnswers {
         print: Fingerprint,
         verdict: Verdict,
         session: Option<SessionId>,
+        answered: (Duration, MonotonicTime),
         until: MonotonicTime,
     ) {
         self.forget(&print);
@@ -203,16 +212,27 @@ impl KeptAnswers {
         self.ends.insert((until, print));
         let answer = KeptAnswer {
             verdict,
+            answered,
             until,
             session,
         };
         self.answers.insert(print, answer);
     }
 
-    /// What was answered, if that still holds.
-    pub(super) fn get(&self, print: &Fingerprint, now: MonotonicTime) -> Option<&Verdict> {
-        let answer = self.answers.get(print).filter(|kept| kept.until > now)?;
-        Some(&answer.verdict)
+    /// What was answered, and when, if that still holds. It ends no later for being used.
+    pub(super) fn get(
+        &self,
+        print: &Fingerprint,
+        now: MonotonicTime,
+    ) -> Option<(Verdict, Duration)> {
+        let kept = self.answers.get(print).filter(|kept| kept.until > now)?;
+        let (since_1970, at) = kept.answered;
+        let mut verdict = kept.verdict.clone();
+        if let Verdict::Yes(grant) = &mut verdict {
+            let left = grant.expires_in.map(|time| time.saturating_sub(now - at));
+            grant.expires_in = left;
+        }
+        Some((verdict, since_1970))
     }
 
     /// Drops what was answered about a user or a session that was logged out.
