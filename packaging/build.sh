@@ -7,11 +7,11 @@
 # Each of them first builds the program, unless WEBSOCK names it already built; deb then wants it in
 # cargo's own target/release.
 set -eu
-# The commit that the log, /metrics and /status name; a tree that is none has none.
+cd "$(dirname "$0")/.."
+# The commit that the log, /metrics and /status name; a source without git names none.
 if [ -z "${WEBSOCK_COMMIT:-}" ] && commit=$(git rev-parse --short HEAD 2>/dev/null); then
     export WEBSOCK_COMMIT="$commit"
 fi
-cd "$(dirname "$0")/.."
 out=target/packaging
 mkdir -p "$out"
 
