@@ -191,3 +191,21 @@ fn whom_the_url_let_in_is_asked_about_there_although_the_session_is_gone() {
     assert!(matches!(inquiry.step, Step::UrlQueued));
     assert_eq!(inquiry.purpose, Purpose::Recheck);
 }
+
+// promise: without cookies, visitors are told apart by where they are
+#[test]
+fn an_empty_cookie_header_is_no_cookie() {
+    let print = |cookie: &[u8], ip: &[u8]| {
+        let headers = [
+            ("Cookie".into(), cookie.into()),
+            ("X-Forwarded-For".into(), ip.into()),
+        ];
+        let session = None;
+        let headers = Box::new(headers);
+        Question { session, headers }.fingerprint()
+    };
+    for cookie in [&b""[..], b" ; "] {
+        assert_ne!(print(cookie, b"192.0.2.1"), print(cookie, b"192.0.2.2"));
+    }
+    assert_eq!(print(b"a=b", b"192.0.2.1"), print(b"a=b", b"192.0.2.2"));
+}
