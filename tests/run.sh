@@ -33,6 +33,7 @@ install_packages() {
     PATH=$PATH:/usr/sbin command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
     php -m 2>/dev/null | grep -q '^igbinary$' || missing+=(php-igbinary)
     command -v redis-server >/dev/null || missing+=(redis-server)
+    php -r 'exit(extension_loaded("redis") ? 0 : 1);' 2>/dev/null || missing+=(php-redis)
     command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
     command -v promtool >/dev/null || missing+=(prometheus)

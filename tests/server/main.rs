@@ -32,6 +32,7 @@ mod reload_keys;
 mod restart;
 mod sign_in;
 mod sign_in_asking;
+mod sign_in_redis;
 mod sign_in_sessions;
 mod sign_in_staying;
 mod sign_in_tokens;

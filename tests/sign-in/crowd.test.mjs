@@ -2,74 +2,36 @@
 // everybody who comes at once where PHP has two workers, and a PHP that is away.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { copyFileSync, cpSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 
-import WS from 'ws';
-
-import { Websock } from '../../clients/js/websock.mjs';
-import { beside, example, install, onPort } from './examples.mjs';
+import { example, install, onPort } from './examples.mjs';
 import { pushToUser } from './harness.mjs';
-import {
-  WWW, finished, folder, freePort, startNginx, startPhp, startWebsock, within, shopTest,
-} from './services.mjs';
+import { WWW, finished, shopTest, startPhp, startWebsock, within } from './services.mjs';
+import { beginSession, openTab, refusal, signInFromTheResponse, startShop } from './tabs.mjs';
 
-const SIGN_INS = 200;
 const TABS = 2000;
 
-async function startShop(t) {
-  const directory = folder(t);
-  const root = join(directory, 'shop');
-  cpSync(beside('apps/plain'), root, { recursive: true });
-  install('url/websock-user.php', join(root, 'websock-user.php'));
-  copyFileSync(beside('../../clients/php/websock.php'), join(root, 'websock.php'));
-  const [php, port] = [await startPhp(t, directory), await freePort()];
-  // What a script says leaves at once, as from a server that does not buffer.
-  const locations = 'fastcgi_buffering off;';
-  const site = await startNginx(t, directory, { root, php, port, locations });
-  return { directory, php, site, url: site.url, port };
+async function startUrlShop(t) {
+  const shop = await startShop(t);
+  install('url/websock-user.php', join(shop.root, 'websock-user.php'));
+  return shop;
 }
 
 shopTest('200 sign-ins by session file from the response that begins the session', async (t) => {
-  const shop = await startShop(t);
+  const shop = await startUrlShop(t);
   const ini = example('plain/websock.ini', { '/var/lib/php/sessions': shop.php.sessions });
   await signInFromTheResponse(shop, await startWebsock(t, shop.directory, ini));
 });
 
 shopTest('200 sign-ins by URL from the response that begins the session', async (t) => {
-  const shop = await startShop(t);
+  const shop = await startUrlShop(t);
   const ini = example('url/websock.ini', onPort(shop.port));
   await signInFromTheResponse(shop, await startWebsock(t, shop.directory, ini));
 });
 
-/** One after the other. Nobody is refused, nobody is asked to come again, each is who it is. */
-async function signInFromTheResponse({ url }, websock) {
-  const ways = ['small', 'large', 'flushed', 'finished'];
-  for (let number = 1; number <= SIGN_INS; number++) {
-    const how = ways[number % ways.length];
-    const request = http.get(`${url}/begin.php?user=${number}&how=${how}`);
-    const [response] = await within(once(request, 'response'), 'a response');
-    const [Cookie] = response.headers['set-cookie'][0].split(';');
-    const first = await firstPacket(`${websock.url}/web?user=1`, { Cookie });
-    response.resume();
-    const { opcode, user } = JSON.parse(first);
-    assert.deepEqual([opcode, user], ['ready', String(number)], `sign-in ${number}, ${how}`);
-    await within(once(response, 'end'), 'the end of the response');
-  }
-}
-
-/** What the server says first to a tab with these headers, which then goes. */
-async function firstPacket(url, headers) {
-  const socket = new WS(url, { headers });
-  const [data] = await within(once(socket, 'message'), 'ready');
-  socket.close();
-  await within(once(socket, 'close'), 'the end of the tab');
-  return data.toString();
-}
-
 shopTest('PHP is away: nobody is let in, nobody is sent away, and all come back', async (t) => {
-  const shop = await startShop(t);
+  const shop = await startUrlShop(t);
   const ini = example('url/websock.ini', onPort(shop.port));
   const websock = await startWebsock(t, shop.directory, `${ini}authRecheck=1\n`);
   const [anna, ben] = [await beginSession(shop, 42), await beginSession(shop, 43)];
@@ -87,24 +49,8 @@ shopTest('PHP is away: nobody is let in, nobody is sent away, and all come back'
   assert.equal(await comeBack, '43');
 });
 
-/** The cookie of a session in which that user has signed in. */
-async function beginSession({ url }, user) {
-  const response = await fetch(`${url}/begin.php?user=${user}&how=small`);
-  await response.text();
-  return response.headers.getSetCookie()[0].split(';')[0];
-}
-
-/** The status by which a tab with that cookie is refused, and whether it is told when to return. */
-async function refusal(url, Cookie) {
-  const socket = new WS(url, { headers: { Cookie } });
-  const [request, response] = await within(once(socket, 'unexpected-response'), 'a refusal');
-  request.destroy();
-  const isTold = Number(response.headers['retry-after']) >= 1;
-  return `${response.statusCode}${isTold ? ', in 1 s or more' : ''}`;
-}
-
 shopTest('2,000 tabs come at once where PHP has two workers', async (t) => {
-  const shop = await startShop(t);
+  const shop = await startUrlShop(t);
   const as = { uid: WWW.uid, gid: WWW.gid };
   const make = join(shop.directory, 'shop/make-sessions.php');
   await finished('php', [make, shop.php.sessions, String(TABS)], as);
@@ -129,25 +75,6 @@ shopTest('2,000 tabs come at once where PHP has two workers', async (t) => {
   assert.ok(longestWait(order) <= TABS / 10, `a page waited for ${longestWait(order)} tabs`);
   for (const user of ['1', String(TABS)]) assert.equal(await pushToUser(websock, user, 'you'), 1);
 });
-
-/** Resolves with the user that the tab's `ready` names; it comes again when it is told to. */
-function openTab(t, websock, Cookie, then = () => {}) {
-  class WithCookie extends WS {
-    constructor(url) {
-      super(url, { headers: { Cookie } });
-    }
-  }
-  const controller = new AbortController();
-  t.after(() => controller.abort());
-  const options = { WebSocket: WithCookie, log() {}, signal: controller.signal };
-  const client = new Websock(`${websock.url}/web?user=1`, options);
-  return new Promise((resolve, reject) => {
-    client.addEventListener('ready', ({ packet }) => then(resolve(packet.user)), { once: true });
-    client.addEventListener('close', ({ code, isFinal }) => {
-      if (code === 4401 || isFinal) reject(new Error(`${Cookie} was closed with ${code}`));
-    });
-  });
-}
 
 /** Looks at the shop's page, again and again, until everybody is in. */
 async function look(url, everybody, then) {

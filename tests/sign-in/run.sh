@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sign-in with real shops, as docs/sign-in.md says: plain PHP, the PHP server's page and ini,
-# WordPress, Laravel and Symfony behind PHP-FPM with two workers and nginx, in headless Chromium.
+# sessions in Redis, WordPress, Laravel and Symfony behind PHP-FPM with two workers and nginx, in headless Chromium.
 # Everything runs in folders of its own, on Unix sockets and free ports, and is ended.
-#   run.sh              ONLY=NAME runs one file: php-server, plain, wordpress, laravel, symfony, crowd
+#   run.sh              ONLY=NAME runs one file: php-server, plain, redis, wordpress, laravel, symfony, crowd
 # Last lines: those of node's test runner, and N passed, N failed. Exit: 0 if none failed, else 1.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,9 +16,10 @@ trap 'rm -f "$report"; echo "sign-in: could not be run, 0 passed, 1 failed"' EXI
 ensure_node
 CHROMIUM=$(command -v chromium || command -v chromium-browser) || { echo "sign-in: no chromium" >&2; exit 1; }
 PHP_FPM=$(compgen -G '/usr/sbin/php-fpm*' | sort -V | tail -n 1) || { echo "sign-in: no php-fpm" >&2; exit 1; }
-for tool in nginx php mariadbd mariadb-install-db; do
+for tool in nginx php mariadbd mariadb-install-db redis-server; do
     command -v "$tool" >/dev/null || { echo "sign-in: $tool is needed" >&2; exit 1; }
 done
+php -r 'exit(extension_loaded("redis") ? 0 : 1);' || { echo "sign-in: php-redis is needed" >&2; exit 1; }
 cargo build --locked --quiet --bin websock
 WEBSOCK=$(target_directory)/debug/websock
 export CHROMIUM PHP_FPM WEBSOCK

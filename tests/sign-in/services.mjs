@@ -1,4 +1,5 @@
-// Starts what a shop runs on, in a folder of its own: PHP-FPM, nginx, MariaDB and websock.
+// Starts what a shop runs on, in a folder of its own: PHP-FPM, nginx, MariaDB,
+// Redis and websock.
 // All of them listen on Unix sockets or on free ports, and end with the test that started them.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -68,11 +69,15 @@ export async function freePort() {
   return port;
 }
 
-/** PHP-FPM with two workers, on the Unix socket `php.sock` of that folder; `sessions` lie in it. */
-export async function startPhp(t, directory, { env = {} } = {}) {
+/**
+ * PHP-FPM with two workers, on the Unix socket `php.sock` of that folder; `sessions` lie in it,
+ * unless its `settings` say something else.
+ */
+export async function startPhp(t, directory, { env = {}, settings: more = {} } = {}) {
   const socket = join(directory, 'php.sock');
   const sessions = folderOfPhp(join(directory, 'sessions'));
-  const settings = { 'session.save_path': sessions, error_reporting: '-1', log_errors: 'on' };
+  const errors = { error_reporting: '-1', log_errors: 'on' };
+  const settings = { 'session.save_path': sessions, ...errors, ...more };
   const pool = [
     '[global]',
     `error_log=${join(directory, 'php.log')}`,
@@ -150,6 +155,20 @@ export async function startMariadb(t, directory) {
   await mariadb.says(/ready for connections/);
   fs.chmodSync(socket, 0o777);
   return { socket };
+}
+
+/**
+ * Redis on the Unix socket `redis.sock` of that folder, and on a port of 127.0.0.1 if one is named.
+ * What it is told is still there when it is started there again.
+ */
+export async function startRedis(t, directory, { port = 0, password = '' } = {}) {
+  const socket = join(directory, 'redis.sock');
+  const server = ['--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket];
+  const place = ['--unixsocketperm', '777', '--dir', directory];
+  const data = ['--save', '', '--appendonly', 'yes', '--requirepass', password];
+  const redis = run(t, 'redis-server', [...server, ...place, ...data], 'SIGTERM');
+  await redis.says(/accept connections at/);
+  return { socket, ...redis };
 }
 
 /**

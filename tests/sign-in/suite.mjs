@@ -6,6 +6,7 @@ import { closeBrowser, launch } from './harness.mjs';
 before(launch);
 after(closeBrowser);
 
-for (const name of ['php-server', 'plain', 'wordpress', 'laravel', 'symfony', 'crowd', 'docs']) {
+const names = ['php-server', 'plain', 'redis', 'wordpress', 'laravel', 'symfony', 'crowd', 'docs'];
+for (const name of names) {
   if (!process.env.ONLY || process.env.ONLY === name) await import(`./${name}.test.mjs`);
 }

@@ -98,7 +98,7 @@ impl SignIn {
             [
                 Value::Integer(lock),
                 session @ (Value::Bytes(_) | Value::Nil),
-                _,
+                Value::Integer(_),
             ] => match (self.next_attempt(print, now), session) {
                 (Some(at), _) => self.inquiries.set_deadline(print, Some(at)),
                 (None, Value::Bytes(session)) => {
