@@ -10,7 +10,7 @@ use super::listen::Listen;
 use super::setting::Setting;
 use crate::logging::{LogFormat, LogSettings};
 use crate::net::{Endpoint, ServerSettings};
-use crate::protocol::php_session::SessionFolder;
+use crate::protocol::php_session::{SessionFolder, SessionPrefix};
 
 /// Everything that can be set, checked. The comments in websock.ini say more about each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The folder of sessions that `[jsauth]` names (`ssp`).
     pub jsauth_folder: Option<SessionFolder>,
+    /// What the names of session files begin with (`sessionPrefix`).
+    pub session_prefix: SessionPrefix,
     /// Where log lines go.
     pub log: LogSettings,
     /// What the server goes by. Its types say what each key means and what holds without it.
@@ -79,6 +81,7 @@ impl Config {
             auth_key: None,
             state_dir: None,
             jsauth_folder: None,
+            session_prefix: SessionPrefix::default(),
             log: LogSettings {
                 file: None,
                 console: false,

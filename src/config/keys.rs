@@ -10,8 +10,8 @@ use super::control_path::control_path;
 use super::listen::listeners;
 use super::origin::origins;
 use super::sign_in::{
-    auth_key, auth_url, cookie_name, header_names, idle_session, jsauth_folder, session_store,
-    variable_path,
+    auth_key, auth_url, cookie_name, header_names, idle_session, jsauth_folder, session_prefix,
+    session_store, variable_path,
 };
 use super::status_listen::status_listeners;
 use super::value::{
@@ -99,6 +99,7 @@ pub(super) const KEYS: &[Key] = &[
     key("subprotocols", "", |c, v| set(&mut c.server.subprotocols, subprotocols(v))),
 
     key("sessions", "", |c, v| set(&mut c.server.sign_in.sessions.store, session_store(v))),
+    key("sessionPrefix", "sess_", |c, v| set(&mut c.session_prefix, session_prefix(v))),
     key("userKey", "", |c, v| set(&mut c.server.sign_in.sessions.user_key, variable_path(v))),
     key("sessionWait", "3", |c, v| {
         set(&mut c.server.sign_in.sessions.wait, duration(v, Duration::ZERO..=MINUTE))

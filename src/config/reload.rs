@@ -63,6 +63,7 @@ pub(super) const EFFECTS: &[(&str, Effect)] = &[
     ("maxIdent", Effect::Newcomers),
     ("subprotocols", Effect::Newcomers),
     ("sessions", Effect::Restart),
+    ("sessionPrefix", Effect::Restart),
     ("userKey", Effect::Newcomers),
     ("sessionWait", Effect::Newcomers),
     ("sessionMaxAge", Effect::AtOnce),

@@ -7,7 +7,7 @@ use super::value::{Expected, list};
 use crate::app::sign_in::{
     IdleSession, RedisStore, SessionStore, TokenKey, TokenKeyError, is_name,
 };
-use crate::protocol::php_session::SessionFolder;
+use crate::protocol::php_session::{SessionFolder, SessionPrefix};
 use crate::upstream::Target;
 
 /// Where sessions are; empty: they are not looked at.
@@ -59,6 +59,11 @@ fn folder(text: &str) -> Result<SessionFolder, Expected> {
                 .to_owned(),
         ),
     }
+}
+
+/// What the names of session files begin with.
+pub(super) fn session_prefix(text: &str) -> Result<SessionPrefix, Expected> {
+    SessionPrefix::parse(text).map_err(|error| error.to_string())
 }
 
 /// A path into a session, such as `user.id`.

@@ -7,11 +7,12 @@ use super::config::Config;
 use super::report::Problem;
 use crate::app::sign_in::{SessionStore, TokenKey};
 use crate::ops::public_key;
+use crate::protocol::php_session::{SessionFolder, SessionPrefix};
 
 impl Config {
     /// What `[jsauth]` says counts where the PHP server would look at sessions, and where it is to be
     /// known who somebody is: with `require=false` and no `userKey` everybody comes in unasked, as
-    /// there.
+    /// there. Either folder of sessions gets the prefix of their names.
     pub(super) fn use_jsauth(&mut self) {
         let sign_in = &mut self.server.sign_in;
         if let Some(AuthKey::Secret(key)) = &self.auth_key {
@@ -23,6 +24,10 @@ impl Config {
             && let Some(folder) = &self.jsauth_folder
         {
             sign_in.sessions.store = Some(SessionStore::Folder(Arc::new(folder.clone())));
+        }
+        if let Some(SessionStore::Folder(folder)) = &mut sign_in.sessions.store {
+            let named = SessionFolder::clone(folder).with_prefix(self.session_prefix.clone());
+            *folder = Arc::new(named);
         }
     }
 
@@ -67,6 +72,14 @@ impl Config {
             note(
                 "userKey",
                 "not used, as neither sessions nor ssp says where sessions are",
+            );
+        }
+        let has_files = matches!(sign_in.sessions.store, Some(SessionStore::Folder(_)));
+        if !has_files && self.session_prefix != SessionPrefix::default() {
+            note(
+                "sessionPrefix",
+                "not used, as no sessions are looked for in files; what stands before an id in \
+                 Redis is prefix= in sessions",
             );
         }
         if sign_in.url.target.is_none() && !sign_in.url.headers.is_empty() {

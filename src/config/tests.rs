@@ -11,7 +11,7 @@ use crate::app::{Sendable, Sends};
 use crate::logging::{LogFormat, LogSettings};
 use crate::net::{Endpoint, Security, ServerSettings};
 use crate::protocol::extension::CompressionSettings;
-use crate::protocol::php_session::SessionFolder;
+use crate::protocol::php_session::{SessionFolder, SessionPrefix};
 
 /// Parses `text` as websock.ini, with DIR as the only variable.
 fn parse(text: &str) -> Result<Config, Errors> {
@@ -220,6 +220,18 @@ fn sign_in_is_read_as_it_is_meant() {
     assert_eq!(sign_in.recheck_interval, Duration::ZERO);
     assert_eq!(sign_in.idle, IdleSession::Close);
     assert_eq!(config.state_dir, Some(PathBuf::from("/var/lib/websock")));
+    for ini in [
+        "sessions=/srv/s\nuserKey=id\nsessionPrefix=ci_session",
+        "sessionPrefix=ci_session\nuserKey=id\n[jsauth]\nssp=/srv/s",
+    ] {
+        let prefix = SessionPrefix::parse("ci_session").expect("a prefix");
+        let folder = SessionFolder::parse("/srv/s").expect("a folder");
+        assert_eq!(
+            expect(ini).server.sign_in.sessions.store,
+            Some(SessionStore::Folder(folder.with_prefix(prefix).into())),
+            "{ini}"
+        );
+    }
     let pem = expect("authKey=/etc/websock/key.pem");
     assert_eq!(
         pem.auth_key,
@@ -234,6 +246,14 @@ fn sign_in_that_could_let_the_wrong_ones_in_stops_the_start() {
         ("sessions=/x", "userKey is not set: it has to be known what"),
         ("sessions=x", "sessions=x: an absolute path"),
         ("sessions=2;0660;/srv", "sessions=2: an absolute path"),
+        (
+            "sessions=/x\nuserKey=a\nsessionPrefix=../sess_",
+            "sessionPrefix=../sess_: 1 to 200 bytes of a file's name",
+        ),
+        (
+            "sessions=/x\nuserKey=a\nsessionPrefix=",
+            "sessionPrefix=: 1 to 200 bytes of a file's name",
+        ),
         (
             "sessions=/x\nuserKey=a..b",
             "userKey=a..b: names of variables",

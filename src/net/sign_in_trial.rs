@@ -10,7 +10,7 @@ use crate::app::sign_in::{
     RedisStore, SessionStore, SignInSettings, describe_answer, describe_session, outlook,
     question_without_cookies,
 };
-use crate::base::plain;
+use crate::base::{escape, plain};
 use crate::ops::session_files;
 use crate::protocol::php_session::{
     DEFAULT_MAX_SESSION_BYTES, SessionFile, SessionFolder, SessionId, SessionOutcome,
@@ -54,7 +54,10 @@ impl SignInTrial {
         match sample(folder) {
             Ok(Some(id)) => self.read_sample(folder, id, settings),
             Ok(None) => self.warnings.push(format!(
-                "{shown} holds no session: log in on the site once, then check again"
+                "{shown} holds no session, that is no file whose name is {}ID: log in on the site \
+                 once, then check again; if it holds others, set sessionPrefix to what their names \
+                 begin with",
+                escape(folder.prefix())
             )),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.warnings.push(format!(
@@ -159,7 +162,9 @@ fn sample(folder: &SessionFolder) -> io::Result<Option<SessionId>> {
     for path in folders.iter().take(MAX_FOLDERS) {
         for entry in fs::read_dir(path)?.filter_map(Result::ok).take(MAX_FILES) {
             let name = entry.file_name();
-            let id = name.as_encoded_bytes().strip_prefix(b"sess_");
+            let id = name
+                .as_encoded_bytes()
+                .strip_prefix(folder.prefix().as_bytes());
             let Some(id) = id.and_then(SessionId::parse) else {
                 continue;
             };

@@ -225,6 +225,23 @@ fn the_check_says_what_visitors_can_expect_and_no_value_of_a_session() {
     fs::create_dir(&file).expect("a folder in its place");
     check().expect_exit(1).expect_stderr("no regular file");
     fs::remove_dir(&file).expect("removed");
+    // What CodeIgniter writes, without and with the key that says so.
+    let file = place.join("ci_sessionabc");
+    fs::write(&file, session).expect("written");
+    check()
+        .expect_exit(0)
+        .expect_stderr("no file whose name is sess_ID")
+        .expect_stderr("set sessionPrefix");
+    let named = format!("{ini}sessionPrefix=ci_session\n");
+    fs::write(directory.join("websock.ini"), named).expect("written");
+    let said = "its visitor comes in as a user; its variables: user, password\n";
+    check().expect_exit(0).expect_stdout(said);
+    fs::remove_file(&file).expect("removed");
+    let elsewhere = "adress=127.0.0.1:0\nsessionPrefix=ci_session\n";
+    fs::write(directory.join("websock.ini"), elsewhere).expect("written");
+    check()
+        .expect_exit(0)
+        .expect_stderr("sessionPrefix=ci_session: not used");
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("authUrl=http://{}/", free.local_addr().expect("bound"));
     drop(free);

@@ -249,3 +249,34 @@ fn scripts_need_no_session() {
     let mut script = server.open(&Request::php("/php"));
     script.round_trip();
 }
+
+// protocol.md 8.2
+#[test]
+fn sessions_are_found_by_the_prefix_of_their_files() {
+    let sessions = Sessions::new("prefix");
+    let folder = sessions.0.display();
+    let user = "__ci_last_regenerate|i:1732900000;user|s:2:\"42\";";
+    fs::write(sessions.0.join("ci_sessionabc"), user).expect("a session");
+    sessions.sign_in("abc", "7");
+    let cookie = |id: &str| {
+        Request::to("/web?user=1").with("Cookie", &format!("PHPSESSID=abc; ci_session={id}"))
+    };
+    let jsauth = "[jsauth]\nrequire=true\ncookie_name=ci_session\n";
+    for keys in [
+        format!("sessions={folder}\nuserKey=user\nsessionPrefix=ci_session\n{jsauth}"),
+        format!("userKey=user\nsessionPrefix=ci_session\n{jsauth}ssp={folder}\n"),
+    ] {
+        let server = Server::start(&keys);
+        let (_page, user) = user_of(&server, &cookie("abc"));
+        assert_eq!(user.as_deref(), Some("42"), "{keys}");
+        // PHP's own file of that id is none of these, nor is one whose name no file can have.
+        for id in ["other", "sess_abc", &"a".repeat(246), &"a".repeat(250)] {
+            expect_no(&server, &cookie(id));
+        }
+        fs::rename(sessions.0.join("ci_sessionabc"), sessions.file("kept")).expect("moved");
+        expect_no(&server, &cookie("abc"));
+        fs::rename(sessions.file("kept"), sessions.0.join("ci_sessionabc")).expect("moved back");
+    }
+    let server = Server::start(&format!("{}{jsauth}", sessions.ini()));
+    assert_eq!(user_of(&server, &cookie("abc")).1.as_deref(), Some("7"));
+}

@@ -1,4 +1,4 @@
-// Plain PHP with a login page: its session files, a page that is asked, tokens.
+// Plain PHP with a login page: its session files, those of CodeIgniter, a page that is asked, tokens.
 import assert from 'node:assert/strict';
 import { copyFileSync, cpSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,6 +65,21 @@ shopTest('session files; a logout is noticed when it is asked again', async (t) 
   const foreign = await tab(await visitor(t), url.replace('localhost', '127.0.0.1'));
   await login(foreign, 'ben');
   assert.deepEqual(await told(foreign), [['close', 1006]]);
+  assertNoComplaints(php);
+});
+
+shopTest('session files that have names as CodeIgniter gives them', async (t) => {
+  const { directory, root } = makeShop(t);
+  copyFileSync(beside('apps/codeigniter/sessions.php'), join(directory, 'sessions.php'));
+  const names = { auto_prepend_file: join(directory, 'sessions.php'), 'session.name': 'ci_session' };
+  const [php, port] = [await startPhp(t, directory, { settings: names }), await freePort()];
+  const where = { '/var/www/shop/writable/session': php.sessions };
+  const ini = example('codeigniter/websock.ini', where);
+  const websock = await startWebsock(t, directory, `authRecheck=1\n${ini}require=true\n`);
+  const { url } = await startNginx(t, directory, { root, php, port });
+  writePageScripts(root, directly(websock));
+  await tellStory(t, websock, { ...IDS, url, login, logout });
+  assert.match(await websock.check(), /: its visitor comes in as a user; its variables: .*user_id/);
   assertNoComplaints(php);
 });
 

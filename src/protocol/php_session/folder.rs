@@ -11,6 +11,44 @@ use super::id::SessionId;
 pub struct SessionFolder {
     path: PathBuf,
     depth: usize,
+    prefix: SessionPrefix,
+}
+
+/// What the name of a session's file begins with, before the id: `sess_` with PHP's own handler.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionPrefix(String);
+
+/// Why a text cannot be a [`SessionPrefix`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPrefix;
+
+impl SessionPrefix {
+    /// Longest prefix, in bytes: enough for an id of 32 and more characters behind it.
+    pub const MAX_BYTES: usize = 200;
+
+    /// A prefix: 1 to [`MAX_BYTES`](Self::MAX_BYTES) bytes of a file's name, without control
+    /// characters.
+    ///
+    /// # Errors
+    /// It is something else, and could lead to another folder.
+    pub fn parse(text: &str) -> Result<Self, BadPrefix> {
+        let is_name = (1..=Self::MAX_BYTES).contains(&text.len())
+            && !text
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '/' | '\\'));
+        is_name.then(|| Self(text.to_owned())).ok_or(BadPrefix)
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for SessionPrefix {
+    fn default() -> Self {
+        Self("sess_".to_owned())
+    }
 }
 
 /// Why a text names no folder of sessions.
@@ -56,7 +94,17 @@ impl SessionFolder {
             return Err(FolderError::NoPath);
         }
         let path = PathBuf::from(cut);
-        Ok(Self { path, depth })
+        Ok(Self {
+            path,
+            depth,
+            prefix: SessionPrefix::default(),
+        })
+    }
+
+    /// The same folder, in which the files of sessions have names that begin with `prefix`.
+    #[must_use]
+    pub fn with_prefix(self, prefix: SessionPrefix) -> Self {
+        Self { prefix, ..self }
     }
 
     /// The folder itself.
@@ -69,20 +117,29 @@ impl SessionFolder {
         self.depth
     }
 
+    /// What the names of the files begin with.
+    pub fn prefix(&self) -> &str {
+        self.prefix.as_str()
+    }
+
     /// The names that lead from this folder to the file of a session: those of folders, and last
     /// the file's. None of them leads out of it.
     ///
-    /// `None` for an id that is not longer than the depth: PHP has no session of that name.
+    /// `None` for an id that is not longer than the depth, or too long for the name of a file: PHP
+    /// has no session of that name.
     pub fn names_of(&self, id: &SessionId) -> Option<Vec<String>> {
         let id = id.as_str();
-        if id.len() <= self.depth {
+        if id.len() <= self.depth || self.prefix().len() + id.len() > NAME_MAX {
             return None;
         }
         let folders = id.chars().take(self.depth).map(String::from);
-        let file = std::iter::once(format!("sess_{id}"));
+        let file = std::iter::once(format!("{}{id}", self.prefix()));
         Some(folders.chain(file).collect())
     }
 }
+
+/// Longest name of a file, in bytes (limits.h).
+const NAME_MAX: usize = 255;
 
 /// Digits only.
 fn decimal(text: &str) -> Option<usize> {
@@ -114,6 +171,19 @@ impl fmt::Display for FolderError {
 }
 
 impl std::error::Error for FolderError {}
+
+impl fmt::Display for BadPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "1 to {} bytes of a file's name are wanted, without slashes, such as sess_ (PHP) or \
+             ci_session (CodeIgniter)",
+            SessionPrefix::MAX_BYTES
+        )
+    }
+}
+
+impl std::error::Error for BadPrefix {}
 
 #[cfg(test)]
 mod tests {
@@ -169,5 +239,41 @@ mod tests {
         assert_eq!(names("2;/p", "ab"), None);
         let expected = ["a", "b", "sess_abc"].map(str::to_owned).to_vec();
         assert_eq!(names("2;/p", "abc"), Some(expected));
+    }
+
+    // protocol.md 8.2
+    #[test]
+    fn a_prefix_is_part_of_a_files_name() {
+        for text in ["sess_", "ci_session", "a", ".", "..", "é b"] {
+            assert_eq!(SessionPrefix::parse(text).unwrap().as_str(), text);
+        }
+        let most = "p".repeat(SessionPrefix::MAX_BYTES);
+        assert!(SessionPrefix::parse(&most).is_ok());
+        for text in [
+            "",
+            "/",
+            "../",
+            "a/b",
+            "a\\b",
+            "a\0",
+            "a\n",
+            &format!("{most}p"),
+        ] {
+            assert_eq!(SessionPrefix::parse(text), Err(BadPrefix), "{text:?}");
+        }
+
+        let folder = SessionFolder::parse("1;/p").unwrap();
+        let names = |prefix: &str, id: &str| {
+            let prefix = SessionPrefix::parse(prefix).unwrap();
+            let folder = folder.clone().with_prefix(prefix);
+            folder.names_of(&SessionId::parse(id.as_bytes()).unwrap())
+        };
+        let expected = ["a", "ci_sessionabc"].map(str::to_owned).to_vec();
+        assert_eq!(names("ci_session", "abc"), Some(expected));
+        assert_eq!(names("..", "abc").unwrap()[1], "..abc");
+        // A name of 255 bytes, and one that no file can have.
+        assert!(names("sess_", &"a".repeat(250)).is_some());
+        assert!(names("ci_session", &"a".repeat(245)).is_some());
+        assert_eq!(names("ci_session", &"a".repeat(246)), None);
     }
 }

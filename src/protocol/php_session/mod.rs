@@ -20,7 +20,7 @@ mod value;
 mod walk;
 
 pub use self::error::SessionError;
-pub use self::folder::{FolderError, SessionFolder};
+pub use self::folder::{BadPrefix, FolderError, SessionFolder, SessionPrefix};
 pub use self::id::SessionId;
 pub use self::outcome::{
     DEFAULT_MAX_SESSION_BYTES, SessionFile, SessionOutcome, StoredSession, Unreadable,
