@@ -187,7 +187,10 @@ impl<'a> Stage<'a> {
 
     fn decide(&mut self, head: &[u8]) {
         assert_eq!(head_len(head, 0), Some(head.len()));
-        self.is_head = head.trim_ascii_start().starts_with(b"HEAD ");
+        // Blanks before it make it another word.
+        let line = head.iter().position(|byte| !b"\r\n".contains(byte));
+        let line = head.get(line.unwrap_or_default()..).unwrap_or_default();
+        self.is_head = line.starts_with(b"HEAD ");
         let result = Request::parse(head).and_then(|request| {
             if request.has_token("Upgrade", "websocket") || request.method() == "PRI" {
                 self.accept(&request)
