@@ -565,6 +565,7 @@ fn same_fields(packet: &Packet<'_>, document: &serde_json::Value) {
         "feedback" => Verb::Feedback,
         "quit" => Verb::Quit,
         "uuid" => Verb::Uuid,
+        "logout" => Verb::Logout,
         _ => Verb::Unknown,
     };
     assert_eq!(packet.verb, verb);

@@ -171,8 +171,12 @@ impl SignIn {
         let verdict = url::judge(&result);
         if let Verdict::Unknown(after) = &verdict {
             self.note_unanswered(&result, now);
-            if let Some(after) = after {
-                let after = (*after).min(LONGEST_QUIET);
+            // Other statuses may be about this visitor only, as 429 is.
+            let is_for_all = result
+                .as_ref()
+                .is_ok_and(|response| response.status() == 503);
+            if let Some(after) = after.filter(|_| is_for_all) {
+                let after = after.min(LONGEST_QUIET);
                 self.inquiries.quiet_until = Some(now + after);
             }
         }

@@ -24,6 +24,8 @@ pub(super) struct Inquiries {
     /// Those that the URL is to be asked about: newcomers, and those who are here already.
     pub(super) newcomers: VecDeque<Fingerprint>,
     pub(super) rechecks: VecDeque<Fingerprint>,
+    /// Questions that were chosen to be asked.
+    turn: u32,
     /// Questions that the URL has not answered.
     pub(super) asked_count: usize,
     max_asked: usize,
@@ -78,6 +80,7 @@ impl Inquiries {
             deadlines: BTreeSet::new(),
             newcomers: VecDeque::new(),
             rechecks: VecDeque::new(),
+            turn: 0,
             asked_count: 0,
             max_asked,
             quiet_until: None,
@@ -160,7 +163,13 @@ impl Inquiries {
     /// The next one to ask the URL about, if it may be asked.
     pub(super) fn next_for_url(&mut self) -> Option<Fingerprint> {
         while self.asked_count < self.max_asked {
-            let next = self.newcomers.pop_front();
+            // However many come, those who are here have their turn.
+            self.turn = self.turn.wrapping_add(1);
+            let recheck = match self.turn % NEWCOMERS_PER_RECHECK {
+                0 => self.rechecks.pop_front(),
+                _ => None,
+            };
+            let next = recheck.or_else(|| self.newcomers.pop_front());
             let print = next.or_else(|| self.rechecks.pop_front())?;
             let inquiry = self.open.get(&print);
             if inquiry.is_some_and(|inquiry| matches!(inquiry.step, Step::UrlQueued)) {
@@ -183,3 +192,6 @@ impl Inquiries {
         Some(print)
     }
 }
+
+/// Of so many questions, one is for those who are here already, if there are any.
+const NEWCOMERS_PER_RECHECK: u32 = 5;
