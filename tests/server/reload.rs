@@ -134,8 +134,11 @@ fn the_command_line_goes_over_the_file_again() {
     run.wait_for_log("Settings read again: 1 change");
     let named = Request::to("/web").with("Ident", "abcd");
     connect_to(address).open(&named).round_trip();
-    let text = fs::read_to_string(&log).expect("the log");
-    assert!(text.contains("Changed: maxIdent=4, was 3"), "{text}");
+    // The file has a thread of its own.
+    eventually("the change in the log file", || {
+        let text = fs::read_to_string(&log).expect("the log");
+        text.contains("Changed: maxIdent=4, was 3")
+    });
 }
 
 // promise: SIGHUP reads the ini file again, all of it or nothing

@@ -68,6 +68,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "above TLS: who it is does not depend on it",
     ),
     (
+        "sign_in_redis",
+        "above TLS: who it is does not depend on it",
+    ),
+    (
         "sign_in_sessions",
         "above TLS: who it is does not depend on it",
     ),
