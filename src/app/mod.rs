@@ -15,6 +15,7 @@ mod handover;
 mod logout;
 mod monitoring;
 mod newcomers;
+mod opening;
 pub mod peer;
 mod push;
 mod pushed;

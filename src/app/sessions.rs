@@ -9,6 +9,7 @@ use log::{info, warn};
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
 use super::logout::{self, close_packet};
+use super::opening::{has_word, knows_restarts, ready_packet};
 use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
@@ -20,7 +21,7 @@ use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::message::MessageKind;
 use crate::protocol::utf8;
-use crate::registry::{ClientKind, ClientUuid, Clients, Identity, Logout, Members, UserId};
+use crate::registry::{ClientKind, ClientUuid, Clients, Identity, Logout, Members};
 
 /// What the dialogue is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -462,32 +463,8 @@ enum Buffered {
     TooBig,
 }
 
-/// Whether a client has opted in to any of the new words.
-fn knows_restarts(query: &str) -> bool {
-    has_word(query, "user=1") || has_word(query, "resume=1")
-}
-
-/// Whether a query string has this field and value.
-pub(super) fn has_word(query: &str, word: &str) -> bool {
-    query.split('&').any(|field| field == word)
-}
-
 /// Answer to every complete data message (protocol.md 2.2).
 pub(super) const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
-
-/// protocol.md 2.1, 8.8. `user` and `ticket`: of a client that has opted in.
-fn ready_packet(uuid: &ClientUuid, user: Option<&UserId>, ticket: Option<&str>) -> String {
-    let mut packet = format!(r#"{{"opcode":"ready","uuid":"{uuid}""#);
-    if let Some(user) = user {
-        let user = serde_json::Value::from(user.as_str());
-        packet.push_str(&format!(r#","user":{user}"#));
-    }
-    if let Some(ticket) = ticket {
-        packet.push_str(&format!(r#","ticket":"{ticket}""#));
-    }
-    packet.push('}');
-    packet
-}
 
 /// protocol.md 1.10, 1.11: a packet, then the close frame.
 pub(super) fn turn_away(id: ConnId, error: &str, code: CloseCode, commands: &mut Commands) {
