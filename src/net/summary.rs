@@ -26,9 +26,8 @@ impl<Y: System> EventLoop<Y> {
         let (tabs, scripts) = self.app.client_counts();
         let since = |now: u64, then: u64| now.saturating_sub(then);
         info!(
-            "Since the last summary ({:?}): {} tabs and {} scripts came, {} messages in, {} out, {} \
+            "Since the last summary: {} tabs and {} scripts came, {} messages in, {} out, {} \
              refusals; now {tabs} tabs and {scripts} scripts, {} of memory held",
-            self.settings.summary_interval,
             since(totals.tabs, before.tabs),
             since(totals.scripts, before.scripts),
             since(totals.received, before.received),

@@ -292,7 +292,7 @@ fn connections_are_not_told_if_they_are_not_to_be() {
 
 /// The counts in a line of totals: of those that came and went, five; and of those who are here.
 fn totals(line: &str) -> ([u64; 5], [u64; 2]) {
-    let (_, text) = line.split_once("): ").expect("a line of totals");
+    let (_, text) = line.split_once("summary: ").expect("a line of totals");
     let counts: Vec<u64> = text
         .split(' ')
         .filter_map(|word| word.parse().ok())
@@ -307,7 +307,7 @@ fn totals(line: &str) -> ([u64; 5], [u64; 2]) {
 // promise: the totals of logSummary are what has happened, each in one line
 #[test]
 fn the_lines_of_totals_add_up_to_what_has_happened() {
-    const SUMMARY: &str = "Since the last summary (1s): ";
+    const SUMMARY: &str = "Since the last summary: ";
     let server = Server::start("logSummary=1");
     let mut page = server.web();
     let other = server.web();

@@ -10,14 +10,13 @@ use super::entry::{Answer, Basis, Entry};
 use super::fingerprint::Fingerprint;
 use super::inquiries::{Inquiry, Purpose, Step};
 use super::sign_in::SignIn;
-use super::signed_out::{of_session, of_user};
+use super::signed_out::names_of;
 use super::url;
 use super::verdict::{Standing, Verdict};
 use super::visitor::{Question, Source};
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
-use crate::registry::SessionDigest;
 use crate::upstream::http::Response;
 use crate::upstream::{Answer as UpstreamAnswer, Call, CallError, UpstreamId};
 
@@ -257,14 +256,8 @@ impl SignIn {
         let Verdict::Yes(grant) = verdict else {
             return false;
         };
-        let user = match &grant.standing {
-            Standing::SignedIn(Some(user)) => Some(of_user(user.as_str())),
-            Standing::SignedIn(None) | Standing::Anonymous => None,
-        };
-        let session = inquiry.question.session.as_ref();
-        let session = session.map(|id| of_session(SessionDigest::of(id.as_str())));
-        let mut all = [Some(print), session, user].into_iter().flatten();
-        all.any(|one| self.signed_out.has_since(&one, inquiry.began))
+        let mut names = names_of(print, &inquiry.question, &grant.standing);
+        names.any(|name| self.signed_out.has_since(&name, inquiry.began))
     }
 
     /// Nothing is there to be asked about these newcomers.

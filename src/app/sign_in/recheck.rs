@@ -8,16 +8,15 @@ use super::decision::Decision;
 use super::entry::{Answer, Basis, Entry};
 use super::fingerprint::Fingerprint;
 use super::sign_in::SignIn;
-use super::signed_out::{of_session, of_user};
+use super::signed_out::names_of;
 use super::tab::Tab;
 use super::ticket;
-use super::verdict::{Standing, Verdict};
+use super::verdict::Verdict;
 use super::visit::Visit;
 use super::visitor::{Question, Source};
 use crate::app::commands::Commands;
 use crate::base::{MonotonicTime, random};
 use crate::connection::ConnId;
-use crate::registry::SessionDigest;
 
 impl SignIn {
     // ---- asking again
@@ -138,14 +137,8 @@ impl SignIn {
         if visitor.is_some_and(|visitor| visitor.standing != ticket.standing) {
             return None;
         }
-        let session = question.session.as_ref();
-        let session = session.map(|id| of_session(SessionDigest::of(id.as_str())));
-        let user = match &ticket.standing {
-            Standing::SignedIn(Some(user)) => Some(of_user(user.as_str())),
-            Standing::SignedIn(None) | Standing::Anonymous => None,
-        };
-        let mut all = [Some(print), session, user].into_iter().flatten();
-        if all.any(|one| self.signed_out.has(&one, ticket.age, now)) {
+        let mut names = names_of(print, question, &ticket.standing);
+        if names.any(|name| self.signed_out.has(&name, ticket.age, now)) {
             return None;
         }
         let source = ticket.source;

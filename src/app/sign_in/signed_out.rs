@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::fingerprint::Fingerprint;
 use super::ticket;
+use super::verdict::Standing;
+use super::visitor::Question;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 use crate::registry::SessionDigest;
 
@@ -94,10 +96,25 @@ const SIGNED_OUT: u8 = 1;
 const PRINT: u8 = 1;
 const AGO: u8 = 2;
 
+/// Under which a sign-out of this visitor is noted: itself, its session, its user.
+pub(super) fn names_of(
+    print: Fingerprint,
+    question: &Question,
+    standing: &Standing,
+) -> impl Iterator<Item = Fingerprint> + use<> {
+    let session = question.session.as_ref();
+    let session = session.map(|id| of_session(SessionDigest::of(id.as_str())));
+    let user = match standing {
+        Standing::SignedIn(Some(user)) => Some(of_user(user.as_str())),
+        Standing::SignedIn(None) | Standing::Anonymous => None,
+    };
+    [Some(print), session, user].into_iter().flatten()
+}
+
 pub(super) fn of_user(user: &str) -> Fingerprint {
     Fingerprint::of(&[b"user", user.as_bytes()])
 }
 
-pub(super) fn of_session(session: SessionDigest) -> Fingerprint {
+fn of_session(session: SessionDigest) -> Fingerprint {
     Fingerprint::of(&[b"session", session.as_bytes()])
 }
