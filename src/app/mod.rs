@@ -10,6 +10,7 @@ mod availability;
 mod calls;
 mod chunks;
 mod commands;
+mod delivery;
 mod event;
 mod handover;
 mod logout;

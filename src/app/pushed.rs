@@ -1,14 +1,13 @@
 //! One pushed packet: whom it is for, and what is done about it.
 
 use super::calls::{CallId, Recipients};
-use super::commands::Commands;
+use super::delivery::{Delivery, Receiver, nobody_asks};
 use super::logout;
 use super::sessions::Sessions;
 use crate::api::PushError;
 use crate::connection::ConnId;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet, Verb};
-use crate::registry::Audience;
 
 /// What has been done about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,59 +23,37 @@ pub(super) fn push(
     from: ConnId,
     text: &str,
     ask: impl FnOnce(Recipients) -> CallId,
-    sessions: &mut Sessions,
-    commands: &mut Commands,
+    delivery: &mut Delivery<'_>,
 ) -> Result<Pushed, PushError> {
     let packet = Packet::parse(text).map_err(PushError::Malformed)?;
-    let content = (MessageKind::Text, text.as_bytes());
+    let ask = |recipients| Some(ask(recipients));
     match packet.verb {
-        Verb::Feedback if packet.is_to_user() => {
-            let mut tabs = sessions.clients().tabs_of(&packet.user).peekable();
-            if tabs.peek().is_none() {
-                return Err(PushError::NoTab);
-            }
-            let call = ask(Recipients::User);
-            Ok(Pushed::Sent(commands.send_to_each(
-                tabs,
-                content,
-                Some(call),
-            )))
-        }
         Verb::Feedback => {
-            let receiver = find_receiver(&packet, sessions)?;
-            let call = ask(Recipients::One);
-            commands.send(receiver, content.0, content.1, Some(call));
-            Ok(Pushed::Sent(1))
+            let sent = delivery.feedback(Receiver::of(&packet), text, ask);
+            sent.map(Pushed::Sent)
         }
         Verb::Broadcast => {
-            let audience = Audience::Members(sessions.speakers().snapshot());
-            let count = audience.len();
-            commands.broadcast(from, audience, content, Some(ask(Recipients::All)));
-            Ok(Pushed::Sent(count))
+            let content = (MessageKind::Text, text.as_bytes());
+            let speakers = delivery.speakers;
+            let sent = delivery.broadcast(from, speakers, content, ask);
+            Ok(Pushed::Sent(sent))
         }
         Verb::Logout => {
             let logout = logout::of_packet(packet);
             if logout.is_empty() {
                 return Err(PushError::NoLogout);
             }
-            Ok(Pushed::LoggedOut(sessions.log_out(&logout, commands)))
+            Ok(Pushed::LoggedOut(delivery.log_out(&logout)))
         }
         Verb::Echo | Verb::Quit | Verb::Uuid | Verb::Unknown => Err(PushError::Opcode),
     }
 }
 
-fn find_receiver(packet: &Packet<'_>, sessions: &Sessions) -> Result<ConnId, PushError> {
-    if packet.uuid.is_empty() && packet.ident == Ident::None {
-        return Err(PushError::NoReceiver);
-    }
-    let receiver = sessions.clients().find(&packet.uuid, &packet.ident);
-    receiver.ok_or(PushError::Nobody)
-}
-
-/// The receiver of a feedback.
-pub(super) fn receiver_of(text: &str, sessions: &Sessions) -> Result<ConnId, PushError> {
+/// Sends the report of a demo job to its page.
+pub(super) fn report(text: &str, delivery: &mut Delivery<'_>) -> Result<(), PushError> {
     let packet = Packet::parse(text).map_err(PushError::Malformed)?;
-    find_receiver(&packet, sessions)
+    delivery.feedback(Receiver::of(&packet), text, nobody_asks)?;
+    Ok(())
 }
 
 /// The uuid in a JSON object, if a page has it.

@@ -12,7 +12,7 @@ use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{Commands, NOBODY};
 use super::event::IncomingRequest;
 use super::monitoring::{self, Question};
-use super::pushed::{Pushed, find_page, push, receiver_of};
+use super::pushed::{self, Pushed, find_page, push};
 use super::reply::{Reply, check_framing, preflight, respond};
 use super::report::Report;
 use super::request_checks::{check_job, check_push, push_address};
@@ -23,7 +23,6 @@ use crate::connection::{ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
 use crate::protocol::http::Request;
-use crate::protocol::message::MessageKind;
 
 /// The requests that are not answered yet.
 pub(super) struct Requests {
@@ -212,7 +211,7 @@ impl Requests {
                     recipients,
                 })
             };
-            let pushed = push(id, packet, ask, sessions, commands);
+            let pushed = push(id, packet, ask, &mut sessions.delivery(commands));
             let (cost, outcome) = match pushed {
                 Ok(Pushed::Sent(count)) => (count, None),
                 Ok(Pushed::LoggedOut(closed)) => (closed, Some(Outcome::LoggedOut { closed })),
@@ -292,7 +291,7 @@ impl Requests {
                 recipients,
             })
         };
-        match push(NOBODY, packet, ask, sessions, commands) {
+        match push(NOBODY, packet, ask, &mut sessions.delivery(commands)) {
             Ok(Pushed::Sent(_)) => {}
             Ok(Pushed::LoggedOut(count)) => commands.answer_push(ticket, Ok(count)),
             Err(error) => commands.answer_push(ticket, Err(error)),
@@ -371,11 +370,8 @@ impl Requests {
             }
         }
         while let Some(packet) = self.jobs.report(now.since_start()) {
-            match receiver_of(&packet, sessions) {
-                Ok(receiver) => {
-                    commands.send(receiver, MessageKind::Text, packet.as_bytes(), None);
-                }
-                Err(_) => debug!("a job's page has gone"),
+            if pushed::report(&packet, &mut sessions.delivery(commands)).is_err() {
+                debug!("a job's page has gone");
             }
         }
     }

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::commands::Commands;
-use super::logout;
+use super::delivery::{Delivery, Receiver, nobody_asks};
 use super::web_sends::{Sends, WebSends};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
@@ -12,7 +11,7 @@ use crate::protocol::error::Violation;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet, Verb};
-use crate::registry::{Audience, ClientKind, Clients, Logout, Members, RenameError};
+use crate::registry::{ClientKind, Logout, Members, RenameError};
 
 /// Number of a resource, in the order in which they were added.
 pub(super) type ResourceId = u16;
@@ -134,10 +133,7 @@ pub struct Handle<'a> {
     pub(super) current: ConnId,
     pub(super) dialogue: Dialogue,
     pub(super) audience: &'a Members,
-    /// Web clients of all resources that speak the dialogue.
-    pub(super) speakers: &'a Members,
-    pub(super) clients: &'a mut Clients,
-    pub(super) commands: &'a mut Commands,
+    pub(super) delivery: Delivery<'a>,
     pub(super) received: Option<Received<'a>>,
     pub(super) web_sends: &'a WebSends,
     pub(super) error_packets: ErrorPackets,
@@ -148,19 +144,22 @@ pub struct Handle<'a> {
 impl Handle<'_> {
     /// Sends a text message back.
     pub fn reply(&mut self, text: &str) {
-        self.commands.reply(MessageKind::Text, text.as_bytes());
+        self.delivery
+            .commands
+            .reply(MessageKind::Text, text.as_bytes());
     }
 
     /// Sends a message of the same kind and content back.
     pub fn reply_message(&mut self, message: &Message<'_>) {
-        self.commands.reply(message.kind(), message.as_bytes());
+        let content = (message.kind(), message.as_bytes());
+        self.delivery.commands.reply(content.0, content.1);
     }
 
     /// Sends the message back that `on_data` is about. A long one goes in the buffer that it was
     /// gathered in, without a copy. Does nothing in other callbacks.
     pub fn echo(&mut self) {
         match self.received {
-            Some(Received::AsItCame(message)) => self.commands.reply_received(message),
+            Some(Received::AsItCame(message)) => self.delivery.commands.reply_received(message),
             Some(Received::Made(message)) => self.reply_message(message),
             None => {}
         }
@@ -168,16 +167,16 @@ impl Handle<'_> {
 
     /// Sends a text message to one connection; nothing happens if it is no longer open.
     pub fn send(&mut self, to: ConnId, text: &str) {
-        self.send_bytes(to, MessageKind::Text, text.as_bytes());
+        let content = (MessageKind::Text, text.as_bytes());
+        self.delivery.send(to, content, None);
     }
 
     /// Sends a message to all other open web clients: on a resource with
     /// [`Dialogue::Packets`] to those of all such resources, else to those of this resource.
     pub fn broadcast(&mut self, message: &Message<'_>) {
         let content = (message.kind(), message.as_bytes());
-        let audience = Audience::Members(self.audience.snapshot());
-        self.commands
-            .broadcast(self.current, audience, content, None);
+        self.delivery
+            .broadcast(self.current, self.audience, content, nobody_asks);
     }
 
     /// Sends a text message to all other open web clients, as [`broadcast`](Self::broadcast) does.
@@ -188,24 +187,17 @@ impl Handle<'_> {
     /// Sends a text message to the one receiver that has this uuid or ident (protocol.md 3.1).
     /// Whether there is one.
     pub fn feedback(&mut self, uuid: &str, ident: &Ident<'_>, text: &str) -> bool {
-        let Some(receiver) = self.clients.find(uuid, ident) else {
-            return false;
-        };
-        self.send_bytes(receiver, MessageKind::Text, text.as_bytes());
-        true
+        let receiver = Receiver::Name { uuid, ident };
+        self.delivery.feedback(receiver, text, nobody_asks).is_ok()
     }
 
     /// Sends a text message to all open tabs of a user (protocol.md 8.9), the connection that the
     /// callback is about among them; to how many.
     pub fn feedback_to_user(&mut self, user: &str, text: &str) -> usize {
-        let current = self.current;
-        let content = (MessageKind::Text, text.as_bytes());
-        let is_own = self.clients.is_tab_of(current, user);
-        if is_own {
-            self.commands.reply(content.0, content.1);
-        }
-        let others = self.clients.tabs_of(user).filter(|&tab| tab != current);
-        usize::from(is_own) + self.commands.send_to_each(others, content, None)
+        let sent = self
+            .delivery
+            .feedback(Receiver::User(user), text, nobody_asks);
+        sent.unwrap_or(0)
     }
 
     /// Logs out: all tabs of this user are closed with 4401, behind a `close` packet where they
@@ -218,12 +210,12 @@ impl Handle<'_> {
     }
 
     pub(super) fn log_out_all(&mut self, logout: &Logout<'_>) -> usize {
-        logout::log_out(logout, self.clients, self.speakers, self.commands)
+        self.delivery.log_out(logout)
     }
 
     /// Closes the connection that the callback is about, after all that was sent to it before.
     pub fn close(&mut self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
-        self.commands.close(self.current, code, reason);
+        self.delivery.commands.close(self.current, code, reason);
     }
 
     /// Gives the connection that the callback is about another uuid (protocol.md 2.9).
@@ -231,19 +223,19 @@ impl Handle<'_> {
     /// # Errors
     /// The name is none, or somebody else has it.
     pub fn rename(&mut self, name: &str) -> Result<(), RenameError> {
-        self.clients.rename(self.current, name)
+        self.delivery.clients.rename(self.current, name)
     }
 
     /// The uuid of a client, as text.
     pub fn uuid(&self, id: ConnId) -> Option<String> {
-        self.clients.uuid(id).map(|uuid| uuid.to_string())
+        self.delivery.clients.uuid(id).map(|uuid| uuid.to_string())
     }
 
     /// The user of a client: as whom the page has signed in, by the id that the application gives
     /// (protocol.md 8.1 to 8.5). `None` for scripts, and for whoever is anonymous. In `on_close` it
     /// is still there.
     pub fn user(&self, id: ConnId) -> Option<&str> {
-        self.clients.user(id)
+        self.delivery.clients.user(id)
     }
 
     /// Writes a line to the server's log. Never log what a message holds (protocol.md 7.8).
@@ -277,14 +269,6 @@ impl Handle<'_> {
             });
         }
         false
-    }
-
-    fn send_bytes(&mut self, to: ConnId, kind: MessageKind, payload: &[u8]) {
-        if to == self.current {
-            self.commands.reply(kind, payload);
-        } else {
-            self.commands.send(to, kind, payload, None);
-        }
     }
 }
 

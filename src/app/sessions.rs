@@ -8,6 +8,7 @@ use log::{info, warn};
 
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
+use super::delivery::Delivery;
 use super::logout::{self, close_packet};
 use super::opening::{has_word, knows_restarts, ready_packet};
 use super::resource::{
@@ -175,14 +176,13 @@ impl Sessions {
         self.clients.take_logouts()
     }
 
-    /// Logs out all tabs of a user or a session; how many there were.
-    pub(super) fn log_out(&mut self, logout: &Logout<'_>, commands: &mut Commands) -> usize {
-        logout::log_out(logout, &mut self.clients, &self.speakers, commands)
-    }
-
-    /// Web clients of all resources that speak the dialogue.
-    pub(super) fn speakers(&self) -> &Members {
-        &self.speakers
+    /// The way of messages that come from none of the connections here.
+    pub(super) fn delivery<'a>(&'a mut self, commands: &'a mut Commands) -> Delivery<'a> {
+        Delivery {
+            clients: &mut self.clients,
+            speakers: &self.speakers,
+            commands,
+        }
     }
 
     /// Clients who have opted in to be told of a restart.
@@ -427,9 +427,11 @@ impl Sessions {
             current: id,
             dialogue: registered.kind,
             audience,
-            speakers: &self.speakers,
-            clients: &mut self.clients,
-            commands,
+            delivery: Delivery {
+                clients: &mut self.clients,
+                speakers: &self.speakers,
+                commands,
+            },
             received,
             web_sends: &self.settings.web_sends,
             error_packets: session.error_packets,
