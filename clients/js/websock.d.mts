@@ -122,6 +122,16 @@ export interface Options {
    * true; PHP servers need false.
    */
   user?: boolean;
+  /**
+   * Whether the server keeps what this page misses while it is away (`?resume=1`). Default: as
+   * `user`.
+   */
+  resume?: boolean;
+  /**
+   * The cursor that `GET /position` gave while the page was rendered, or another client's
+   * {@link Websock.cursor}: what came to the user and to all since then follows `ready`.
+   */
+  since?: string | null;
   /** Signs in (`?auth=1`); a function is called for each connection. */
   token?: Token;
   /** A WebSocket class, where the platform has none. */
@@ -144,16 +154,44 @@ export type Target =
   | { ident: string | number }
   | { user: string | number };
 
+/** Why something is missing. Servers to come may know more reasons. */
+export type GapReason =
+  /** The server was restarted without writing down what it had kept. */
+  | 'restart'
+  /** More was missed than is kept: `replaySize`, `replayMemory`. */
+  | 'overflow'
+  /** The page was away for longer than `replayTime`. */
+  | 'expired'
+  /** Another server did not pass on everything. */
+  | 'backplane'
+  /** The server does not know this tab, or somebody else is signed in now. */
+  | 'unknown'
+  /** Another connection has resumed this tab. */
+  | 'taken-over'
+  /** The server keeps nothing, or no longer. */
+  | 'unsupported'
+  | (string & {});
+
 export interface Events {
   /** An attempt begins. */
   connecting: WebsockEvent;
-  /** The server has given this connection its uuid; after each reconnection, a new one. */
+  /**
+   * The connection is there. The uuid is that of before where the tab has been resumed, else a new
+   * one.
+   */
   ready: WebsockEvent & {
     readonly uuid: string;
     readonly user: string | null;
     readonly packet: Packet;
   };
-  /** A packet, whatever its opcode, but not `ready`, `next`, `close` and `restart`. */
+  /** Behind `ready`: nothing was lost while away; what was missed, so many messages, follows. */
+  resumed: WebsockEvent & { readonly replayed: number };
+  /**
+   * Something is missing and will not come: fetch anew what the page shows. It is behind `ready`, or
+   * comes at any time where several servers work together.
+   */
+  gap: WebsockEvent & { readonly reason: GapReason };
+  /** A packet, whatever its opcode, but not those between client and server alone. */
   message: WebsockEvent & { readonly packet: Packet };
   broadcast: WebsockEvent & { readonly packet: Packet };
   feedback: WebsockEvent & { readonly packet: Packet };
@@ -187,8 +225,10 @@ export interface Events {
 export class Websock extends Base {
   /** @param url ws: or wss:, also http(s):, tcp: and ssl:, or a path on the page's own server */
   constructor(url: string | Address, options?: Options);
-  /** This connection's name at the server, a new one each time; null while there is none. */
+  /** This tab's name at the server, also while it is away and can resume; else null. */
   readonly uuid: string | null;
+  /** The position of the last message that has come, for `since`; null if the server tells none. */
+  readonly cursor: string | null;
   /** As whom this connection is signed in; null if nobody is, or while there is none. */
   readonly user: string | null;
   readonly state: State;

@@ -230,7 +230,7 @@ test('a long message on a slow line is not taken for silence', async (t) => {
   assert.equal(client.state, 'waiting');
 });
 
-const REQUESTED = `${URL}?user=1`;
+const REQUESTED = `${URL}?user=1&resume=1`;
 
 // What a browser says of a request that the page's policy forbids.
 function violation(fields) {
@@ -244,7 +244,7 @@ function violation(fields) {
 
 const REPORTED = [
   REQUESTED,
-  'http://localhost:8096/web?user=1',
+  'http://localhost:8096/web?user=1&resume=1',
   URL,
   'ws://localhost:8096',
   'ws',

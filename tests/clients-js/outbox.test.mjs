@@ -363,16 +363,16 @@ test('addresses are understood as the browser, PHP and the page write them', (t)
   fakeClock(t);
   const WebSocket = fakeWebSocket();
   const table = [
-    ['ws://h:1/web', 'ws://h:1/web?user=1'],
-    ['wss://h/web?token=1', 'wss://h/web?token=1&user=1'],
-    ['wss://h/web?user=1&a=%20', 'wss://h/web?user=1&a=%20'],
-    ['tcp://h:1/php', 'ws://h:1/php?user=1'],
-    ['SSL://h/', 'wss://h/?user=1'],
-    ['http://h/web', 'ws://h/web?user=1'],
-    ['https://h/web#top', 'wss://h/web?user=1'],
-    [new URL('wss://h/web'), 'wss://h/web?user=1'],
+    ['ws://h:1/web', 'ws://h:1/web?user=1&resume=1'],
+    ['wss://h/web?token=1', 'wss://h/web?token=1&user=1&resume=1'],
+    ['wss://h/web?user=1&a=%20', 'wss://h/web?user=1&a=%20&resume=1'],
+    ['tcp://h:1/php', 'ws://h:1/php?user=1&resume=1'],
+    ['SSL://h/', 'wss://h/?user=1&resume=1'],
+    ['http://h/web', 'ws://h/web?user=1&resume=1'],
+    ['https://h/web#top', 'wss://h/web?user=1&resume=1'],
+    [new URL('wss://h/web'), 'wss://h/web?user=1&resume=1'],
     ['ws://h:1/web', 'ws://h:1/web', { user: false }],
-    ['ws://h:1/web?a', 'ws://h:1/web?a&user=1&auth=1', { token: 'x' }],
+    ['ws://h:1/web?a', 'ws://h:1/web?a&user=1&resume=1&auth=1', { token: 'x' }],
   ];
   for (const [given, expected, options] of table) {
     const client = new Websock(given, { WebSocket, log() {}, ...options });
@@ -398,7 +398,7 @@ test('a path is one on the server of the page', (t) => {
   globalThis.location = { href: 'https://www.example.org/page?x#y' };
   t.after(() => delete globalThis.location);
   const client = new Websock('/web', { WebSocket, log() {} });
-  assert.equal(WebSocket.last.url, 'wss://www.example.org/web?user=1');
+  assert.equal(WebSocket.last.url, 'wss://www.example.org/web?user=1&resume=1');
   client.quit();
 });
 

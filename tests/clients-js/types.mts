@@ -11,10 +11,13 @@ client.addEventListener('feedback', ({ packet }) => packet.message);
 client.addEventListener('close', ({ code, isFinal, delay }) => isFinal || code + delay);
 client.addEventListener('error', ({ error }) => error.code === 'in-doubt');
 client.addEventListener('unauthorized', ({ reason }) => reason.length);
+client.addEventListener('resumed', ({ replayed }) => replayed + 1);
+client.addEventListener('gap', ({ reason }) => reason === 'overflow' || reason.length);
 client.feedback('text', { user: 42 });
 client.signIn(client.user ?? undefined);
 client.signIn(async () => 'a token');
 new Websock('/web', { user: false, token: 'x' });
+new Websock('/web', { resume: true, since: client.cursor });
 const caught: unknown = new WebsockError();
 if (caught instanceof WebsockError) caught.packet?.opcode;
 

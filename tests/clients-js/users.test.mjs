@@ -122,7 +122,7 @@ for (const [name, show] of Object.entries({
 test('it comes back by its last ticket, which neither a logout nor a login survives', async (t) => {
   const { pass, WebSocket, client } = setUp(t);
   const messages = record(client, 'message');
-  const url = 'ws://h/web?user=1';
+  const url = 'ws://h/web?user=1&resume=1';
   assert.equal(WebSocket.last.url, url);
   await WebSocket.last.say({ ...ready('42'), ticket: 'a+b' });
   await WebSocket.last.end();

@@ -4,6 +4,11 @@
  * The server greets with `ready` and answers each message with one `next`, in order. So when a
  * connection ends, it is known which messages have no answer; they are sent again on the next one.
  * They carry an id in `once`, by which this client, as a receiver, drops a second copy.
+ *
+ * What others send while this page is away, the server keeps for it (`?resume=1`). It numbers its
+ * messages by a `cursor`; a new connection begins with `resume`, by which it becomes the old tab:
+ * same uuid, and what has been missed follows. What cannot be had is a `gap`. All of this is kept
+ * in memory alone: a page that is loaded anew, or is another tab's copy, is a new tab.
  */
 
 import {
@@ -18,6 +23,9 @@ import {
 } from './errors.mjs';
 import { hasLoneSurrogate, newId, schemeless, toUrl } from './text.mjs';
 
+/** Another connection has resumed this tab. */
+const TAKEN_OVER = 4409;
+
 /** Closings that would repeat themselves. 1000 is the answer to `quit`. */
 const FINAL_CODES = [1000, 1002, 1003, 1007, 1010];
 
@@ -25,13 +33,16 @@ const FINAL_CODES = [1000, 1002, 1003, 1007, 1010];
 const UNHANDLED_CODES = [1001, 1009, 1012, 1013, 4401];
 
 /** Ends of an open connection that need no explanation. */
-const QUIET_CODES = [1000, 1001, 1005, 1006, 1009, 1012, 1013];
+const QUIET_CODES = [1000, 1001, 1005, 1006, 1009, 1012, 1013, TAKEN_OVER];
 
 /** Nobody is signed in, or no longer. */
 const UNAUTHORIZED = 4401;
 
 /** Opcodes that the server passes on unchanged, so that `once` reaches the receivers. */
 const FORWARDED = ['broadcast', 'feedback', 'echo'];
+
+/** Opcodes of the messages that are kept and have a cursor. */
+const KEPT = ['broadcast', 'feedback'];
 
 const DEFAULTS = {
   inFlight: 16, // messages sent ahead of their `next`
@@ -45,13 +56,15 @@ const DEFAULTS = {
   isFinal: (code, reason) => FINAL_CODES.includes(code) || /^no resource/.test(reason),
   log: (text) => console.warn(text),
   user: true, // the server tells who is signed in, and what it does not allow (`?user=1`)
+  resume: undefined, // what is missed is caught up with (`?resume=1`); as `user`
+  since: undefined, // the cursor of /position when the page was rendered
   token: undefined, // a text or a function that returns it: the first message (`?auth=1`)
   WebSocket: undefined, // globalThis.WebSocket
   signal: undefined,
 };
 
 const MAX_BREAKS = 10; // a message is given up that so many connections broke on
-const MAX_SEEN = 1000; // ids remembered
+const MAX_SEEN = 1000; // ids and cursors remembered
 const STABLE_MS = 10_000; // a connection that lasted so long makes the delays begin anew
 const MAX_AFTER = 3_600_000; // ms: the longest time that a server may ask to stay away
 const RESTART_MS = 60_000; // a server that restarts may be missing for so long
@@ -75,7 +88,13 @@ export class Websock extends EventTarget {
   #readyAt = 0;
   #attempt = 0;
   #restart; // the server restarts: when to come back, and until when nobody wonders where it is
+  #tab = null; // {uuid, secret}: what a new connection becomes
+  #cursor; // of the last message that has come
+  #isNumbered = false; // the server numbers messages for this connection
+  #resuming = null; // {ready, early, isAnswered}: `resume` has been sent
+  #loss; // why something has been lost, to be told when there is a connection
   #seen = new Set();
+  #passed = new Set(); // cursors
   #logged = new Set();
   #end = new AbortController();
 
@@ -85,6 +104,8 @@ export class Websock extends EventTarget {
     if (unknown) throw new TypeError(`Websock has no option "${unknown}"`);
     this.#options = { ...DEFAULTS, ...options };
     this.#options.WebSocket ??= globalThis.WebSocket;
+    this.#options.resume ??= this.#options.user;
+    this.#cursor = this.#options.resume ? (this.#options.since ?? undefined) : undefined;
     if (!this.#options.WebSocket) {
       throw new TypeError('No WebSocket here: use Node 22, or pass {WebSocket} of npm\'s "ws"');
     }
@@ -94,9 +115,14 @@ export class Websock extends EventTarget {
     this.#watch(options.signal);
   }
 
-  /** This connection's name at the server, a new one each time; null while there is none. */
+  /** This tab's name at the server, also while it is away and can resume; else null. */
   get uuid() {
-    return this.#uuid;
+    return this.#uuid ?? this.#tab?.uuid ?? null;
+  }
+
+  /** The position of the last message that has come: `since` for a page that is loaded anew. */
+  get cursor() {
+    return this.#cursor ?? null;
   }
 
   /** As whom this connection is signed in; null if nobody is, or while there is none. */
@@ -260,13 +286,8 @@ export class Websock extends EventTarget {
     this.#state = 'connecting';
     this.#refusal = '';
     this.#emit('connecting');
-    const { user, token } = this.#options;
-    const words = [
-      user && 'user=1',
-      token !== undefined && 'auth=1',
-      this.#ticket && `ticket=${encodeURIComponent(this.#ticket)}`,
-    ];
-    this.#url = toUrl(this.#address, words.filter(Boolean));
+    const { token } = this.#options;
+    this.#url = toUrl(this.#address, this.#words());
     try {
       this.#socket = new this.#options.WebSocket(this.#url);
     } catch ({ message }) {
@@ -280,6 +301,19 @@ export class Websock extends EventTarget {
     this.#socket.onclose = ({ code, reason }) => this.#handleClose(code, reason, isOpen);
     this.#socket.onerror = () => {}; // `close` follows
     this.#after(this.#options.connectTimeout, () => this.#drop('no ready in time', isOpen));
+  }
+
+  /** What is asked for in the query. A server that does not know a word ignores it. */
+  #words() {
+    const { user, resume, token } = this.#options;
+    const isLater = resume && !this.#tab && this.#cursor !== undefined;
+    return [
+      user && 'user=1',
+      resume && 'resume=1',
+      token !== undefined && 'auth=1',
+      this.#ticket && `ticket=${encodeURIComponent(this.#ticket)}`,
+      isLater && `since=${encodeURIComponent(this.#cursor)}`,
+    ].filter(Boolean);
   }
 
   /** `ready` comes behind the token. */
@@ -301,6 +335,7 @@ export class Websock extends EventTarget {
     const cause = this.#refusal || reason;
     const error = this.#explain(code, cause, isOpen);
     if (this.#uuid && Date.now() - this.#readyAt > STABLE_MS) this.#attempt = 0;
+    if (code === TAKEN_OVER) this.#forget('taken-over');
     this.#disconnect('waiting', code);
     if (before === 'closing') return this.#finish(code, cause);
     if (code === UNAUTHORIZED) return this.#signOut(cause);
@@ -325,8 +360,15 @@ export class Websock extends EventTarget {
 
   #disconnect(state, code) {
     this.#state = state;
-    this.#socket = this.#uuid = this.#user = null;
+    this.#socket = this.#uuid = this.#user = this.#resuming = null;
     this.#settle(code);
+  }
+
+  /** What was before this cannot be caught up with; whoever comes back is a new tab. */
+  #forget(loss) {
+    if (this.#tab) this.#loss = loss;
+    this.#tab = null;
+    this.#cursor = undefined;
   }
 
   /** What waits was said by who was there before, and must not come from who signs in next. */
@@ -334,6 +376,7 @@ export class Websock extends EventTarget {
     clearTimeout(this.#timer);
     this.#state = 'unauthorized';
     this.#ticket = undefined;
+    this.#forget();
     this.#giveUp('unauthorized', SIGNED_OUT);
     this.#emit('close', { code: UNAUTHORIZED, reason, isFinal: false, delay: Infinity });
     if (!this.#isQuiet) this.#emit('unauthorized', { reason });
@@ -371,6 +414,7 @@ export class Websock extends EventTarget {
   #finish(code, reason, error) {
     clearTimeout(this.#timer);
     this.#state = 'closed';
+    this.#forget();
     if (error) this.#report(error);
     this.#giveUp('closed', CLOSED);
     this.#emit('close', { code, reason, isFinal: true, delay: 0 });
@@ -382,7 +426,7 @@ export class Websock extends EventTarget {
     if (this.#uuid ? !QUIET_CODES.includes(code) : this.#refusal) {
       return new WebsockError('refused', `Closed by ${this.#address}: ${code} ${cause}`);
     }
-    if (this.#uuid) return undefined;
+    if (this.#uuid || this.#resuming) return undefined;
     if (!isOpen && Date.now() < this.#restart?.until) return undefined; // it said so
     return isOpen
       ? new WebsockError('dialogue', `No "ready" from ${this.#address}. ${OTHER_HINT}`)
@@ -437,27 +481,81 @@ export class Websock extends EventTarget {
       const text = `What came from ${this.#address} is no JSON. ${OTHER_HINT}`;
       return this.#report(new WebsockError('dialogue', text));
     }
-    if (packet?.opcode === 'ready') this.#handleReady(packet);
-    else if (packet?.opcode === 'next') this.#inFlight.shift()?.resolve();
-    else if (packet?.opcode === 'restart' && Number.isFinite(packet.after)) this.#handleRestart(packet);
-    else if (packet?.opcode === 'close') this.#refusal = String(packet.error ?? 'no reason given');
-    else if (packet?.opcode === 'ticket') this.#ticket = packet.ticket;
-    else this.#deliver(packet);
+    this.#handlePacket(packet);
     if (this.#state !== 'connecting') this.#listen();
     this.#pump();
   }
 
+  #handlePacket(packet) {
+    const opcode = packet?.opcode;
+    if (opcode === 'ready') this.#handleReady(packet);
+    else if (opcode === 'next') this.#handleNext();
+    else if (opcode === 'restart' && Number.isFinite(packet.after)) this.#handleRestart(packet);
+    else if (opcode === 'close') this.#refusal = String(packet.error ?? 'no reason given');
+    else if (opcode === 'ticket') this.#ticket = packet.ticket;
+    else if (opcode === 'resumed' && this.#resuming) this.#handleResumed(packet);
+    else if (opcode === 'gap' && this.#isNumbered) this.#handleGap(packet);
+    else if (this.#resuming) this.#resuming.early.push(packet);
+    else this.#deliver(packet);
+  }
+
   #handleReady(packet) {
-    if (this.#state !== 'connecting') return;
+    if (this.#state !== 'connecting' || this.#resuming) return;
+    if (!this.#tab || typeof packet.resume !== 'string') return this.#handleOpen(packet);
+    const request = { opcode: 'resume', ...this.#tab, cursor: this.#cursor };
+    this.#resuming = { ready: packet, early: [], isAnswered: false };
+    this.#socket.send(JSON.stringify(request));
+    this.#after(this.#options.connectTimeout, () => this.#handleUnresumed());
+  }
+
+  #handleNext() {
+    if (this.#resuming) this.#resuming.isAnswered = true;
+    else this.#inFlight.shift()?.resolve();
+  }
+
+  /** A server that handles `resume` and does not tell how would do so again. */
+  #handleUnresumed() {
+    if (this.#resuming.isAnswered) this.#forget('unknown');
+    this.#drop('not resumed in time');
+  }
+
+  /** This connection is the old tab; or it is not, and stays the new one that it was. */
+  #handleResumed({ uuid, replayed, gap, cursor, resume }) {
+    const { ready, early } = this.#resuming;
+    this.#resuming = this.#tab = null;
+    this.#cursor = cursor;
+    this.#handleOpen({ ...ready, uuid, cursor, resume }, gap ?? undefined);
+    if (!gap) return this.#emit('resumed', { replayed }); // what came early is repeated
+    for (const packet of early) this.#deliver(packet);
+    this.#cursor = cursor;
+  }
+
+  #handleOpen({ resume, ...packet }, loss) {
+    const { uuid, user = null, cursor, ticket } = packet;
+    this.#isNumbered = this.#options.resume && typeof cursor === 'string';
+    const isUnknown = this.#tab || (this.#cursor !== undefined && !this.#isNumbered);
+    loss ??= this.#loss ?? (isUnknown ? 'unsupported' : undefined);
+    this.#loss = undefined;
+    // What is asked for by `since` follows, with cursors of its own.
+    const from = loss ? cursor : (this.#cursor ?? cursor);
+    this.#cursor = this.#isNumbered ? from : undefined;
+    this.#tab = this.#isNumbered && resume ? { uuid, secret: resume } : null;
     this.#state = 'open';
-    this.#uuid = packet.uuid;
-    this.#user = packet.user ?? null;
-    this.#ticket = packet.ticket;
+    this.#uuid = uuid;
+    this.#user = user;
+    this.#ticket = ticket;
     this.#isQuiet = false;
     this.#readyAt = Date.now();
     this.#restart = undefined;
     this.#logged.clear();
-    this.#emit('ready', { packet, uuid: this.#uuid, user: this.#user });
+    this.#emit('ready', { packet, uuid, user });
+    if (loss) this.#emit('gap', { reason: loss });
+  }
+
+  /** The server says that something is missing; what comes from now on is behind the gap. */
+  #handleGap({ gap, cursor }) {
+    this.#cursor = cursor;
+    this.#emit('gap', { reason: String(gap) });
   }
 
   /** The server is about to close, and says when to come back. */
@@ -466,17 +564,26 @@ export class Websock extends EventTarget {
     this.#restart = { from, until: from + RESTART_MS, isObeyed: false };
   }
 
-  #deliver(packet) {
-    const id = packet?.once;
-    if (typeof id === 'string') {
-      if (this.#seen.has(id)) return;
-      if (this.#seen.add(id).size > MAX_SEEN) this.#seen.delete(this.#seen.values().next().value);
-    }
+  #deliver(received) {
+    const packet = this.#pass(received);
+    if (packet === undefined) return;
     this.#emit('message', { packet });
     if (FORWARDED.includes(packet?.opcode)) this.#emit(packet.opcode, { packet });
     if (packet?.opcode === 'error') {
       this.#report(new WebsockError('forbidden', String(packet.error ?? 'no reason given'), packet));
     }
+  }
+
+  /** The packet as it was sent; nothing if it has been here before. */
+  #pass(packet) {
+    const isKept = this.#isNumbered && KEPT.includes(packet?.opcode);
+    if (isKept && typeof packet.cursor === 'string') {
+      const { cursor, ...sent } = packet;
+      packet = remember(this.#passed, cursor) ? sent : undefined;
+      if (packet) this.#cursor = cursor;
+    }
+    const id = packet?.once;
+    return typeof id !== 'string' || remember(this.#seen, id) ? packet : undefined;
   }
 
   // ---- time
@@ -553,4 +660,11 @@ export class Websock extends EventTarget {
 /** A message of our own, which nobody waits for and which is never repeated. */
 function control(opcode) {
   return { text: `{"opcode":"${opcode}"}`, resolve() {} };
+}
+
+/** Whether it is new to the set, in which a thousand find room. */
+function remember(set, text) {
+  if (set.has(text)) return false;
+  if (set.add(text).size > MAX_SEEN) set.delete(set.values().next().value);
+  return true;
 }

@@ -22,8 +22,7 @@ function showState(state, more = '') {
     button.disabled = state !== 'open';
   }
   if (state !== 'open' && jobRuns()) {
-    $('percent').textContent = 'broken off'; // what it still reports is for the old UUID
-    showJobRuns(false);
+    $('percent').textContent = 'waiting'; // what is reported meanwhile is kept
   }
 }
 
@@ -50,16 +49,24 @@ ws.addEventListener('connecting', () => showState('connecting'));
 
 ws.addEventListener('ready', ({ uuid }) => {
   showState('open');
+  if (jobRuns()) awaitJob(uuid);
   const packet = helloPacket(uuid);
   $('uuid').textContent = uuid;
   $('curl').textContent = curlLine(packet, pushAddress);
   log('ready', uuid);
 });
 
+ws.addEventListener('resumed', ({ replayed }) => log('resumed', `nothing lost, ${replayed} caught up with`));
+
+ws.addEventListener('gap', ({ reason }) => {
+  log('gap', `something is missing: ${reason}`);
+  if (jobRuns()) breakOff();
+});
+
 ws.addEventListener('close', ({ code, reason, isFinal, delay }) => {
   showState(isFinal ? 'closed' : 'waiting', isFinal ? `: ${reason || code}` : ` in ${(delay / 1000).toFixed(1)} s`);
   log('closed', `${code} ${reason}`);
-  $('uuid').textContent = '…';
+  $('uuid').textContent = ws.uuid ?? '…'; // still its own if it can resume
 });
 
 ws.addEventListener('error', ({ error }) => log('error', error.message));
@@ -95,6 +102,7 @@ ws.addEventListener('echo', ({ packet: { message } }) => {
 // ---- the job
 
 // Reports do not say which job they are of, so there is one at a time. The button keeps the focus.
+let jobUuid;
 const jobRuns = () => $('job').getAttribute('aria-disabled') === 'true';
 const showJobRuns = runs => $('job').setAttribute('aria-disabled', runs);
 
@@ -102,7 +110,8 @@ $('job').addEventListener('click', async () => {
   if (jobRuns()) return;
   showJobRuns(true);
   showProgress(0);
-  const body = JSON.stringify({ uuid: ws.uuid });
+  jobUuid = ws.uuid;
+  const body = JSON.stringify({ uuid: jobUuid });
   try {
     const response = await fetch('/demo/job', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
     if (!response.ok) refuseJob((await response.json()).error);
@@ -113,6 +122,20 @@ $('job').addEventListener('click', async () => {
 
 function refuseJob(why) {
   log('error', why);
+  showJobRuns(false);
+}
+
+/** The server runs the job: it is over if the server was restarted, or if its reports are for another UUID. */
+function awaitJob(uuid) {
+  if (uuid !== jobUuid) return breakOff();
+  const value = $('progress').value;
+  setTimeout(() => {
+    if (jobRuns() && ws.state === 'open' && $('progress').value === value) breakOff();
+  }, 3000);
+}
+
+function breakOff() {
+  $('percent').textContent = 'broken off';
   showJobRuns(false);
 }
 
