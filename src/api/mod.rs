@@ -12,6 +12,7 @@ mod exposition;
 pub mod figures;
 mod jobs;
 pub mod metrics;
+mod posted;
 pub mod readiness;
 mod response;
 pub mod status;
@@ -22,11 +23,12 @@ pub use self::batch::{Batch, Form, Outcome, PushError};
 pub use self::demo::Demo;
 pub use self::exposition::{Metric, MetricKind};
 pub use self::jobs::Jobs;
+pub use self::posted::Posted;
 pub use self::readiness::{DrainStatus, NotReady};
 pub use self::response::{BodyPart, Response};
 
 use crate::protocol::http::Request;
-use crate::protocol::media_type::{MediaType, is_encoded};
+use crate::protocol::media_type::{Acceptance, MediaType, is_encoded};
 
 /// What a request that asks for no WebSocket is for.
 #[derive(Debug)]
@@ -45,6 +47,12 @@ pub enum Route {
     User(String),
     /// Which of the users in its body have a tab (`/users`).
     Users,
+    /// A stream of events is asked for (`/sse`).
+    EventStream,
+    /// What a page says that reads such a stream is in its body (`/send`).
+    Send,
+    /// A browser asks whether a foreign page may do that, by this method (CORS preflight).
+    PagePreflight(&'static str),
     /// The demo page asks how push is reached from the server's own machine.
     PushAddress,
     /// The demo page wants a job to be run for the uuid in its body.
@@ -82,6 +90,8 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
     }
     match request.path() {
         "/push" | "/users" if is_preflight(request) => Route::Preflight,
+        "/sse" if is_preflight(request) => Route::PagePreflight("GET"),
+        "/send" if is_preflight(request) => Route::PagePreflight("POST"),
         "/push/" => Route::Answer(Response::error(
             404,
             "push is at /push, with nothing behind it",
@@ -106,6 +116,10 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
             (media_type == MediaType::Json).then_some(Route::Job)
         }),
         _ if is_handshake(request) => Route::None,
+        "/sse" => events(request),
+        "/send" => post(request, JSON_TYPE, |media_type| {
+            (media_type == MediaType::Json).then_some(Route::Send)
+        }),
         "/users" => post(request, JSON_TYPE, |media_type| {
             (media_type == MediaType::Json).then_some(Route::Users)
         }),
@@ -149,6 +163,26 @@ fn user(request: &Request<'_>) -> Route {
         "OPTIONS" => Route::Answer(Response::allowing("GET, HEAD, OPTIONS")),
         _ => Route::Answer(Response::not_allowed("GET, HEAD, OPTIONS")),
     }
+}
+
+/// A stream of events, for those who take one. `HEAD` is judged as `GET` is.
+fn events(request: &Request<'_>) -> Route {
+    match request.method() {
+        "GET" | "HEAD" if acceptance(request) == Acceptance::No => {
+            Route::Answer(Response::failure(
+                406,
+                "this is a stream of events: send Accept: text/event-stream",
+            ))
+        }
+        "GET" | "HEAD" => Route::EventStream,
+        "OPTIONS" => Route::Answer(Response::allowing("GET, HEAD, OPTIONS")),
+        _ => Route::Answer(Response::not_allowed("GET, HEAD, OPTIONS")),
+    }
+}
+
+/// Whether a client takes a stream of events.
+pub fn acceptance(request: &Request<'_>) -> Acceptance {
+    Acceptance::of(request, "text", "event-stream")
 }
 
 /// In front of a user's id.
@@ -213,6 +247,10 @@ mod tests {
             Route::Push(Form::Lines) => Err("lines"),
             Route::User(_) => Err("user"),
             Route::Users => Err("users"),
+            Route::EventStream => Err("events"),
+            Route::Send => Err("send"),
+            Route::PagePreflight("GET") => Err("GET?"),
+            Route::PagePreflight(_) => Err("POST?"),
             Route::Job => Err("job"),
             Route::None => Err("none"),
         }
@@ -307,6 +345,29 @@ mod tests {
             (
                 "GET /users/42 HTTP/1.1\r\nSec-WebSocket-Version: 13",
                 Err("none"),
+            ),
+            ("GET /sse?user=1 HTTP/1.1", Err("events")),
+            ("HEAD /sse HTTP/1.0\r\nAccept: text/*", Err("events")),
+            ("GET /sse HTTP/1.1\r\nAccept: text/html", Ok(406)),
+            ("POST /sse HTTP/1.1", Ok(405)),
+            ("OPTIONS /sse HTTP/1.1", Ok(204)),
+            (
+                "OPTIONS /sse HTTP/1.1\r\nOrigin: https://a\r\n\
+                 Access-Control-Request-Method: GET",
+                Err("GET?"),
+            ),
+            ("GET /sse HTTP/1.1\r\nUpgrade: websocket", Err("none")),
+            ("GET /sse/ HTTP/1.1", Err("none")),
+            ("GET /send HTTP/1.1", Ok(405)),
+            ("POST /send HTTP/1.1", Ok(415)),
+            (
+                "POST /send HTTP/1.1\r\nContent-Type: application/json",
+                Err("send"),
+            ),
+            (
+                "OPTIONS /send HTTP/1.1\r\nOrigin: https://a\r\n\
+                 Access-Control-Request-Method: POST",
+                Err("POST?"),
             ),
         ] {
             for demo in [Demo::On, Demo::Off] {

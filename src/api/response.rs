@@ -33,6 +33,12 @@ impl Response {
         Self::json(status, format!("{{\"delivered\":0,\"error\":{error}}}\n"))
     }
 
+    /// `{"error":…}`
+    pub fn failure(status: u16, error: &str) -> Self {
+        let error = serde_json::Value::from(error);
+        Self::json(status, format!("{{\"error\":{error}}}\n"))
+    }
+
     /// 401 with the challenge (RFC 6750 §3).
     pub fn unauthorized(error: &str) -> Self {
         let mut response = Self::error(401, error);
@@ -61,6 +67,12 @@ impl Response {
             headers: String::new(),
             body: Cow::Borrowed(b""),
         }
+    }
+
+    /// The head of a body that goes on until the connection ends; see
+    /// [`write_head`](Self::write_head).
+    pub fn stream(content_type: &str) -> Self {
+        Self::with_body(200, content_type, Cow::Borrowed(b""))
     }
 
     /// A body of this type.
@@ -92,6 +104,23 @@ impl Response {
         self.headers.contains("Access-Control-Allow-Origin")
     }
 
+    /// The same, with the cookies of its user: what it may do anyway, as whoever connects.
+    pub fn share_with_credentials(&mut self, origin: &str) {
+        self.share_with(origin);
+        self.add_header("Access-Control-Allow-Credentials", "true");
+    }
+
+    /// What the page of an allowed origin may ask of an event stream, and send to it.
+    pub fn page_preflight(origin: &str, method: &str) -> Self {
+        let mut response = Self::empty(204);
+        response.share_with_credentials(origin);
+        response.add_header("Access-Control-Allow-Methods", method);
+        let headers = "Content-Type, Last-Event-ID, Cache-Control";
+        response.add_header("Access-Control-Allow-Headers", headers);
+        response.add_header("Access-Control-Max-Age", "600");
+        response
+    }
+
     /// What the page of an allowed origin may send to push.
     pub fn preflight(origin: &str) -> Self {
         let mut response = Self::empty(204);
@@ -113,20 +142,33 @@ impl Response {
     /// Appends the whole response. `connection`: the value of the header Connection, if one is
     /// needed.
     pub fn write(&self, part: BodyPart, connection: Option<&str>, out: &mut Vec<u8>) {
+        // RFC 9110 §8.6: it must not tell a length.
+        let length = match self.status {
+            204 => None,
+            _ => Some(self.body.len()),
+        };
+        self.write_lines(length, connection, out);
+        if part == BodyPart::Sent {
+            out.extend_from_slice(&self.body);
+        }
+    }
+
+    /// Appends the head alone, without a length.
+    pub fn write_head(&self, connection: Option<&str>, out: &mut Vec<u8>) {
+        self.write_lines(None, connection, out);
+    }
+
+    fn write_lines(&self, length: Option<usize>, connection: Option<&str>, out: &mut Vec<u8>) {
         let phrase = phrase(self.status);
         let mut head = format!("HTTP/1.1 {} {phrase}\r\n{}", self.status, self.headers);
-        // RFC 9110 §8.6: it must not tell a length.
-        if self.status != 204 {
-            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
+        if let Some(length) = length {
+            let _ = write!(head, "Content-Length: {length}\r\n");
         }
         if let Some(connection) = connection {
             let _ = write!(head, "Connection: {connection}\r\n");
         }
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(b"\r\n");
-        if part == BodyPart::Sent {
-            out.extend_from_slice(&self.body);
-        }
     }
 }
 
@@ -140,6 +182,7 @@ fn phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
         503 => "Service Unavailable",

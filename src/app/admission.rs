@@ -205,7 +205,7 @@ impl Admission {
             .filter(|_| kind == ClientKind::Web && self.policy.max_per_ip > 0)
     }
 
-    fn allows_origin(&self, origin: Option<&str>) -> bool {
+    pub(super) fn allows_origin(&self, origin: Option<&str>) -> bool {
         let allowed = &self.policy.allowed_origins;
         // Scheme and host have no case (RFC 6454 §4); the configured ones are lower case.
         let is_allowed = |origin: &str| allowed.iter().any(|a| a.eq_ignore_ascii_case(origin));

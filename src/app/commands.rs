@@ -7,7 +7,9 @@ use super::calls::{CallId, Ticket};
 use super::peer::Peer;
 use super::report::Detail;
 use crate::api::PushError;
-use crate::connection::{AfterResponse, ConnId, Expectation, Keepalive, Message, PhpFraming};
+use crate::connection::{
+    AfterResponse, ConnId, EventIds, Expectation, Keepalive, Message, PhpFraming,
+};
 use crate::protocol::body::BodyLength;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
@@ -38,6 +40,8 @@ pub enum Command {
         length: BodyLength,
         /// Whether the client waits to be told to send it.
         expectation: Expectation,
+        /// How long it may be.
+        limit: BodyLimit,
     },
     /// Answer a plain HTTP request.
     Respond {
@@ -115,6 +119,14 @@ pub enum Command {
         /// The connection.
         id: ConnId,
     },
+    /// Have the application take a message that the page which reads this stream of events has sent
+    /// by a request of its own; [`Event::Posted`](super::Event::Posted) follows.
+    Post {
+        /// The stream.
+        to: ConnId,
+        /// The message.
+        text: String,
+    },
     /// Read the file of a PHP session; [`Event::SessionRead`](super::Event::SessionRead) follows
     /// exactly once, in a later turn. A disk that does not answer lets it come late, so that
     /// whoever asks has a deadline of its own.
@@ -124,6 +136,15 @@ pub enum Command {
         /// Which.
         file: SessionFile,
     },
+}
+
+/// How long the body of a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// What scripts and those who push send (`maxMessageSize`).
+    Script,
+    /// One message of a page in JSON (`maxWebMessage`, and what quotation marks add to it).
+    Page,
 }
 
 /// What is to become of channels.
@@ -140,16 +161,33 @@ pub enum SubscriptionChange {
 pub struct Accept {
     /// The connection.
     pub id: ConnId,
-    /// What was agreed on.
-    pub upgrade: Upgrade,
+    /// What it gets first, and in what form all else.
+    pub opening: Opening,
     /// Where the client is, if proxies are on the way.
     pub peer: Peer,
-    /// How its frames are shaped.
-    pub framing: PhpFraming,
-    /// Whether it is pinged, as web clients are. Who is not is watched by TCP.
-    pub keepalive: Keepalive,
     /// Whether it has become a client, or gets one packet and goes.
     pub admission: Admitted,
+}
+
+/// In what form a client gets its messages.
+#[derive(Debug)]
+pub enum Opening {
+    /// As frames, behind a 101.
+    WebSocket {
+        /// What was agreed on.
+        upgrade: Upgrade,
+        /// How its frames are shaped.
+        framing: PhpFraming,
+        /// Whether it is pinged, as web clients are. Who is not is watched by TCP.
+        keepalive: Keepalive,
+    },
+    /// As events, in a response that does not end (protocol.md 9.9). It is watched by TCP.
+    EventStream {
+        /// The response up to the first event.
+        head: Vec<u8>,
+        /// Whether events carry their cursor.
+        event_ids: EventIds,
+    },
 }
 
 /// What an accepted connection becomes.
@@ -313,11 +351,17 @@ impl Commands {
     }
 
     /// Has the body of a plain HTTP request read.
-    pub fn read_body(&mut self, id: ConnId, length: BodyLength, expectation: Expectation) {
+    pub fn read_body(
+        &mut self,
+        id: ConnId,
+        (length, limit): (BodyLength, BodyLimit),
+        expectation: Expectation,
+    ) {
         self.push_now(Command::ReadBody {
             id,
             length,
             expectation,
+            limit,
         });
     }
 
@@ -344,6 +388,11 @@ impl Commands {
     /// Has an event about this connection handled, so that what is replied goes to it.
     pub fn resume(&mut self, id: ConnId) {
         self.push_now(Command::Resume { id });
+    }
+
+    /// Has the message of a page handled that reads a stream of events.
+    pub fn post(&mut self, to: ConnId, text: String) {
+        self.push_now(Command::Post { to, text });
     }
 
     /// Has the file of a PHP session read. What it holds comes as an event, in a later turn.

@@ -40,6 +40,13 @@ pub enum Event<'a> {
         /// The message.
         message: &'a Message<'a>,
     },
+    /// The page that reads this stream of events has sent a message.
+    Posted {
+        /// The stream.
+        id: ConnId,
+        /// The message.
+        text: String,
+    },
     /// The client broke a rule or passed a limit; `Closed` follows.
     Failed {
         /// The connection.

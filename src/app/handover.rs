@@ -125,6 +125,9 @@ impl Sessions {
         if let Some(sign_in) = sign_in {
             record.put(SIGN_IN, sign_in);
         }
+        if let Some(digest) = self.senders.digest(id) {
+            record.put(SENDER, digest);
+        }
         Some(record.into_bytes())
     }
 
@@ -136,6 +139,8 @@ impl Sessions {
             false => ErrorPackets::Unknown,
         };
         let knows_restarts = record.flag(RESTARTS)?;
+        let sender = record.take(SENDER).map(<[u8; 32]>::try_from).transpose();
+        let sender = sender.map_err(|_| BadRecord::Value(SENDER))?;
         record.end()?;
         // Who was served by the resource for all other paths is so again.
         let Some(resource) = self.find_resource(path.unwrap_or_default()) else {
@@ -150,6 +155,9 @@ impl Sessions {
             knows_restarts,
         };
         self.enter(id, session);
+        if let Some(digest) = sender {
+            self.senders.insert_digest(id, digest);
+        }
         Ok(TakenOver::Client(kind))
     }
 }
@@ -159,6 +167,7 @@ const PATH: u8 = 2;
 const ERROR_PACKETS: u8 = 3;
 const RESTARTS: u8 = 4;
 const SIGN_IN: u8 = 5;
+const SENDER: u8 = 6;
 
 /// Of what is known besides clients.
 const SIGNED_OUT: u8 = 1;

@@ -12,6 +12,7 @@ mod chunks;
 mod commands;
 mod delivery;
 mod event;
+mod event_stream;
 mod handover;
 mod logout;
 mod monitoring;
@@ -36,7 +37,8 @@ pub use self::availability::{Availability, Goodbye};
 pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
 pub use self::commands::{
-    Accept, Admitted, Command, Commands, CurrentMessage, NOBODY, SubscriptionChange,
+    Accept, Admitted, BodyLimit, Command, Commands, CurrentMessage, NOBODY, Opening,
+    SubscriptionChange,
 };
 pub use self::event::{Encryption, Event, IncomingRequest};
 pub use self::report::{Detail, LinkFigures, Report};
@@ -60,7 +62,7 @@ use crate::api::figures::KindCounts;
 use crate::api::{self, Demo, Route};
 use crate::base::MonotonicTime;
 use crate::base::log_target::REFUSALS;
-use crate::connection::ConnId;
+use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::extension::CompressionSettings;
@@ -184,10 +186,14 @@ impl App {
             Event::Message { id, message } => {
                 self.sessions.handle_message(id, message, now, commands);
             }
+            Event::Posted { id, text } => {
+                let message = Message::Text(text.as_str().into());
+                self.sessions.handle_message(id, &message, now, commands);
+            }
             Event::Request(request) => self.handle_request(&request, now, commands),
             Event::Body { id, body } => {
-                self.requests
-                    .handle_body(id, body, &mut self.sessions, now, commands);
+                let parts = (&mut self.sessions, &mut self.admission);
+                self.requests.handle_body(id, body, parts, now, commands);
             }
             Event::Refused {
                 id,
@@ -372,12 +378,25 @@ impl App {
             let rejection = Rejection::Listener;
             return self.reject(incoming, rejection, (incoming.peer, ""), now, commands);
         }
+        let checked = match route {
+            Route::Send | Route::PagePreflight(_) => self.check_reader(incoming, &request),
+            _ => Ok(()),
+        };
+        if let Err(rejection) = checked {
+            let peer = self.admission.locate(&request, incoming.peer);
+            return self.reject(incoming, rejection, (peer, ""), now, commands);
+        }
         match route {
             Route::None if self.availability == Availability::Draining => {
                 let peer = self.admission.locate(&request, incoming.peer);
                 self.reject(incoming, Rejection::Restarting, (peer, ""), now, commands);
             }
-            Route::None => self.handle_upgrade(incoming, &request, now, commands),
+            Route::EventStream if self.availability == Availability::Draining => {
+                self.put_off_events(incoming, &request, now, commands);
+            }
+            Route::None | Route::EventStream => {
+                self.handle_upgrade(incoming, &request, now, commands)
+            }
             route => {
                 let served = self.requests.serve(
                     incoming,

@@ -12,11 +12,13 @@ pub(super) fn has_word(query: &str, word: &str) -> bool {
     query.split('&').any(|field| field == word)
 }
 
-/// protocol.md 2.1, 8.8. `user` and `ticket`: of a client that has opted in.
+/// protocol.md 2.1, 8.8, 9.9. `user` and `ticket`: of a client that has opted in. `secret`: of one
+/// that reads events, for what it sends.
 pub(super) fn ready_packet(
     uuid: &ClientUuid,
     user: Option<&UserId>,
     ticket: Option<&str>,
+    secret: Option<&str>,
 ) -> String {
     let mut packet = format!(r#"{{"opcode":"ready","uuid":"{uuid}""#);
     if let Some(user) = user {
@@ -25,6 +27,9 @@ pub(super) fn ready_packet(
     }
     if let Some(ticket) = ticket {
         packet.push_str(&format!(r#","ticket":"{ticket}""#));
+    }
+    if let Some(secret) = secret {
+        packet.push_str(&format!(r#","send":"{secret}""#));
     }
     packet.push('}');
     packet

@@ -3,6 +3,7 @@
 use super::admission::Admission;
 use super::commands::Commands;
 use super::event::IncomingRequest;
+use super::event_stream::shared_origin;
 use super::push::PushRefusal;
 use super::request_checks::log_refusal;
 use crate::api::{BodyPart, Response};
@@ -17,6 +18,16 @@ pub(super) struct Reply {
     part: BodyPart,
     /// The page of another origin that may read the response.
     origin: Option<String>,
+    cookies: Cookies,
+}
+
+/// Whether a page may read what was answered to a request with its user's cookies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cookies {
+    /// It may: they are not what the answer depends on.
+    Harmless,
+    /// It may not.
+    Unwanted,
 }
 
 impl Reply {
@@ -31,6 +42,16 @@ impl Reply {
             origin: origin
                 .filter(|origin| admission.is_named_origin(origin))
                 .map(str::to_owned),
+            cookies: Cookies::Unwanted,
+        }
+    }
+
+    /// To be read by the page that has sent it, whose origin is allowed.
+    pub(super) fn for_page(self, request: &Request<'_>) -> Self {
+        Self {
+            origin: shared_origin(request).map(str::to_owned),
+            cookies: Cookies::Harmless,
+            ..self
         }
     }
 
@@ -76,7 +97,10 @@ pub(super) fn preflight(
 pub(super) fn respond(id: ConnId, reply: Reply, mut response: Response, commands: &mut Commands) {
     // A preflight's response has it already.
     if let Some(origin) = reply.origin.filter(|_| !response.is_shared()) {
-        response.share_with(&origin);
+        match reply.cookies {
+            Cookies::Harmless => response.share_with_credentials(&origin),
+            Cookies::Unwanted => response.share_with(&origin),
+        }
     }
     let mut bytes = Vec::new();
     let connection = reply.persistence.connection_header();

@@ -9,9 +9,11 @@ use log::debug;
 
 use super::admission::Admission;
 use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
-use super::commands::{Commands, NOBODY};
+use super::commands::{BodyLimit, Commands, NOBODY};
 use super::event::IncomingRequest;
+use super::event_stream;
 use super::monitoring::{self, Question};
+use super::peer::Peer;
 use super::pushed::{self, Pushed, find_page, push};
 use super::reply::{Reply, check_framing, preflight, respond};
 use super::report::Report;
@@ -56,6 +58,8 @@ enum Task {
     Batch(Box<Batch>),
     /// Its body names the connection that is to be closed.
     Close,
+    /// Its body is a message of a page that reads a stream of events, and is there.
+    Send(Peer),
     /// The loop is asked.
     Monitor(Question),
 }
@@ -90,11 +94,10 @@ impl Requests {
         let length = check_framing(request)?;
         let reply = Reply::to(request, admission);
         // Whatever a page may push: how the server does is not for it.
-        let tells_status = matches!(route, Route::Monitor(..) | Route::Close);
-        let reply = if tells_status {
-            reply.for_no_other_page()
-        } else {
-            reply
+        let reply = match route {
+            Route::Monitor(..) | Route::Close => reply.for_no_other_page(),
+            Route::Send => reply.for_page(request),
+            _ => reply,
         };
         let task = match route {
             Route::Push(form) => {
@@ -111,9 +114,11 @@ impl Requests {
             Route::Monitor(door, page) => {
                 monitoring::question(page, door, incoming, request, admission).map(Task::Monitor)
             }
+            Route::Send => Ok(Task::Send(admission.locate(request, incoming.peer))),
+            Route::PagePreflight(method) => Err(event_stream::preflight(request, method)),
             Route::Preflight => Err(preflight(&reply, incoming, request, admission)),
             Route::PushAddress => Err(push_address(incoming, request, admission)),
-            Route::None => Err(Response::empty(404)),
+            Route::None | Route::EventStream => Err(Response::empty(404)),
         };
         // A body that nobody reads ends the connection.
         let has_body = !matches!(length, BodyLength::None | BodyLength::Bytes(0));
@@ -147,8 +152,12 @@ impl Requests {
             Some(_) if request.is_http_1_1() => Expectation::Continue,
             Some(_) | None => Expectation::None,
         };
+        let limit = match task {
+            Task::Send(_) => BodyLimit::Page,
+            _ => BodyLimit::Script,
+        };
         self.keep(id, reply, task);
-        commands.read_body(id, length, expectation);
+        commands.read_body(id, (length, limit), expectation);
     }
 
     /// Whether a request of this connection is not answered yet.
@@ -161,7 +170,7 @@ impl Requests {
         &mut self,
         id: ConnId,
         body: Vec<u8>,
-        sessions: &mut Sessions,
+        (sessions, admission): (&mut Sessions, &mut Admission),
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
@@ -182,6 +191,9 @@ impl Requests {
             Task::Job => self.start_job(id, &body, sessions, now),
             Task::Users => users::those_here(body, sessions.clients()),
             Task::Close => monitoring::close(&body, sessions, commands),
+            Task::Send(peer) => {
+                event_stream::post(&body, (id.slot, peer), sessions, admission, commands)
+            }
             Task::Batch(_) | Task::Monitor(_) => {
                 return debug_assert!(false, "a body came that nobody waits for");
             }
@@ -418,7 +430,12 @@ impl Requests {
     fn keep(&mut self, id: ConnId, reply: Reply, task: Task) {
         let held_bytes = size_of::<PendingRequest>()
             + match &task {
-                Task::Push(_) | Task::Job | Task::Users | Task::Close | Task::Monitor(_) => 0,
+                Task::Push(_)
+                | Task::Job
+                | Task::Users
+                | Task::Close
+                | Task::Send(_)
+                | Task::Monitor(_) => 0,
                 Task::Batch(batch) => batch.held_bytes(),
             };
         self.held_bytes += held_bytes;

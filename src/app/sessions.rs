@@ -9,6 +9,7 @@ use log::{info, warn};
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
 use super::delivery::Delivery;
+use super::event_stream::Senders;
 use super::logout::{self, close_packet};
 use super::opening::{has_word, knows_restarts, ready_packet};
 use super::resource::{
@@ -49,6 +50,8 @@ pub(super) struct Sessions {
     /// Those who have asked for new words, and so are told of a restart (protocol.md 12.1).
     restart_audience: Members,
     forbidden: LogLimiter,
+    /// Who may send for streams of events.
+    pub(super) senders: Senders,
 }
 
 struct Registered {
@@ -88,8 +91,19 @@ pub(super) struct Newcomer<'a> {
     pub(super) identity: &'a Identity,
     /// By which it can come back without a question.
     pub(super) ticket: Option<String>,
+    /// What it reads.
+    pub(super) reads: Reads,
     /// Its address, path, query and headers.
     pub(super) request: ClientRequest<'a>,
+}
+
+/// In what form somebody gets messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// As frames.
+    Frames,
+    /// As events: whatever it says comes by requests of its own.
+    Events,
 }
 
 impl Sessions {
@@ -103,6 +117,7 @@ impl Sessions {
             speakers: Members::default(),
             restart_audience: Members::default(),
             forbidden: LogLimiter::default(),
+            senders: Senders::default(),
             settings,
         }
     }
@@ -137,6 +152,25 @@ impl Sessions {
         let exact = resources.position(|r| r.path.as_deref() == Some(path));
         let any = || self.resources.iter().position(|r| r.path.is_none());
         exact.or_else(any).map(|index| index as ResourceId)
+    }
+
+    /// The resource of those who read events.
+    pub(super) fn find_event_resource(&self) -> Option<ResourceId> {
+        let mut paths = ["/web", "/"].into_iter();
+        let path = paths.find(|path| {
+            self.resources
+                .iter()
+                .any(|r| r.path.as_deref() == Some(path))
+        });
+        self.find_resource(path.unwrap_or(EVENTS_PATH))
+    }
+
+    /// Longest message of a web client, in bytes.
+    pub(super) fn max_web_message_bytes(&self) -> usize {
+        let settings = &self.settings;
+        settings
+            .max_web_message_bytes
+            .min(settings.max_message_bytes)
     }
 
     /// The path of a resource; `None` if it serves all that no other does.
@@ -209,7 +243,11 @@ impl Sessions {
         let user = user.filter(|_| error_packets == ErrorPackets::Wanted);
         let ticket = newcomer.ticket.as_deref();
         let ticket = ticket.filter(|_| error_packets == ErrorPackets::Wanted);
-        let ready = ready_packet(&uuid, user, ticket);
+        let secret = (newcomer.reads == Reads::Events).then(Senders::new_secret);
+        if let Some(secret) = &secret {
+            self.senders.insert(id, secret);
+        }
+        let ready = ready_packet(&uuid, user, ticket, secret.as_deref());
         self.clients.open(id, kind, uuid, newcomer.ident);
         self.clients.identify(id, newcomer.identity);
         let session = Session {
@@ -328,6 +366,7 @@ impl Sessions {
             members.remove(id.slot);
         }
         self.restart_audience.remove(id.slot);
+        self.senders.remove(id);
         self.clients.close(id);
         Some(session.kind)
     }
@@ -464,6 +503,9 @@ enum Buffered {
     /// It is one chunk or some bytes too many.
     TooBig,
 }
+
+/// Where events are asked for.
+pub(super) const EVENTS_PATH: &str = "/sse";
 
 /// Answer to every complete data message (protocol.md 2.2).
 pub(super) const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;

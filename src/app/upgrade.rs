@@ -9,11 +9,12 @@ use super::logout::NOT_SIGNED_IN;
 use super::newcomers::Arrival;
 use super::opening::has_word;
 use super::peer::Peer;
+use super::reply::check_framing;
 use super::resource::{ClientRequest, ResourceId};
-use super::sessions::{NEXT_PACKET, Newcomer, turn_away};
+use super::sessions::{NEXT_PACKET, Newcomer, Reads, turn_away};
 use super::sign_in::{Decision, Entry, Judged, Visit};
-use super::{Accept, Admitted, App, Commands, Encryption, IncomingRequest};
-use crate::api::{BodyPart, Response};
+use super::{Accept, Admitted, App, Commands, Encryption, IncomingRequest, Opening, event_stream};
+use crate::api::{self, BodyPart, Response, Route};
 use crate::base::log_target::{CONNECTIONS, REFUSALS};
 use crate::base::{MonotonicTime, excerpt};
 use crate::connection::{AfterResponse, ConnId, Keepalive, Message, PhpFraming};
@@ -25,9 +26,9 @@ use crate::protocol::ident;
 use crate::protocol::message::MessageKind;
 use crate::registry::ClientKind;
 
-/// A request that asks for a WebSocket and may have one.
+/// A request that asks for a WebSocket or a stream of events, and may have it.
 struct UpgradeRequest<'a> {
-    upgrade: Upgrade,
+    wanted: Wanted,
     kind: ClientKind,
     /// Where the client is.
     peer: Peer,
@@ -37,11 +38,18 @@ struct UpgradeRequest<'a> {
     resource: Result<ResourceId, TurnedAway>,
 }
 
+/// What is asked for.
+enum Wanted {
+    WebSocket(Upgrade),
+    Events,
+}
+
 /// The error that a `close` packet tells, and the code of the close frame behind it.
 type TurnedAway = (String, CloseCode);
 
 impl App {
-    /// Answers a request that asks for a WebSocket, or for nothing that is here.
+    /// Answers a request that asks for a WebSocket or a stream of events, or for nothing that is
+    /// here.
     pub(super) fn handle_upgrade(
         &mut self,
         incoming: &IncomingRequest<'_>,
@@ -79,6 +87,13 @@ impl App {
         }
         let arrival = || Arrival::of(incoming, self.sessions.clients().logout_stamp());
         if self.sign_in.takes_first_message() && has_word(request.query(), "auth=1") {
+            if let Wanted::Events = asked.wanted {
+                let (error, peer) = (NO_FIRST_MESSAGE, asked.peer.name());
+                self.admission.count_refusal(400, error);
+                warn!(target: REFUSALS, "#{} refused: 400 {error} ({peer})", incoming.id.slot);
+                let response = Response::failure(400, error);
+                return event_stream::refuse(incoming.id, request, response, commands);
+            }
             let (arrival, deadline) = (arrival(), now + self.upgrade.handshake_timeout);
             if self.accept(incoming, request, asked, commands).is_ok() {
                 self.newcomers.await_token(incoming.id, arrival, deadline);
@@ -122,6 +137,10 @@ impl App {
                 self.admission.count_refusal(503, UNDECIDED);
                 let peer = asked.peer.name();
                 warn!(target: REFUSALS, "#{} refused: 503 {UNDECIDED} ({peer})", id.slot);
+                if let Wanted::Events = asked.wanted {
+                    let why = (UNDECIDED, CloseCode::TRY_AGAIN_LATER);
+                    return event_stream::try_later(id, request, why, after, commands);
+                }
                 let mut response = Response::error(503, UNDECIDED);
                 // At least 1: 0 would bring everybody back at once.
                 let seconds = after.as_secs().max(1).to_string();
@@ -234,6 +253,7 @@ impl App {
             ident,
             identity: &entry.identity(),
             ticket: None,
+            reads: Reads::Frames,
             request: ClientRequest {
                 address: peer.ip,
                 head: &request,
@@ -256,8 +276,11 @@ impl App {
         incoming: &IncomingRequest<'_>,
         request: &Request<'a>,
     ) -> Result<UpgradeRequest<'a>, Rejection> {
-        let upgrade = Upgrade::check(request)?;
         let peer = self.admission.locate(request, incoming.peer);
+        if self.asks_for_events(request) {
+            return self.judge_events(incoming, request, peer);
+        }
+        let upgrade = Upgrade::check(request)?;
         let kind = kind_of(request);
         let origin = request.header("origin");
         self.admission
@@ -275,19 +298,44 @@ impl App {
                 upgrade
             }
         };
+        let resource = self.sessions.find_resource(request.path());
         Ok(UpgradeRequest {
-            upgrade,
+            wanted: Wanted::WebSocket(upgrade),
             kind,
             peer,
             ident,
-            resource: self.find_resource(kind, request.path(), peer),
+            resource: self.check_place(kind, (request.path(), resource), peer),
         })
     }
 
-    fn find_resource(
+    fn asks_for_events(&self, request: &Request<'_>) -> bool {
+        matches!(api::route(request, self.demo), Route::EventStream)
+    }
+
+    /// The same for a request that asks for events. Whoever reads them is a page.
+    fn judge_events<'a>(
+        &self,
+        incoming: &IncomingRequest<'_>,
+        request: &Request<'a>,
+        peer: Peer,
+    ) -> Result<UpgradeRequest<'a>, Rejection> {
+        check_framing(request)?;
+        self.check_reader(incoming, request)?;
+        let (kind, resource) = (ClientKind::Web, self.sessions.find_event_resource());
+        Ok(UpgradeRequest {
+            wanted: Wanted::Events,
+            kind,
+            peer,
+            ident: "",
+            resource: self.check_place(kind, (request.path(), resource), peer),
+        })
+    }
+
+    /// Whether there is a place for somebody, and something on the path.
+    fn check_place(
         &self,
         kind: ClientKind,
-        path: &str,
+        (path, resource): (&str, Option<ResourceId>),
         peer: Peer,
     ) -> Result<ResourceId, TurnedAway> {
         match self.admission.check_capacity(kind, peer) {
@@ -300,7 +348,6 @@ impl App {
                 return Err((error, CloseCode::POLICY_VIOLATION));
             }
         }
-        let resource = self.sessions.find_resource(path);
         resource.ok_or_else(|| (format!("no resource {path}"), CloseCode::POLICY_VIOLATION))
     }
 
@@ -315,6 +362,13 @@ impl App {
         commands: &mut Commands,
     ) {
         let (id, kind, peer, ident) = (incoming.id, asked.kind, asked.peer, asked.ident);
+        let reads = match asked.wanted {
+            Wanted::WebSocket(_) => Reads::Frames,
+            Wanted::Events => Reads::Events,
+        };
+        if reads == Reads::Events && request.method() == "HEAD" && asked.resource.is_ok() {
+            return event_stream::answer_head(id, request, commands);
+        }
         match self.accept(incoming, request, asked, commands) {
             Ok(resource) => {
                 let newcomer = Newcomer {
@@ -324,6 +378,7 @@ impl App {
                     ident,
                     identity: &entry.identity(),
                     ticket: None,
+                    reads,
                     request: ClientRequest {
                         address: peer.ip,
                         head: request,
@@ -338,12 +393,15 @@ impl App {
                     .count_refusal(code.as_u16(), reason.trim_end());
                 let (slot, peer) = (id.slot, peer.name());
                 warn!(target: REFUSALS, "#{slot} turned away: {} ({peer})", excerpt(&error));
-                turn_away(id, &error, code, commands);
+                match reads {
+                    Reads::Frames => turn_away(id, &error, code, commands),
+                    Reads::Events => event_stream::turn_away(id, request, (&error, code), commands),
+                }
             }
         }
     }
 
-    /// Answers with the 101.
+    /// Answers with the 101, or the head of a stream of events.
     fn accept(
         &mut self,
         incoming: &IncomingRequest<'_>,
@@ -353,18 +411,26 @@ impl App {
     ) -> Result<ResourceId, TurnedAway> {
         let UpgradeRequest { kind, peer, .. } = asked;
         self.log_forwarded(incoming, peer);
-        let (client_type, keepalive) = match kind {
-            ClientKind::Web => ("websocket", Keepalive::Pings),
-            ClientKind::Php => ("tcp", Keepalive::None),
+        let (client_type, keepalive) = match (&asked.wanted, kind) {
+            (Wanted::Events, _) => ("sse", Keepalive::None),
+            (Wanted::WebSocket(_), ClientKind::Web) => ("websocket", Keepalive::Pings),
+            (Wanted::WebSocket(_), ClientKind::Php) => ("tcp", Keepalive::None),
         };
         info!(target: CONNECTIONS, "ClientType:{client_type}");
-        let framing = self.framing(incoming, request, kind, peer);
+        let opening = match asked.wanted {
+            // Who is turned away gets a response that ends.
+            Wanted::Events if asked.resource.is_err() => return asked.resource,
+            Wanted::Events => event_stream::opening(request),
+            Wanted::WebSocket(upgrade) => Opening::WebSocket {
+                upgrade,
+                framing: self.framing(incoming, request, kind, peer),
+                keepalive,
+            },
+        };
         commands.accept(Accept {
             id: incoming.id,
-            upgrade: asked.upgrade,
+            opening,
             peer,
-            framing,
-            keepalive,
             admission: match asked.resource {
                 Ok(_) => Admitted::Client,
                 Err(_) => Admitted::TurnedAway,
@@ -438,6 +504,10 @@ fn token_of(message: &Message<'_>) -> Option<String> {
 
 /// Longest packet that brings a token, in bytes.
 const MAX_AUTH_BYTES: usize = 8 << 10;
+
+/// protocol.md 9.9.
+const NO_FIRST_MESSAGE: &str =
+    "a stream of events has no first message: bring the token in the cookie websock_token";
 
 const UNDECIDED: &str = "it could not be found out who you are: try again";
 

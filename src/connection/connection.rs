@@ -98,7 +98,10 @@ impl Connection {
                 self.receive_frames(input, context)
             }
             State::Closing { .. } => self.receive_frames(input, context),
-            State::Draining { .. } | State::Closed { .. } | State::Aborted => {
+            State::Streaming { .. }
+            | State::Draining { .. }
+            | State::Closed { .. }
+            | State::Aborted => {
                 *input = &mut [];
                 None
             }
@@ -160,18 +163,18 @@ impl Connection {
         };
     }
 
-    /// Answers a head by waiting for the body that it announces, at most `max_message_bytes`
+    /// Answers a head by waiting for the body that it announces, at most `max_bytes`
     /// (RFC 9112 §6). [`Event::Body`] follows, unless the body is empty and returned at once.
     ///
     /// The head is still to be answered if this fails.
     pub fn expect_body(
         &mut self,
-        length: BodyLength,
+        (length, max_bytes): (BodyLength, usize),
         expectation: Expectation,
         context: &mut TurnContext,
     ) -> Result<Option<Vec<u8>>, Rejection> {
         debug_assert!(matches!(self.state, State::AwaitingDecision { .. }));
-        let mut body = BodyReader::new(length, context.limits.max_message_bytes)?;
+        let mut body = BodyReader::new(length, max_bytes)?;
         if let (_, Some(body)) = body.push(&[])? {
             self.state = State::AwaitingResponse;
             return Ok(Some(body));
@@ -213,14 +216,18 @@ impl Connection {
         };
     }
 
-    /// Begins the close handshake (RFC 6455 §7.1.2); does nothing unless the connection is open.
+    /// Begins the close handshake (RFC 6455 §7.1.2), or ends a stream of events with one that says
+    /// the same; does nothing unless the connection is open.
     pub fn close(&mut self, code: CloseCode, reason: &str, context: &mut TurnContext) {
         if !self.is_open() {
             return;
         }
         self.push_close(Some((code, reason)), context);
-        self.state = State::Closing {
-            deadline: context.now + context.limits.close_timeout,
+        let deadline = context.now + context.limits.close_timeout;
+        self.state = match self.state {
+            // Nobody answers it.
+            State::Streaming { .. } => State::Draining { deadline },
+            _ => State::Closing { deadline },
         };
     }
 
@@ -262,7 +269,7 @@ impl Connection {
 
     /// Whether messages flow.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open { .. })
+        matches!(self.state, State::Open { .. } | State::Streaming { .. })
     }
 
     /// Whether nothing more is received before the application has answered a request.

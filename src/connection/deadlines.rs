@@ -42,6 +42,10 @@ impl Connection {
                 None
             }
             State::Open { .. } => self.handle_open_timeout(context),
+            State::Streaming { .. } => {
+                self.comment(context);
+                None
+            }
             State::Closing { .. } | State::Draining { .. } | State::Closed { .. } => {
                 let unsent_bytes = self.output_len();
                 self.abort();
@@ -71,6 +75,10 @@ impl Connection {
                     .as_ref()
                     .map(|i| i.judged + limits.stall_timeout);
                 alive.into_iter().chain(stalled).min()
+            }
+            State::Streaming { last_comment, .. } => {
+                let interval = limits.ping_interval;
+                (!interval.is_zero()).then(|| last_comment + interval)
             }
             State::ReadingBody(ref reading) => Some(reading.judged + limits.stall_timeout),
             State::AwaitingResponse | State::Aborted => None,

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::limits::TurnContext;
 use super::php_framing::PhpFramer;
 use super::rate::Rate;
-use super::state::{Keepalive, Liveness, State};
+use super::state::{EventIds, Keepalive, Liveness, State};
 use crate::base::time::MonotonicTime;
 use crate::base::{BadRecord, Record, RecordWriter};
 
@@ -41,6 +41,14 @@ impl Connection {
                     Liveness::Pinged(at) => record.put_duration(PINGED_AGO, now - at),
                 }
                 record.put_number(HAS_PINGS, u64::from(keepalive == Keepalive::Pings));
+            }
+            State::Streaming {
+                last_comment,
+                event_ids,
+            } => {
+                record.put_number(PHASE, STREAMING);
+                record.put_duration(SILENT_FOR, now - last_comment);
+                record.put_number(HAS_EVENT_IDS, u64::from(event_ids == EventIds::Cursors));
             }
             _ => return None,
         }
@@ -83,6 +91,13 @@ impl Connection {
                     false => Keepalive::None,
                 },
             },
+            STREAMING => State::Streaming {
+                last_comment: now - record.duration(SILENT_FOR)?,
+                event_ids: match record.flag(HAS_EVENT_IDS)? {
+                    true => EventIds::Cursors,
+                    false => EventIds::None,
+                },
+            },
             _ => return Err(BadRecord::Value(PHASE)),
         };
         connection.control_rate = Rate::full_in(record.duration(CONTROL_RATE)?, now);
@@ -103,7 +118,10 @@ impl Connection {
     pub fn is_quiescent(&self) -> bool {
         let is_between = matches!(
             self.state,
-            State::Connecting { .. } | State::KeepAlive { .. } | State::Open { .. }
+            State::Connecting { .. }
+                | State::KeepAlive { .. }
+                | State::Open { .. }
+                | State::Streaming { .. }
         );
         is_between && self.inbound.is_none() && self.output_len() == 0
     }
@@ -124,11 +142,13 @@ const CONTROL_RATE: u8 = 6;
 const MESSAGE_RATE: u8 = 7;
 const COMPRESSION: u8 = 8;
 const PHP_FRAMER: u8 = 9;
+const HAS_EVENT_IDS: u8 = 10;
 
 /// Values of `PHASE`.
 const CONNECTING: u64 = 0;
 const KEEPING_ALIVE: u64 = 1;
 const OPEN: u64 = 2;
+const STREAMING: u64 = 3;
 
 #[cfg(test)]
 mod tests {

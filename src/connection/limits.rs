@@ -38,6 +38,20 @@ pub struct Limits {
     pub min_progress_bytes: usize,
 }
 
+impl Limits {
+    /// Longest body that holds a message of a web client in JSON, in bytes: each of its bytes may
+    /// need a backslash there.
+    pub fn max_posted_bytes(&self) -> usize {
+        let message_bytes = self.max_web_message_bytes.min(self.max_message_bytes);
+        message_bytes
+            .saturating_mul(2)
+            .saturating_add(POSTED_EXTRA_BYTES)
+    }
+}
+
+/// What stands around the message: names, uuid and secret, and blanks.
+const POSTED_EXTRA_BYTES: usize = 1 << 10;
+
 impl Default for Limits {
     /// The values of the shipped websock.ini, which gives the reason for each.
     fn default() -> Self {

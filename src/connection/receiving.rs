@@ -362,7 +362,7 @@ impl Connection {
     }
 
     #[inline]
-    fn count_message(&mut self, context: &TurnContext) -> Result<(), Violation> {
+    pub(super) fn count_message(&mut self, context: &TurnContext) -> Result<(), Violation> {
         let limit = context.limits.max_messages_per_second;
         let counted = limit == 0 || self.message_rate.count(limit, context.now);
         if counted {

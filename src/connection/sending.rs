@@ -67,6 +67,10 @@ impl Connection {
         if self.output_weight() > context.limits.max_queue_bytes {
             return Err(SendError::QueueFull);
         }
+        if let State::Streaming { event_ids, .. } = self.state {
+            self.push_event(outgoing, event_ids, &mut context.pool);
+            return Ok(());
+        }
         if self.php_framer.is_some() {
             self.push_shaped(outgoing.frame().to_vec(), &mut context.pool);
             return Ok(());
@@ -105,7 +109,8 @@ impl Connection {
             frames.clear();
             return Err(SendError::NotOpen);
         }
-        if self.php_framer.is_some() || self.compression.is_some() {
+        let is_stream = matches!(self.state, State::Streaming { .. });
+        if self.php_framer.is_some() || self.compression.is_some() || is_stream {
             let replied = self.reply_each(frames, context);
             frames.clear();
             return replied;
@@ -237,6 +242,9 @@ impl Connection {
         payload: Option<(CloseCode, &str)>,
         context: &mut TurnContext,
     ) {
+        if let (State::Streaming { .. }, Some((code, reason))) = (&self.state, payload) {
+            return self.push_last_event(code, reason, &mut context.pool);
+        }
         let mut bytes = Vec::new();
         if let Some((code, reason)) = payload {
             close::write(code, reason, &mut bytes);

@@ -12,9 +12,19 @@ pub enum Keepalive {
     None,
 }
 
+/// Whether events carry an id by which a stream that was lost goes on behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventIds {
+    /// The cursor that a text has as its last key (protocol.md 9.1).
+    Cursors,
+    /// None: the client has not opted in.
+    None,
+}
+
 /// ```text
 /// Connecting → ReadingHead → AwaitingDecision → Open → Closing → Closed → Aborted
-///    ↑              │           │ └→ Draining ←┴──────────┘
+///    ↑              │          │ │ └→ Streaming ┐│       │
+///    │              │          │ └→ Draining ←──┴┴───────┘
 ///    │              ├→ ReadingBody → AwaitingResponse
 ///    └─ KeepAlive ←─┴──────────────────┘
 /// ```
@@ -36,6 +46,12 @@ pub(super) enum State {
     Open {
         liveness: Liveness,
         keepalive: Keepalive,
+    },
+    /// Events flow, one way: what the peer sends is thrown away.
+    Streaming {
+        /// When it was last given a sign of life that nobody notices.
+        last_comment: MonotonicTime,
+        event_ids: EventIds,
     },
     /// Our close frame is on its way, the peer's has not come.
     Closing { deadline: MonotonicTime },

@@ -9,10 +9,10 @@ use super::event_loop::EventLoop;
 use super::handle::Request;
 use super::memory::HeldBy;
 use super::system::System;
-use crate::app::{Command, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY};
-use crate::connection::ConnId;
+use crate::app::{BodyLimit, Command, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY};
+use crate::connection::{self, ConnId};
 use crate::ops::signals::Signal;
-use crate::protocol::message::AssembledMessage;
+use crate::protocol::message::{AssembledMessage, MessageKind};
 
 impl<Y: System> EventLoop<Y> {
     /// Hands an event to the application, and carries out what comes of it.
@@ -202,9 +202,15 @@ impl<Y: System> EventLoop<Y> {
                 id,
                 length,
                 expectation,
+                limit,
             } => {
+                let max_bytes = match limit {
+                    BodyLimit::Script => context.limits.max_message_bytes,
+                    BodyLimit::Page => context.limits.max_posted_bytes(),
+                };
                 let link = self.links.table.get_mut(id)?;
                 let peer = link.peer;
+                let length = (length, max_bytes);
                 match link.connection.expect_body(length, expectation, context) {
                     Ok(body) => body.map(|body| (id, Event::Body { id, body })),
                     Err(rejection) => {
@@ -242,6 +248,7 @@ impl<Y: System> EventLoop<Y> {
                 let report = self.report(detail);
                 Some((id, Event::Reported { id, report }))
             }
+            Command::Post { to, text } => self.post(to, text),
             Command::Resume { id } => Some((id, Event::Resumed { id })),
             Command::AnswerPush { ticket, outcome } => {
                 self.handle_requests.answer(ticket, outcome);
@@ -257,6 +264,35 @@ impl<Y: System> EventLoop<Y> {
                 None
             }
         }
+    }
+
+    /// A message of a page that reads a stream of events: it counts as if it had come on that.
+    fn post(&mut self, id: ConnId, text: String) -> Option<(ConnId, Event<'static>)> {
+        let link = self.links.table.get_mut(id)?;
+        let peer = link.peer;
+        if !link.connection.is_open() {
+            return None;
+        }
+        let event = match link.connection.count_posted(&mut self.context) {
+            Some(connection::Event::Failed(violation)) => {
+                let (code, reason) = (violation.close_code().as_u16(), violation.reason());
+                self.links.count_end(id, code, reason);
+                self.links.ended.push(id);
+                Event::Failed {
+                    id,
+                    peer,
+                    violation,
+                }
+            }
+            Some(_) | None => {
+                let received = &mut self.context.traffic.received;
+                received.add_message(MessageKind::Text, text.len());
+                Event::Posted { id, text }
+            }
+        };
+        // What goes back leaves at the end of this turn.
+        self.links.touch(id);
+        Some((id, event))
     }
 
     /// Goes on with all calls to other servers, and tells the application what was answered. What

@@ -16,7 +16,7 @@ use super::shared_buffers::SharedBuffers;
 use super::system::{Stream, System};
 use super::timers::{Timer, Timers};
 use super::writing::{rewatch, stop_writing, write};
-use crate::app::{Accept, Admitted, Receipt};
+use crate::app::{Accept, Admitted, Opening, Receipt};
 use crate::base::plain;
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
 use crate::protocol::close_code::CloseCode;
@@ -76,16 +76,28 @@ impl<S: Stream> Default for Links<S> {
 impl<S: Stream> Links<S> {
     // ---- what the application wants done
 
-    /// Lets a client in: the 101 is on its way.
+    /// Lets a client in: the 101, or the head of a stream of events, is on its way.
     pub(super) fn accept(&mut self, accept: &Accept, context: &mut TurnContext) {
         let Some(link) = self.table.get_mut(accept.id) else {
             return;
         };
-        let (framing, keepalive) = (accept.framing, accept.keepalive);
         link.peer = accept.peer;
-        link.connection
-            .accept(&accept.upgrade, framing, keepalive, context);
-        if keepalive == Keepalive::None {
+        let connection = &mut link.connection;
+        let is_pinged = match &accept.opening {
+            Opening::WebSocket {
+                upgrade,
+                framing,
+                keepalive,
+            } => {
+                connection.accept(upgrade, *framing, *keepalive, context);
+                *keepalive == Keepalive::Pings
+            }
+            Opening::EventStream { head, event_ids } => {
+                connection.stream_events(head, *event_ids, context);
+                false
+            }
+        };
+        if !is_pinged {
             link.transport.keep_alive();
         }
         if accept.admission == Admitted::Client {

@@ -35,6 +35,65 @@ impl MediaType {
     }
 }
 
+/// Whether a client takes a media type in answer to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It asks for just this one.
+    Named,
+    /// It takes it among others: `*/*`, or no word about it.
+    Any,
+    /// It does not.
+    No,
+}
+
+impl Acceptance {
+    /// Reads `Accept` (RFC 9110 §12.5.1): the most specific range that fits decides, whatever its
+    /// weight but for `q=0`. What is malformed fits nothing.
+    pub fn of(request: &Request<'_>, kind: &str, subtype: &str) -> Self {
+        let lines = request.header_values("Accept");
+        let ranges = lines.flat_map(|line| line.split(|&byte| byte == b','));
+        let mut ranges = ranges
+            .filter(|range| !range.trim_ascii().is_empty())
+            .peekable();
+        if ranges.peek().is_none() {
+            return Self::Any;
+        }
+        let fits = ranges.filter_map(|range| fit(range.trim_ascii(), kind, subtype));
+        match fits.max_by_key(|(specificity, _)| *specificity) {
+            Some((2, true)) => Self::Named,
+            Some((_, true)) => Self::Any,
+            Some((_, false)) | None => Self::No,
+        }
+    }
+}
+
+/// How specific a range is that a type fits, and whether it is wanted at all.
+fn fit(range: &[u8], kind: &str, subtype: &str) -> Option<(u8, bool)> {
+    let end = memchr::memchr(b';', range).unwrap_or(range.len());
+    let (media_range, parameters) = range.split_at(end);
+    let media_range = str::from_utf8(media_range.trim_ascii()).ok()?;
+    let (range_kind, range_subtype) = media_range.split_once('/')?;
+    let specificity = match (range_kind, range_subtype) {
+        ("*", "*") => 0,
+        (_, "*") if range_kind.eq_ignore_ascii_case(kind) => 1,
+        _ if range_kind.eq_ignore_ascii_case(kind)
+            && range_subtype.eq_ignore_ascii_case(subtype) =>
+        {
+            2
+        }
+        _ => return None,
+    };
+    let is_refused = |parameter: &[u8]| {
+        let weight = parameter.trim_ascii().to_ascii_lowercase();
+        let weight = weight.strip_prefix(b"q=").map(<[u8]>::to_vec);
+        weight.is_some_and(|weight| {
+            weight.starts_with(b"0") && weight.iter().all(|byte| matches!(byte, b'0' | b'.'))
+        })
+    };
+    let is_wanted = !parameters.split(|&byte| byte == b';').any(is_refused);
+    Some((specificity, is_wanted))
+}
+
 /// Whether the body is compressed or encoded in another way, or may be: `Content-Encoding` names
 /// anything but `identity` (RFC 9110 §8.4).
 pub fn is_encoded(request: &Request<'_>) -> bool {
@@ -106,6 +165,41 @@ fn quoted_len(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_specific_range_of_accept_decides() {
+        for (lines, expected) in [
+            ("", Acceptance::Any),
+            ("Accept:\r\n", Acceptance::Any),
+            ("Accept: */*\r\n", Acceptance::Any),
+            ("Accept: text/*;q=0.1\r\n", Acceptance::Any),
+            ("Accept: text/event-stream\r\n", Acceptance::Named),
+            (
+                "Accept: Text/Event-Stream ; charset=utf-8\r\n",
+                Acceptance::Named,
+            ),
+            (
+                "Accept: text/html, text/event-stream;q=0.5\r\n",
+                Acceptance::Named,
+            ),
+            (
+                "Accept: text/html\r\nAccept: text/event-stream\r\n",
+                Acceptance::Named,
+            ),
+            ("Accept: */*, text/event-stream;q=0\r\n", Acceptance::No),
+            ("Accept: */*;q=0.0\r\n", Acceptance::No),
+            ("Accept: text/*;q=0, */*\r\n", Acceptance::No),
+            ("Accept: text/html\r\n", Acceptance::No),
+            ("Accept: text/event-streams\r\n", Acceptance::No),
+            ("Accept: text\r\n", Acceptance::No),
+            ("Accept: \u{ff}/\u{ff}\r\n", Acceptance::No),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+            let request = Request::parse(head.as_bytes()).unwrap();
+            let acceptance = Acceptance::of(&request, "text", "event-stream");
+            assert_eq!(acceptance, expected, "{lines}");
+        }
+    }
 
     fn head(lines: &[u8]) -> Vec<u8> {
         [b"POST /push HTTP/1.1\r\n", lines, b"\r\n"].concat()

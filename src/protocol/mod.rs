@@ -10,6 +10,7 @@ pub mod cookie;
 pub mod decimal;
 pub mod deflate;
 pub mod error;
+pub mod event_stream;
 pub mod extension;
 pub mod frame;
 pub mod handshake;

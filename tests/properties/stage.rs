@@ -236,8 +236,9 @@ impl<'a> Stage<'a> {
             Some(_) if request.is_http_1_1() => Expectation::Continue,
             Some(_) | None => Expectation::None,
         };
-        let body =
-            self.call(|connection, turn| connection.expect_body(length, expectation, turn))?;
+        let body = self.call(|connection, turn| {
+            connection.expect_body((length, turn.limits.max_message_bytes), expectation, turn)
+        })?;
         match body {
             Some(body) => self.handle_body(body),
             None if expectation == Expectation::Continue => self.expect(100, Some(Vec::new())),

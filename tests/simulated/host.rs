@@ -172,8 +172,13 @@ impl Host {
 
     fn await_body(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         let length = BodyLength::of(request)?;
-        self.body =
-            self.call(|connection, turn| connection.expect_body(length, Expectation::None, turn))?;
+        self.body = self.call(|connection, turn| {
+            connection.expect_body(
+                (length, turn.limits.max_message_bytes),
+                Expectation::None,
+                turn,
+            )
+        })?;
         Ok(())
     }
 
