@@ -14,6 +14,7 @@ use super::event::IncomingRequest;
 use super::event_stream;
 use super::monitoring::{self, Question};
 use super::peer::Peer;
+use super::posting;
 use super::pushed::{self, Pushed, find_page, push};
 use super::reply::{Reply, check_framing, preflight, respond};
 use super::report::Report;
@@ -192,7 +193,7 @@ impl Requests {
             Task::Users => users::those_here(body, sessions.clients()),
             Task::Close => monitoring::close(&body, sessions, commands),
             Task::Send(peer) => {
-                event_stream::post(&body, (id.slot, peer), sessions, admission, commands)
+                posting::post(&body, (id.slot, peer), sessions, admission, commands)
             }
             Task::Batch(_) | Task::Monitor(_) => {
                 return debug_assert!(false, "a body came that nobody waits for");

@@ -9,12 +9,12 @@ use log::{info, warn};
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
 use super::delivery::Delivery;
-use super::event_stream::Senders;
 use super::logout::{self, close_packet};
 use super::opening::{has_word, knows_restarts, ready_packet};
 use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
+use super::senders::Senders;
 use super::web_sends::WebSends;
 use crate::base::log_target::CONNECTIONS;
 use crate::base::{LogLimiter, MonotonicTime, SlotMap, random};
