@@ -37,6 +37,8 @@ mod sign_in_sessions;
 mod sign_in_staying;
 mod sign_in_tokens;
 mod sign_in_url;
+mod sse;
+mod sse_sign_in;
 mod upgrade;
 mod users;
 mod web_sends;

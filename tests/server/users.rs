@@ -12,7 +12,7 @@ use crate::harness::{Conn, Request, Server, connect, eventually};
 use crate::sign_in::{NOT_SIGNED_IN, Sessions, user_of, with_session};
 use crate::sign_in_asking::{Application, response};
 
-const KEY: &str = "a secret of thirty-two bytes or more";
+pub(crate) const KEY: &str = "a secret of thirty-two bytes or more";
 
 /// A server to which a page signs in by a token, with these lines in its ini.
 fn start(ini: &str) -> Server {
@@ -20,7 +20,7 @@ fn start(ini: &str) -> Server {
 }
 
 /// A token that says `user` for longer than any test takes.
-fn token(user: &str) -> String {
+pub(crate) fn token(user: &str) -> String {
     let claims = format!(r#"{{"sub":"{user}","exp":4102444800,"aud":"websock"}}"#);
     let [head, claims] =
         [r#"{"alg":"HS256","typ":"JWT"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part));

@@ -30,6 +30,8 @@ mod push;
 mod records;
 #[path = "../server/restart.rs"]
 mod restart;
+#[path = "../server/sse.rs"]
+mod sse;
 #[path = "../server/upgrade.rs"]
 mod upgrade;
 
@@ -84,6 +86,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "above TLS: who it is does not depend on it",
     ),
     ("sign_in_url", "above TLS: who it is does not depend on it"),
+    ("sse_sign_in", "above TLS: who it is does not depend on it"),
     ("users", "above TLS: who it is does not depend on it"),
 ];
 

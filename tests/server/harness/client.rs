@@ -268,6 +268,31 @@ impl Conn {
     }
 }
 
+/// Streams of events in.
+impl Conn {
+    /// A response head, and nothing behind it.
+    #[track_caller]
+    pub(crate) fn read_head(&mut self) -> Response {
+        Response::parse(&self.read_through(b"\r\n\r\n", "a response head"))
+    }
+
+    /// Everything up to `end` and with it.
+    #[track_caller]
+    pub(crate) fn read_through(&mut self, end: &[u8], what: &str) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut searched = 0;
+        loop {
+            let rest = &self.unread[searched..];
+            let found = rest.windows(end.len()).position(|window| window == end);
+            if let Some(at) = found {
+                return self.unread.drain(..searched + at + end.len()).collect();
+            }
+            searched = self.unread.len().saturating_sub(end.len());
+            self.fetch_until(deadline, what);
+        }
+    }
+}
+
 /// Frames in.
 impl Conn {
     /// The next frame, of any kind. Panics if there is none or the server must not send it.

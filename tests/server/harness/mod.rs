@@ -5,6 +5,7 @@
 //! something does *not* arrive is shown by what arrives instead ([`Conn::round_trip`]).
 
 pub(crate) mod client;
+pub(crate) mod events;
 pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod php;
