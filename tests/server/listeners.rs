@@ -10,6 +10,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::harness::events::{self, Events};
 use crate::harness::server::{Directory, Run, binary};
 use crate::harness::{Conn, Request, Server, connect_to, connect_to_file};
 
@@ -171,6 +172,32 @@ fn words_behind_an_address_say_whom_it_is_for() {
     let packet = r#"{"opcode":"broadcast","message":1}"#;
     sender.send_for_next(packet);
     receiver.expect_text(packet);
+}
+
+// protocol.md 9.9
+// protocol.md 9.10
+#[test]
+fn streams_of_events_are_for_pages() {
+    let server = Server::start(
+        "adress=ws://127.0.0.1:0 web, ws://127.0.0.1:0 scripts\nstatus=unix:{dir}/status.sock",
+    );
+    let [web, scripts] = server.addresses() else {
+        panic!("two places: {:?}", server.addresses());
+    };
+    let request = events::request("/sse", events::EVENT_SOURCE);
+    let events = Events::begin(connect_to(*web), &request);
+    let body = events::body(&events.uuid, &events.secret, "ping");
+    let status = server.directory().join("status.sock");
+    let others: [&dyn Fn() -> Conn; 2] = [&|| connect_to(*scripts), &|| connect_to_file(&status)];
+    for connect in others {
+        for request in [request.clone(), request.replace("GET", "HEAD")] {
+            let mut conn = connect();
+            conn.send_bytes(request.as_bytes());
+            assert_eq!(conn.read_head().status(), 403);
+        }
+        assert_eq!(events::post_by(connect(), &body, "").status(), 403);
+    }
+    assert_eq!(events::post_by(connect_to(*web), &body, "").status(), 204);
 }
 
 // promise: the server listens where the ini says, for whom it says

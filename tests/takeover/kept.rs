@@ -9,6 +9,8 @@ use websock::protocol::deflate::Deflater;
 use websock::protocol::extension::Context;
 
 use crate::fleet::Fleet;
+use crate::harness::client::NEXT;
+use crate::harness::events::{self, Event, Events};
 use crate::harness::frame::{self, FIN, RSV1, TEXT};
 use crate::harness::php::PhpStream;
 use crate::harness::{Conn, Request, connect_to, connect_to_file};
@@ -56,6 +58,43 @@ fn names_and_the_order_of_opening() {
     first.close();
     let packet = feedback(&mut script, r#""ident":"42""#, "for the next");
     second.expect_json(&packet);
+}
+
+#[test]
+fn streams_of_events_and_who_may_send_for_them() {
+    let mut fleet = Fleet::start("pingInterval=200ms");
+    let stream = |fleet: &Fleet, target| {
+        let request = events::request(target, events::EVENT_SOURCE);
+        Events::begin(connect_to(fleet.address), &request)
+    };
+    let mut first = stream(&fleet, "/sse");
+    let mut told = stream(&fleet, "/sse?user=1");
+    let framing = Request::php("/php").with("X-Websock-Frames", "stream");
+    let mut script = fleet.open(&framing);
+    for number in 0..3 {
+        let old = fleet.replace();
+        old.wait_for_log("connections handed over");
+        let packet = format!(r#"{{"opcode":"broadcast","number":{number}}}"#);
+        script.send_for_next(&packet);
+        for stream in [&mut first, &mut told] {
+            stream.expect_text(&packet);
+            let echo = format!(r#"{{"opcode":"echo","number":{number}}}"#);
+            let body = events::body(&stream.uuid, &stream.secret, &echo);
+            let response = events::post_by(connect_to(fleet.address), &body, "");
+            assert_eq!(response.status(), 204);
+            stream.expect_text(NEXT);
+            stream.expect_text(&echo);
+        }
+        let wrong = events::body(&first.uuid, &told.secret, "ping");
+        let response = events::post_by(connect_to(fleet.address), &wrong, "");
+        assert_eq!(response.status(), 403);
+        // It lives on with its heartbeat.
+        let comment = first.read();
+        assert_eq!(comment, Event::default());
+    }
+    fleet.run.signal(Signal::TERM);
+    first.expect_close(1001, "the server is stopping");
+    assert!(told.read_text("a restart").contains("restart"));
 }
 
 #[test]

@@ -96,7 +96,12 @@ impl Events {
     /// The event of a close frame, and the end of the stream.
     #[track_caller]
     pub(crate) fn expect_close(&mut self, code: u16, reason: &str) {
-        let event = self.read();
+        let event = loop {
+            let event = self.read();
+            if event != Event::default() {
+                break event;
+            }
+        };
         let reason = serde_json::Value::from(reason);
         let data = format!("{{\"code\":{code},\"reason\":{reason}}}");
         assert_eq!((&*event.name, event.data), ("close", Some(data)));
@@ -128,7 +133,12 @@ pub(crate) fn body(uuid: &str, secret: &str, message: &str) -> String {
 /// Sends a body to `/send`, with these further header lines.
 #[track_caller]
 pub(crate) fn post(server: &Server, body: &str, headers: &str) -> Response {
-    let mut conn = connect(server);
+    post_by(connect(server), body, headers)
+}
+
+/// The same on this connection.
+#[track_caller]
+pub(crate) fn post_by(mut conn: Conn, body: &str, headers: &str) -> Response {
     conn.send_bytes(post_request(body, headers).as_bytes());
     conn.read_response()
 }
