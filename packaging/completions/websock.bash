@@ -20,7 +20,7 @@ _websock() {
     case ${COMP_WORDS[1]} in
         send) offered='--uuid --ident --user --broadcast --url --token --timeout --raw --help' ;;
         logout) offered='--user --session --url --token --timeout --help' ;;
-        listen) offered='--ident --cookie --url --token --timeout --raw --help' ;;
+        listen) offered='--ident --cookie --resume --url --token --timeout --raw --help' ;;
         echo) offered='--url --token --timeout --raw --help' ;;
         *)
             offered+=' -i -adress -address -logfile -console --takeover --check --verbose --dial --print-proxy'

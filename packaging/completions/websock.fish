@@ -32,3 +32,4 @@ complete -c websock -n "$asks" -l token -x -d "what the server's pushToken has"
 complete -c websock -n "$asks" -l timeout -x -d 'longest wait for an answer, in seconds'
 complete -c websock -n "$asks" -l raw -d 'any WebSocket server'
 complete -c websock -n '__fish_seen_subcommand_from listen' -l cookie -x -d 'sign in by this cookie'
+complete -c websock -n '__fish_seen_subcommand_from listen' -l resume -d 'come back after a loss, and miss nothing'

@@ -1,11 +1,16 @@
 //! What the program does as a client: `send`, `logout`, `listen`, `echo`.
 
-use std::fmt;
+mod ending;
+mod listening;
+mod output;
+
 use std::io::{self, BufRead as _, Write};
 use std::time::Instant;
 
-use crate::base::plain;
-use crate::client::{Client, ClientSettings, Dialogue, Error, Message, Push, Receipt};
+pub use self::ending::{Failure, Outcome};
+
+use self::output::{complain, print};
+use crate::client::{Client, ClientSettings, Dialogue, Error, Nodes, Push, Receipt};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +24,8 @@ pub enum Command {
     },
     /// Logs out all tabs of a user or a session.
     LogOut(Whom),
-    /// Prints each packet that arrives as a line, after its own uuid on standard error.
+    /// Prints each packet that arrives as a line, after its own uuid on standard error. With
+    /// [`ClientSettings::resume`] it comes back after each loss, and says what came of that.
     Listen,
     /// Sends a message to itself and says how long that took.
     Echo {
@@ -50,44 +56,6 @@ pub enum Whom {
     Session(String),
 }
 
-/// How a command has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As it should.
-    Done,
-    /// A message was left out or reached nobody, which has been told on standard error.
-    Incomplete,
-}
-
-/// Why a command cannot go on.
-#[derive(Debug)]
-pub enum Failure {
-    /// The server, or the way to it.
-    Client(Error),
-    /// Standard input cannot be read.
-    Input(io::Error),
-    /// Standard output takes nothing more.
-    Output(io::Error),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(error) => write!(f, "{error}"),
-            Self::Input(error) => write!(f, "standard input: {}", plain(error)),
-            Self::Output(error) => write!(f, "standard output: {}", plain(error)),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Client(error)
-    }
-}
-
 /// Connects and does it. What arrives is written to `out`.
 ///
 /// # Errors
@@ -101,7 +69,7 @@ pub fn run(
     match command {
         Command::Send { to, message } => send(to, message, address, settings, out),
         Command::LogOut(whom) => log_out(whom, address, settings, out),
-        Command::Listen => listen(address, settings, out),
+        Command::Listen => listening::listen(address, settings, out),
         Command::Echo { message } => echo(message, address, settings, out),
     }
 }
@@ -177,14 +145,23 @@ impl Sender {
             }
             Self::Push(push) => push,
         };
-        let Receipt {
-            delivered, error, ..
-        } = push.send(&packet(to, message))?;
-        writeln!(out, "delivered to {delivered}").map_err(Failure::Output)?;
-        if let Some(error) = error {
+        let receipt = push.send(&packet(to, message))?;
+        writeln!(out, "{}", told(&receipt)).map_err(Failure::Output)?;
+        if let Some(Nodes { asked, answered }) = receipt.nodes {
+            let what = format!("{answered} of {asked} other servers have answered in time");
+            complain(place, &what);
+        }
+        if receipt.is_partial {
+            complain(
+                place,
+                "other servers could not be told: their backplane is away",
+            );
+        }
+        if let Some(error) = receipt.error {
             complain(place, &error);
         }
-        Ok(match delivered {
+        // What waits for somebody who is away has not got lost.
+        Ok(match receipt.delivered + receipt.queued {
             0 => Outcome::Incomplete,
             _ => Outcome::Done,
         })
@@ -224,23 +201,6 @@ fn log_out(
     })
 }
 
-fn listen(
-    address: &str,
-    settings: &ClientSettings,
-    out: &mut dyn Write,
-) -> Result<Outcome, Failure> {
-    let mut client = Client::connect(address, settings)?;
-    if !client.uuid().is_empty() {
-        // Not among the packets; a closed standard error is no reason not to listen.
-        let _ = writeln!(io::stderr(), "listening as {}", client.uuid());
-    }
-    loop {
-        if let Some(message) = client.receive(None)? {
-            print(&message, out)?;
-        }
-    }
-}
-
 fn echo(
     message: &str,
     address: &str,
@@ -263,9 +223,15 @@ fn echo(
     Ok(Outcome::Done)
 }
 
-/// A closed standard error is no reason to stop.
-fn complain(place: &str, what: &str) {
-    let _ = writeln!(io::stderr(), "websock: {place}{what}");
+/// How many a packet has reached, as it is printed.
+fn told(receipt: &Receipt) -> String {
+    let Receipt {
+        delivered, queued, ..
+    } = receipt;
+    match queued {
+        0 => format!("delivered to {delivered}"),
+        _ => format!("delivered to {delivered}, queued for {queued}"),
+    }
 }
 
 /// The packet that carries a message.
@@ -294,14 +260,6 @@ fn json(message: &str) -> String {
         Ok(_) => message.to_owned(),
         Err(_) => serde_json::Value::from(message).to_string(),
     }
-}
-
-fn print(message: &Message, out: &mut dyn Write) -> Result<(), Failure> {
-    let result = match message {
-        Message::Text(text) => writeln!(out, "{text}"),
-        Message::Binary(bytes) => writeln!(out, "{}", bytes.escape_ascii()),
-    };
-    result.and_then(|()| out.flush()).map_err(Failure::Output)
 }
 
 #[cfg(test)]

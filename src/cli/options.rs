@@ -185,9 +185,13 @@ fn parse_client(name: &str, arguments: &[String]) -> Result<Invocation, UsageErr
     if name == "listen" {
         settings.ident = text("ident");
         settings.cookie = text("cookie");
+        settings.resume = matches.opt_present("resume");
     }
     settings.token = text("token");
     if matches.opt_present("raw") {
+        if settings.resume {
+            return Err(wrong("--resume is for websock's servers, --raw for others"));
+        }
         settings.dialogue = Dialogue::None;
         settings.kind = Kind::Web;
     }
@@ -257,6 +261,7 @@ fn client_options() -> getopts::Options {
         .optopt("", "timeout", "", "SECONDS")
         .optflag("", "broadcast", "")
         .optflag("", "raw", "")
+        .optflag("", "resume", "")
         .optflag("h", "help", "");
     known
 }
@@ -366,12 +371,15 @@ As a client, of this or another server:
 
   websock send [--uuid U | --ident I | --user ID | --broadcast] MESSAGE
                      send JSON or a text; - sends each line of standard input;
-                     says how many it reached, exit code 1 if nobody
+                     says how many it reached, and for how many that are away
+                     it waits; exit code 1 if nobody
   websock logout [--user ID | --session ID]
                      close all tabs of a user, or of a session; says how many
-  websock listen [--ident I] [--cookie C]
+  websock listen [--ident I] [--cookie C] [--resume]
                      print what arrives, a line for each packet; C signs in as a
-                     browser does that has this cookie, e.g. PHPSESSID=…
+                     browser does that has this cookie, e.g. PHPSESSID=…;
+                     --resume comes back after each loss and misses nothing, or
+                     says on standard error that there is a gap, and why
   websock echo [MESSAGE]
                      send a message to oneself, say how long that took
   --url URL          where; without it ws://localhost:8096/php or /web

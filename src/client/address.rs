@@ -57,12 +57,40 @@ impl Address {
 }
 
 impl Address {
-    /// Where the same server takes pushes, and the token in the query, if there is one.
+    /// The same with more fields in its query; those that it has already stay as they are.
+    pub(super) fn with_fields<'a>(&self, more: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut target = self.target.clone();
+        for (name, value) in more {
+            let (_, query) = target.split_once('?').unwrap_or((&target, ""));
+            let mut names = query.split('&').filter_map(|field| field.split('=').next());
+            if !names.any(|known| known == name) {
+                target.push(if target.contains('?') { '&' } else { '?' });
+                target.extend([name, "="]);
+                target.extend(value.bytes().map(encoded));
+            }
+        }
+        Self {
+            target,
+            ..self.clone()
+        }
+    }
+
+    /// In which directory the same server takes pushes, and the token in the query, if there is one.
     pub(super) fn push_target(&self) -> (String, Option<String>) {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let token = query.split('&').find_map(|f| f.strip_prefix("token="));
-        (format!("{directory}/push"), token.map(str::to_owned))
+        (directory.to_owned(), token.map(str::to_owned))
+    }
+}
+
+/// A byte as it stands in a query (RFC 3986 §2.3).
+fn encoded(byte: u8) -> String {
+    match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
     }
 }
 
@@ -93,17 +121,30 @@ mod tests {
     #[test]
     fn pushes_go_to_the_path_beside() {
         for (url, expected) in [
-            ("ws://a/php", ("/push", None)),
-            ("ws://a", ("/push", None)),
+            ("ws://a/php", ("", None)),
+            ("ws://a", ("", None)),
             (
                 "wss://a/websock/php?x=1&token=abc",
-                ("/websock/push", Some("abc")),
+                ("/websock", Some("abc")),
             ),
-            ("ws://a/push", ("/push", None)),
-            ("ws://a/x/", ("/x/push", None)),
+            ("ws://a/push", ("", None)),
+            ("ws://a/x/", ("/x", None)),
         ] {
             let (path, token) = Address::parse(url).expect(url).push_target();
             assert_eq!((path.as_str(), token.as_deref()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn fields_are_added_once_and_encoded() {
+        let fields = [("resume", "1"), ("since", "a-b c&")];
+        for (url, expected) in [
+            ("ws://a/web", "/web?resume=1&since=a-b%20c%26"),
+            ("ws://a?user=1", "/?user=1&resume=1&since=a-b%20c%26"),
+            ("ws://a/web?since=x&resume=1", "/web?since=x&resume=1"),
+        ] {
+            let address = Address::parse(url).expect(url);
+            assert_eq!(address.with_fields(fields.into_iter()).target, expected);
         }
     }
 

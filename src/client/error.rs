@@ -49,6 +49,33 @@ pub enum Error {
     Lost(io::Error),
 }
 
+impl Error {
+    /// Whether it would be the same with the next connection: what is asked for, or who asks, is
+    /// refused. All others may be over in a moment.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Handshake(_) | Self::NoDialogue | Self::Violation(_) => true,
+            // Not: too slow, too many requests, and what is wrong with the server or on the way.
+            Self::Status(status, _) | Self::NoPush(status, _) => {
+                matches!(status, 300..=499) && !matches!(status, 408 | 429)
+            }
+            Self::Refused(why) => !why.starts_with("Too many connections"),
+            Self::Closed { code, .. } => FINAL_CODES.contains(code),
+            Self::Resolve(..)
+            | Self::Connect(..)
+            | Self::Tls(_)
+            | Self::NoHttp(_)
+            | Self::Timeout(_)
+            | Self::Silent(_)
+            | Self::Ended
+            | Self::Lost(_) => false,
+        }
+    }
+}
+
+/// Done, a rule broken by us, not signed in any more, and resumed by somebody else.
+const FINAL_CODES: [u16; 7] = [1000, 1002, 1003, 1007, 1010, 4401, 4409];
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,6 +118,7 @@ impl fmt::Display for Error {
                 let remedy = match code {
                     // It stops, restarts, or is full.
                     1001 | 1012 | 1013 => ": connect again in a moment",
+                    4409 => ": another connection has resumed in place of this one",
                     _ => "",
                 };
                 write!(f, "closed by the server: {code} {reason}{remedy}")

@@ -17,7 +17,9 @@ mod address;
 mod diagnosis;
 mod error;
 mod handshake;
+mod message;
 mod push;
+mod resume;
 mod settings;
 mod stream;
 
@@ -25,10 +27,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use self::error::Error;
-pub use self::push::{Push, Receipt};
+pub use self::message::Message;
+pub use self::push::{Nodes, Push, Receipt};
+pub use self::resume::Resumed;
 pub use self::settings::{ClientSettings, Dialogue, Kind};
 
 use self::address::Address;
+use self::message::{error_of, packet_of, string_of};
+use self::resume::Place;
 use self::stream::Stream;
 use crate::base::random;
 use crate::protocol::close;
@@ -37,22 +43,15 @@ use crate::protocol::error::Violation;
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 use crate::protocol::message::{Assembler, MessageKind, MessageLimits, check_order};
 
-/// A message from the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// UTF-8 text.
-    Text(String),
-    /// Any bytes.
-    Binary(Vec<u8>),
-}
-
 /// An open connection.
 #[derive(Debug)]
 pub struct Client {
+    address: Address,
     stream: Stream,
     settings: ClientSettings,
     uuid: String,
     user: Option<String>,
+    place: Place,
     unread: Vec<u8>,
     begun: Option<Assembler>,
     liveness: Liveness,
@@ -76,13 +75,24 @@ impl Client {
     /// [`Error`] says at which step it failed, and what to do.
     pub fn connect(address: &str, settings: &ClientSettings) -> Result<Self, Error> {
         let address = Address::parse(address)?;
-        let mut stream = Stream::connect(&address, settings.timeout)?;
-        let unread = handshake::perform(&mut stream, &address, settings)?;
+        Self::open(&address, &settings.since, settings)
+    }
+
+    fn open(address: &Address, since: &str, settings: &ClientSettings) -> Result<Self, Error> {
+        let mut stream = Stream::connect(address, settings.timeout)?;
+        let asks = [
+            settings.is_kept().then_some(("resume", "1")),
+            (!since.is_empty()).then_some(("since", since)),
+        ];
+        let asked = address.with_fields(asks.into_iter().flatten());
+        let unread = handshake::perform(&mut stream, &asked, settings)?;
         let mut client = Self {
+            address: address.clone(),
             stream,
             settings: settings.clone(),
             uuid: String::new(),
             user: None,
+            place: Place::default(),
             unread,
             begun: None,
             liveness: Liveness::Heard(Instant::now()),
@@ -105,6 +115,55 @@ impl Client {
         self.user.as_deref()
     }
 
+    /// Connects anew to the same address, behind an error, and resumes: what was missed comes next,
+    /// each message once, and [`uuid`](Self::uuid) is the old one again. What cannot be filled is
+    /// said. Wants [`ClientSettings::resume`]; without it, there is always a gap.
+    ///
+    /// When to call it is up to the caller, who waits longer after each failure, and does not at
+    /// all behind an error that [is final](Error::is_final). What had arrived before is kept.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); then it can be called again, and nothing is lost by that.
+    pub fn reconnect(&mut self) -> Result<Resumed, Error> {
+        let mut fresh = Self::open(&self.address, "", &self.settings)?;
+        let resumed = if self.place.is_kept() && fresh.place.is_kept() {
+            fresh.resume(&self.place.request(&self.uuid))?
+        } else {
+            Resumed::unsupported()
+        };
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.append(&mut fresh.waiting);
+        *self = Self { waiting, ..fresh };
+        Ok(resumed)
+    }
+
+    /// Asks for what an earlier connection has missed, and waits for the answer.
+    fn resume(&mut self, request: &str) -> Result<Resumed, Error> {
+        self.write(Opcode::Text, request.as_bytes())?;
+        let deadline = Instant::now() + self.settings.timeout;
+        let mut early = Vec::new();
+        loop {
+            let Some(message) = self.read_message(Some(deadline))? else {
+                return Err(Error::Timeout("resumed"));
+            };
+            let packet = packet_of(&message);
+            let opcode = packet
+                .as_ref()
+                .and_then(|packet| string_of(packet, "opcode"));
+            match (opcode.as_deref(), packet) {
+                (Some("next"), _) => {}
+                (Some("close"), Some(packet)) => return Err(Error::Refused(error_of(&packet))),
+                (Some("resumed"), Some(packet)) => {
+                    let (resumed, first) = self.place.resume(&packet, early);
+                    self.waiting.extend(first);
+                    self.uuid = string_of(&packet, "uuid").unwrap_or_default();
+                    return Ok(resumed);
+                }
+                _ => early.push(message),
+            }
+        }
+    }
+
     /// Sends a text message; with the dialogue, until the server has answered `next`, which means
     /// that it has taken the message.
     pub fn send(&mut self, text: &str) -> Result<(), Error> {
@@ -114,27 +173,39 @@ impl Client {
         }
         let deadline = Instant::now() + self.settings.timeout;
         loop {
-            match self.read_message(Some(deadline))? {
-                Some(Message::Text(text)) if opcode_of(&text).as_deref() == Some("next") => {
-                    return Ok(());
-                }
-                Some(Message::Text(text)) if opcode_of(&text).as_deref() == Some("close") => {
-                    return Err(Error::Refused(error_of(&text)));
-                }
-                Some(message) => self.waiting.push_back(message),
-                None => return Err(Error::Timeout("next")),
+            let Some(message) = self.read_message(Some(deadline))? else {
+                return Err(Error::Timeout("next"));
+            };
+            let packet = packet_of(&message);
+            let opcode = packet
+                .as_ref()
+                .and_then(|packet| string_of(packet, "opcode"));
+            match (opcode.as_deref(), packet) {
+                (Some("next"), _) => return Ok(()),
+                (Some("close"), Some(packet)) => return Err(Error::Refused(error_of(&packet))),
+                _ => self.keep(message),
             }
         }
     }
 
     /// The next message; `None` if there is none within `patience`, which is without end if it is
-    /// `None`. With the dialogue, `next` and `ready` are not among them.
+    /// `None`. With the dialogue, `next` and `ready` are not among them. Who has asked for
+    /// [`ClientSettings::resume`] gets the server's `restart` and `gap` packets, too.
     pub fn receive(&mut self, patience: Option<Duration>) -> Result<Option<Message>, Error> {
-        if let Some(message) = self.waiting.pop_front() {
-            return Ok(Some(message));
+        if self.waiting.is_empty() {
+            let deadline = patience.map(|patience| Instant::now() + patience);
+            if let Some(message) = self.read_message(deadline)? {
+                self.keep(message);
+            }
         }
-        let deadline = patience.map(|patience| Instant::now() + patience);
-        self.read_message(deadline)
+        Ok(self.waiting.pop_front())
+    }
+
+    /// Has a message wait until it is asked for.
+    fn keep(&mut self, message: Message) {
+        let behind = self.place.pass(&message);
+        self.waiting.push_back(message);
+        self.waiting.extend(behind);
     }
 
     /// Says goodbye and waits until the server has, too (RFC 6455 §7.1.2).
@@ -158,16 +229,15 @@ impl Client {
         let Some(message) = self.read_message(Some(deadline))? else {
             return Err(Error::Timeout("ready"));
         };
-        let Message::Text(text) = message else {
-            return Err(Error::NoDialogue);
-        };
-        match opcode_of(&text).as_deref() {
+        let packet = packet_of(&message).ok_or(Error::NoDialogue)?;
+        match string_of(&packet, "opcode").as_deref() {
             Some("ready") => {
-                self.uuid = field_of(&text, "uuid").unwrap_or_default();
-                self.user = field_of(&text, "user");
+                self.uuid = string_of(&packet, "uuid").unwrap_or_default();
+                self.user = string_of(&packet, "user");
+                self.place = Place::of_ready(&packet);
                 Ok(())
             }
-            Some("close") => Err(Error::Refused(error_of(&text))),
+            Some("close") => Err(Error::Refused(error_of(&packet))),
             Some(_) | None => Err(Error::NoDialogue),
         }
     }
@@ -314,17 +384,4 @@ fn masking_key() -> [u8; 4] {
     let mut key = [0; 4];
     random::fill(&mut key);
     key
-}
-
-fn field_of(packet: &str, name: &str) -> Option<String> {
-    let packet: serde_json::Value = serde_json::from_str(packet).ok()?;
-    packet.get(name)?.as_str().map(str::to_owned)
-}
-
-fn opcode_of(packet: &str) -> Option<String> {
-    field_of(packet, "opcode")
-}
-
-fn error_of(packet: &str) -> String {
-    field_of(packet, "error").unwrap_or_else(|| "the server closes, and does not say why".into())
 }

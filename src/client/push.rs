@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::address::Address;
 use super::error::Error;
 use super::handshake::{MAX_HEAD_BYTES, MAX_HEADERS, start_of, words_of};
+use super::message::string_of;
 use super::settings::ClientSettings;
 use super::stream::{Read, Stream};
 
@@ -13,7 +16,8 @@ use super::stream::{Read, Stream};
 pub struct Push {
     address: Address,
     settings: ClientSettings,
-    path: String,
+    /// Before the names of what is asked for, such as `/push`.
+    directory: String,
     /// What is kept, and since when it rests.
     stream: Option<(Stream, Instant)>,
 }
@@ -23,10 +27,25 @@ pub struct Push {
 pub struct Receipt {
     /// In how many queues it stands.
     pub delivered: u64,
+    /// For how many that are away it waits until they are back.
+    pub queued: u64,
     /// How many tabs it has closed, if it was a logout.
     pub closed: Option<u64>,
     /// Why in none, or in fewer, if the server says so.
     pub error: Option<String>,
+    /// How many other servers were asked, if there are some that have not answered.
+    pub nodes: Option<Nodes>,
+    /// Whether other servers could not be told: `delivered` counts this one only.
+    pub is_partial: bool,
+}
+
+/// The other servers that a packet was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// So many were asked.
+    pub asked: u64,
+    /// So many have answered in time.
+    pub answered: u64,
 }
 
 impl Push {
@@ -37,7 +56,7 @@ impl Push {
     /// [`Error`] says at which step it failed, and what to do.
     pub fn connect(address: &str, settings: &ClientSettings) -> Result<Self, Error> {
         let address = Address::parse(address)?;
-        let (path, token) = address.push_target();
+        let (directory, token) = address.push_target();
         let mut settings = settings.clone();
         if settings.token.is_empty() {
             settings.token = token.unwrap_or_default();
@@ -46,7 +65,7 @@ impl Push {
             stream: Some((Stream::connect(&address, settings.timeout)?, Instant::now())),
             address,
             settings,
-            path,
+            directory,
         })
     }
 
@@ -55,10 +74,10 @@ impl Push {
     /// # Errors
     /// If the server takes no pushes from us. That nobody got the packet is none.
     pub fn send(&mut self, packet: &str) -> Result<Receipt, Error> {
-        let (status, body) = self.exchange(packet)?;
+        let (status, body) = self.exchange("POST", "push", Some(packet))?;
         match (status, receipt(&body)) {
             // Refused is the packet; all others have to do with us.
-            (200 | 202 | 400 | 404 | 413 | 503, Some(receipt)) => Ok(receipt),
+            (200 | 202 | 400 | 404 | 413 | 503 | 504, Some(receipt)) => Ok(receipt),
             (_, Some(Receipt { error, .. })) => {
                 Err(Error::NoPush(status, error.unwrap_or_default()))
             }
@@ -66,13 +85,32 @@ impl Push {
         }
     }
 
-    fn exchange(&mut self, packet: &str) -> Result<(u16, Vec<u8>), Error> {
+    /// Where the messages to all and to users are now. A page that is made now and connects later
+    /// by [`ClientSettings::since`] misses none in between.
+    ///
+    /// # Errors
+    /// If the server takes no pushes from us, or keeps nothing.
+    pub fn position(&mut self) -> Result<String, Error> {
+        let (status, body) = self.exchange("GET", "position", None)?;
+        let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        match string_of(&answer, "cursor").filter(|_| status == 200) {
+            Some(cursor) => Ok(cursor),
+            None => Err(Error::NoPush(status, words_of(&body))),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        method: &str,
+        name: &str,
+        body: Option<&str>,
+    ) -> Result<(u16, Vec<u8>), Error> {
         let kept = self.stream.take();
         let mut stream = match kept.and_then(|(kept, since)| alive(kept, since)) {
             Some(stream) => stream,
             None => Stream::connect(&self.address, self.settings.timeout)?,
         };
-        let request = self.request(packet);
+        let request = self.request(method, name, body);
         stream.write(request.as_bytes()).map_err(Error::Lost)?;
         let deadline = Instant::now() + self.settings.timeout;
         let (response, end) = read(&mut stream, deadline)?;
@@ -82,17 +120,21 @@ impl Push {
         Ok(response)
     }
 
-    fn request(&self, packet: &str) -> String {
+    fn request(&self, method: &str, name: &str, body: Option<&str>) -> String {
         let token = match self.settings.token.as_str() {
             "" => String::new(),
             token => format!("Authorization: Bearer {token}\r\n"),
         };
+        let type_and_length = body.map(|body| {
+            let len = body.len();
+            format!("Content-Type: application/json\r\nContent-Length: {len}\r\n")
+        });
         format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n{token}\r\n{packet}",
-            self.path,
+            "{method} {}/{name} HTTP/1.1\r\nHost: {}\r\n{}{token}\r\n{}",
+            self.directory,
             self.address.authority,
-            packet.len()
+            type_and_length.unwrap_or_default(),
+            body.unwrap_or_default()
         )
     }
 }
@@ -194,16 +236,18 @@ fn joined_chunks(mut rest: &[u8]) -> Option<Option<Vec<u8>>> {
 }
 
 fn receipt(body: &[u8]) -> Option<Receipt> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let count = |name: &str| body.get(name).and_then(serde_json::Value::as_u64);
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let count = |name: &str| body.get(name).and_then(Value::as_u64);
     let closed = count("closed");
+    let of_nodes = |name: &str| body.get("nodes")?.get(name)?.as_u64();
+    let nodes = of_nodes("asked").zip(of_nodes("answered"));
     Some(Receipt {
         delivered: count("delivered").or(closed.map(|_| 0))?,
+        queued: count("queued").unwrap_or_default(),
         closed,
-        error: body
-            .get("error")
-            .and_then(|e| e.as_str())
-            .map(str::to_owned),
+        error: string_of(&body, "error"),
+        nodes: nodes.map(|(asked, answered)| Nodes { asked, answered }),
+        is_partial: body.get("partial") == Some(&Value::Bool(true)),
     })
 }
 

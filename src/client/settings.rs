@@ -17,6 +17,13 @@ pub struct ClientSettings {
     pub token: String,
     /// Whether the server speaks the dialogue: `ready` first, `next` after each message.
     pub dialogue: Dialogue,
+    /// Whether the server is asked to keep what this client misses while it is away, for
+    /// [`Client::reconnect`](super::Client::reconnect): `?resume=1`. For pages; scripts are
+    /// reached only while they are here.
+    pub resume: bool,
+    /// Where to begin, as [`Push::position`](super::Push::position) has said it, so that what
+    /// came since then is received first; empty: now. Asks for `resume`, too.
+    pub since: String,
     /// Longest wait for the connection, for an answer, and for the other end to read.
     pub timeout: Duration,
     /// While a message is waited for, the server is pinged after so long a silence; zero: never,
@@ -56,12 +63,19 @@ impl ClientSettings {
             cookie: String::new(),
             token: String::new(),
             dialogue: Dialogue::Packets,
+            resume: false,
+            since: String::new(),
             timeout: Duration::from_secs(10),
             // As the server judges its clients.
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(20),
             max_message_bytes: 16 << 20,
         }
+    }
+
+    /// Whether the server is asked to keep anything.
+    pub(super) fn is_kept(&self) -> bool {
+        self.resume || !self.since.is_empty()
     }
 
     /// A page without a name.

@@ -9,6 +9,8 @@ mod commands;
 )]
 #[path = "../server/harness/mod.rs"]
 mod harness;
+mod receipts;
+mod resume;
 mod tls;
 mod wrong_servers;
 
