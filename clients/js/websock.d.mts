@@ -136,6 +136,13 @@ export interface Options {
   token?: Token;
   /** A WebSocket class, where the platform has none. */
   WebSocket?: new (url: string) => any;
+  /**
+   * Whether server-sent events are used where WebSockets do not get through. Default: as `user`; not
+   * with a `token`, nor on a path of an application's own.
+   */
+  sse?: boolean;
+  /** What that is done by. Default: the platform's, but none beside a `WebSocket` given here. */
+  fetch?: (url: string, init: any) => Promise<any>;
   /** Closes the client at once. */
   signal?: Signal;
 }
@@ -154,6 +161,9 @@ export type Target =
   | { ident: string | number }
   | { user: string | number };
 
+/** What a connection is made of: server-sent events where WebSockets do not get through. */
+export type Transport = 'websocket' | 'sse';
+
 /** Why something is missing. Servers to come may know more reasons. */
 export type GapReason =
   /** The server was restarted without writing down what it had kept. */
@@ -166,6 +176,8 @@ export type GapReason =
   | 'backplane'
   /** The server does not know this tab, or somebody else is signed in now. */
   | 'unknown'
+  /** WebSockets no longer get through; over server-sent events the tab has another uuid. */
+  | 'transport'
   /** Another connection has resumed this tab. */
   | 'taken-over'
   /** The server keeps nothing, or no longer. */
@@ -173,6 +185,8 @@ export type GapReason =
   | (string & {});
 
 export interface Events {
+  /** Before `ready`: the connection is one of another kind than the last one. */
+  transport: WebsockEvent & { readonly transport: Transport };
   /** An attempt begins. */
   connecting: WebsockEvent;
   /**
@@ -232,6 +246,8 @@ export class Websock extends Base {
   /** As whom this connection is signed in; null if nobody is, or while there is none. */
   readonly user: string | null;
   readonly state: State;
+  /** Of the connection, or of the attempt at one. */
+  readonly transport: Transport;
   /**
    * Sends a packet, now or when connected, in order. Resolves when the server has handled it.
    * Rejects with a {@link WebsockError}, or with the signal's reason. Needs no `catch`: a failure

@@ -13,8 +13,10 @@ function setUp(t, options) {
   t.mock.method(Math, 'random', () => 0); // it comes back at once
   const browser = fakePage(t);
   const WebSocket = fakeWebSocket();
-  const client = new Websock('ws://h/web', { WebSocket, log() {}, ...options });
-  t.after(() => void client.quit());
+  const end = new AbortController();
+  t.after(() => end.abort());
+  const { signal } = end;
+  const client = new Websock('ws://h/web', { WebSocket, log() {}, signal, ...options });
   const events = record(client, 'ready', 'resumed', 'gap', 'message', 'error');
   const about = ({ uuid, replayed, reason, packet, error }) =>
     uuid ?? replayed ?? reason ?? error?.code ?? packet.message;

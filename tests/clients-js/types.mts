@@ -13,6 +13,7 @@ client.addEventListener('error', ({ error }) => error.code === 'in-doubt');
 client.addEventListener('unauthorized', ({ reason }) => reason.length);
 client.addEventListener('resumed', ({ replayed }) => replayed + 1);
 client.addEventListener('gap', ({ reason }) => reason === 'overflow' || reason.length);
+client.addEventListener('transport', ({ transport }) => transport === 'sse');
 client.feedback('text', { user: 42 });
 client.signIn(client.user ?? undefined);
 client.signIn(async () => 'a token');
@@ -42,6 +43,9 @@ sock.setCallback('readMessage', (packet) => packet.message);
 sock.setCallbackStatus((text) => text.length);
 sock.feedback('text', 'uuid');
 
+new Websock('/web', { sse: true, fetch: (url) => Promise.resolve({ url }) });
+// @ts-expect-error no such transport
+client.transport === 'polling';
 // @ts-expect-error an option that does not exist
 new Websock('/web', { hartbeat: 1 });
 // @ts-expect-error no address

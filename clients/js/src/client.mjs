@@ -19,8 +19,10 @@ import {
   SIGNED_OUT,
   UNREACHABLE_HINT,
   WebsockError,
+  blockedHint,
   policyHint,
 } from './errors.mjs';
+import { EventSocket, hasEvents, offersEvents } from './sse.mjs';
 import { hasLoneSurrogate, newId, schemeless, toUrl } from './text.mjs';
 
 /** Another connection has resumed this tab. */
@@ -60,6 +62,8 @@ const DEFAULTS = {
   since: undefined, // the cursor of /position when the page was rendered
   token: undefined, // a text or a function that returns it: the first message (`?auth=1`)
   WebSocket: undefined, // globalThis.WebSocket
+  sse: undefined, // a stream of events where WebSockets do not get through; as `user`
+  fetch: undefined, // for that: globalThis.fetch, but not beside a WebSocket of the page's own
   signal: undefined,
 };
 
@@ -67,6 +71,9 @@ const MAX_BREAKS = 10; // a message is given up that so many connections broke o
 const MAX_SEEN = 1000; // ids and cursors remembered
 const STABLE_MS = 10_000; // a connection that lasted so long makes the delays begin anew
 const MAX_AFTER = 3_600_000; // ms: the longest time that a server may ask to stay away
+const MAX_BLOCKED = 2; // WebSockets that fail in a row where HTTP works
+const RETRY_MS = 60_000; // until a WebSocket is tried again beside a stream of events; then it doubles
+const MAX_RETRY_MS = 16 * RETRY_MS;
 const RESTART_MS = 60_000; // a server that restarts may be missing for so long
 
 export class Websock extends EventTarget {
@@ -78,6 +85,8 @@ export class Websock extends EventTarget {
   #uuid = null;
   #user = null;
   #ticket; // by which it comes back without being asked who it is
+  #hasHeard = false; // of the connection that is attempted
+  #told = 'websocket'; // the transport
   #isQuiet = false; // nobody is signed in, and the page knows
   #refusal = ''; // the error in the server's `close` packet
   #outbox = [];
@@ -87,6 +96,12 @@ export class Websock extends EventTarget {
   #buffered = 0; // socket.bufferedAmount when the timer was set
   #readyAt = 0;
   #attempt = 0;
+  #transport = 'websocket';
+  #blocked = 0; // WebSockets, in a row, that have failed where HTTP works
+  #retryMs = RETRY_MS;
+  #retryAt = 0; // no WebSocket is tried before
+  #trial = null; // {socket, received}: a WebSocket beside a stream of events
+  #trialTimer;
   #restart; // the server restarts: when to come back, and until when nobody wonders where it is
   #tab = null; // {uuid, secret}: what a new connection becomes
   #cursor; // of the last message that has come
@@ -105,6 +120,8 @@ export class Websock extends EventTarget {
     this.#options = { ...DEFAULTS, ...options };
     this.#options.WebSocket ??= globalThis.WebSocket;
     this.#options.resume ??= this.#options.user;
+    this.#options.sse ??= this.#options.user;
+    if (!options.WebSocket) this.#options.fetch ??= globalThis.fetch?.bind(globalThis);
     this.#cursor = this.#options.resume ? (this.#options.since ?? undefined) : undefined;
     if (!this.#options.WebSocket) {
       throw new TypeError('No WebSocket here: use Node 22, or pass {WebSocket} of npm\'s "ws"');
@@ -123,6 +140,11 @@ export class Websock extends EventTarget {
   /** The position of the last message that has come: `since` for a page that is loaded anew. */
   get cursor() {
     return this.#cursor ?? null;
+  }
+
+  /** `websocket`, or `sse` where WebSockets do not get through. */
+  get transport() {
+    return this.#transport;
   }
 
   /** As whom this connection is signed in; null if nobody is, or while there is none. */
@@ -238,6 +260,7 @@ export class Websock extends EventTarget {
 
   #pump() {
     if (this.#state !== 'open' && this.#state !== 'closing') return;
+    if (this.#trial?.received.length) return; // it is about to be another connection
     while (this.#outbox.length && this.#inFlight.length < this.#options.inFlight) {
       const message = this.#outbox.shift();
       this.#outboxLength -= message.text.length;
@@ -282,31 +305,41 @@ export class Websock extends EventTarget {
   // ---- the connection
 
   #connect() {
-    let isOpen = false;
     this.#state = 'connecting';
     this.#refusal = '';
+    this.#hasHeard = false;
     this.#emit('connecting');
-    const { token } = this.#options;
+    this.#transport = this.#isSseDue() ? 'sse' : 'websocket';
     this.#url = toUrl(this.#address, this.#words());
     try {
-      this.#socket = new this.#options.WebSocket(this.#url);
+      this.#use(this.#transport === 'sse' ? this.#openEvents() : this.#openSocket());
     } catch ({ message }) {
       return this.#refuse(`${message} ${SCHEME_HINT} ${policyHint(this.#url)}`);
     }
-    this.#socket.onopen = () => {
+  }
+
+  #openSocket() {
+    return new this.#options.WebSocket(this.#url);
+  }
+
+  #use(socket) {
+    const { token, connectTimeout } = this.#options;
+    let isOpen = false;
+    this.#socket = socket;
+    socket.onopen = () => {
       isOpen = true;
       if (token !== undefined) this.#authenticate(token);
     };
-    this.#socket.onmessage = ({ data }) => this.#handleData(data);
-    this.#socket.onclose = ({ code, reason }) => this.#handleClose(code, reason, isOpen);
-    this.#socket.onerror = () => {}; // `close` follows
-    this.#after(this.#options.connectTimeout, () => this.#drop('no ready in time', isOpen));
+    socket.onmessage = ({ data }) => this.#handleData(data);
+    socket.onclose = ({ code, reason }) => this.#handleClose(code, reason, isOpen);
+    socket.onerror = () => {}; // `close` follows
+    this.#after(connectTimeout, () => this.#drop('no ready in time', isOpen));
   }
 
   /** What is asked for in the query. A server that does not know a word ignores it. */
-  #words() {
+  #words(hasSince = true) {
     const { user, resume, token } = this.#options;
-    const isLater = resume && !this.#tab && this.#cursor !== undefined;
+    const isLater = hasSince && resume && !this.#tab && this.#cursor !== undefined;
     return [
       user && 'user=1',
       resume && 'resume=1',
@@ -336,6 +369,7 @@ export class Websock extends EventTarget {
     const error = this.#explain(code, cause, isOpen);
     if (this.#uuid && Date.now() - this.#readyAt > STABLE_MS) this.#attempt = 0;
     if (code === TAKEN_OVER) this.#forget('taken-over');
+    this.#judge(code);
     this.#disconnect('waiting', code);
     if (before === 'closing') return this.#finish(code, cause);
     if (code === UNAUTHORIZED) return this.#signOut(cause);
@@ -361,6 +395,7 @@ export class Websock extends EventTarget {
   #disconnect(state, code) {
     this.#state = state;
     this.#socket = this.#uuid = this.#user = this.#resuming = null;
+    this.#endTrial();
     this.#settle(code);
   }
 
@@ -414,6 +449,7 @@ export class Websock extends EventTarget {
   #finish(code, reason, error) {
     clearTimeout(this.#timer);
     this.#state = 'closed';
+    this.#endTrial();
     this.#forget();
     if (error) this.#report(error);
     this.#giveUp('closed', CLOSED);
@@ -426,7 +462,7 @@ export class Websock extends EventTarget {
     if (this.#uuid ? !QUIET_CODES.includes(code) : this.#refusal) {
       return new WebsockError('refused', `Closed by ${this.#address}: ${code} ${cause}`);
     }
-    if (this.#uuid || this.#resuming) return undefined;
+    if (this.#uuid || this.#resuming || this.#transport === 'sse') return undefined;
     if (!isOpen && Date.now() < this.#restart?.until) return undefined; // it said so
     return isOpen
       ? new WebsockError('dialogue', `No "ready" from ${this.#address}. ${OTHER_HINT}`)
@@ -444,7 +480,7 @@ export class Websock extends EventTarget {
    * it, such as the scheme; then it was ours if our socket has failed. Chromium tells no `close`.
    */
   #handleViolation({ blockedURI, disposition }) {
-    if (this.#uuid || disposition !== 'enforce') return;
+    if (this.#uuid || disposition !== 'enforce' || this.#transport === 'sse') return;
     const hasFailed = this.#socket && !(this.#socket.readyState < 2);
     const isNamed = schemeless(blockedURI) === schemeless(this.#url);
     if (!isNamed && !(hasFailed && this.#url.startsWith(blockedURI))) return;
@@ -471,6 +507,116 @@ export class Websock extends EventTarget {
     this.#finish(1000, '');
   }
 
+  // ---- where WebSockets do not get through
+
+  /** With a token of its own, a page has to send first, which a stream of events cannot. */
+  get #canFallBack() {
+    const { sse, fetch, token } = this.#options;
+    return sse && fetch && token === undefined && hasEvents(this.#address);
+  }
+
+  #isSseDue() {
+    if (!this.#canFallBack || this.#blocked < MAX_BLOCKED) return false;
+    if (Date.now() < this.#retryAt) return true;
+    this.#blocked = MAX_BLOCKED - 1; // one more failure brings it back
+    return false;
+  }
+
+  #openEvents() {
+    // What came for the tab itself would be missing, and a gap is never filled in part.
+    const cursor = this.#tab ? undefined : this.#cursor;
+    return new EventSocket(this.#options.fetch, this.#address, this.#words(false), cursor);
+  }
+
+  /** An attempt has failed, or a connection has ended: does the way let WebSockets through? */
+  async #judge(code) {
+    if (this.#uuid || this.#transport === 'sse') {
+      if (!this.#uuid && code === 1006) this.#blocked = MAX_BLOCKED - 1;
+      return;
+    }
+    const isSilent = !this.#hasHeard && (code === 1006 || code === 1005);
+    const isRestart = Date.now() < this.#restart?.until;
+    if (!isSilent) this.#blocked = 0;
+    if (!isSilent || isRestart || !this.#canFallBack) return;
+    const { fetch, connectTimeout } = this.#options;
+    const signal = AbortSignal.any?.([this.#end.signal, AbortSignal.timeout(connectTimeout)]);
+    if (!(await offersEvents(fetch, this.#address, this.#words(false), signal))) return;
+    if (this.#uuid || ++this.#blocked < MAX_BLOCKED) return;
+    this.#putOffRetry();
+    if (this.#state === 'waiting') this.#connect();
+  }
+
+  #putOffRetry() {
+    this.#retryAt = Date.now() + this.#retryMs;
+    this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);
+  }
+
+  #noteTransport() {
+    const transport = this.#transport;
+    const isSse = transport === 'sse';
+    if (isSse) this.#awaitTrial();
+    else [this.#blocked, this.#retryMs] = [0, RETRY_MS];
+    if (this.#told === transport) return;
+    this.#told = transport;
+    if (isSse) this.#options.log(`websock: ${blockedHint(this.#address)}`);
+    this.#emit('transport', { transport });
+  }
+
+  #awaitTrial() {
+    clearTimeout(this.#trialTimer);
+    const delay = Math.max(this.#retryAt - Date.now(), 0);
+    this.#trialTimer = setTimeout(() => this.#tryWebSocket(), delay);
+  }
+
+  /** Beside the stream, which goes on if this fails. */
+  #tryWebSocket() {
+    if (this.#state !== 'open' || this.#transport !== 'sse' || this.#trial) return;
+    clearTimeout(this.#trialTimer);
+    this.#url = toUrl(this.#address, this.#words());
+    const trial = { socket: null, received: [] };
+    const fail = () => {
+      if (this.#trial !== trial) return;
+      this.#endTrial();
+      this.#putOffRetry();
+      this.#awaitTrial();
+    };
+    this.#trial = trial;
+    this.#trialTimer = setTimeout(fail, this.#options.connectTimeout);
+    try {
+      trial.socket = this.#openSocket();
+    } catch {
+      return fail();
+    }
+    const { socket, received } = trial;
+    socket.onerror = () => {}; // `close` follows
+    socket.onclose = fail;
+    socket.onmessage = ({ data }) => {
+      if (!received.length && !data.startsWith('{"opcode":"ready"')) return;
+      received.push(data);
+      this.#moveToTrial();
+    };
+  }
+
+  /** When nothing is under way; what both connections bring is dropped by its cursor. */
+  #moveToTrial() {
+    const trial = this.#trial;
+    if (!trial?.received.length || this.#inFlight.length || this.#state !== 'open') return;
+    this.#trial = null;
+    this.#release();
+    this.#uuid = this.#user = null;
+    this.#state = 'connecting';
+    this.#transport = 'websocket';
+    this.#use(trial.socket);
+    for (const data of trial.received) this.#handleData(data);
+  }
+
+  #endTrial() {
+    clearTimeout(this.#trialTimer);
+    const trial = this.#trial;
+    this.#trial = null;
+    trial?.socket?.close();
+  }
+
   // ---- what arrives
 
   #handleData(data) {
@@ -481,6 +627,7 @@ export class Websock extends EventTarget {
       const text = `What came from ${this.#address} is no JSON. ${OTHER_HINT}`;
       return this.#report(new WebsockError('dialogue', text));
     }
+    this.#hasHeard = true;
     this.#handlePacket(packet);
     if (this.#state !== 'connecting') this.#listen();
     this.#pump();
@@ -511,6 +658,7 @@ export class Websock extends EventTarget {
   #handleNext() {
     if (this.#resuming) this.#resuming.isAnswered = true;
     else this.#inFlight.shift()?.resolve();
+    this.#moveToTrial();
   }
 
   /** A server that handles `resume` and does not tell how would do so again. */
@@ -530,11 +678,13 @@ export class Websock extends EventTarget {
     this.#cursor = cursor;
   }
 
-  #handleOpen({ resume, ...packet }, loss) {
+  #handleOpen({ resume, send, ...packet }, loss) {
     const { uuid, user = null, cursor, ticket } = packet;
     this.#isNumbered = this.#options.resume && typeof cursor === 'string';
     const isUnknown = this.#tab || (this.#cursor !== undefined && !this.#isNumbered);
-    loss ??= this.#loss ?? (isUnknown ? 'unsupported' : undefined);
+    const isSse = this.#transport === 'sse';
+    const cause = isSse && this.#isNumbered ? 'transport' : 'unsupported';
+    loss ??= this.#loss ?? (isUnknown ? cause : undefined);
     this.#loss = undefined;
     // What is asked for by `since` follows, with cursors of its own.
     const from = loss ? cursor : (this.#cursor ?? cursor);
@@ -548,6 +698,7 @@ export class Websock extends EventTarget {
     this.#readyAt = Date.now();
     this.#restart = undefined;
     this.#logged.clear();
+    this.#noteTransport();
     this.#emit('ready', { packet, uuid, user });
     if (loss) this.#emit('gap', { reason: loss });
   }
@@ -626,7 +777,10 @@ export class Websock extends EventTarget {
     const until = { signal: this.#end.signal };
     if (signal?.aborted) this.#abort();
     on(signal, 'abort', () => this.#abort());
-    on(globalThis, 'online', () => this.#wake());
+    on(globalThis, 'online', () => {
+      this.#wake();
+      this.#tryWebSocket(); // it may be another network
+    });
     on(globalThis, 'securitypolicyviolation', (event) => this.#handleViolation(event));
     on(page, 'visibilitychange', () => page.hidden || this.#wake());
     // If not persisted it is unloaded: the browser closes the socket, after the page's last words.

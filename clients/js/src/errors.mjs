@@ -19,3 +19,11 @@ export const UNREACHABLE_HINT =
 export function policyHint(url) {
   return `The page's Content-Security-Policy needs ${new URL(url).origin} in connect-src.`;
 }
+
+/** Why there is a stream of events instead of a WebSocket. */
+export function blockedHint(url) {
+  return (
+    `WebSockets to ${url} do not get through, HTTP does: it goes on by server-sent events. ` +
+    'Does a proxy on the way pass on Upgrade and Connection?'
+  );
+}

@@ -56,6 +56,8 @@ ws.addEventListener('ready', ({ uuid }) => {
   log('ready', uuid);
 });
 
+ws.addEventListener('transport', ({ transport }) => log('transport', transport));
+
 ws.addEventListener('resumed', ({ replayed }) => log('resumed', `nothing lost, ${replayed} caught up with`));
 
 ws.addEventListener('gap', ({ reason }) => {
