@@ -35,6 +35,8 @@ pub enum PushError {
     NoTab,
     /// It is a logout of nobody: it has neither user nor session.
     NoLogout,
+    /// The node of its receiver was asked, or could not be, and has not said what became of it.
+    Unanswered,
 }
 
 impl fmt::Display for PushError {
@@ -48,6 +50,9 @@ impl fmt::Display for PushError {
             Self::Nobody => f.write_str("nobody has this uuid or ident"),
             Self::NoTab => f.write_str("this user has no open tab"),
             Self::NoLogout => f.write_str("logout needs a user or a session: it has neither"),
+            Self::Unanswered => f.write_str(
+                "the receiver may be at another server, which has not answered: it may have it",
+            ),
         }
     }
 }
@@ -63,14 +68,71 @@ pub enum Outcome {
         delivered: usize,
         /// Queues that were full.
         full: usize,
+        /// Who was asked besides.
+        reach: Reach,
     },
     /// It was a logout, which has closed so many tabs.
     LoggedOut {
         /// Tabs that were open.
         closed: usize,
+        /// Who was asked besides.
+        reach: Reach,
     },
+    /// Nobody here has it, and who might have it elsewhere has not said so.
+    Unanswered(Reach),
     /// It was refused.
     Refused(PushError),
+}
+
+/// Which other nodes know of a packet (protocol.md 11.4, 11.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Those that have got it.
+    pub asked: usize,
+    /// Those of them that have said in time what became of it.
+    pub answered: usize,
+    /// It may not have gone to all that should get it.
+    pub is_partial: bool,
+}
+
+impl Reach {
+    /// Whether all have answered that could have.
+    pub fn is_whole(self) -> bool {
+        self.answered == self.asked && !self.is_partial
+    }
+}
+
+impl fmt::Display for Reach {
+    /// The fields that say what is missing; nothing if nothing is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            asked, answered, ..
+        } = self;
+        if answered != asked {
+            write!(f, r#","nodes":{{"asked":{asked},"answered":{answered}}}"#)?;
+        }
+        match self.is_partial {
+            true => f.write_str(r#","partial":true"#),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    /// A logout that was for clients of this server alone.
+    pub fn logged_out(closed: usize) -> Self {
+        let reach = Reach::default();
+        Self::LoggedOut { closed, reach }
+    }
+
+    fn reach(&self) -> Reach {
+        match self {
+            Self::Queued { reach, .. }
+            | Self::LoggedOut { reach, .. }
+            | Self::Unanswered(reach) => *reach,
+            Self::Refused(_) => Reach::default(),
+        }
+    }
 }
 
 /// The packets of one body, taken out one after the other, and what became of those before.
@@ -155,7 +217,10 @@ impl Batch {
         let refusals = || {
             self.outcomes.iter().filter_map(|outcome| match outcome {
                 Some(Outcome::Refused(error)) => Some(error),
-                Some(Outcome::Queued { .. } | Outcome::LoggedOut { .. }) | None => None,
+                Some(
+                    Outcome::Queued { .. } | Outcome::LoggedOut { .. } | Outcome::Unanswered(_),
+                )
+                | None => None,
             })
         };
         if log::log_enabled!(log::Level::Debug)
@@ -196,25 +261,33 @@ impl Batch {
 
 /// The beginning of the answer to several: `{"delivered":n`, and `"closed":n` if any was a logout.
 fn totals<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
-    let (mut delivered_sum, mut closed_sum) = (0, None);
+    let (mut delivered_sum, mut closed_sum, mut is_partial) = (0, None, false);
     for outcome in outcomes {
         match outcome {
             Outcome::Queued { delivered, .. } => delivered_sum += delivered,
-            Outcome::LoggedOut { closed } => *closed_sum.get_or_insert(0) += closed,
-            Outcome::Refused(_) => {}
+            Outcome::LoggedOut { closed, .. } => *closed_sum.get_or_insert(0) += closed,
+            Outcome::Refused(_) | Outcome::Unanswered(_) => {}
         }
+        is_partial |= outcome.reach().is_partial;
     }
-    let delivered = format!("{{\"delivered\":{delivered_sum}");
-    closed_sum.map_or(delivered.clone(), |closed| {
-        format!("{delivered},\"closed\":{closed}")
-    })
+    let mut totals = format!("{{\"delivered\":{delivered_sum}");
+    if let Some(closed) = closed_sum {
+        totals.push_str(&format!(",\"closed\":{closed}"));
+    }
+    if is_partial {
+        totals.push_str(r#","partial":true"#);
+    }
+    totals
 }
 
 /// Status of the answer to a single packet.
 fn status(outcome: Outcome) -> u16 {
     match outcome {
-        Outcome::Queued { delivered: 0, full } if full > 0 => 503,
+        Outcome::Queued {
+            delivered: 0, full, ..
+        } if full > 0 => 503,
         Outcome::Queued { .. } | Outcome::LoggedOut { .. } => 200,
+        Outcome::Unanswered(_) | Outcome::Refused(PushError::Unanswered) => 504,
         Outcome::Refused(
             PushError::Nobody | PushError::NoReceiver | PushError::NoTab | PushError::NoLogout,
         ) => 404,
@@ -224,19 +297,21 @@ fn status(outcome: Outcome) -> u16 {
 
 /// `{"delivered":n}`, with an `error` if there was one; for a logout `{"closed":n}`.
 fn result(outcome: Outcome) -> String {
+    let reach = outcome.reach();
     let (delivered, error) = match outcome {
-        Outcome::Queued { delivered: 0, full } if full > 0 => {
-            (0, Some("the receiver's queue is full".to_owned()))
-        }
+        Outcome::Queued {
+            delivered: 0, full, ..
+        } if full > 0 => (0, Some("the receiver's queue is full".to_owned())),
         Outcome::Queued { delivered, .. } => (delivered, None),
-        Outcome::LoggedOut { closed } => return format!("{{\"closed\":{closed}}}"),
+        Outcome::LoggedOut { closed, .. } => return format!("{{\"closed\":{closed}{reach}}}"),
+        Outcome::Unanswered(_) => (0, Some(PushError::Unanswered.to_string())),
         Outcome::Refused(error) => (0, Some(error.to_string())),
     };
     match error {
-        None => format!("{{\"delivered\":{delivered}}}"),
+        None => format!("{{\"delivered\":{delivered}{reach}}}"),
         Some(error) => {
             let error = serde_json::Value::from(error);
-            format!("{{\"delivered\":{delivered},\"error\":{error}}}")
+            format!("{{\"delivered\":{delivered}{reach},\"error\":{error}}}")
         }
     }
 }
@@ -391,7 +466,12 @@ mod tests {
 
     #[test]
     fn the_answer_tells_what_became_of_each_packet() {
-        let queued = |delivered, full| Outcome::Queued { delivered, full };
+        let reach = Reach::default();
+        let queued = |delivered, full| Outcome::Queued {
+            delivered,
+            full,
+            reach,
+        };
         let nobody = Outcome::Refused(PushError::Nobody);
         for (outcome, status, body) in [
             (queued(3, 1), 200, r#"{"delivered":3}"#),

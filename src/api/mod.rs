@@ -19,7 +19,7 @@ pub mod status;
 pub mod users;
 
 pub use self::assets::Asset;
-pub use self::batch::{Batch, Form, Outcome, PushError};
+pub use self::batch::{Batch, Form, Outcome, PushError, Reach};
 pub use self::demo::Demo;
 pub use self::exposition::{Metric, MetricKind};
 pub use self::jobs::Jobs;

@@ -54,6 +54,8 @@ pub(super) enum Recipients {
     User,
     /// Every web client.
     All,
+    /// The tabs that a logout closes.
+    Tabs,
 }
 
 impl Calls {

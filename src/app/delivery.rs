@@ -3,14 +3,16 @@
 //!
 //! Whatever concerns all messages belongs here, and nowhere else.
 
+use super::backplane::Backplane;
 use super::calls::{CallId, Recipients};
 use super::commands::Commands;
 use super::logout;
 use crate::api::PushError;
+use crate::base::MonotonicTime;
 use crate::connection::ConnId;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet};
-use crate::registry::{Audience, Clients, Logout, Members};
+use crate::registry::{Audience, Clients, Logout, Members, RenameError};
 
 /// All who can be reached, and the way to them.
 pub(super) struct Delivery<'a> {
@@ -18,6 +20,9 @@ pub(super) struct Delivery<'a> {
     /// Web clients of all resources that speak the dialogue.
     pub(super) speakers: &'a Members,
     pub(super) commands: &'a mut Commands,
+    /// The way to other nodes; `None`: this one is alone.
+    pub(super) backplane: Option<&'a mut Backplane>,
+    pub(super) now: MonotonicTime,
 }
 
 /// Whom a feedback is for.
@@ -42,13 +47,44 @@ impl<'a> Receiver<'a> {
     }
 }
 
+/// Tabs that were closed by a logout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoggedOut {
+    /// There are no others.
+    All(usize),
+    /// Those of other nodes are not counted yet.
+    Here(usize),
+}
+
+impl LoggedOut {
+    /// Those at this node.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::All(count) | Self::Here(count) => count,
+        }
+    }
+}
+
 impl Delivery<'_> {
-    /// Sends a text message to a receiver; to how many connections. `ask` is called if there are
-    /// any: the call that it makes, if it makes one, is answered by what became of the message.
+    /// Sends a text message to a receiver; to how many connections here. `ask` is called if there
+    /// may be any: the call that it makes, if it makes one, is answered by what became of the message.
     ///
     /// # Errors
     /// There is no such receiver.
     pub(super) fn feedback(
+        &mut self,
+        to: Receiver<'_>,
+        text: &str,
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> Result<usize, PushError> {
+        match self.backplane {
+            None => self.feedback_here(to, text, ask),
+            Some(_) => self.feedback_anywhere(to, text, ask),
+        }
+    }
+
+    /// The same for clients of this node.
+    pub(super) fn feedback_here(
         &mut self,
         to: Receiver<'_>,
         text: &str,
@@ -75,8 +111,27 @@ impl Delivery<'_> {
         }
     }
 
-    /// Sends a message to an audience, but for `from`; to how many.
+    /// Sends a message to an audience, but for `from`; to how many here. What is for all who speak
+    /// the dialogue goes to those of other nodes, too.
     pub(super) fn broadcast(
+        &mut self,
+        from: ConnId,
+        audience: &Members,
+        content: (MessageKind, &[u8]),
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> usize {
+        if self.backplane.is_some()
+            && std::ptr::eq(audience, self.speakers)
+            && let (MessageKind::Text, bytes) = content
+            && let Ok(text) = str::from_utf8(bytes)
+        {
+            return self.broadcast_anywhere(from, text, ask);
+        }
+        self.broadcast_here(from, audience, content, ask)
+    }
+
+    /// The same for clients of this node.
+    pub(super) fn broadcast_here(
         &mut self,
         from: ConnId,
         audience: &Members,
@@ -90,9 +145,34 @@ impl Delivery<'_> {
         count
     }
 
-    /// Logs out all tabs of a user or a session; how many there were.
-    pub(super) fn log_out(&mut self, logout: &Logout<'_>) -> usize {
+    /// Logs out all tabs of a user or a session; how many there were. `ask` is called only where
+    /// other nodes are asked, too: its call is answered by how many there were in all.
+    pub(super) fn log_out(
+        &mut self,
+        logout: &Logout<'_>,
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> LoggedOut {
+        match self.backplane {
+            None => LoggedOut::All(self.log_out_here(logout)),
+            Some(_) => LoggedOut::Here(self.log_out_anywhere(logout, ask(Recipients::Tabs))),
+        }
+    }
+
+    /// The same for clients of this node.
+    pub(super) fn log_out_here(&mut self, logout: &Logout<'_>) -> usize {
         logout::log_out(logout, self.clients, self.speakers, self.commands)
+    }
+
+    /// Gives a client another uuid (protocol.md 2.9).
+    pub(super) fn rename(&mut self, id: ConnId, name: &str) -> Result<(), RenameError> {
+        let before = self.backplane.as_ref().and(self.clients.uuid(id));
+        self.clients.rename(id, name)?;
+        if let Some(backplane) = self.backplane.as_deref_mut()
+            && let (Some(before), Some(after)) = (before, self.clients.uuid(id))
+        {
+            backplane.rename(id, (&before, &after), self.now);
+        }
+        Ok(())
     }
 
     /// Sends a message to one connection, whatever it is about.

@@ -71,7 +71,7 @@ impl App {
         commands: &mut Commands,
     ) -> Result<(), BadRecord> {
         let sign_in = record.take(SIGN_IN).map(Record::parse).transpose()?;
-        match self.sessions.take_over(id, record)? {
+        match self.sessions.take_over(id, record, now)? {
             TakenOver::Client(kind) => {
                 self.admission.enter(kind, peer);
                 if let Some(record) = sign_in {
@@ -89,8 +89,8 @@ impl App {
     }
 
     /// Another process has this client now: nobody is told that it has gone from here.
-    pub fn let_go(&mut self, id: ConnId, peer: Peer) {
-        if let Some(kind) = self.sessions.let_go(id) {
+    pub fn let_go(&mut self, id: ConnId, peer: Peer, now: MonotonicTime) {
+        if let Some(kind) = self.sessions.let_go(id, now) {
             self.admission.leave(kind, peer);
         }
         self.sign_in.leave(id);
@@ -131,7 +131,12 @@ impl Sessions {
         Some(record.into_bytes())
     }
 
-    fn take_over(&mut self, id: ConnId, mut record: Record<'_>) -> Result<TakenOver, BadRecord> {
+    fn take_over(
+        &mut self,
+        id: ConnId,
+        mut record: Record<'_>,
+        now: MonotonicTime,
+    ) -> Result<TakenOver, BadRecord> {
         let client = record.record(CLIENT)?;
         let path = record.text_if(PATH)?;
         let error_packets = match record.flag(ERROR_PACKETS)? {
@@ -154,7 +159,7 @@ impl Sessions {
             error_packets,
             knows_restarts,
         };
-        self.enter(id, session);
+        self.enter(id, session, now);
         if let Some(digest) = sender {
             self.senders.insert_digest(id, digest);
         }

@@ -7,6 +7,7 @@
 pub mod admission;
 mod audience;
 mod availability;
+pub mod backplane;
 mod calls;
 mod chunks;
 mod commands;
@@ -50,12 +51,14 @@ pub use self::sessions::DialogueSettings;
 pub use self::standard::Standard;
 pub use self::web_sends::{Sendable, Sends, WebSends};
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use log::{info, warn};
 
 use self::admission::{Admission, AdmissionSettings};
+use self::backplane::{Backplane, BackplaneSettings};
 use self::newcomers::Newcomers;
 use self::peer::{ListenerRole, Peer};
 use self::requests::Requests;
@@ -72,7 +75,7 @@ use crate::protocol::extension::CompressionSettings;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
 use crate::registry::{ClientKind, SlotSet};
-use crate::upstream::{Settings as UpstreamSettings, Target, UpstreamId};
+use crate::upstream::{Settings as UpstreamSettings, Target, Upstream, UpstreamId};
 
 /// What the application needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +88,8 @@ pub struct AppSettings {
     pub upgrade: UpgradeSettings,
     /// How it is found out who they are.
     pub sign_in: SignInSettings,
+    /// How several servers are one.
+    pub backplane: BackplaneSettings,
     /// Whether the demo page is served.
     pub demo: Demo,
 }
@@ -120,9 +125,12 @@ impl App {
     /// No resources, no clients. `wall_clock` is asked for the time of day, since 1970,
     /// by tokens and tickets; all else goes by the time that events come with.
     pub fn new(settings: AppSettings, wall_clock: fn() -> Duration) -> Self {
+        let mut sessions = Sessions::new(settings.dialogue);
+        let backplane = Backplane::new(&settings.backplane, wall_clock);
+        sessions.backplane = backplane.map(Box::new);
         Self {
             admission: Admission::new(settings.admission),
-            sessions: Sessions::new(settings.dialogue),
+            sessions,
             requests: Requests::default(),
             upgrade: settings.upgrade,
             sign_in: SignIn::new(settings.sign_in, wall_clock),
@@ -135,6 +143,15 @@ impl App {
     /// Adds the other servers that are asked who somebody is. `add` says by which name.
     pub fn add_upstreams(&mut self, add: impl FnMut(Target, UpstreamSettings) -> UpstreamId) {
         self.sign_in.add_upstreams(add);
+    }
+
+    /// Adds the connections to the Redis between servers, if there is one. `add` says by which name,
+    /// for a target that is trusted by the roots of a file, or by the system's.
+    pub fn add_backplane(&mut self, mut add: impl FnMut(Upstream, Option<&Path>) -> UpstreamId) {
+        let max_message_bytes = self.sessions.max_message_bytes();
+        if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            backplane.add_upstreams(max_message_bytes, &mut add);
+        }
     }
 
     /// Tickets are signed with this key from now on: one that outlives the server lets those who
@@ -155,6 +172,7 @@ impl App {
             dialogue,
             upgrade,
             sign_in,
+            backplane,
             demo,
         } = settings;
         let sessions = &self.sessions;
@@ -163,6 +181,7 @@ impl App {
         self.sessions.reload(dialogue);
         self.upgrade = upgrade;
         self.sign_in.reload(sign_in, now);
+        self.reload_backplane(&backplane);
         self.demo = demo;
     }
 
@@ -197,6 +216,7 @@ impl App {
             Event::Body { id, body } => {
                 let parts = (&mut self.sessions, &mut self.admission);
                 self.requests.handle_body(id, body, parts, now, commands);
+                self.carry_out_effects(now, commands);
             }
             Event::Refused {
                 id,
@@ -226,10 +246,11 @@ impl App {
             }
             Event::Push { ticket, packet } => {
                 self.requests
-                    .handle_push(ticket, packet, &mut self.sessions, commands);
+                    .handle_push(ticket, packet, &mut self.sessions, now, commands);
+                self.carry_out_effects(now, commands);
             }
             Event::Delivered { call, receipt } => {
-                self.requests.handle_receipt(call, receipt, commands);
+                self.handle_delivered(call, receipt, now, commands);
             }
             Event::Availability(availability) => self.availability = availability,
             Event::Restarting(goodbyes) => availability::say_goodbye(goodbyes, commands),
@@ -238,10 +259,11 @@ impl App {
                 self.requests
                     .handle_report(id, &report, sessions, admission, commands);
             }
-            // Nobody subscribes to anything yet.
-            Event::Subscriber { .. } => {}
+            Event::Subscriber { upstream, event } => {
+                self.handle_subscriber(upstream, event, now, commands);
+            }
             Event::Answered { upstream, answer } => {
-                self.sign_in.handle_answer(upstream, answer, now, commands);
+                self.handle_answer(upstream, answer, now, commands);
             }
             Event::SessionRead { call, outcome } => {
                 self.sign_in.handle_session(call, outcome, now, commands);
@@ -256,6 +278,7 @@ impl App {
         self.requests
             .handle_timeout(&mut self.sessions, now, commands);
         self.sign_in.handle_timeout(now, commands);
+        self.handle_backplane_timeout(now, commands);
         self.carry_out_decisions(commands);
         if self.sessions.clients().has_new_logouts() {
             self.forget_logged_out(now);
@@ -277,6 +300,7 @@ impl App {
             self.requests.next_deadline(),
             self.sign_in.next_deadline(),
             self.newcomers.next_deadline(),
+            self.sessions.backplane_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

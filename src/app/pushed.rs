@@ -1,7 +1,7 @@
 //! One pushed packet: whom it is for, and what is done about it.
 
 use super::calls::{CallId, Recipients};
-use super::delivery::{Delivery, Receiver, nobody_asks};
+use super::delivery::{Delivery, LoggedOut, Receiver, nobody_asks};
 use super::logout;
 use super::sessions::Sessions;
 use crate::api::PushError;
@@ -43,7 +43,10 @@ pub(super) fn push(
             if logout.is_empty() {
                 return Err(PushError::NoLogout);
             }
-            Ok(Pushed::LoggedOut(delivery.log_out(&logout)))
+            Ok(match delivery.log_out(&logout, ask) {
+                LoggedOut::All(count) => Pushed::LoggedOut(count),
+                LoggedOut::Here(count) => Pushed::Sent(count),
+            })
         }
         Verb::Echo | Verb::Quit | Verb::Uuid | Verb::Unknown => Err(PushError::Opcode),
     }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use log::debug;
 
 use super::admission::Admission;
+use super::backplane::Total;
 use super::calls::{Asker, Call, CallId, Calls, Receipt, Recipients, Ticket};
 use super::commands::{BodyLimit, Commands, NOBODY};
 use super::event::IncomingRequest;
@@ -20,7 +21,7 @@ use super::reply::{Reply, check_framing, preflight, respond};
 use super::report::Report;
 use super::request_checks::{check_job, check_push, push_address};
 use super::sessions::Sessions;
-use crate::api::{Batch, Form, Jobs, Outcome, PushError, Response, Route, users};
+use crate::api::{Batch, Form, Jobs, Outcome, PushError, Reach, Response, Route, users};
 use crate::base::{MonotonicTime, Tally};
 use crate::connection::{ConnId, Expectation};
 use crate::protocol::body::BodyLength;
@@ -33,6 +34,8 @@ pub(super) struct Requests {
     calls: Calls,
     /// Those of which a turn's share of packets has been pushed.
     unfinished: VecDeque<ConnId>,
+    /// They go on when the backplane has room, or then.
+    congested_until: Option<MonotonicTime>,
     jobs: Jobs,
     held_bytes: usize,
     /// Responses to pushes, by status.
@@ -71,9 +74,10 @@ impl Default for Requests {
             pending: HashMap::new(),
             calls: Calls::default(),
             unfinished: VecDeque::new(),
+            congested_until: None,
             jobs: Jobs::default(),
             held_bytes: 0,
-            push_answers: Tally::of([200, 400, 401, 403, 404, 413, 415, 503]),
+            push_answers: Tally::of([200, 202, 400, 401, 403, 404, 413, 415, 503, 504]),
         }
     }
 }
@@ -182,7 +186,7 @@ impl Requests {
             Task::Push(form) => match Batch::new(body, form) {
                 Ok(batch) => {
                     self.keep(id, reply, Task::Batch(Box::new(batch)));
-                    return self.push_on(id, sessions, commands);
+                    return self.push_on(id, sessions, now, commands);
                 }
                 Err(response) => {
                     self.push_answers.add(response.status());
@@ -203,7 +207,13 @@ impl Requests {
     }
 
     /// Pushes a turn's share of a batch, or answers it if all is done.
-    fn push_on(&mut self, id: ConnId, sessions: &mut Sessions, commands: &mut Commands) {
+    fn push_on(
+        &mut self,
+        id: ConnId,
+        sessions: &mut Sessions,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
         let Some(PendingRequest {
             task: Task::Batch(batch),
             ..
@@ -212,7 +222,12 @@ impl Requests {
             return;
         };
         let mut budget = DELIVERIES_PER_TURN;
+        self.congested_until = None;
         while budget > 0 {
+            self.congested_until = sessions.congested_until(now);
+            if self.congested_until.is_some() {
+                break;
+            }
             let index = batch.next_index();
             let Some(packet) = batch.next_packet() else {
                 break;
@@ -224,10 +239,10 @@ impl Requests {
                     recipients,
                 })
             };
-            let pushed = push(id, packet, ask, &mut sessions.delivery(commands));
+            let pushed = push(id, packet, ask, &mut sessions.delivery(now, commands));
             let (cost, outcome) = match pushed {
                 Ok(Pushed::Sent(count)) => (count, None),
-                Ok(Pushed::LoggedOut(closed)) => (closed, Some(Outcome::LoggedOut { closed })),
+                Ok(Pushed::LoggedOut(closed)) => (closed, Some(Outcome::logged_out(closed))),
                 Err(error) => (0, Some(Outcome::Refused(error))),
             };
             budget = budget.saturating_sub(cost + PACKET_COST);
@@ -242,33 +257,25 @@ impl Requests {
         }
     }
 
+    /// Pushes that have waited for the backplane can go on.
+    pub(super) fn note_room(&mut self) {
+        self.congested_until = None;
+    }
+
     /// What became of a packet.
-    pub(super) fn handle_receipt(
-        &mut self,
-        call: CallId,
-        receipt: Receipt,
-        commands: &mut Commands,
-    ) {
+    pub(super) fn handle_receipt(&mut self, call: CallId, total: Total, commands: &mut Commands) {
         let Some(call) = self.calls.answer(call) else {
             return debug!("an answer came that nobody waits for any more");
         };
-        let Receipt { queued, full } = receipt;
-        let outcome = match call.recipients {
-            // It was about to go.
-            Recipients::One if queued + full == 0 => Outcome::Refused(PushError::Nobody),
-            Recipients::User if queued + full == 0 => Outcome::Refused(PushError::NoTab),
-            Recipients::One | Recipients::User | Recipients::All => Outcome::Queued {
-                delivered: queued,
-                full,
-            },
-        };
+        let outcome = outcome(call.recipients, &total);
         match call.asker {
             Asker::Request(id) => self.note(id, call.index, outcome, commands),
             Asker::Thread(ticket) => commands.answer_push(
                 ticket,
                 match outcome {
                     Outcome::Queued { delivered, .. } => Ok(delivered),
-                    Outcome::LoggedOut { closed } => Ok(closed),
+                    Outcome::LoggedOut { closed, .. } => Ok(closed),
+                    Outcome::Unanswered(_) => Err(PushError::Unanswered),
                     Outcome::Refused(error) => Err(error),
                 },
             ),
@@ -295,6 +302,7 @@ impl Requests {
         ticket: Ticket,
         packet: &str,
         sessions: &mut Sessions,
+        now: MonotonicTime,
         commands: &mut Commands,
     ) {
         let ask = |recipients| {
@@ -304,7 +312,7 @@ impl Requests {
                 recipients,
             })
         };
-        match push(NOBODY, packet, ask, &mut sessions.delivery(commands)) {
+        match push(NOBODY, packet, ask, &mut sessions.delivery(now, commands)) {
             Ok(Pushed::Sent(_)) => {}
             Ok(Pushed::LoggedOut(count)) => commands.answer_push(ticket, Ok(count)),
             Err(error) => commands.answer_push(ticket, Err(error)),
@@ -379,11 +387,11 @@ impl Requests {
     ) {
         for _ in 0..self.unfinished.len() {
             if let Some(id) = self.unfinished.pop_front() {
-                self.push_on(id, sessions, commands);
+                self.push_on(id, sessions, now, commands);
             }
         }
         while let Some(packet) = self.jobs.report(now.since_start()) {
-            if pushed::report(&packet, &mut sessions.delivery(commands)).is_err() {
+            if pushed::report(&packet, &mut sessions.delivery(now, commands)).is_err() {
                 debug!("a job's page has gone");
             }
         }
@@ -392,7 +400,7 @@ impl Requests {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
         if !self.unfinished.is_empty() {
-            return Some(MonotonicTime::START);
+            return Some(self.congested_until.unwrap_or(MonotonicTime::START));
         }
         self.jobs.next_due().map(|due| MonotonicTime::START + due)
     }
@@ -454,6 +462,33 @@ impl Requests {
         let request = self.pending.remove(&id)?;
         self.held_bytes -= request.held_bytes;
         Some(request)
+    }
+}
+
+/// What has become of a packet.
+fn outcome(recipients: Recipients, total: &Total) -> Outcome {
+    let Receipt { queued, full } = total.receipt;
+    let reach = Reach {
+        asked: total.asked_count,
+        answered: total.answered_count,
+        is_partial: total.is_partial,
+    };
+    match recipients {
+        Recipients::One | Recipients::User if queued + full == 0 && !reach.is_whole() => {
+            Outcome::Unanswered(reach)
+        }
+        // It was about to go.
+        Recipients::One if queued + full == 0 => Outcome::Refused(PushError::Nobody),
+        Recipients::User if queued + full == 0 => Outcome::Refused(PushError::NoTab),
+        Recipients::One | Recipients::User | Recipients::All => Outcome::Queued {
+            delivered: queued,
+            full,
+            reach,
+        },
+        Recipients::Tabs => Outcome::LoggedOut {
+            closed: queued,
+            reach,
+        },
     }
 }
 

@@ -210,7 +210,7 @@ impl Handle<'_> {
     }
 
     pub(super) fn log_out_all(&mut self, logout: &Logout<'_>) -> usize {
-        self.delivery.log_out(logout)
+        self.delivery.log_out(logout, nobody_asks).count()
     }
 
     /// Closes the connection that the callback is about, after all that was sent to it before.
@@ -223,7 +223,7 @@ impl Handle<'_> {
     /// # Errors
     /// The name is none, or somebody else has it.
     pub fn rename(&mut self, name: &str) -> Result<(), RenameError> {
-        self.delivery.clients.rename(self.current, name)
+        self.delivery.rename(self.current, name)
     }
 
     /// The uuid of a client, as text.

@@ -6,6 +6,7 @@
 
 use log::{info, warn};
 
+use super::backplane::Backplane;
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
 use super::delivery::Delivery;
@@ -47,6 +48,8 @@ pub(super) struct Sessions {
     chunks: ChunkStore,
     /// Web clients of all resources that speak the dialogue.
     speakers: Members,
+    /// The way to other nodes; `None`: this one is alone.
+    pub(super) backplane: Option<Box<Backplane>>,
     /// Those who have asked for new words, and so are told of a restart (protocol.md 12.1).
     restart_audience: Members,
     forbidden: LogLimiter,
@@ -115,6 +118,7 @@ impl Sessions {
             sessions: SlotMap::default(),
             chunks: ChunkStore::new(settings.chunks),
             speakers: Members::default(),
+            backplane: None,
             restart_audience: Members::default(),
             forbidden: LogLimiter::default(),
             senders: Senders::default(),
@@ -165,6 +169,11 @@ impl Sessions {
         self.find_resource(path.unwrap_or(EVENTS_PATH))
     }
 
+    /// Longest message of anybody, in bytes.
+    pub(super) fn max_message_bytes(&self) -> usize {
+        self.settings.max_message_bytes
+    }
+
     /// Longest message of a web client, in bytes.
     pub(super) fn max_web_message_bytes(&self) -> usize {
         let settings = &self.settings;
@@ -211,11 +220,17 @@ impl Sessions {
     }
 
     /// The way of messages that come from none of the connections here.
-    pub(super) fn delivery<'a>(&'a mut self, commands: &'a mut Commands) -> Delivery<'a> {
+    pub(super) fn delivery<'a>(
+        &'a mut self,
+        now: MonotonicTime,
+        commands: &'a mut Commands,
+    ) -> Delivery<'a> {
         Delivery {
             clients: &mut self.clients,
             speakers: &self.speakers,
             commands,
+            backplane: self.backplane.as_deref_mut(),
+            now,
         }
     }
 
@@ -234,7 +249,10 @@ impl Sessions {
         commands: &mut Commands,
     ) {
         let Newcomer { id, kind, .. } = *newcomer;
-        let uuid = ClientUuid::Standard(random::uuid());
+        let uuid = random::uuid();
+        let backplane = self.backplane.as_deref();
+        let uuid = backplane.map_or(uuid, |backplane| backplane.stamp(uuid, now));
+        let uuid = ClientUuid::Standard(uuid);
         let error_packets = match has_word(newcomer.request.query(), "user=1") {
             true => ErrorPackets::Wanted,
             false => ErrorPackets::Unknown,
@@ -257,7 +275,7 @@ impl Sessions {
             error_packets,
             knows_restarts: knows_restarts(newcomer.request.query()),
         };
-        self.enter(id, session);
+        self.enter(id, session, now);
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
                 info!(target: CONNECTIONS, "Telling Client to start on  #{}", id.slot);
@@ -339,11 +357,14 @@ impl Sessions {
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             resource.on_close(client, handle);
         });
-        self.let_go(id)
+        self.let_go(id, now)
     }
 
     /// Enters a client that the registry knows.
-    pub(super) fn enter(&mut self, id: ConnId, session: Session) {
+    pub(super) fn enter(&mut self, id: ConnId, session: Session, now: MonotonicTime) {
+        if let Some(backplane) = self.backplane.as_deref_mut() {
+            backplane.enter(id, &self.clients, now);
+        }
         if session.kind == ClientKind::Web
             && let Some(members) = self.members_mut(session.resource)
         {
@@ -357,7 +378,7 @@ impl Sessions {
     }
 
     /// Forgets a client; what it was, if it was known here.
-    pub(super) fn let_go(&mut self, id: ConnId) -> Option<ClientKind> {
+    pub(super) fn let_go(&mut self, id: ConnId, now: MonotonicTime) -> Option<ClientKind> {
         let session = self.sessions.remove(id.slot as usize)?;
         self.chunks.take(id);
         if session.kind == ClientKind::Web
@@ -367,6 +388,9 @@ impl Sessions {
         }
         self.restart_audience.remove(id.slot);
         self.senders.remove(id);
+        if let Some(backplane) = self.backplane.as_deref_mut() {
+            backplane.leave(id, &self.clients, now);
+        }
         self.clients.close(id);
         Some(session.kind)
     }
@@ -384,9 +408,20 @@ impl Sessions {
         self.chunks.next_deadline()
     }
 
-    /// Bytes of memory that chunks hold.
+    /// When the backplane has something to do.
+    pub(super) fn backplane_deadline(&self) -> Option<MonotonicTime> {
+        self.backplane.as_deref()?.next_deadline()
+    }
+
+    /// Until when pushes wait for the backplane, if they have to.
+    pub(super) fn congested_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
+        self.backplane.as_deref()?.congested_until(now)
+    }
+
+    /// Bytes of memory that chunks and the backplane hold.
     pub(super) fn held_bytes(&self) -> usize {
-        self.chunks.held_bytes()
+        let backplane = self.backplane.as_deref();
+        self.chunks.held_bytes() + backplane.map_or(0, Backplane::held_bytes)
     }
 
     /// Bytes of memory that one connection's chunks hold.
@@ -470,6 +505,8 @@ impl Sessions {
                 clients: &mut self.clients,
                 speakers: &self.speakers,
                 commands,
+                backplane: self.backplane.as_deref_mut(),
+                now,
             },
             received,
             web_sends: &self.settings.web_sends,

@@ -38,7 +38,8 @@ impl Config {
             std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
         })?;
         config.warnings.extend(warnings);
-        if let Err(problem) = config.read_auth_key() {
+        let read = config.read_auth_key();
+        if let Err(problem) = read.and_then(|()| config.read_backplane_secret()) {
             return Err(Errors::new(vec![problem], config.warnings).logged_by(config.log));
         }
         Ok(config)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::auth_key::AuthKey;
+use super::backplane::SecretSource;
 use super::control_path::ControlPath;
 use super::listen::Listen;
 use super::setting::Setting;
@@ -27,6 +28,8 @@ pub struct Config {
     pub key_files: Vec<PathBuf>,
     /// What tokens are checked with (`authKey`); a file is not read yet.
     pub auth_key: Option<AuthKey>,
+    /// Where the secret of the backplane is (`backplaneSecret`); a file is not read yet.
+    pub backplane_secret: Option<SecretSource>,
     /// Where the server keeps what has to outlive it (`stateDir`); `None`: nowhere.
     pub state_dir: Option<PathBuf>,
     /// The folder of sessions that `[jsauth]` names (`ssp`).
@@ -79,6 +82,7 @@ impl Config {
             cert_files: Vec::new(),
             key_files: Vec::new(),
             auth_key: None,
+            backplane_secret: None,
             state_dir: None,
             jsauth_folder: None,
             session_prefix: SessionPrefix::default(),

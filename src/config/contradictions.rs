@@ -84,6 +84,7 @@ impl Config {
                     .to_string()
             })
             .chain(self.sign_in_oddities())
+            .chain(self.backplane_oddities())
             .collect()
     }
 }

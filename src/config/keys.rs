@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::backplane;
 use super::config::Config;
 use super::control_path::control_path;
 use super::listen::listeners;
@@ -52,6 +53,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
         "key" | "keyfile" | "privatekey" | "sslkey" | "ssl_key" => return Some("pkFile"),
         "origin" | "origins" | "cors" => return Some("allowedOrigins"),
         "log" | "logging" => return Some("logfile"),
+        "redis" | "cluster" | "valkey" => return Some("backplane"),
         "token" | "secret" => return Some("pushToken"),
         "proxy" | "proxies" => return Some("trustedProxies"),
         _ => {}
@@ -119,6 +121,15 @@ pub(super) const KEYS: &[Key] = &[
     }),
     key("authIdle", "keep", |c, v| set(&mut c.server.sign_in.idle, idle_session(v))),
     key("stateDir", "", |c, v| set(&mut c.state_dir, path(v))),
+
+    key("backplane", "", |c, v| set(&mut c.server.backplane.target, backplane::backplane(v))),
+    key("backplanePrefix", "websock:", |c, v| set(&mut c.server.backplane.prefix, backplane::prefix(v))),
+    key("backplaneSecret", "", |c, v| set(&mut c.backplane_secret, backplane::secret(v))),
+    key("backplaneTimeout", "250ms", |c, v| {
+        set(&mut c.server.backplane.timeout, duration(v, TICK..=MINUTE))
+    }),
+    key("backplaneQueue", "1M", |c, v| set(&mut c.server.backplane.max_queue_bytes, size(v, 64 * K..=G))),
+    key("backplaneCA", "", |c, v| set(&mut c.server.backplane.roots, path(v))),
 
     key("trustedProxies", "", |c, v| set(&mut c.server.admission.trusted_proxies, proxies(v))),
 

@@ -9,6 +9,8 @@
 //! what the limits do.
 
 mod auth_key;
+mod backplane;
+mod backplane_checks;
 mod builder;
 mod certificates;
 mod config;

@@ -75,6 +75,12 @@ pub(super) const EFFECTS: &[(&str, Effect)] = &[
     ("authRecheck", Effect::AtOnce),
     ("authIdle", Effect::AtOnce),
     ("stateDir", Effect::Restart),
+    ("backplane", Effect::Restart),
+    ("backplanePrefix", Effect::Restart),
+    ("backplaneSecret", Effect::Restart),
+    ("backplaneTimeout", Effect::AtOnce),
+    ("backplaneQueue", Effect::AtOnce),
+    ("backplaneCA", Effect::Restart),
     ("trustedProxies", Effect::Newcomers),
     ("pushToken", Effect::Newcomers),
     ("demo", Effect::Newcomers),
@@ -133,6 +139,7 @@ impl Config {
             },
         };
         config.read_auth_key()?;
+        config.read_backplane_secret()?;
         // What was told at the start need not be told again, and nothing twice.
         let mut told: HashSet<String> = self.warnings.iter().cloned().collect();
         config

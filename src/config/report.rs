@@ -194,9 +194,9 @@ pub(super) fn is_secret(key: &str, value: &str) -> bool {
         key
     };
     match keys::nearest(name) {
-        Some("pushToken" | "authKey") => true,
+        Some("pushToken" | "authKey" | "backplaneSecret") => true,
         // A URL may hold a password.
-        Some("authUrl" | "sessions") => value.contains(['@', '?']),
+        Some("authUrl" | "sessions" | "backplane") => value.contains(['@', '?']),
         // The middle of a key, its line ends escaped.
         Some("certFile" | "pkFile") if value.contains(r"\n") => true,
         _ => is_key_material(value),

@@ -190,6 +190,10 @@ impl<Y: System> EventLoop<Y> {
         app.add_upstreams(|target, settings| {
             upstreams.add(Upstream::new(target, settings), RootsSource::System)
         });
+        app.add_backplane(|upstream, roots| {
+            let roots = roots.map_or(RootsSource::System, |file| RootsSource::File(file.into()));
+            upstreams.add(upstream, roots)
+        });
     }
 
     /// What is done at SIGHUP, as opening the log anew.

@@ -316,7 +316,7 @@ impl<Y: System> EventLoop<Y> {
         let Some(mut link) = self.links.take_out(slot, &mut self.timers) else {
             return;
         };
-        self.app.let_go(id, link.peer);
+        self.app.let_go(id, link.peer, self.context.now);
         if let Some(control) = self.system.control() {
             control.unwatch(link.transport.below());
         }

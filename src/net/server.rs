@@ -22,6 +22,7 @@ use super::taking_over::{Predecessor, TakeoverError, TakeoverSettings, control_l
 use super::tls_roots::RootsSource;
 use crate::api::Demo;
 use crate::app::admission::AdmissionSettings;
+use crate::app::backplane::BackplaneSettings;
 use crate::app::peer::ListenerRole;
 use crate::app::sign_in::{SignInSettings, TicketKey};
 use crate::app::{
@@ -49,6 +50,8 @@ pub struct ServerSettings {
     pub web_sends: WebSends,
     /// How it is found out who clients are.
     pub sign_in: SignInSettings,
+    /// How several servers are one (`backplane` and its like).
+    pub backplane: BackplaneSettings,
     /// Most connections that have not been upgraded yet (`maxPending`).
     pub max_pending: usize,
     /// Most memory for queues, unfinished messages and chunks of all connections, in bytes
@@ -84,6 +87,7 @@ impl Default for ServerSettings {
             max_chunks: 100,
             web_sends: WebSends::default(),
             sign_in: SignInSettings::default(),
+            backplane: BackplaneSettings::default(),
             max_pending: 10_000,
             memory_limit_bytes: 128 << 20,
             compression: CompressionSettings::default(),
@@ -126,6 +130,7 @@ impl ServerSettings {
                 handshake_timeout: self.limits.handshake_timeout,
             },
             sign_in: self.sign_in.clone(),
+            backplane: self.backplane.clone(),
             demo: self.demo,
         }
     }

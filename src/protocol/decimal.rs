@@ -72,6 +72,13 @@ impl<'a> Decimal<'a> {
         }
     }
 
+    /// The same text for all numbers of this value, and another one for every other value.
+    pub fn canonical(&self) -> String {
+        let sign = if self.is_negative { "-" } else { "" };
+        let digits: String = self.digits().map(|digit| char::from(*digit)).collect();
+        format!("{sign}0.{digits}e{}", self.exponent)
+    }
+
     fn digits(&self) -> impl Iterator<Item = &'a u8> {
         self.integer.iter().chain(self.fraction)
     }
@@ -164,6 +171,7 @@ mod tests {
     fn are_equal(a: &str, b: &str) -> bool {
         let (a, b) = (Decimal::parse(a).unwrap(), Decimal::parse(b).unwrap());
         assert!(a != b || hash(a) == hash(b));
+        assert_eq!(a == b, a.canonical() == b.canonical());
         a == b
     }
 

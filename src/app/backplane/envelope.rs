@@ -1,0 +1,593 @@
+//! [`Envelope`]: what one server tells others, as it is published.
+//!
+//! ```text
+//! envelope = version (1 byte), node, epoch, sequence, time, kind (1 byte), body, tag (16 bytes)
+//! tag      = first half of HMAC-SHA-256 over: length of the channel (4 bytes), channel, all before it
+//! ```
+//!
+//! The tag proves that the sender knows `backplaneSecret`, and that the envelope was meant for this
+//! channel. That it has not been heard before is seen by epoch and sequence
+//! ([`window`](super::window)).
+
+use aws_lc_rs::hmac;
+use subtle::ConstantTimeEq as _;
+
+use super::codec::{BadEnvelope, Reader, Writer};
+use super::settings::BackplaneSecret;
+use crate::connection::ConnId;
+use crate::protocol::packet::Ident;
+use crate::registry::SessionDigest;
+
+/// Who has sent an envelope: a node, from one claim of its number to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Sender {
+    /// Its number.
+    pub(super) node: u16,
+    /// 64 random bits.
+    pub(super) epoch: u64,
+}
+
+/// What one server tells others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Envelope<'a> {
+    pub(super) sender: Sender,
+    /// Of all that this sender has sent, from 1 on.
+    pub(super) sequence: u64,
+    /// By the sender's clock, in seconds since 1970.
+    pub(super) sent_at: u64,
+    pub(super) body: Body<'a>,
+}
+
+/// Names a message of its sender whose receipt is wanted; 0: none is.
+pub(super) type CallNumber = u64;
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Body<'a> {
+    /// A message for the client that has this uuid.
+    ToUuid {
+        call: CallNumber,
+        uuid: &'a str,
+        text: &'a str,
+    },
+    /// A message for all tabs of a user.
+    ToUser {
+        call: CallNumber,
+        user: &'a str,
+        text: &'a str,
+    },
+    /// A message for everybody.
+    Broadcast {
+        call: CallNumber,
+        /// Of all that this sender has told everybody, from 1 on.
+        number: u64,
+        text: &'a str,
+    },
+    /// Tabs of a user and of a session are to be closed.
+    Logout {
+        call: CallNumber,
+        number: u64,
+        user: &'a str,
+        session: Option<SessionDigest>,
+    },
+    /// Who has this uuid or ident, and since when?
+    Find {
+        call: CallNumber,
+        uuid: &'a str,
+        ident: Ident<'a>,
+    },
+    /// A message for a client that was found.
+    ToClient {
+        call: CallNumber,
+        client: ConnId,
+        text: &'a str,
+    },
+    /// Whoever has asked in this epoch is told what became of it.
+    Receipts {
+        epoch: u64,
+        receipts: Vec<NodeReceipt>,
+    },
+    /// The sender is there.
+    Heartbeat(Heartbeat),
+    /// How many tabs do these users have?
+    CountTabs {
+        call: CallNumber,
+        users: Vec<&'a str>,
+    },
+}
+
+/// What a sender tells of itself from time to time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heartbeat {
+    /// Of the last that it has told everybody.
+    pub(super) number: u64,
+    /// Messages that it has sent in all, to whomever.
+    pub(super) message_count: u64,
+    /// Clients that it has.
+    pub(super) client_count: u64,
+    /// Since its start.
+    pub(super) uptime_seconds: u64,
+    /// It is about to go.
+    pub(super) is_leaving: bool,
+}
+
+/// What became of one call at the node that tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeReceipt {
+    pub(super) call: CallNumber,
+    /// Queues that took it; of a logout, tabs that were closed.
+    pub(super) queued: u64,
+    /// Queues that were full.
+    pub(super) full: u64,
+    /// Who was looked for.
+    pub(super) found: Option<Found>,
+    /// Tabs of each user that was asked about.
+    pub(super) tabs: Vec<u64>,
+}
+
+/// A client that somebody looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) client: ConnId,
+    /// How long it has been open, in microseconds. An age needs no clocks that agree.
+    pub(super) age_micros: u64,
+}
+
+impl Envelope<'_> {
+    /// The bytes that are published on this channel.
+    pub(super) fn seal(&self, channel: &[u8], secret: &BackplaneSecret) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.0.push(VERSION);
+        writer.number(self.sender.node.into());
+        writer.rest(&self.sender.epoch.to_be_bytes());
+        writer.number(self.sequence);
+        writer.number(self.sent_at);
+        self.body.write(&mut writer);
+        let tag = tag(&writer.0, channel, secret);
+        writer.rest(&tag);
+        writer.0
+    }
+
+    /// What was published on this channel.
+    ///
+    /// # Errors
+    /// It was not sealed with this secret, for this channel, or is of another version.
+    pub(super) fn open<'a>(
+        bytes: &'a [u8],
+        channel: &[u8],
+        secret: &BackplaneSecret,
+    ) -> Result<Envelope<'a>, BadEnvelope> {
+        let (signed, found) = bytes.split_last_chunk::<TAG_BYTES>().ok_or(BadEnvelope)?;
+        if !bool::from(tag(signed, channel, secret).ct_eq(found)) {
+            return Err(BadEnvelope);
+        }
+        let mut reader = Reader(signed);
+        if reader.byte()? != VERSION {
+            return Err(BadEnvelope);
+        }
+        let node = reader.small()?;
+        let (epoch, rest) = reader.0.split_first_chunk().ok_or(BadEnvelope)?;
+        let epoch = u64::from_be_bytes(*epoch);
+        reader.0 = rest;
+        Ok(Envelope {
+            sender: Sender { node, epoch },
+            sequence: reader.number()?,
+            sent_at: reader.number()?,
+            body: Body::read(reader)?,
+        })
+    }
+}
+
+impl<'a> Body<'a> {
+    /// The call whose receipt is wanted; 0: none is.
+    pub(super) fn call(&self) -> CallNumber {
+        match self {
+            Self::ToUuid { call, .. }
+            | Self::ToUser { call, .. }
+            | Self::Broadcast { call, .. }
+            | Self::Logout { call, .. }
+            | Self::Find { call, .. }
+            | Self::ToClient { call, .. }
+            | Self::CountTabs { call, .. } => *call,
+            Self::Receipts { .. } | Self::Heartbeat(_) => 0,
+        }
+    }
+
+    fn write(&self, to: &mut Writer) {
+        match self {
+            Self::ToUuid { call, uuid, text } => to.message(TO_UUID, *call, uuid, text),
+            Self::ToUser { call, user, text } => to.message(TO_USER, *call, user, text),
+            Self::Broadcast { call, number, text } => {
+                to.numbers(BROADCAST, &[*call, *number]);
+                to.rest(text.as_bytes());
+            }
+            Self::Logout {
+                call,
+                number,
+                user,
+                session,
+            } => {
+                to.numbers(LOGOUT, &[*call, *number]);
+                to.bytes(user.as_bytes());
+                to.rest(session.as_ref().map_or(&[], |session| session.as_bytes()));
+            }
+            Self::Find { call, uuid, ident } => {
+                to.numbers(FIND, &[*call]);
+                to.bytes(uuid.as_bytes());
+                let (kind, ident) = match ident {
+                    Ident::None => (NO_IDENT, ""),
+                    Ident::Text(text) => (TEXT_IDENT, text.as_ref()),
+                    Ident::Number(number) => (NUMBER_IDENT, *number),
+                };
+                to.0.push(kind);
+                to.rest(ident.as_bytes());
+            }
+            Self::ToClient { call, client, text } => {
+                to.numbers(TO_CLIENT, &[*call]);
+                to.client(*client);
+                to.rest(text.as_bytes());
+            }
+            Self::Receipts { epoch, receipts } => {
+                to.numbers(RECEIPTS, &[*epoch]);
+                receipts.iter().for_each(|receipt| receipt.write(to));
+            }
+            Self::Heartbeat(beat) => to.numbers(
+                HEARTBEAT,
+                &[
+                    beat.number,
+                    beat.message_count,
+                    beat.client_count,
+                    beat.uptime_seconds,
+                    u64::from(beat.is_leaving),
+                ],
+            ),
+            Self::CountTabs { call, users } => {
+                to.numbers(COUNT_TABS, &[*call]);
+                users.iter().for_each(|user| to.bytes(user.as_bytes()));
+            }
+        }
+    }
+
+    fn read(mut from: Reader<'a>) -> Result<Self, BadEnvelope> {
+        let from = &mut from;
+        let body = match from.byte()? {
+            TO_UUID => Self::ToUuid {
+                call: from.number()?,
+                uuid: from.text()?,
+                text: from.rest()?,
+            },
+            TO_USER => Self::ToUser {
+                call: from.number()?,
+                user: from.text()?,
+                text: from.rest()?,
+            },
+            BROADCAST => Self::Broadcast {
+                call: from.number()?,
+                number: from.number()?,
+                text: from.rest()?,
+            },
+            LOGOUT => Self::Logout {
+                call: from.number()?,
+                number: from.number()?,
+                user: from.text()?,
+                session: match std::mem::take(&mut from.0) {
+                    [] => None,
+                    digest => Some(SessionDigest::from_bytes(
+                        digest.try_into().map_err(|_| BadEnvelope)?,
+                    )),
+                },
+            },
+            FIND => Self::Find {
+                call: from.number()?,
+                uuid: from.text()?,
+                ident: match (from.byte()?, from.rest()?) {
+                    (NO_IDENT, "") => Ident::None,
+                    (TEXT_IDENT, text) => Ident::Text(text.into()),
+                    (NUMBER_IDENT, number) => Ident::Number(number),
+                    _ => return Err(BadEnvelope),
+                },
+            },
+            TO_CLIENT => Self::ToClient {
+                call: from.number()?,
+                client: from.client()?,
+                text: from.rest()?,
+            },
+            RECEIPTS => Self::Receipts {
+                epoch: from.number()?,
+                receipts: from.all(NodeReceipt::read)?,
+            },
+            HEARTBEAT => Self::Heartbeat(Heartbeat {
+                number: from.number()?,
+                message_count: from.number()?,
+                client_count: from.number()?,
+                uptime_seconds: from.number()?,
+                is_leaving: from.number()? != 0,
+            }),
+            COUNT_TABS => Self::CountTabs {
+                call: from.number()?,
+                users: from.all(|from| from.text())?,
+            },
+            _ => return Err(BadEnvelope),
+        };
+        from.end()?;
+        Ok(body)
+    }
+}
+
+impl NodeReceipt {
+    fn write(&self, to: &mut Writer) {
+        to.number(self.call);
+        to.number(self.queued);
+        to.number(self.full);
+        match self.found {
+            None => to.0.push(NOT_FOUND),
+            Some(Found { client, age_micros }) => {
+                to.0.push(FOUND);
+                to.client(client);
+                to.number(age_micros);
+            }
+        }
+        to.number(self.tabs.len() as u64);
+        self.tabs.iter().for_each(|count| to.number(*count));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, BadEnvelope> {
+        Ok(Self {
+            call: from.number()?,
+            queued: from.number()?,
+            full: from.number()?,
+            found: match from.byte()? {
+                NOT_FOUND => None,
+                FOUND => Some(Found {
+                    client: from.client()?,
+                    age_micros: from.number()?,
+                }),
+                _ => return Err(BadEnvelope),
+            },
+            tabs: {
+                let count = from.number()?;
+                // Each takes a byte at least, so that nobody makes us keep more than was sent.
+                (0..count)
+                    .map(|_| from.number())
+                    .collect::<Result<_, _>>()?
+            },
+        })
+    }
+}
+
+impl Writer {
+    fn numbers(&mut self, kind: u8, numbers: &[u64]) {
+        self.0.push(kind);
+        numbers.iter().for_each(|number| self.number(*number));
+    }
+
+    fn message(&mut self, kind: u8, call: CallNumber, receiver: &str, text: &str) {
+        self.numbers(kind, &[call]);
+        self.bytes(receiver.as_bytes());
+        self.rest(text.as_bytes());
+    }
+
+    fn client(&mut self, client: ConnId) {
+        self.number(client.slot.into());
+        self.number(client.generation.into());
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn client(&mut self) -> Result<ConnId, BadEnvelope> {
+        Ok(ConnId {
+            slot: self.small()?,
+            generation: self.small()?,
+        })
+    }
+
+    fn all<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, BadEnvelope>,
+    ) -> Result<Vec<T>, BadEnvelope> {
+        let mut all = Vec::new();
+        while !self.0.is_empty() {
+            all.push(read(self)?);
+        }
+        Ok(all)
+    }
+}
+
+fn tag(signed: &[u8], channel: &[u8], secret: &BackplaneSecret) -> [u8; TAG_BYTES] {
+    let mut context = hmac::Context::with_key(secret.key());
+    let channel_len = u32::try_from(channel.len()).unwrap_or(u32::MAX);
+    context.update(&channel_len.to_be_bytes());
+    context.update(channel);
+    context.update(signed);
+    let mut tag = [0; TAG_BYTES];
+    tag.iter_mut()
+        .zip(context.sign().as_ref())
+        .for_each(|(to, from)| *to = *from);
+    tag
+}
+
+/// Of another version nothing is read: servers of both serve their own meanwhile.
+const VERSION: u8 = 1;
+
+/// 128 bits of HMAC-SHA-256.
+const TAG_BYTES: usize = 16;
+
+const TO_UUID: u8 = 1;
+const TO_USER: u8 = 2;
+const BROADCAST: u8 = 3;
+const LOGOUT: u8 = 4;
+const FIND: u8 = 5;
+const TO_CLIENT: u8 = 6;
+const RECEIPTS: u8 = 7;
+const HEARTBEAT: u8 = 8;
+const COUNT_TABS: u8 = 9;
+
+const NO_IDENT: u8 = 0;
+const TEXT_IDENT: u8 = 1;
+const NUMBER_IDENT: u8 = 2;
+
+const NOT_FOUND: u8 = 0;
+const FOUND: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> BackplaneSecret {
+        BackplaneSecret::new(text.repeat(MIN_REPEATS).as_bytes()).expect("it is long enough")
+    }
+
+    const MIN_REPEATS: usize = 32;
+
+    const CLIENT: ConnId = ConnId {
+        slot: 7,
+        generation: u32::MAX,
+    };
+
+    fn bodies() -> Vec<Body<'static>> {
+        let receipt = NodeReceipt {
+            call: 9,
+            queued: 300,
+            full: 1,
+            found: Some(Found {
+                client: CLIENT,
+                age_micros: 1 << 40,
+            }),
+            tabs: vec![1, 0, 500],
+        };
+        let (call, number) = (77, 1000);
+        let text = "{\"opcode\":\"feedback\",\"t\":\"\u{20ac}\"}";
+        vec![
+            Body::ToUuid {
+                call,
+                uuid: "u",
+                text,
+            },
+            Body::ToUser {
+                call: 0,
+                user: "42",
+                text: "",
+            },
+            Body::Broadcast { call, number, text },
+            Body::Logout {
+                call,
+                number,
+                user: "",
+                session: Some(SessionDigest::of("s")),
+            },
+            Body::Logout {
+                call,
+                number,
+                user: "42",
+                session: None,
+            },
+            Body::Find {
+                call,
+                uuid: "",
+                ident: Ident::Text("i".into()),
+            },
+            Body::Find {
+                call,
+                uuid: "u",
+                ident: Ident::Number("4e2"),
+            },
+            Body::Find {
+                call,
+                uuid: "u",
+                ident: Ident::None,
+            },
+            Body::ToClient {
+                call,
+                client: CLIENT,
+                text,
+            },
+            Body::Receipts {
+                epoch: u64::MAX,
+                receipts: vec![receipt, NodeReceipt::default()],
+            },
+            Body::Heartbeat(Heartbeat {
+                number,
+                message_count: 1,
+                client_count: 2,
+                uptime_seconds: 3,
+                is_leaving: true,
+            }),
+            Body::CountTabs {
+                call,
+                users: vec!["42", "", "a"],
+            },
+        ]
+    }
+
+    fn envelope(body: Body<'_>) -> Envelope<'_> {
+        Envelope {
+            sender: Sender {
+                node: u16::MAX,
+                epoch: 1 << 60,
+            },
+            sequence: 123_456,
+            sent_at: 1_800_000_000,
+            body,
+        }
+    }
+
+    #[test]
+    fn every_kind_is_read_as_it_was_written() {
+        let secret = secret("a");
+        for body in bodies() {
+            let envelope = envelope(body);
+            let bytes = envelope.seal(b"c", &secret);
+            assert_eq!(Envelope::open(&bytes, b"c", &secret), Ok(envelope));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_let_in() {
+        let (one, other) = (secret("a"), secret("b"));
+        for body in bodies() {
+            let bytes = envelope(body).seal(b"channel", &one);
+            for (channel, secret) in [
+                (&b"channel"[..], &other),
+                (b"channe", &one),
+                (b"channel2", &one),
+                (b"", &one),
+                (b"channel", &BackplaneSecret::none()),
+            ] {
+                assert!(Envelope::open(&bytes, channel, secret).is_err());
+            }
+            for len in 0..bytes.len() {
+                assert!(Envelope::open(&bytes[..len], b"channel", &one).is_err());
+            }
+            for at in 0..bytes.len() {
+                let mut spoiled = bytes.clone();
+                spoiled[at] ^= 1;
+                assert!(Envelope::open(&spoiled, b"channel", &one).is_err());
+            }
+        }
+    }
+
+    /// Whoever knows the secret may still have another version.
+    #[test]
+    fn what_is_signed_and_not_understood_is_refused() {
+        let secret = secret("a");
+        let sealed = |bytes: &[u8]| [bytes, &tag(bytes, b"c", &secret)].concat();
+        let whole = envelope(Body::Broadcast {
+            call: 1,
+            number: 2,
+            text: "t",
+        });
+        let whole = whole.seal(b"c", &secret);
+        let signed = &whole[..whole.len() - TAG_BYTES];
+        assert!(Envelope::open(&sealed(signed), b"c", &secret).is_ok());
+        let mut other = signed.to_vec();
+        other[0] = 2;
+        assert!(Envelope::open(&sealed(&other), b"c", &secret).is_err());
+        for len in 0..signed.len() - 1 {
+            let opened = sealed(&signed[..len]);
+            assert!(Envelope::open(&opened, b"c", &secret).is_err(), "{len}");
+        }
+        let mut not_text = signed.to_vec();
+        *not_text.last_mut().unwrap() = 0xff;
+        assert!(Envelope::open(&sealed(&not_text), b"c", &secret).is_err());
+    }
+}

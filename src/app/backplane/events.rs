@@ -1,0 +1,113 @@
+//! The backplane's part in the application: which event goes there, and what comes of it.
+
+use super::backplane::{Backplane, Effect};
+use super::routed::Total;
+use super::settings::BackplaneSettings;
+use crate::app::calls::{CallId, Receipt};
+use crate::app::{App, Commands};
+use crate::base::MonotonicTime;
+use crate::protocol::message::MessageKind;
+use crate::upstream::redis::SubscriberEvent;
+use crate::upstream::{Answer, UpstreamId};
+
+impl App {
+    /// A subscriber has told something.
+    pub(crate) fn handle_subscriber(
+        &mut self,
+        upstream: UpstreamId,
+        event: SubscriberEvent,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(backplane) = self.backplane_of(upstream) else {
+            return;
+        };
+        if let Some((channel, payload)) = backplane.handle_subscriber(event, now)
+            && let Some(envelope) = backplane.open(&channel, &payload, now, commands)
+        {
+            self.sessions.delivery(now, commands).take_in(envelope);
+        }
+        self.carry_out_effects(now, commands);
+    }
+
+    /// Another server has answered.
+    pub(crate) fn handle_answer(
+        &mut self,
+        upstream: UpstreamId,
+        answer: Answer,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        match self.backplane_of(upstream) {
+            Some(backplane) => {
+                backplane.handle_answer(answer, now, commands);
+                if backplane.congested_until(now).is_none() {
+                    self.requests.note_room();
+                }
+                self.carry_out_effects(now, commands);
+            }
+            None => self.sign_in.handle_answer(upstream, answer, now, commands),
+        }
+    }
+
+    /// A message stands in queues here.
+    pub(crate) fn handle_delivered(
+        &mut self,
+        call: CallId,
+        receipt: Receipt,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let backplane = self.sessions.backplane.as_deref_mut();
+        if backplane.is_some_and(|b| b.handle_delivered(call, receipt, now, commands)) {
+            return self.carry_out_effects(now, commands);
+        }
+        let total = Total::local(receipt);
+        self.requests.handle_receipt(call, total, commands);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_backplane_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            backplane.handle_timeout(now, commands);
+            self.carry_out_effects(now, commands);
+        }
+    }
+
+    /// Goes by these settings from now on.
+    pub(crate) fn reload_backplane(&mut self, settings: &BackplaneSettings) {
+        if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            backplane.reload(settings);
+        }
+    }
+
+    fn backplane_of(&mut self, upstream: UpstreamId) -> Option<&mut Backplane> {
+        let backplane = self.sessions.backplane.as_deref_mut();
+        backplane.filter(|backplane| backplane.has(upstream))
+    }
+
+    /// What has come of it for clients and requests here.
+    pub(crate) fn carry_out_effects(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        while let Some(backplane) = self.sessions.backplane.as_deref_mut()
+            && let Some(effect) = backplane.next_effect()
+        {
+            match effect {
+                Effect::Answer { asker, total } => {
+                    self.requests.handle_receipt(asker, total, commands);
+                }
+                Effect::Deliver { client, text, call } => {
+                    let content = (MessageKind::Text, text.as_bytes());
+                    let mut delivery = self.sessions.delivery(now, commands);
+                    delivery.send(client, content, call);
+                }
+                Effect::Gap => {}
+                Effect::NumberLost => {
+                    let sessions = &mut self.sessions;
+                    if let Some(backplane) = sessions.backplane.as_deref_mut() {
+                        backplane.find_by_name(&sessions.clients);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! [`Interest`]: the channels that clients here make worth hearing.
+//!
+//! Each is subscribed to when its first client comes, and given back some time after its last one has
+//! gone, so that pages which are loaded anew change nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::base::MonotonicTime;
+
+/// The channels, with how many want each.
+#[derive(Debug, Default)]
+pub(super) struct Interest {
+    wanted: HashMap<Box<[u8]>, Wanted>,
+    /// Those to be subscribed to.
+    new: Vec<Box<[u8]>>,
+    /// Those that nobody wants, since when; some may be wanted again.
+    unwanted: VecDeque<(MonotonicTime, Box<[u8]>)>,
+    byte_count: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    count: usize,
+    /// Nobody wants it since then.
+    unwanted_since: Option<MonotonicTime>,
+}
+
+/// What Redis is to be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) subscribe: Vec<Vec<u8>>,
+    pub(super) unsubscribe: Vec<Vec<u8>>,
+}
+
+impl Interest {
+    /// Somebody wants a channel.
+    pub(super) fn want(&mut self, channel: Vec<u8>) {
+        if let Some(wanted) = self.wanted.get_mut(&*channel) {
+            wanted.count += 1;
+            wanted.unwanted_since = None;
+            return;
+        }
+        let channel = channel.into_boxed_slice();
+        self.byte_count += channel.len();
+        let wanted = Wanted {
+            count: 1,
+            unwanted_since: None,
+        };
+        self.wanted.insert(channel.clone(), wanted);
+        self.new.push(channel);
+    }
+
+    /// Somebody wants it no more.
+    pub(super) fn give_back(&mut self, channel: &[u8], now: MonotonicTime) {
+        let Some(wanted) = self.wanted.get_mut(channel) else {
+            return debug_assert!(false, "it was wanted");
+        };
+        wanted.count = wanted.count.saturating_sub(1);
+        if wanted.count == 0 {
+            wanted.unwanted_since = Some(now);
+            self.unwanted.push_back((now, channel.into()));
+        }
+    }
+
+    /// What Redis is to be told by now.
+    pub(super) fn take_changes(&mut self, now: MonotonicTime) -> Changes {
+        let new = std::mem::take(&mut self.new);
+        let mut changes = Changes {
+            subscribe: new.into_iter().map(Vec::from).collect(),
+            unsubscribe: Vec::new(),
+        };
+        while let Some((since, _)) = self.unwanted.front()
+            && (*since + LINGER <= now || self.unwanted.len() > MAX_UNWANTED)
+            && let Some((since, channel)) = self.unwanted.pop_front()
+        {
+            let wanted = self.wanted.get(&channel);
+            if wanted.is_some_and(|wanted| wanted.unwanted_since == Some(since)) {
+                self.byte_count -= channel.len();
+                self.wanted.remove(&channel);
+                changes.unsubscribe.push(channel.into());
+            }
+        }
+        changes
+    }
+
+    /// When there will be changes.
+    pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
+        if !self.new.is_empty() || self.unwanted.len() > MAX_UNWANTED {
+            return Some(MonotonicTime::START);
+        }
+        self.unwanted.front().map(|(since, _)| *since + LINGER)
+    }
+
+    /// Number of channels.
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.byte_count + self.wanted.len() * ENTRY_BYTES
+    }
+}
+
+/// How long a channel is kept that nobody wants: a page that is loaded anew is back by then.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Most of those; the oldest go before their time.
+const MAX_UNWANTED: usize = 10_000;
+
+/// What one channel takes in the table besides its name, and once more in the upstream.
+const ENTRY_BYTES: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn after(seconds: u64) -> MonotonicTime {
+        MonotonicTime::START + Duration::from_secs(seconds)
+    }
+
+    fn names(channels: &[Vec<u8>]) -> Vec<&str> {
+        let names = channels.iter().map(|name| str::from_utf8(name).unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn the_first_subscribes_and_the_last_gives_back_after_a_while() {
+        let mut interest = Interest::default();
+        interest.want(b"a".to_vec());
+        interest.want(b"a".to_vec());
+        interest.want(b"b".to_vec());
+        assert_eq!(interest.next_deadline(), Some(MonotonicTime::START));
+        let changes = interest.take_changes(after(0));
+        assert_eq!(names(&changes.subscribe), ["a", "b"]);
+        assert_eq!(interest.next_deadline(), None);
+        interest.give_back(b"a", after(1));
+        assert_eq!(interest.next_deadline(), None);
+        interest.give_back(b"a", after(2));
+        interest.give_back(b"b", after(2));
+        // Loaded anew.
+        interest.want(b"b".to_vec());
+        assert_eq!(interest.next_deadline(), Some(after(12)));
+        assert_eq!(interest.take_changes(after(11)), Changes::default());
+        let changes = interest.take_changes(after(12));
+        assert_eq!(names(&changes.unsubscribe), ["a"]);
+        interest.want(b"a".to_vec());
+        assert_eq!(names(&interest.take_changes(after(13)).subscribe), ["a"]);
+        interest.give_back(b"b", after(20));
+        interest.want(b"b".to_vec());
+        interest.give_back(b"b", after(25));
+        assert_eq!(interest.take_changes(after(30)), Changes::default());
+        let changes = interest.take_changes(after(35));
+        assert_eq!(names(&changes.unsubscribe), ["b"]);
+        assert_eq!(interest.len(), 1);
+        assert_eq!(interest.held_bytes(), 1 + ENTRY_BYTES);
+    }
+
+    #[test]
+    fn those_that_nobody_wants_are_bounded() {
+        let mut interest = Interest::default();
+        for n in 0..MAX_UNWANTED + 5 {
+            let name = n.to_string().into_bytes();
+            interest.want(name.clone());
+            interest.give_back(&name, after(1));
+        }
+        let changes = interest.take_changes(after(1));
+        assert_eq!(changes.unsubscribe.len(), 5);
+        assert_eq!(interest.len(), MAX_UNWANTED);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_wanted_is_subscribed_to(
+            steps in prop::collection::vec((0_u8..4, any::<bool>(), 0_u64..8), 0..200),
+        ) {
+            let mut interest = Interest::default();
+            let (mut wanted, mut told) = (BTreeMap::<u8, usize>::new(), BTreeSet::new());
+            let mut now = MonotonicTime::START;
+            for (name, comes, seconds) in steps {
+                now += Duration::from_secs(seconds);
+                let count = wanted.entry(name).or_default();
+                if comes {
+                    *count += 1;
+                    interest.want(vec![name]);
+                } else if *count > 0 {
+                    *count -= 1;
+                    interest.give_back(&[name], now);
+                }
+                let changes = interest.take_changes(now);
+                for name in changes.subscribe {
+                    prop_assert!(told.insert(name[0]), "twice");
+                }
+                for name in changes.unsubscribe {
+                    prop_assert!(told.remove(&name[0]), "not subscribed to");
+                    prop_assert_eq!(wanted.get(&name[0]).copied().unwrap_or(0), 0);
+                }
+                for (name, count) in &wanted {
+                    prop_assert!(*count == 0 || told.contains(name));
+                }
+            }
+            wanted.values_mut().for_each(|count| *count = 0);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The backplane: several servers as one, by a Redis between them (protocol.md §11).
+//!
+//! ```text
+//!  Delivery ── to others ──► Backplane ──PUBLISH──► Redis ──► subscriber of another node
+//!     ▲                          │  ▲                              │
+//!     └──── take_in ◄────────────┘  └──────── receipts ◄───────────┘
+//! ```
+//!
+//! Redis routes, this only publishes, subscribes and counts. [`Backplane`] is told what the publisher
+//! and the subscriber say, and by [`Delivery`](super::delivery::Delivery) what clients send; it never
+//! sends to a client itself. Each thing that it knows stands in a file of its own: who this node is
+//! (`node`), who else is there (`peers`), which channels are worth hearing (`interest`), what has not
+//! been answered (`routed`). Nothing here waits, and everything that is kept has a limit and a
+//! deadline.
+
+#[expect(clippy::module_inception, reason = "it holds what the folder is about")]
+mod backplane;
+mod channel;
+mod codec;
+mod envelope;
+mod events;
+mod figures;
+mod interest;
+mod node;
+mod peers;
+mod published;
+mod routed;
+mod sending;
+mod settings;
+mod taking_in;
+mod telling;
+mod window;
+
+pub(super) use self::backplane::Backplane;
+pub(super) use self::routed::Total;
+pub use self::settings::{BackplaneSecret, BackplaneSettings, DEFAULT_PREFIX, MIN_SECRET_BYTES};

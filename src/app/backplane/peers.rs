@@ -1,0 +1,326 @@
+//! [`Peers`]: the other nodes, as far as they are heard: what of theirs has come, and what is missing.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::envelope::{Envelope, Heartbeat, Sender};
+use super::window::Window;
+use crate::base::MonotonicTime;
+
+/// All senders that have been heard lately.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    known: HashMap<Sender, Peer>,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    window: Window,
+    /// The highest number of what it has told everybody; `None`: it is not known yet.
+    number: Option<u64>,
+    beat: Heartbeat,
+    /// Messages of it that have come since `beat`.
+    heard_count: u64,
+    /// This node was cut off since `beat`.
+    has_outage: bool,
+    last_heard: MonotonicTime,
+    has_left: bool,
+}
+
+/// What becomes of an envelope that is signed as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It counts.
+    New,
+    /// It has been heard before, or is older than all that is remembered.
+    Repeated,
+    /// Its time is not near enough to ours.
+    Untimely,
+}
+
+/// Whether something of a peer has not arrived here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hole {
+    /// As far as is known everything has.
+    None,
+    /// Something is missing, or may be.
+    Some,
+}
+
+/// What is told of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PeerState {
+    pub(super) sender: Sender,
+    pub(super) beat: Heartbeat,
+    /// How long ago it was heard.
+    pub(super) silence: Duration,
+}
+
+impl Peers {
+    /// Judges an envelope. `wall_clock`: seconds since 1970, here.
+    pub(super) fn judge(
+        &mut self,
+        envelope: &Envelope<'_>,
+        wall_clock: u64,
+        now: MonotonicTime,
+    ) -> Verdict {
+        if envelope.sent_at.abs_diff(wall_clock) > MAX_CLOCK_DIFFERENCE.as_secs() {
+            return Verdict::Untimely;
+        }
+        if !self.known.contains_key(&envelope.sender) {
+            self.make_room(now);
+        }
+        let peer = self.known.entry(envelope.sender);
+        let peer = peer.or_insert_with(|| Peer::new(now));
+        if !peer.window.note(envelope.sequence) {
+            return Verdict::Repeated;
+        }
+        peer.last_heard = now;
+        Verdict::New
+    }
+
+    /// A peer has told everybody something, or a client here.
+    pub(super) fn note_message(&mut self, sender: Sender, number: Option<u64>) -> Hole {
+        let Some(peer) = self.known.get_mut(&sender) else {
+            return Hole::None;
+        };
+        peer.heard_count += 1;
+        number.map_or(Hole::None, |number| peer.note_number(number, 1))
+    }
+
+    /// A peer has told how far it is.
+    pub(super) fn note_beat(&mut self, sender: Sender, beat: Heartbeat) -> Hole {
+        let Some(peer) = self.known.get_mut(&sender) else {
+            return Hole::None;
+        };
+        let by_number = peer.note_number(beat.number, 0);
+        let heard = peer.beat.message_count + peer.heard_count;
+        // Whether what it has sent meanwhile was for anybody here cannot be known.
+        let may_have_missed = peer.has_outage && beat.message_count != heard;
+        peer.beat = beat;
+        peer.heard_count = 0;
+        peer.has_outage = false;
+        peer.has_left = beat.is_leaving;
+        match may_have_missed {
+            true => Hole::Some,
+            false => by_number,
+        }
+    }
+
+    /// This node has been cut off: what was sent meanwhile has not come.
+    pub(super) fn note_outage(&mut self) {
+        for peer in self.known.values_mut() {
+            peer.has_outage = true;
+        }
+    }
+
+    /// Peers that are there.
+    pub(super) fn present(&self, now: MonotonicTime) -> impl Iterator<Item = PeerState> {
+        self.known.iter().filter_map(move |(sender, peer)| {
+            let silence = now - peer.last_heard;
+            let is_here = silence < PEER_TIMEOUT && !peer.has_left;
+            is_here.then_some(PeerState {
+                sender: *sender,
+                beat: peer.beat,
+                silence,
+            })
+        })
+    }
+
+    /// Forgets those whose envelopes would be too old by now, and the quietest if there are too
+    /// many.
+    fn make_room(&mut self, now: MonotonicTime) {
+        if self.known.len() < MAX_KNOWN {
+            return;
+        }
+        self.known
+            .retain(|_, peer| now - peer.last_heard <= MAX_CLOCK_DIFFERENCE * 2);
+        if self.known.len() >= MAX_KNOWN {
+            let quietest = self.known.iter().min_by_key(|(_, peer)| peer.last_heard);
+            if let Some(quietest) = quietest.map(|(sender, _)| *sender) {
+                self.known.remove(&quietest);
+            }
+        }
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.known.len() * size_of::<(Sender, Peer)>()
+    }
+}
+
+impl Peer {
+    fn new(now: MonotonicTime) -> Self {
+        Self {
+            window: Window::default(),
+            number: None,
+            beat: Heartbeat::default(),
+            heard_count: 0,
+            has_outage: false,
+            last_heard: now,
+            has_left: false,
+        }
+    }
+
+    /// `number` is the last that it has told everybody; `count` of these come with it.
+    fn note_number(&mut self, number: u64, count: u64) -> Hole {
+        let expected = self.number.map(|before| before + count);
+        self.number = Some(self.number.map_or(number, |before| before.max(number)));
+        match expected.is_some_and(|expected| number > expected) {
+            true => Hole::Some,
+            false => Hole::None,
+        }
+    }
+}
+
+/// How far clocks may differ. What was recorded and is sent again later than that is refused even by
+/// a node that has started meanwhile, and so has not heard it.
+pub(super) const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// Whoever is silent for so long is not there any more: three heartbeats.
+const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Most senders that are remembered.
+const MAX_KNOWN: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::super::envelope::Body;
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn sender(epoch: u64) -> Sender {
+        Sender { node: 1, epoch }
+    }
+
+    fn envelope(epoch: u64, sequence: u64, sent_at: u64) -> Envelope<'static> {
+        Envelope {
+            sender: sender(epoch),
+            sequence,
+            sent_at,
+            body: Body::Heartbeat(Heartbeat::default()),
+        }
+    }
+
+    fn after(seconds: u64) -> MonotonicTime {
+        MonotonicTime::START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_has_been_heard_or_is_of_another_time_does_not_count() {
+        let mut peers = Peers::default();
+        let mut judge = |epoch, sequence, sent_at, at| {
+            peers.judge(&envelope(epoch, sequence, sent_at), NOW, after(at))
+        };
+        for (epoch, sequence, verdict) in [
+            (1, 1, Verdict::New),
+            (1, 1, Verdict::Repeated),
+            (1, 3, Verdict::New),
+            (1, 2, Verdict::New),
+            (2, 1, Verdict::New),
+            (1, 3, Verdict::Repeated),
+        ] {
+            assert_eq!(
+                judge(epoch, sequence, NOW, 0),
+                verdict,
+                "{epoch} {sequence}"
+            );
+        }
+        // A clock that is an hour off is none that is wrong.
+        for (difference, verdict) in [
+            (3600, Verdict::New),
+            (7200, Verdict::New),
+            (7201, Verdict::Untimely),
+        ] {
+            assert_eq!(judge(10 + difference, 1, NOW + difference, 1), verdict);
+            assert_eq!(judge(20 + difference, 2, NOW - difference, 1), verdict);
+        }
+    }
+
+    #[test]
+    fn senders_are_bounded_and_those_that_could_be_repeated_are_kept_longest() {
+        let mut peers = Peers::default();
+        for epoch in 0..MAX_KNOWN as u64 {
+            peers.judge(&envelope(epoch, 1, NOW), NOW, after(epoch));
+        }
+        peers.judge(&envelope(u64::MAX, 1, NOW), NOW, after(MAX_KNOWN as u64));
+        assert_eq!(peers.known.len(), MAX_KNOWN);
+        let verdict = peers.judge(&envelope(1, 1, NOW), NOW, after(MAX_KNOWN as u64));
+        assert_eq!(verdict, Verdict::Repeated);
+        let later = 5 * MAX_CLOCK_DIFFERENCE.as_secs();
+        peers.judge(&envelope(u64::MAX - 1, 1, NOW), NOW, after(later));
+        assert_eq!(peers.known.len(), 1);
+    }
+
+    #[test]
+    fn holes_in_what_everybody_is_told_are_seen() {
+        let mut peers = Peers::default();
+        peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+        for (number, hole) in [
+            (5, Hole::None),
+            (6, Hole::None),
+            (8, Hole::Some),
+            (7, Hole::None),
+            (9, Hole::None),
+        ] {
+            assert_eq!(
+                peers.note_message(sender(1), Some(number)),
+                hole,
+                "{number}"
+            );
+        }
+        let mut beat = Heartbeat {
+            number: 9,
+            message_count: 100,
+            ..Heartbeat::default()
+        };
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::None);
+        beat.number = 10;
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::Some);
+        assert_eq!(peers.note_message(sender(1), Some(11)), Hole::None);
+        assert_eq!(peers.note_message(sender(2), Some(11)), Hole::None);
+    }
+
+    #[test]
+    fn after_an_outage_everything_that_was_sent_meanwhile_counts_as_missed() {
+        let mut peers = Peers::default();
+        peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+        let mut beat = Heartbeat {
+            message_count: 100,
+            ..Heartbeat::default()
+        };
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::None);
+        beat.message_count = 150;
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::None, "for others");
+        assert_eq!(peers.note_message(sender(1), None), Hole::None);
+        peers.note_outage();
+        beat.message_count = 151;
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::None, "it had come");
+        peers.note_outage();
+        beat.message_count = 152;
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::Some);
+        beat.message_count = 153;
+        assert_eq!(peers.note_beat(sender(1), beat), Hole::None);
+    }
+
+    #[test]
+    fn whoever_is_silent_or_has_left_is_not_there() {
+        let mut peers = Peers::default();
+        peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+        peers.judge(&envelope(2, 1, NOW), NOW, after(10));
+        let present = |peers: &Peers, at| {
+            let mut epochs: Vec<_> = peers.present(after(at)).map(|p| p.sender.epoch).collect();
+            epochs.sort_unstable();
+            epochs
+        };
+        assert_eq!(present(&peers, 14), [1, 2]);
+        assert_eq!(present(&peers, 15), [2]);
+        let beat = Heartbeat {
+            is_leaving: true,
+            ..Heartbeat::default()
+        };
+        peers.note_beat(sender(2), beat);
+        assert!(present(&peers, 15).is_empty());
+    }
+}

@@ -1,0 +1,391 @@
+//! [`Routed`]: messages of which somebody here wants to know what became of them at other nodes.
+//!
+//! A message has its answer when its local receivers have, when Redis has said how many nodes have
+//! got it, and when as many receipts have come; or after `backplaneTimeout`, with what is known then.
+//! What this node has published itself comes back to it where it has subscribed: that is no other
+//! node, and is taken off.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::envelope::{Found, NodeReceipt};
+use crate::app::calls::{CallId, Receipt};
+use crate::base::MonotonicTime;
+use crate::protocol::packet::Ident;
+
+/// All that are not answered yet.
+#[derive(Debug, Default)]
+pub(super) struct Routed {
+    calls: HashMap<CallId, RoutedCall>,
+    /// By deadline; some may have been answered.
+    deadlines: VecDeque<(MonotonicTime, CallId)>,
+    held_bytes: usize,
+}
+
+/// One message, or the question who is to get one.
+#[derive(Debug)]
+pub(super) struct RoutedCall {
+    /// Who wants to know; `None`: nobody, it is only to find its receiver.
+    pub(super) asker: Option<CallId>,
+    pub(super) stage: Stage,
+    /// What was delivered.
+    pub(super) receipt: Receipt,
+    /// Tabs of each user that was asked about.
+    pub(super) tabs: Vec<u64>,
+    /// Receivers here have not got it yet.
+    pub(super) awaits_local: bool,
+    /// What was published and not answered.
+    pub(super) publishing_count: usize,
+    /// Nodes that have got it, this one perhaps included.
+    pub(super) reached_count: usize,
+    /// How often this node was one of them.
+    pub(super) own_count: usize,
+    pub(super) answered_count: usize,
+    /// Nodes that were asked before, and have not answered.
+    pub(super) silent_count: usize,
+    /// Something could not be published.
+    pub(super) is_partial: bool,
+    /// What it was counted for.
+    counted_bytes: usize,
+}
+
+/// What is done about it.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It is on its way to all who are to get it.
+    Deliver,
+    /// It is on its way to where its receiver was when it got its uuid. If nobody is there, there may
+    /// be somebody who knows it by name.
+    ByNode(Box<Message>),
+    /// It is asked who has this uuid or ident.
+    Find {
+        message: Box<Message>,
+        best: Option<Candidate>,
+    },
+}
+
+/// A message and whom it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) uuid: String,
+    pub(super) ident: OwnIdent,
+    pub(super) text: String,
+}
+
+/// An ident that outlives its packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OwnIdent {
+    None,
+    Text(String),
+    Number(String),
+}
+
+impl OwnIdent {
+    pub(super) fn of(ident: &Ident<'_>) -> Self {
+        match ident {
+            Ident::None => Self::None,
+            Ident::Text(text) => Self::Text(text.to_string()),
+            Ident::Number(number) => Self::Number((*number).to_owned()),
+        }
+    }
+}
+
+/// A client that may be the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// At which node; `None`: here.
+    pub(super) node: Option<u16>,
+    pub(super) found: Found,
+}
+
+/// What became of a message at all nodes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Total {
+    /// Here and elsewhere.
+    pub(crate) receipt: Receipt,
+    /// Other nodes that have got it.
+    pub(crate) asked_count: usize,
+    /// Those of them that have answered.
+    pub(crate) answered_count: usize,
+    /// It may not have gone to all who should get it.
+    pub(crate) is_partial: bool,
+}
+
+impl Total {
+    /// What has gone to nobody but clients here.
+    pub(crate) fn local(receipt: Receipt) -> Self {
+        Self {
+            receipt,
+            ..Self::default()
+        }
+    }
+}
+
+impl RoutedCall {
+    pub(super) fn new(asker: Option<CallId>, stage: Stage) -> Self {
+        Self {
+            asker,
+            stage,
+            receipt: Receipt::default(),
+            tabs: Vec::new(),
+            awaits_local: false,
+            publishing_count: 0,
+            reached_count: 0,
+            own_count: 0,
+            answered_count: 0,
+            silent_count: 0,
+            is_partial: false,
+            counted_bytes: 0,
+        }
+    }
+
+    /// It goes on its way anew, to somebody else.
+    pub(super) fn begin_stage(&mut self, stage: Stage) -> Stage {
+        let total = self.total();
+        self.silent_count = total.asked_count - total.answered_count;
+        self.is_partial = total.is_partial;
+        self.publishing_count = 0;
+        self.reached_count = 0;
+        self.own_count = 0;
+        self.answered_count = 0;
+        std::mem::replace(&mut self.stage, stage)
+    }
+
+    /// Whether all that can be known is.
+    pub(super) fn is_complete(&self) -> bool {
+        // Nobody sends a receipt that was not asked for.
+        let is_unasked = self.asker.is_none() && matches!(self.stage, Stage::ByNode(_));
+        let is_answered = self.answered_count + self.own_count >= self.reached_count;
+        !self.awaits_local && self.publishing_count == 0 && (is_answered || is_unasked)
+    }
+
+    /// Adds what another node says.
+    pub(super) fn add(&mut self, node: u16, receipt: &NodeReceipt) {
+        self.answered_count += 1;
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let Receipt { queued, full } = self.receipt;
+        self.receipt = Receipt {
+            queued: queued.saturating_add(count(receipt.queued)),
+            full: full.saturating_add(count(receipt.full)),
+        };
+        if self.tabs.len() == receipt.tabs.len() {
+            let sums = self.tabs.iter_mut().zip(&receipt.tabs);
+            sums.for_each(|(sum, more)| *sum = sum.saturating_add(*more));
+        }
+        if let Some(found) = receipt.found {
+            self.consider(Candidate {
+                node: Some(node),
+                found,
+            });
+        }
+    }
+
+    /// The one that opened first is the receiver (protocol.md 3.1).
+    pub(super) fn consider(&mut self, candidate: Candidate) {
+        if let Stage::Find { best, .. } = &mut self.stage {
+            let is_better = |best: &Candidate| {
+                // Of two of the same age each node has to choose the same one.
+                let rank = |c: &Candidate| (c.found.age_micros, c.node, c.found.client.slot);
+                rank(&candidate) > rank(best)
+            };
+            if best.as_ref().is_none_or(is_better) {
+                *best = Some(candidate);
+            }
+        }
+    }
+
+    pub(super) fn total(&self) -> Total {
+        let asked_count = self.reached_count.saturating_sub(self.own_count);
+        Total {
+            receipt: self.receipt,
+            asked_count: self.silent_count + asked_count,
+            answered_count: self.answered_count.min(asked_count),
+            is_partial: self.is_partial || self.publishing_count > 0,
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        let message = match &self.stage {
+            Stage::Deliver => 0,
+            Stage::ByNode(message) | Stage::Find { message, .. } => message.held_bytes(),
+        };
+        ENTRY_BYTES + message + self.tabs.capacity() * size_of::<u64>()
+    }
+}
+
+impl Message {
+    fn held_bytes(&self) -> usize {
+        let ident = match &self.ident {
+            OwnIdent::None => 0,
+            OwnIdent::Text(text) | OwnIdent::Number(text) => text.capacity(),
+        };
+        size_of::<Self>() + self.uuid.capacity() + self.text.capacity() + ident
+    }
+}
+
+impl Routed {
+    pub(super) fn insert(&mut self, id: CallId, mut call: RoutedCall, deadline: MonotonicTime) {
+        call.counted_bytes = call.held_bytes();
+        self.held_bytes += call.counted_bytes;
+        self.calls.insert(id, call);
+        self.deadlines.push_back((deadline, id));
+    }
+
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut RoutedCall> {
+        self.calls.get_mut(&id)
+    }
+
+    /// Takes one out if everything is known of it.
+    pub(super) fn take_complete(&mut self, id: CallId) -> Option<RoutedCall> {
+        match self.calls.get(&id).is_some_and(RoutedCall::is_complete) {
+            true => self.take(id),
+            false => None,
+        }
+    }
+
+    fn take(&mut self, id: CallId) -> Option<RoutedCall> {
+        let call = self.calls.remove(&id)?;
+        self.held_bytes -= call.counted_bytes;
+        if self.calls.is_empty() {
+            self.deadlines.clear();
+        }
+        Some(call)
+    }
+
+    /// Takes one out whose time is over.
+    pub(super) fn take_late(&mut self, now: MonotonicTime) -> Option<(CallId, RoutedCall)> {
+        while let Some((deadline, id)) = self.deadlines.front().copied() {
+            if deadline > now && self.calls.contains_key(&id) {
+                return None;
+            }
+            self.deadlines.pop_front();
+            if let Some(call) = self.take(id) {
+                return Some((id, call));
+            }
+        }
+        None
+    }
+
+    /// When the next one's time is over.
+    pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
+        self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// Number of those that are not answered.
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+}
+
+/// What one takes in the table and among the deadlines.
+const ENTRY_BYTES: usize = size_of::<(CallId, RoutedCall)>() + size_of::<(MonotonicTime, CallId)>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::ConnId;
+    use std::time::Duration;
+
+    fn after(millis: u64) -> MonotonicTime {
+        MonotonicTime::START + Duration::from_millis(millis)
+    }
+
+    fn receipt(queued: u64) -> NodeReceipt {
+        NodeReceipt {
+            queued,
+            ..NodeReceipt::default()
+        }
+    }
+
+    fn found(slot: u32, age_micros: u64) -> Found {
+        let client = ConnId {
+            slot,
+            generation: 1,
+        };
+        Found { client, age_micros }
+    }
+
+    #[test]
+    fn it_is_complete_when_everybody_has_answered_but_this_node() {
+        let mut call = RoutedCall::new(None, Stage::Deliver);
+        call.awaits_local = true;
+        call.publishing_count = 1;
+        call.add(2, &receipt(3));
+        assert!(!call.is_complete(), "Redis has not answered");
+        call.publishing_count = 0;
+        call.reached_count = 3;
+        call.own_count = 1;
+        assert!(!call.is_complete());
+        call.add(3, &receipt(1));
+        assert!(!call.is_complete(), "those here have not got it");
+        call.awaits_local = false;
+        call.receipt.queued += 5;
+        assert!(call.is_complete());
+        let total = call.total();
+        assert_eq!((total.asked_count, total.answered_count), (2, 2));
+        assert_eq!(total.receipt.queued, 9);
+        assert!(!total.is_partial);
+    }
+
+    // protocol.md 3.1
+    #[test]
+    fn the_oldest_client_is_the_receiver_whoever_answers_first() {
+        let message = Message {
+            uuid: String::new(),
+            ident: OwnIdent::Text("i".into()),
+            text: "t".into(),
+        };
+        let answers = [(7, found(1, 50)), (2, found(9, 70)), (9, found(3, 70))];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let mut call = RoutedCall::new(
+                None,
+                Stage::Find {
+                    message: Box::new(message.clone()),
+                    best: None,
+                },
+            );
+            call.consider(Candidate {
+                node: None,
+                found: found(5, 60),
+            });
+            for (node, found) in order.map(|at| answers[at]) {
+                let receipt = NodeReceipt {
+                    found: Some(found),
+                    ..NodeReceipt::default()
+                };
+                call.add(node, &receipt);
+            }
+            let Stage::Find { best, .. } = call.stage else {
+                panic!("it has not changed");
+            };
+            assert_eq!(best.unwrap().node, Some(9));
+        }
+    }
+
+    #[test]
+    fn those_whose_time_is_over_come_out_with_what_is_known() {
+        let mut routed = Routed::default();
+        for n in 0..4 {
+            let mut call = RoutedCall::new(Some(CallId(n)), Stage::Deliver);
+            call.reached_count = 2;
+            routed.insert(CallId(n), call, after(100 + n));
+        }
+        assert!(routed.take_complete(CallId(1)).is_none());
+        routed.get_mut(CallId(1)).unwrap().answered_count = 2;
+        assert!(routed.take_complete(CallId(1)).is_some());
+        assert_eq!(routed.next_deadline(), Some(after(100)));
+        assert!(routed.take_late(after(99)).is_none());
+        let late: Vec<_> = std::iter::from_fn(|| routed.take_late(after(102)))
+            .map(|(id, call)| (id.0, call.total().asked_count))
+            .collect();
+        assert_eq!(late, [(0, 2), (2, 2)]);
+        assert_eq!(routed.len(), 1);
+        routed.take_late(after(500));
+        assert_eq!((routed.len(), routed.held_bytes()), (0, 0));
+        assert_eq!(routed.next_deadline(), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! What is published: envelopes, their receipts, and what becomes of those that Redis does not take.
+
+use std::time::Duration;
+
+use log::warn;
+
+use super::backplane::{Backplane, Effect, FIRST_CALL};
+use super::envelope::{Body, Envelope, NodeReceipt, Sender};
+use super::published::Published;
+use super::routed::{Candidate, Message, OwnIdent, RoutedCall, Stage, Total};
+use crate::app::calls::CallId;
+use crate::app::commands::Commands;
+use crate::base::MonotonicTime;
+use crate::protocol::packet::Ident;
+use crate::upstream::Call;
+use crate::upstream::redis::Request;
+
+impl Backplane {
+    /// A name for a call of this module.
+    pub(super) fn next_call(&mut self) -> CallId {
+        self.call_count += 1;
+        CallId(FIRST_CALL + self.call_count)
+    }
+
+    /// Begins to wait for what becomes of a message.
+    pub(super) fn wait_for(&mut self, call: RoutedCall, now: MonotonicTime) -> CallId {
+        let id = self.next_call();
+        let deadline = now + self.settings.timeout;
+        self.routed.insert(id, call, deadline);
+        id
+    }
+
+    /// Publishes a message; `routed`: the one that waits for what becomes of it.
+    pub(super) fn publish_message(
+        &mut self,
+        channel: Vec<u8>,
+        body: Body<'_>,
+        routed: Option<CallId>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        self.message_count += 1;
+        let is_sent = self.publish(channel, body, (routed, true), now, commands);
+        let is_connected = self.is_connected();
+        if let Some(call) = routed.and_then(|id| self.routed.get_mut(id)) {
+            match is_sent && is_connected {
+                true => call.publishing_count += 1,
+                // It may be sent later; nobody waits for that.
+                false => call.is_partial = true,
+            }
+        }
+        if !is_sent {
+            self.note_loss(now);
+        }
+    }
+
+    /// Publishes what is no message: it is not missed.
+    pub(super) fn publish_quietly(
+        &mut self,
+        channel: Vec<u8>,
+        body: Body<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        self.publish(channel, body, (None, false), now, commands);
+    }
+
+    pub(super) fn publish_receipts(
+        &mut self,
+        to: Sender,
+        receipts: Vec<NodeReceipt>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        self.counts.receipts_sent += receipts.len() as u64;
+        let channel = self.channels.of_node(to.node);
+        let epoch = to.epoch;
+        let body = Body::Receipts { epoch, receipts };
+        self.publish_quietly(channel, body, now, commands);
+    }
+
+    /// Whether there was room for it.
+    fn publish(
+        &mut self,
+        channel: Vec<u8>,
+        body: Body<'_>,
+        (routed, is_message): (Option<CallId>, bool),
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) -> bool {
+        self.sequence += 1;
+        let envelope = Envelope {
+            sender: self.claim.sender(),
+            sequence: self.sequence,
+            sent_at: self.wall_clock_seconds(),
+            body,
+        };
+        let bytes = envelope.seal(&channel, &self.secret);
+        let byte_count = bytes.len() + channel.len();
+        // One that is longer than the queue goes alone.
+        let is_full = self.published_bytes + byte_count > self.settings.max_queue_bytes;
+        if is_full && self.published_bytes > 0 {
+            return false;
+        }
+        let request = Request::new("PUBLISH", &[&channel, &bytes]);
+        let id = self.next_call();
+        if self.published.is_empty() {
+            self.progress_at = now;
+        }
+        self.published_bytes += byte_count;
+        self.published.insert(
+            id,
+            Published {
+                routed,
+                is_message,
+                byte_count,
+                at: now,
+            },
+        );
+        self.counts.published += 1;
+        self.ask(id, request, now, commands);
+        true
+    }
+
+    /// Sends commands to Redis.
+    pub(super) fn ask(
+        &self,
+        id: CallId,
+        request: Request,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        if let Some(publisher) = self.publisher {
+            let call = Call {
+                id,
+                request: request.into(),
+                deadline: now + QUEUE_TIME,
+                max_body_bytes: MAX_ANSWER_BYTES,
+            };
+            commands.call(publisher, call);
+        }
+    }
+
+    /// Redis has published something for so many nodes; `None`: it has not, or it is not known.
+    pub(super) fn note_published(
+        &mut self,
+        id: CallId,
+        reached: Option<usize>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(published) = self.published.remove(&id) else {
+            return;
+        };
+        self.published_bytes -= published.byte_count;
+        self.progress_at = now;
+        if let Some(routed) = published.routed
+            && let Some(call) = self.routed.get_mut(routed)
+        {
+            call.publishing_count = call.publishing_count.saturating_sub(1);
+            call.reached_count += reached.unwrap_or(0);
+            call.is_partial |= reached.is_none();
+            self.settle(routed, now, commands);
+        }
+        match reached {
+            Some(_) => self
+                .counts
+                .round_trips
+                .observe(nanoseconds(now - published.at)),
+            None if published.is_message => self.note_loss(now),
+            None => {}
+        }
+    }
+
+    /// A message was not published: others see that by a number that does not come.
+    fn note_loss(&mut self, now: MonotonicTime) {
+        self.number += 1;
+        self.counts.lost += 1;
+        if let Some(count) = self.losses.count(now) {
+            warn!(
+                "backplane: {count} messages to other servers lost: Redis has been away for longer \
+                 than 5 s, or more waits than backplaneQueue has room for"
+            );
+        }
+    }
+
+    /// Other nodes have answered.
+    pub(super) fn note_receipts(
+        &mut self,
+        node: u16,
+        receipts: &[NodeReceipt],
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        self.counts.receipts_received += receipts.len() as u64;
+        for receipt in receipts {
+            let id = CallId(receipt.call);
+            if let Some(call) = self.routed.get_mut(id) {
+                call.add(node, receipt);
+                self.settle(id, now, commands);
+            }
+        }
+    }
+
+    /// Goes on with a message if all is known of it that will be, at its stage.
+    pub(super) fn settle(&mut self, id: CallId, now: MonotonicTime, commands: &mut Commands) {
+        if let Some(call) = self.routed.take_complete(id) {
+            self.go_on(id, call, now, commands);
+        }
+    }
+
+    /// No more is learnt at a message's stage.
+    pub(super) fn go_on(
+        &mut self,
+        id: CallId,
+        mut call: RoutedCall,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let total = call.total();
+        match call.begin_stage(Stage::Deliver) {
+            Stage::Deliver => self.tell(&call, total),
+            Stage::ByNode(message) => {
+                let is_there = total.receipt.queued + total.receipt.full > 0;
+                // Nobody answers who was not asked for a receipt.
+                let is_unknown = total.asked_count > 0 && call.asker.is_none();
+                if is_there || is_unknown || total.is_partial || call.silent_count > 0 {
+                    return self.tell(&call, total);
+                }
+                self.send_by_name(id, call, &message, now, commands);
+            }
+            Stage::Find { message, best } => match best {
+                None => self.tell(&call, total),
+                Some(best) => self.send_to_found(call, best, *message, now, commands),
+            },
+        }
+    }
+
+    fn tell(&mut self, call: &RoutedCall, total: Total) {
+        if let Some(asker) = call.asker {
+            self.add_effect(Effect::Answer { asker, total });
+        }
+    }
+
+    /// The node that the uuid names does not have the client: whoever does hears its name.
+    fn send_by_name(
+        &mut self,
+        id: CallId,
+        call: RoutedCall,
+        message: &Message,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let channel = self.channels.of_name(&message.uuid);
+        let deadline = now + self.settings.timeout;
+        let routed = call.asker.map(|_| id);
+        if routed.is_some() {
+            self.routed.insert(id, call, deadline);
+        }
+        let body = Body::ToUuid {
+            call: routed.map_or(0, |id| id.0),
+            uuid: &message.uuid,
+            text: &message.text,
+        };
+        self.publish_message(channel, body, routed, now, commands);
+    }
+
+    /// The receiver is found: it gets the message.
+    fn send_to_found(
+        &mut self,
+        mut call: RoutedCall,
+        best: Candidate,
+        message: Message,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let client = best.found.client;
+        call.awaits_local = best.node.is_none();
+        // A new name, so that answers to the question which come late are not taken for receipts.
+        let routed = call.asker.is_some().then(|| self.wait_for(call, now));
+        let Some(node) = best.node else {
+            return self.add_effect(Effect::Deliver {
+                client,
+                text: message.text,
+                call: routed,
+            });
+        };
+        let body = Body::ToClient {
+            call: routed.map_or(0, |id| id.0),
+            client,
+            text: &message.text,
+        };
+        let channel = self.channels.of_node(node);
+        self.publish_message(channel, body, routed, now, commands);
+    }
+}
+
+impl OwnIdent {
+    pub(super) fn as_ident(&self) -> Ident<'_> {
+        match self {
+            Self::None => Ident::None,
+            Self::Text(text) => Ident::Text(text.as_str().into()),
+            Self::Number(number) => Ident::Number(number),
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How long a message waits for Redis.
+const QUEUE_TIME: Duration = Duration::from_secs(5);
+
+/// Longest answer: a number or the text of an error; to the question for a node number its token.
+const MAX_ANSWER_BYTES: usize = 1024;

@@ -1,0 +1,139 @@
+//! What other nodes have sent: it goes the way of all messages to clients here, and is not sent on.
+
+use super::backplane::Effect;
+use super::envelope::{Body, Envelope, NodeReceipt, Sender};
+use super::peers::Hole;
+use crate::api::PushError;
+use crate::app::calls::CallId;
+use crate::app::commands::NOBODY;
+use crate::app::delivery::{Delivery, Receiver};
+use crate::protocol::message::MessageKind;
+use crate::protocol::packet::Ident;
+use crate::registry::Logout;
+
+impl Delivery<'_> {
+    /// Sees to what another node has sent.
+    pub(super) fn take_in(&mut self, envelope: Envelope<'_>) {
+        let Envelope { sender, body, .. } = envelope;
+        self.note_message(sender, &body);
+        match body {
+            Body::ToUuid { call, uuid, text } => {
+                let ident = &Ident::None;
+                let to = Receiver::Name { uuid, ident };
+                self.deliver(sender, call, |delivery, call| {
+                    delivery.feedback_here(to, text, |_| call)
+                });
+            }
+            Body::ToUser { call, user, text } => {
+                self.deliver(sender, call, |delivery, call| {
+                    delivery.feedback_here(Receiver::User(user), text, |_| call)
+                });
+            }
+            Body::Broadcast { call, text, .. } => {
+                self.deliver(sender, call, |delivery, call| {
+                    let content = (MessageKind::Text, text.as_bytes());
+                    let speakers = delivery.speakers;
+                    delivery.broadcast_here(NOBODY, speakers, content, |_| call);
+                    Ok(1)
+                });
+            }
+            Body::Logout {
+                call,
+                user,
+                session,
+                ..
+            } => {
+                let user = user.into();
+                let closed = self.log_out_here(&Logout { user, session });
+                let receipt = NodeReceipt {
+                    queued: closed as u64,
+                    ..NodeReceipt::default()
+                };
+                self.answer(sender, call, receipt);
+            }
+            Body::Find { call, uuid, ident } => {
+                let client = self.clients.find(uuid, &ident);
+                let found = self.backplane.as_deref_mut().and_then(|backplane| {
+                    let client = client?;
+                    Some(backplane.found(client, self.now))
+                });
+                let receipt = NodeReceipt {
+                    found,
+                    ..NodeReceipt::default()
+                };
+                self.answer(sender, call, receipt);
+            }
+            Body::ToClient { call, client, text } => {
+                self.deliver(sender, call, |delivery, call| {
+                    let content = (MessageKind::Text, text.as_bytes());
+                    delivery.send(client, content, call);
+                    Ok(1)
+                });
+            }
+            Body::CountTabs { call, users } => {
+                let tabs = |user: &&str| self.clients.tabs_of(user).count() as u64;
+                let receipt = NodeReceipt {
+                    tabs: users.iter().map(tabs).collect(),
+                    ..NodeReceipt::default()
+                };
+                self.answer(sender, call, receipt);
+            }
+            Body::Receipts { epoch, receipts } => {
+                if let Some(backplane) = self.backplane.as_deref_mut()
+                    && epoch == backplane.claim.sender().epoch
+                {
+                    let (now, commands) = (self.now, &mut *self.commands);
+                    backplane.note_receipts(sender.node, &receipts, now, commands);
+                }
+            }
+            Body::Heartbeat(beat) => {
+                if let Some(backplane) = self.backplane.as_deref_mut() {
+                    backplane.note_beat(sender, beat);
+                }
+            }
+        }
+    }
+
+    /// Notes that a message has come, and whether one before it has not.
+    fn note_message(&mut self, sender: Sender, body: &Body<'_>) {
+        let number = match body {
+            Body::Broadcast { number, .. } | Body::Logout { number, .. } => Some(*number),
+            Body::ToUuid { .. }
+            | Body::ToUser { .. }
+            | Body::ToClient { .. }
+            | Body::Find { .. } => None,
+            Body::CountTabs { .. } | Body::Receipts { .. } | Body::Heartbeat(_) => return,
+        };
+        if let Some(backplane) = self.backplane.as_deref_mut()
+            && backplane.peers.note_message(sender, number) == Hole::Some
+        {
+            backplane.add_effect(Effect::Gap);
+        }
+    }
+
+    /// Sends a message to clients here. Its receipt follows when it stands in their queues.
+    fn deliver(
+        &mut self,
+        sender: Sender,
+        call: u64,
+        send: impl FnOnce(&mut Self, Option<CallId>) -> Result<usize, PushError>,
+    ) {
+        let call = self
+            .backplane
+            .as_deref_mut()
+            .and_then(|backplane| backplane.expect(sender, call));
+        let sent = send(self, call);
+        if sent.unwrap_or(0) == 0
+            && let Some(backplane) = self.backplane.as_deref_mut()
+        {
+            backplane.give_receipt(call, NodeReceipt::default());
+        }
+    }
+
+    fn answer(&mut self, sender: Sender, call: u64, receipt: NodeReceipt) {
+        if let Some(backplane) = self.backplane.as_deref_mut() {
+            let call = backplane.expect(sender, call);
+            backplane.give_receipt(call, receipt);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Messages from here to whomever they are for, at whichever node that is: what [`Delivery`] does
+//! where there is a backplane.
+//!
+//! Receivers here get theirs at once, in today's order and without Redis. The one exception is an
+//! ident: the one receiver is the one that opened first at any node, so that all are asked before.
+
+use super::backplane::Backplane;
+use super::channel::node_of;
+use super::envelope::Body;
+use super::routed::{Candidate, Message, OwnIdent, RoutedCall, Stage};
+use crate::api::PushError;
+use crate::app::calls::{CallId, Recipients};
+use crate::app::delivery::{Delivery, Receiver};
+use crate::connection::ConnId;
+use crate::protocol::message::MessageKind;
+use crate::protocol::packet::Ident;
+use crate::registry::{ClientUuid, Logout};
+
+/// A feedback for one name.
+struct ToName<'a> {
+    uuid: &'a str,
+    ident: &'a Ident<'a>,
+    text: &'a str,
+}
+
+impl ToName<'_> {
+    fn receiver(&self) -> Receiver<'_> {
+        Receiver::Name {
+            uuid: self.uuid,
+            ident: self.ident,
+        }
+    }
+
+    fn keep(&self) -> Box<Message> {
+        Box::new(Message {
+            uuid: self.uuid.to_owned(),
+            ident: OwnIdent::of(self.ident),
+            text: self.text.to_owned(),
+        })
+    }
+}
+
+impl Delivery<'_> {
+    /// [`Delivery::feedback`] over all nodes; to how many connections here, or 1.
+    pub(crate) fn feedback_anywhere(
+        &mut self,
+        to: Receiver<'_>,
+        text: &str,
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> Result<usize, PushError> {
+        match to {
+            Receiver::User(user) => Ok(self.tell_user(user, text, ask(Recipients::User))),
+            Receiver::Name { uuid, ident } if uuid.is_empty() && *ident == Ident::None => {
+                Err(PushError::NoReceiver)
+            }
+            Receiver::Name { uuid, ident } => {
+                let uuid_of_text = ClientUuid::from_text(uuid);
+                let to = ToName { uuid, ident, text };
+                let is_here = self.clients.find(uuid, &Ident::None).is_some();
+                match (ident, uuid_of_text) {
+                    // What is in the uuid leads there; nobody else can have it.
+                    (Ident::None, ClientUuid::Standard(_)) if is_here => {
+                        self.feedback_here(to.receiver(), text, ask)
+                    }
+                    (Ident::None, ClientUuid::Standard(bits)) => {
+                        self.tell_uuid(bits, &to, ask(Recipients::One));
+                        Ok(1)
+                    }
+                    (Ident::None | Ident::Text(_) | Ident::Number(_), _) => {
+                        self.tell_name(&to, ask)
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_user(&mut self, user: &str, text: &str, asker: Option<CallId>) -> usize {
+        let Some(call) = self.begin(asker, Stage::Deliver) else {
+            return 0;
+        };
+        let here = self.feedback_here(Receiver::User(user), text, |_| call);
+        let sent = here.unwrap_or(0);
+        self.await_local(call, sent);
+        let channel = |backplane: &Backplane| backplane.channels.of_user(user);
+        let body = |call| Body::ToUser { call, user, text };
+        self.publish(channel, body, call);
+        sent
+    }
+
+    /// The uuid says at which node the client is, or was when it got it.
+    fn tell_uuid(&mut self, bits: u128, to: &ToName<'_>, asker: Option<CallId>) {
+        let Some(backplane) = &mut self.backplane else {
+            return;
+        };
+        let node = node_of(bits);
+        let is_ours = node == 0 || node == backplane.claim.number();
+        let stage = match is_ours {
+            true => Stage::Deliver,
+            false => Stage::ByNode(to.keep()),
+        };
+        let is_awaited = asker.is_some() || !is_ours;
+        let call = RoutedCall::new(asker, stage);
+        let call = is_awaited.then(|| backplane.wait_for(call, self.now));
+        let ToName { uuid, text, .. } = *to;
+        let channel = match is_ours {
+            true => backplane.channels.of_name(uuid),
+            false => backplane.channels.of_node(node),
+        };
+        let body = Body::ToUuid {
+            call: call.filter(|_| asker.is_some()).map_or(0, |call| call.0),
+            uuid,
+            text,
+        };
+        backplane.publish_message(channel, body, call, self.now, self.commands);
+        if let Some(call) = call {
+            backplane.settle(call, self.now, self.commands);
+        }
+    }
+
+    /// There may be several of this ident or chosen name: all nodes that have one are asked, and the
+    /// one that opened first gets the message (protocol.md 3.1).
+    fn tell_name(
+        &mut self,
+        to: &ToName<'_>,
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> Result<usize, PushError> {
+        let here = self.clients.find(to.uuid, to.ident);
+        let Some(backplane) = self.backplane.as_deref_mut() else {
+            return Err(PushError::Nobody);
+        };
+        if !backplane.is_connected() {
+            let call = self.begin(ask(Recipients::One), Stage::Deliver);
+            let call = call.unwrap_or_default();
+            let sent = self.feedback_here(to.receiver(), to.text, |_| call);
+            self.await_local(call, sent.unwrap_or(0));
+            self.give_up(call);
+            return Ok(1);
+        }
+        let mut call = RoutedCall::new(
+            ask(Recipients::One),
+            Stage::Find {
+                message: to.keep(),
+                best: None,
+            },
+        );
+        if let Some(here) = here {
+            let found = backplane.found(here, self.now);
+            call.consider(Candidate { node: None, found });
+        }
+        let call = backplane.wait_for(call, self.now);
+        let uuid = (!to.uuid.is_empty()).then(|| match ClientUuid::from_text(to.uuid) {
+            ClientUuid::Standard(bits) if node_of(bits) != 0 => {
+                backplane.channels.of_node(node_of(bits))
+            }
+            ClientUuid::Standard(_) | ClientUuid::Chosen(_) => backplane.channels.of_name(to.uuid),
+        });
+        let ident = backplane.channels.of_ident(to.ident);
+        for channel in uuid.into_iter().chain(ident) {
+            let body = Body::Find {
+                call: call.0,
+                uuid: to.uuid,
+                ident: to.ident.clone(),
+            };
+            backplane.publish_message(channel, body, Some(call), self.now, self.commands);
+        }
+        backplane.settle(call, self.now, self.commands);
+        Ok(1)
+    }
+
+    /// Tells everybody at all nodes, but for `from`.
+    pub(crate) fn broadcast_anywhere(
+        &mut self,
+        from: ConnId,
+        text: &str,
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> usize {
+        let Some(call) = self.begin(ask(Recipients::All), Stage::Deliver) else {
+            return 0;
+        };
+        let content = (MessageKind::Text, text.as_bytes());
+        let sent = self.broadcast_here(from, self.speakers, content, |_| call);
+        // It is answered also if there is nobody.
+        self.await_local(call, 1);
+        let number = self.next_number();
+        let body = |call| Body::Broadcast { call, number, text };
+        self.publish(|backplane| backplane.channels.everybody(), body, call);
+        sent
+    }
+
+    /// Logs out at all nodes; how many tabs there were here.
+    pub(crate) fn log_out_anywhere(&mut self, logout: &Logout<'_>, asker: Option<CallId>) -> usize {
+        let closed = self.log_out_here(logout);
+        let Some(call) = self.begin(asker, Stage::Deliver) else {
+            return closed;
+        };
+        if let Some(routed) = self.routed(call) {
+            routed.receipt.queued = closed;
+        }
+        let number = self.next_number();
+        let body = |call| Body::Logout {
+            call,
+            number,
+            user: &logout.user,
+            session: logout.session,
+        };
+        self.publish(|backplane| backplane.channels.everybody(), body, call);
+        closed
+    }
+
+    // ---- inside
+
+    /// Begins to wait for what becomes of a message, if somebody wants to know. `None`: there is no
+    /// backplane.
+    fn begin(&mut self, asker: Option<CallId>, stage: Stage) -> Option<Option<CallId>> {
+        let backplane = self.backplane.as_deref_mut()?;
+        let call = RoutedCall::new(asker, stage);
+        Some(asker.is_some().then(|| backplane.wait_for(call, self.now)))
+    }
+
+    fn routed(&mut self, call: Option<CallId>) -> Option<&mut RoutedCall> {
+        self.backplane.as_deref_mut()?.routed.get_mut(call?)
+    }
+
+    /// So many receivers here are about to get it.
+    fn await_local(&mut self, call: Option<CallId>, sent: usize) {
+        if let Some(routed) = self.routed(call) {
+            routed.awaits_local = sent > 0;
+        }
+    }
+
+    /// Others are not asked.
+    fn give_up(&mut self, call: Option<CallId>) {
+        if let Some(routed) = self.routed(call) {
+            routed.is_partial = true;
+        }
+        if let (Some(backplane), Some(call)) = (self.backplane.as_deref_mut(), call) {
+            backplane.settle(call, self.now, self.commands);
+        }
+    }
+
+    /// The next of what everybody is told.
+    fn next_number(&mut self) -> u64 {
+        self.backplane.as_deref_mut().map_or(0, |backplane| {
+            backplane.number += 1;
+            backplane.number
+        })
+    }
+
+    fn publish<'a>(
+        &mut self,
+        channel: impl FnOnce(&Backplane) -> Vec<u8>,
+        body: impl FnOnce(u64) -> Body<'a>,
+        call: Option<CallId>,
+    ) {
+        let Some(backplane) = self.backplane.as_deref_mut() else {
+            return;
+        };
+        let channel = channel(backplane);
+        let body = body(call.map_or(0, |call| call.0));
+        backplane.publish_message(channel, body, call, self.now, self.commands);
+        if let Some(call) = call {
+            backplane.settle(call, self.now, self.commands);
+        }
+    }
+}
