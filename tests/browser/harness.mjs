@@ -27,10 +27,10 @@ export async function freePort() {
   return port;
 }
 
-/** Starts the server, with the demo page, on a port; its ini goes into the directory. */
-export async function startServer(directory, port) {
+/** Starts the server, with the demo page, on a port; its ini goes into the directory, with `more` lines. */
+export async function startServer(directory, port, more = '') {
   const ini = join(directory, 'websock.ini');
-  await writeFile(ini, `adress=ws://127.0.0.1:${port}\nconsole=true\ndemo=true\n`);
+  await writeFile(ini, `adress=ws://127.0.0.1:${port}\nconsole=true\ndemo=true\n${more}`);
   const child = spawn(process.env.WEBSOCK, ['-i', ini]);
   for await (const line of createInterface({ input: child.stdout })) {
     if (line.includes('Demo page:')) break;

@@ -16,7 +16,7 @@ export CHROMIUM WEBSOCK
 (cd tests/browser && npm install --silent --no-audit --no-fund --no-package-lock)
 
 code=0
-(cd tests/browser && timeout 600 node --test --test-reporter=spec --test-concurrency=1 suite.mjs client.mjs) </dev/null 2>&1 | tee "$report" || code=$?
+(cd tests/browser && timeout 600 node --test --test-reporter=spec --test-concurrency=1 suite.mjs client.mjs events.mjs) </dev/null 2>&1 | tee "$report" || code=$?
 passed=$(sed -n 's/^ℹ pass //p' "$report")
 failed=$(sed -n 's/^ℹ fail //p' "$report")
 # A runner that broke off has failed, whatever it printed.

@@ -10,6 +10,7 @@ code is trusted; it connects from 127.0.0.9, which must be the address that the 
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import socket
@@ -122,6 +123,65 @@ class Client:
             count -= 1
 
 
+class Events:
+    """A stream of events, and what its page sends."""
+
+    def __init__(self, port, headers=(), patience=PATIENCE):
+        self.port = port
+        self.connection = self.connect(patience)
+        # A browser sends no Origin to its own site.
+        lines = {"Host": "site.example", "Accept": "text/event-stream", **dict(headers)}
+        self.connection.request("GET", "/websock/sse?user=1", headers=lines)
+        self.response = self.connection.getresponse()
+        if self.response.status != 200:
+            raise Refused(self.response.status, self.response.read().decode())
+        content_type = self.response.headers["Content-Type"]
+        assert content_type == "text/event-stream", content_type
+        assert self.response.headers["Content-Encoding"] is None
+        ready = self.read_packet()
+        assert ready["opcode"] == "ready", ready
+        self.uuid, self.secret = ready["uuid"], ready["send"]
+
+    def connect(self, patience=PATIENCE):
+        address = ("127.0.0.9", 0)
+        return http.client.HTTPConnection("127.0.0.1", self.port, patience, address)
+
+    def read_lines(self):
+        """The lines of an event or a comment."""
+        lines = []
+        while True:
+            line = self.response.readline()
+            assert line, "the stream has ended"
+            line = line.rstrip(b"\n").decode()
+            if line:
+                lines.append(line)
+            elif lines:
+                return lines
+
+    def read_packet(self):
+        while True:
+            data = [line[6:] for line in self.read_lines() if line.startswith("data: ")]
+            if data:
+                return json.loads("\n".join(data))
+
+    def send(self, packet):
+        """Sends a packet, which is answered by `next` over the stream."""
+        body = {"uuid": self.uuid, "secret": self.secret, "message": json.dumps(packet)}
+        headers = {"Host": "site.example", "Content-Type": "application/json", "Origin": ORIGIN}
+        connection = self.connect()
+        connection.request("POST", "/websock/send", json.dumps(body), headers)
+        status = connection.getresponse().status
+        assert status == 204, status
+        answer = self.read_packet()
+        assert answer["opcode"] == "next", answer
+
+    def await_comments(self, count):
+        while count:
+            lines = self.read_lines()
+            assert lines == [":"], lines
+            count -= 1
+
+
 def echo(port, _log, _pings):
     client = Client(port)
     for number in range(10):
@@ -141,9 +201,58 @@ def a_message_of_1_mib(port, _log, _pings):
 
 
 def idle_with_pings(port, _log, pings):
-    client = Client(port, patience=90)
+    # At the same time a stream of events, whose pings are comments.
+    client, stream = Client(port, patience=90), Events(port, patience=90)
     client.await_pings(pings)
+    stream.await_comments(pings)
     client.echo("still here")
+    stream.send({"opcode": "echo"})
+    assert stream.read_packet() == {"opcode": "echo"}
+
+
+def events_come_at_once(port, _log, _pings):
+    stream, page = Events(port), Client(port)
+    for number in range(5):
+        packet = {"opcode": "feedback", "uuid": stream.uuid, "message": number}
+        page.ask(packet)
+        assert stream.read_packet() == packet
+    packet = {"opcode": "broadcast", "message": "x" * (1 << 20)}
+    page.ask(packet)
+    assert stream.read_packet() == packet
+
+
+def what_a_reader_of_events_sends(port, _log, _pings):
+    stream, page = Events(port), Client(port)
+    for packet in [{"opcode": "echo", "message": "ä\n"}, {"opcode": "echo", "message": "x" * 100_000}]:
+        stream.send(packet)
+        assert stream.read_packet() == packet
+    packet = {"opcode": "broadcast", "message": "all"}
+    stream.send(packet)
+    assert page.read_packet() == packet
+
+
+def a_reader_of_events_of_a_refused_origin(port, _log, _pings):
+    try:
+        Events(port, headers={"Origin": "https://evil.example"}.items())
+    except Refused as refused:
+        assert refused.args[0] == 403, refused.args
+    else:
+        raise AssertionError("it was let in")
+    response = Events(port, headers={"Origin": ORIGIN}.items()).response
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN, response.headers
+
+
+def a_reader_of_events_that_leaves_is_gone(port, log, _pings):
+    stream, page = Events(port), Client(port)
+    text = open(log, encoding="utf-8").read()
+    ended = text.count("Connection closed to socket")
+    stream.response.close()
+    stream.connection.close()
+    deadline = time.monotonic() + PATIENCE
+    while open(log, encoding="utf-8").read().count("Connection closed to socket") <= ended:
+        # A proxy may notice when it has something to pass on.
+        page.ask({"opcode": "broadcast"})
+        assert time.monotonic() < deadline, "the server does not notice"
 
 
 def a_refused_origin(port, _log, _pings):
@@ -211,6 +320,10 @@ CHECKS = [
     no_push_from_outside,
     no_figures_for_outside,
     the_log_has_the_clients_address,
+    events_come_at_once,
+    what_a_reader_of_events_sends,
+    a_reader_of_events_of_a_refused_origin,
+    a_reader_of_events_that_leaves_is_gone,
     idle_with_pings,
 ]
 
