@@ -101,7 +101,8 @@ pub(super) fn turn_away(
     commands: &mut Commands,
 ) {
     if code == CloseCode::UNAUTHORIZED {
-        let response = Response::unauthorized(error);
+        let mut response = Response::failure(401, error);
+        response.add_header("WWW-Authenticate", CHALLENGE);
         return refuse(id, request, response, commands);
     }
     try_later(id, request, (error, code), FULL_RETRY, commands);
@@ -134,6 +135,9 @@ fn random_delay(time: Duration) -> Duration {
 /// Least time after which a browser asks again for a stream that was lost; the most is four times
 /// as long. Browsers take 3 to 5 s if they are told nothing.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// RFC 9110 §11.6.1 wants one: who signs in by a token has it from the application.
+const CHALLENGE: &str = "Bearer realm=\"websock\"";
 
 /// After which time whoever finds no place asks again, at the earliest.
 const FULL_RETRY: Duration = Duration::from_secs(5);
