@@ -1543,6 +1543,10 @@ if (
         private $made;
         /** @var Stream|null */
         private $stream;
+        /** @var int for how many the last push waits */
+        private $queued = 0;
+        /** @var bool whether all servers have been told of the last push, and have answered */
+        private $isComplete = true;
 
         /**
          * Connects with the first push, not yet here.
@@ -1568,7 +1572,8 @@ if (
          *
          * @param mixed $message whatever JSON can say
          * @param string|array<string, string|int> $to
-         * @return int how many were reached: 0 if nobody has that uuid, ident or user
+         * @return int how many were reached: 0 if nobody has that uuid, ident or user, or who has it is
+         *     away: then queued() says for how many it waits
          * @throws WebsockException
          */
         public function feedback($message, $to): int
@@ -1636,7 +1641,8 @@ if (
          * @param array<string, mixed> $packet with an `opcode`
          * @return int how many were reached, or closed by a logout
          * @throws ConnectException if nobody answers; nothing was sent
-         * @throws ConnectionLost if the answer does not come; it may have been handled or not
+         * @throws ConnectionLost if the answer does not come, or not from the server that has the
+         *     receiver (504); it may have been handled or not
          * @throws PushException if the server refuses; getCode() is the status, 503 a full queue
          * @throws \InvalidArgumentException if JSON cannot say it; nothing is sent
          */
@@ -1650,7 +1656,8 @@ if (
          * Several packets in one request, handled in order.
          *
          * @param array<int, array<string, mixed>> $packets
-         * @return array<int, array{delivered?: int, closed?: int, error?: string}> a result for each
+         * @return array<int, array{delivered?: int, queued?: int, closed?: int, error?: string}> a
+         *     result for each
          * @throws WebsockException as send() does
          */
         public function sendAll(array $packets): array
@@ -1661,6 +1668,36 @@ if (
                 throw new PushException('Not a result for each packet: is this a websock server?', 200);
             }
             return $results;
+        }
+
+        /**
+         * For how many clients that are away the last push, or all of the last batch, waits: they get
+         * it when they come back within replayTime, two minutes by default.
+         */
+        public function queued(): int
+        {
+            return $this->queued;
+        }
+
+        /**
+         * Whether all servers, where several share the clients, were told of the last push or batch and
+         * have said how many they reached. If not, more may have been reached than was returned.
+         */
+        public function isComplete(): bool
+        {
+            return $this->isComplete;
+        }
+
+        /**
+         * Where the messages to all and to users are now. A page that is given this, and hands it to its
+         * client as `since`, misses none that come before it has connected. To be called before the
+         * page's data is read.
+         *
+         * @throws WebsockException as send() does
+         */
+        public function position(): string
+        {
+            return $this->ask('position', null)['cursor'];
         }
 
         /** A copy has a connection of its own. */
@@ -1703,6 +1740,25 @@ if (
                 $why = json_last_error_msg();
                 throw new \InvalidArgumentException("Not sent, JSON cannot say it: $why");
             }
+            if ($path === 'push') {
+                $this->queued = 0;
+                $this->isComplete = true;
+            }
+            $answer = $this->ask($path, $json);
+            if ($path === 'push') {
+                $this->note($answer);
+            }
+            return $answer;
+        }
+
+        /**
+         * Asks by POST, or by GET if there is no body.
+         *
+         * @return array<string, mixed>
+         */
+        private function ask(string $path, ?string $json): array
+        {
+            Requirements::check();
             $deadline = $this->deadline();
             if (!$this->stream || $this->stream->isStale()) {
                 $this->stream = new Stream($this->to, $this->options->tls, $deadline);
@@ -1714,21 +1770,43 @@ if (
                 throw $failure;
             }
             $answer = json_decode($response->body, true);
-            $isNobody = $response->status === 404 && Refusal::reason($response) !== null;
-            $isCounted = is_array($answer) && $this->isCounted($path, $answer);
-            if (!$isCounted || ($response->status !== 200 && !$isNobody)) {
+            if (!is_array($answer) || !$this->isAnswer($path, $answer, $response)) {
                 throw $this->refused($response);
             }
             return $answer;
         }
 
         /** @param array<mixed> $answer */
-        private function isCounted(string $path, array $answer): bool
+        private function isAnswer(string $path, array $answer, Response $response): bool
         {
-            if ($path === 'users') {
-                return is_array($answer['users'] ?? null);
+            $status = $response->status;
+            if ($path === 'position') {
+                return $status === 200 && is_string($answer['cursor'] ?? null);
             }
-            return is_int($answer['closed'] ?? $answer['delivered'] ?? null);
+            if ($path === 'users') {
+                return $status === 200 && is_array($answer['users'] ?? null);
+            }
+            $count = $answer['closed'] ?? $answer['delivered'] ?? null;
+            // 404: nobody is there. 504: a server has not answered, and others have reached somebody.
+            $isOwn = $status === 404 && Refusal::reason($response) !== null;
+            return is_int($count) &&
+                ($status === 200 || $status === 202 || $isOwn || ($status === 504 && $count > 0));
+        }
+
+        /** @param array<mixed> $answer */
+        private function note(array $answer): void
+        {
+            $results = is_array($answer['results'] ?? null) ? $answer['results'] : [];
+            foreach ($results ?: [$answer] as $result) {
+                $this->queued += is_int($result['queued'] ?? null) ? $result['queued'] : 0;
+            }
+            foreach ([$answer, ...array_values($results)] as $result) {
+                $nodes = $result['nodes'] ?? [];
+                $isAnswered = ($nodes['answered'] ?? 0) >= ($nodes['asked'] ?? 0);
+                if (!$isAnswered || ($result['partial'] ?? false) === true) {
+                    $this->isComplete = false;
+                }
+            }
         }
 
         private function deadline(): float
@@ -1736,15 +1814,15 @@ if (
             return microtime(true) + $this->options->timeout;
         }
 
-        private function exchange(string $path, string $json, float $deadline): Response
+        private function exchange(string $path, ?string $json, float $deadline): Response
         {
             $prefix = rtrim($this->to->target, '/');
-            $lines = [
-                "POST $prefix/$path HTTP/1.1",
-                "Host: {$this->to->authority}",
-                'Content-Type: application/json',
-                'Content-Length: ' . strlen($json),
-            ];
+            $method = $json === null ? 'GET' : 'POST';
+            $lines = ["$method $prefix/$path HTTP/1.1", "Host: {$this->to->authority}"];
+            if ($json !== null) {
+                $lines[] = 'Content-Type: application/json';
+                $lines[] = 'Content-Length: ' . strlen($json);
+            }
             if ($this->options->token !== '') {
                 $lines[] = 'Authorization: Bearer ' . $this->options->token;
             }
@@ -1771,10 +1849,12 @@ if (
         private function refused(Response $response): WebsockException
         {
             $text = Refusal::text($response, $this->to->remote);
-            if ($response->status < 500 || Refusal::reason($response) !== null) {
+            $isOwn = Refusal::reason($response) !== null && $response->status !== 504;
+            if ($response->status < 500 || $isOwn) {
                 return new PushException($text, $response->status);
             }
-            // A proxy says this, too, if websock has taken the push and the answer was lost.
+            // A proxy says this, too, if websock has taken the push and the answer was lost; websock, if
+            // another server has not answered it.
             $doubt = 'The push may have been handled or not';
             return new ConnectionLost("$text. $doubt", $response->status);
         }

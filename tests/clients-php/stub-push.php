@@ -1,11 +1,23 @@
 <?php
 // POST /push as the real server answers it: one client, with the uuid `here` and the
 // ident `backend`; the queue of `full` is full; with the path /secret/push, the token is `sesame`.
-// The user 42 has two tabs.
+// The user 42 has two tabs. `away` is a tab that is away and comes back. `half`, `deaf` and `redis`
+// are on another server: it has not answered in full, not at all, or cannot be told.
 declare(strict_types=1);
 
 const NOBODY = 'nobody has this uuid or ident';
 const FULL = "the receiver's queue is full";
+const SILENT = "the receiver's server has not answered";
+
+/** What is said of those who are away, or on another server. */
+const ELSEWHERE = [
+    'away' => ['delivered' => 0, 'queued' => 1],
+    'half' => ['delivered' => 2, 'nodes' => ['asked' => 3, 'answered' => 2]],
+    'all' => ['delivered' => 2, 'nodes' => ['asked' => 3, 'answered' => 3]],
+    'deaf' => ['delivered' => 0, 'error' => SILENT, 'nodes' => ['asked' => 1, 'answered' => 0]],
+    'late' => ['delivered' => 1, 'error' => SILENT, 'nodes' => ['asked' => 2, 'answered' => 1]],
+    'redis' => ['delivered' => 0, 'error' => NOBODY, 'partial' => true],
+];
 
 /** Answers pushes on one connection until the client ends it. */
 function push(Peer $peer): void
@@ -51,6 +63,8 @@ function judge(string $head, string $body): array
         $is42 = fn($id) => (string) $id === '42';
         $here = array_filter(json_decode($body, true), $is42);
         return ['200 OK', ['users' => $here ? [['user' => '42', 'tabs' => 2]] : []]];
+    } elseif (strpos($head, 'GET /position ') === 0) {
+        return ['200 OK', ['cursor' => 'abc-12']];
     } elseif (strpos($head, 'POST /push ') !== 0) {
         return [
             '405 Method Not Allowed',
@@ -73,8 +87,10 @@ function judge(string $head, string $body): array
             '' => '200 OK',
             NOBODY => '404 Not Found',
             FULL => '503 Service Unavailable',
+            SILENT => '504 Gateway Timeout',
         ];
-        return [$status[$answer['error'] ?? ''], $answer];
+        $isQueued = isset($answer['queued']) ? '202 Accepted' : null;
+        return [$isQueued ?? $status[$answer['error'] ?? ''], $answer];
     }
     $results = array_map('judgePacket', $packets);
     $delivered = array_sum(array_column($results, 'delivered'));
@@ -102,6 +118,9 @@ function judgePacket(array $packet): array
         ($packet['ident'] ?? '') === 'backend'
     ) {
         return ['delivered' => 1];
+    }
+    if (isset(ELSEWHERE[$packet['uuid'] ?? ''])) {
+        return ELSEWHERE[$packet['uuid']];
     }
     return ['delivered' => 0, 'error' => ($packet['uuid'] ?? '') === 'full' ? FULL : NOBODY];
 }

@@ -21,6 +21,7 @@ $parts = [
     'answers',
     'push',
     'users',
+    'delivery',
     'processes',
     'hosting',
     'options',
