@@ -20,6 +20,7 @@ if (
     !class_exists(Frames::class, false) &&
     !class_exists(Response::class, false) &&
     !class_exists(Refusal::class, false) &&
+    !class_exists(Place::class, false) &&
     !class_exists(Client::class, false) &&
     !class_exists(Push::class, false) &&
     !class_exists(SignIn::class, false) &&
@@ -123,15 +124,33 @@ if (
         public $tls = [];
         /** @var string */
         public $ident = '';
+        /** @var string '' where it was not given */
+        public $path = '';
+        /** @var bool */
+        public $resume = false;
         /** @var string */
-        public $path = '/php';
+        public $since = '';
+        /** @var string */
+        public $cookie = '';
+        /** @var string */
+        public $origin = '';
         /** @var int */
         public $maxMessageBytes = 33554432;
 
         private const NAMES = [
             'Push' => ['token', 'timeout', 'tls'],
-            'Client' => ['token', 'timeout', 'tls', 'ident', 'path', 'maxMessageBytes'],
+            'Client' => [
+                'token',
+                'timeout',
+                'tls',
+                'ident',
+                'path',
+                'maxMessageBytes',
+                'resume',
+                ...self::OF_PAGES,
+            ],
         ];
+        private const OF_PAGES = ['since', 'cookie', 'origin'];
         /** What has to be a text, or true or false, in `tls`; PHP gets the others as they are. */
         private const TLS_TEXTS = [
             'peer_name',
@@ -161,6 +180,39 @@ if (
                 }
                 $this->$name = $this->{"check$name"}($value);
             }
+            foreach (self::OF_PAGES as $name) {
+                if ($this->$name !== '' && !$this->resume) {
+                    throw new \InvalidArgumentException(
+                        "Client's option '$name' is for those with 'resume' => true",
+                    );
+                }
+            }
+        }
+
+        /** Path and query of the upgrade; `$target` is the address's, $since where to begin. */
+        public function target(string $target, string $since): string
+        {
+            $default = $this->path === '' ? ($this->resume ? '/web' : '/php') : $this->path;
+            $target = $target === '' ? $default : $target;
+            $fields = $this->resume ? ['resume' => '1', 'since' => $since] : [];
+            foreach ($fields + ['token' => $this->token] as $name => $value) {
+                if ($value !== '') {
+                    $target .= (strpos($target, '?') ? '&' : '?') . "$name=" . rawurlencode($value);
+                }
+            }
+            return $target;
+        }
+
+        /** @return string[] what the upgrade has beside what all have */
+        public function headers(): array
+        {
+            $lines = $this->resume ? [] : ['Client-Type: php', 'X-Websock-Frames: stream'];
+            foreach (['Ident' => 'ident', 'Cookie' => 'cookie', 'Origin' => 'origin'] as $header => $name) {
+                if ($this->$name !== '') {
+                    $lines[] = "$header: {$this->$name}";
+                }
+            }
+            return $lines;
         }
 
         /**
@@ -217,6 +269,39 @@ if (
             $isRight = is_string($value) && preg_match('~^/[\x21\x22\x24-\x7e]*$~D', $value);
             $wanted = 'a path that begins with /, without blanks, as /php';
             return $isRight ? $value : $this->fail('path', self::shown($value), $wanted);
+        }
+
+        /** @param mixed $value */
+        private function checkResume($value): bool
+        {
+            return is_bool($value) ? $value : $this->fail('resume', self::shown($value), 'true or false');
+        }
+
+        /** @param mixed $value */
+        private function checkSince($value): string
+        {
+            $isRight = is_string($value) && $value !== '' && strlen($value) <= 200;
+            $wanted = 'what position() of a Push has returned';
+            return $isRight ? $value : $this->fail('since', self::shown($value), $wanted);
+        }
+
+        /** @param mixed $value */
+        private function checkCookie($value): string
+        {
+            return $this->header('cookie', $value, "one as browsers send it, 'websock_token=TOKEN'");
+        }
+
+        /** @param mixed $value */
+        private function checkOrigin($value): string
+        {
+            return $this->header('origin', $value, "one of allowedOrigins, 'https://www.example.org'");
+        }
+
+        /** @param mixed $value */
+        private function header(string $name, $value, string $wanted): string
+        {
+            $isRight = is_string($value) && preg_match('/^[\x20-\x7e]+$/D', $value);
+            return $isRight ? $value : $this->fail($name, self::shown($value), $wanted);
         }
 
         /** @param mixed $value */
@@ -1131,6 +1216,131 @@ if (
     }
 
     /**
+     * Where a Client is in what the server keeps for it, and what it needs to come back there.
+     *
+     * @internal
+     */
+    final class Place
+    {
+        /** @var string */
+        public $uuid;
+        /** @var string '' where the server keeps nothing */
+        private $cursor;
+        /** @var string */
+        private $secret;
+        /** @var int how many messages of a replay are still to come */
+        private $missing = 0;
+        /** @var string[] by cursor, what came to the new connection before it had resumed: the replay
+         * has it, too, where the server keeps it; the rest stands behind the replay */
+        private $early = [];
+
+        /** @param array<string, mixed> $ready */
+        public function __construct(array $ready)
+        {
+            $this->uuid = self::text($ready, 'uuid');
+            $this->cursor = self::text($ready, 'cursor');
+            $this->secret = self::text($ready, 'resume');
+        }
+
+        /** Whether the server keeps anything for this client. */
+        public function isKept(): bool
+        {
+            return $this->cursor !== '' && $this->secret !== '';
+        }
+
+        /** @return array<string, string> the packet that asks for what was missed */
+        public function request(): array
+        {
+            return [
+                'opcode' => 'resume',
+                'uuid' => $this->uuid,
+                'secret' => $this->secret,
+                'cursor' => $this->cursor,
+            ];
+        }
+
+        /**
+         * Goes by the answer.
+         *
+         * @param array<string, mixed> $resumed
+         * @param string[] $early what came before it
+         * @return string[] what is to be handed out now
+         */
+        public function resume(array $resumed, array $early): array
+        {
+            $this->__construct($resumed);
+            $this->missing = self::gap($resumed) === null ? self::replayed($resumed) : 0;
+            $this->early = [];
+            $first = [];
+            foreach ($early as $text) {
+                $cursor = self::cursor(json_decode($text, true));
+                if ($this->missing > 0 && $cursor !== '') {
+                    $this->early["=$cursor"] = $text;
+                } else {
+                    $first[] = $text;
+                }
+            }
+            return $first;
+        }
+
+        /**
+         * Takes note of a packet that came.
+         *
+         * @param mixed $packet
+         * @return string[] what stands behind it
+         */
+        public function pass($packet): array
+        {
+            $cursor = $this->cursor === '' ? '' : self::cursor($packet);
+            if ($cursor === '') {
+                return [];
+            }
+            $this->cursor = $cursor;
+            if ($this->missing > 0 && $packet['opcode'] !== 'gap') {
+                $this->missing--;
+                unset($this->early["=$cursor"]);
+            }
+            if ($this->missing > 0) {
+                return [];
+            }
+            $behind = array_values($this->early);
+            $this->early = [];
+            return $behind;
+        }
+
+        /** @param array<string, mixed> $resumed */
+        public static function gap(array $resumed): ?string
+        {
+            $gap = $resumed['gap'] ?? null;
+            return $gap === null || is_string($gap) ? $gap : 'unknown';
+        }
+
+        /** @param array<string, mixed> $resumed */
+        public static function replayed(array $resumed): int
+        {
+            return is_int($resumed['replayed'] ?? null) ? max(0, $resumed['replayed']) : 0;
+        }
+
+        /**
+         * The cursor that the server has given a packet. An echo has none: what is there is the
+         * sender's.
+         *
+         * @param mixed $packet
+         */
+        private static function cursor($packet): string
+        {
+            $isEcho = !is_array($packet) || !isset($packet['opcode']) || $packet['opcode'] === 'echo';
+            return $isEcho ? '' : self::text($packet, 'cursor');
+        }
+
+        /** @param array<mixed> $packet */
+        private static function text(array $packet, string $name): string
+        {
+            return is_string($packet[$name] ?? null) ? $packet[$name] : '';
+        }
+    }
+
+    /**
      * A script's connection to a websock server.
      *
      * The server answers each message with one `next`; the sending methods return when it has come, so
@@ -1147,12 +1357,24 @@ if (
         /** @var string under which web clients could be reached; scripts are reached by ident */
         public $uuid = '';
 
+        /** @var Address */
+        private $to;
+        /** @var Options */
+        private $options;
         /** @var Stream */
         private $stream;
         /** @var Frames */
         private $frames;
+        /** @var Place */
+        private $place;
         /** @var float */
         private $timeout;
+        /** @var array<string, mixed> the server's `ready`, and `resumed` */
+        private $greeting = [];
+        /** @var array<string, mixed>|null */
+        private $resumed;
+        /** @var string[]|null what comes while `resumed` is awaited */
+        private $early;
         /** @var string why the server closes, if it has said so in a packet */
         private $refusal = '';
         /** @var int messages whose `next` has not come */
@@ -1176,6 +1398,10 @@ if (
          * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
          * `maxMessageBytes`, the longest message that is taken (32 MiB).
          *
+         * With `resume` => true it connects as a page does, and not as a script: it gets broadcasts, and
+         * resume() has what was missed. For that: `since`, a position of Push to begin at; `cookie` and
+         * `origin`, as a browser would send them.
+         *
          * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
          * @param array<string, mixed> $options
          * @throws ConnectException if there is no websock server, or it refuses
@@ -1183,21 +1409,50 @@ if (
          */
         public function __construct(string $address, array $options = [])
         {
-            $options = new Options('Client', $options);
+            $this->options = new Options('Client', $options);
             Requirements::check();
-            $to = new Address($address);
-            $this->timeout = $options->timeout;
-            $this->heardAt = microtime(true);
-            $deadline = $this->deadline();
-            $this->stream = new Stream($to, $options->tls, $deadline);
-            $this->frames = new Frames($this->stream, $options->maxMessageBytes);
-            try {
-                $this->upgrade($to, $options, $deadline);
-                $this->awaitReady($deadline);
-            } catch (ConnectionLost $lost) {
-                $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
-                throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
+            $this->to = new Address($address);
+            $this->timeout = $this->options->timeout;
+            $this->connect($this->options->since);
+            $this->begin();
+        }
+
+        /**
+         * Connects anew, behind a ConnectionLost, and catches up: what was missed is what receive()
+         * returns next, each message once, and $uuid is the old one again. Wants the option `resume`.
+         *
+         * If it throws, it can be called again, a while later, and nothing is lost by that; but not if
+         * the server will not have us, which codes from 400 to 499, 1008 and 4401 say.
+         *
+         * @return array{replayed: int, gap: ?string} how many messages were missed, and come now; or why
+         *     they do not come: the server's `restart`, `overflow`, `expired`, `backplane` or `unknown`,
+         *     or `unsupported` if it keeps nothing
+         * @throws ConnectException if there is no websock server now, or it refuses
+         * @throws ConnectionLost if the connection is lost again meanwhile
+         */
+        public function resume(): array
+        {
+            $this->checkProcess();
+            if (!$this->options->resume) {
+                throw new \LogicException("Only a Client made with 'resume' => true can resume");
             }
+            $this->stream->close();
+            // What they said of these is in doubt; nothing is sent twice.
+            $this->unanswered = 0;
+            $this->refusal = '';
+            $this->connect('');
+            if (!$this->place->isKept() || !(new Place($this->greeting))->isKept()) {
+                $this->begin();
+                return ['replayed' => 0, 'gap' => 'unsupported'];
+            }
+            $resumed = $this->askToResume();
+            foreach ($this->place->resume($resumed, $this->early ?? []) as $text) {
+                $this->keep($text);
+            }
+            $this->early = null;
+            $this->uuid = $this->place->uuid;
+            $gap = Place::gap($resumed);
+            return ['replayed' => $gap === null ? Place::replayed($resumed) : 0, 'gap' => $gap];
         }
 
         /**
@@ -1397,14 +1652,17 @@ if (
             if ($opcode === 'next') {
                 $this->unanswered = max(0, $this->unanswered - 1);
             } elseif ($opcode === 'ready') {
-                $uuid = $packet['uuid'] ?? '';
-                $this->uuid = is_string($uuid) ? $uuid : '';
+                $this->greeting = is_string($packet['uuid'] ?? null) ? $packet : [];
+            } elseif ($opcode === 'resumed' && $this->early !== null) {
+                $this->resumed = $packet;
             } elseif ($opcode === 'close') {
                 $error = $packet['error'] ?? '';
                 $line = is_string($error) ? Response::shown($error, 200) : '';
                 $this->refusal = $line === '' ? 'the server closes without a reason' : $line;
-            } elseif (!$this->isSeen($packet)) {
-                $this->keep($text);
+            } elseif ($this->early !== null) {
+                $this->early[] = $text;
+            } else {
+                $this->take($text, $packet);
             }
             return true;
         }
@@ -1457,6 +1715,18 @@ if (
             return false;
         }
 
+        /** @param mixed $packet */
+        private function take(string $text, $packet): void
+        {
+            $behind = $this->place ? $this->place->pass($packet) : [];
+            if (!$this->isSeen($packet)) {
+                $this->keep($text);
+            }
+            foreach ($behind as $later) {
+                $this->keep($later);
+            }
+        }
+
         private function keep(string $text): void
         {
             $this->inbox[] = $text;
@@ -1470,27 +1740,61 @@ if (
             }
         }
 
-        private function upgrade(Address $to, Options $options, float $deadline): void
+        /** As the client that `ready` was for. */
+        private function begin(): void
         {
-            $key = base64_encode(random_bytes(16));
-            $target = $to->target === '' ? $options->path : $to->target;
-            if ($options->token !== '') {
-                $target .=
-                    (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options->token);
+            $this->place = new Place($this->greeting);
+            $this->uuid = $this->place->uuid;
+        }
+
+        private function connect(string $since): void
+        {
+            $deadline = $this->deadline();
+            $this->heardAt = microtime(true);
+            $this->pingedAt = null;
+            $this->early = null;
+            $this->greeting = [];
+            $to = $this->to;
+            $this->stream = new Stream($to, $this->options->tls, $deadline);
+            $this->frames = new Frames($this->stream, $this->options->maxMessageBytes);
+            try {
+                $this->upgrade($since, $deadline);
+                $this->awaitReady($deadline);
+            } catch (ConnectionLost $lost) {
+                $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
+                throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
             }
+        }
+
+        /** @return array<string, mixed> what the server answers */
+        private function askToResume(): array
+        {
+            $this->early = [];
+            $this->resumed = null;
+            $this->frames->sendText((string) json_encode($this->place->request()), $this->deadline());
+            $deadline = $this->deadline();
+            while ($this->resumed === null) {
+                if (!$this->handleNext($deadline)) {
+                    $this->stream->close();
+                    throw new ConnectionLost("No answer to resume for $this->timeout s", 1006);
+                }
+            }
+            return $this->resumed;
+        }
+
+        private function upgrade(string $since, float $deadline): void
+        {
+            $to = $this->to;
+            $key = base64_encode(random_bytes(16));
             $lines = [
-                "GET $target HTTP/1.1",
+                "GET {$this->options->target($to->target, $since)} HTTP/1.1",
                 "Host: $to->authority",
                 'Upgrade: websocket',
                 'Connection: Upgrade',
                 "Sec-WebSocket-Key: $key",
                 'Sec-WebSocket-Version: 13',
-                'Client-Type: php',
-                'X-Websock-Frames: stream',
+                ...$this->options->headers(),
             ];
-            if ($options->ident !== '') {
-                $lines[] = "Ident: $options->ident";
-            }
             $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
             $response = new Response($this->stream, $deadline);
             if ($response->status !== 101) {
@@ -1505,7 +1809,8 @@ if (
 
         private function awaitReady(float $deadline): void
         {
-            while ($this->uuid === '' && !$this->inbox && $this->refusal === '') {
+            $before = count($this->inbox);
+            while (!$this->greeting && count($this->inbox) === $before && $this->refusal === '') {
                 if (!$this->handleNext($deadline)) {
                     break;
                 }
@@ -1515,7 +1820,7 @@ if (
                 $hint = $isPath ? '. Paths are /php, /web and /' : '';
                 throw new ConnectException("The server closes: $this->refusal$hint", 1008);
             }
-            if ($this->uuid === '') {
+            if (!$this->greeting) {
                 throw new ConnectException(
                     'No "ready" came: this is another kind of WebSocket server',
                 );

@@ -3,6 +3,8 @@
 // 11.4 and 11.5.
 declare(strict_types=1);
 
+use Websock\Client;
+use Websock\ConnectException;
 use Websock\ConnectionLost;
 use Websock\Push;
 use Websock\PushException;
@@ -56,5 +58,54 @@ test('a position is the cursor of the server', function () {
     foreach (['not found' => '404', 'a page for every push' => '200'] as $role => $status) {
         $push = new Push('http://' . stub($role));
         throws(PushException::class, [$status], fn() => $push->position());
+    }
+});
+
+/** What $client receives until the connection is lost. */
+function received(Client $client): array
+{
+    $messages = [];
+    try {
+        while (($packet = $client->receive(DEADLINE_SECONDS)) !== null) {
+            $messages[] = $packet['message'] ?? ($packet['opcode'] ?? 'no packet');
+        }
+    } catch (ConnectionLost $lost) {
+        return $messages;
+    }
+    throw new RuntimeException('the connection stays');
+}
+
+test('a client that resumes gets what it has missed once and in order, or is told of a gap', function () {
+    $url = 'ws://' . stub('resume');
+    $client = new Client($url, ['resume' => true, 'since' => 'e-0']);
+    same('OLD', $client->uuid);
+    same([1, 'echo'], received($client));
+    same(['replayed' => 3, 'gap' => null], $client->resume());
+    same('OLD', $client->uuid);
+    same(['no packet', 2, 3, 4, 5, 6], received($client));
+    throws(ConnectionLost::class, [], fn() => $client->resume());
+    same('OLD', $client->uuid, 'an attempt that fails changes nothing');
+    same(['replayed' => 0, 'gap' => 'overflow'], $client->resume());
+    same('N4', $client->uuid);
+    same([7, 9], received($client));
+    same(['replayed' => 0, 'gap' => 'unsupported'], $client->resume());
+    same(['feedback'], received($client));
+    $refused = throws(ConnectException::class, ['not signed in'], fn() => $client->resume());
+    same(1008, $refused->getCode());
+});
+
+test('a client resumes only if it was made for that', function () {
+    $url = 'ws://' . stub('say every message back');
+    $client = new Client($url);
+    throws(LogicException::class, ["'resume' => true"], fn() => $client->resume());
+    foreach (['since' => 'e-1', 'cookie' => 'a=b', 'origin' => 'http://h'] as $name => $value) {
+        $options = [$name => $value];
+        $words = ["'$name'", "'resume' => true"];
+        throws(InvalidArgumentException::class, $words, fn() => new Client($url, $options));
+    }
+    $wrong = ['resume' => 1, 'since' => '', 'cookie' => "a\r\nb: c", 'origin' => null];
+    foreach ($wrong as $name => $value) {
+        $options = [$name => $value] + ['resume' => true];
+        throws(InvalidArgumentException::class, ["'$name'"], fn() => new Client($url, $options));
     }
 });

@@ -17,6 +17,7 @@ $names = [
     'Frames',
     'Response',
     'Refusal',
+    'Place',
     'Client',
     'Push',
     'SignIn',

@@ -7,6 +7,7 @@ declare(strict_types=1);
 
 require __DIR__ . '/stub-push.php';
 require __DIR__ . '/stub-answers.php';
+require __DIR__ . '/stub-resume.php';
 
 const NEXT = '{"opcode":"next","fyi":""}';
 const READY = '{"opcode":"ready","uuid":"8367a0a4-0000-4000-8000-000000000000"}';
@@ -273,6 +274,7 @@ $roles = [
         $peer->say($peer->upgrade(false), frame('welcome'));
         $peer->readFrame();
     },
+    'resume' => 'resume',
     'no greeting' => static function (Peer $peer): void {
         $peer->say($peer->upgrade(false));
         $peer->readFrame();
@@ -299,13 +301,13 @@ pcntl_async_signals(true);
 pcntl_signal(SIGTERM, static function (): void {
     exit("the end\n");
 });
-while (true) {
+for ($number = 1; ; $number += (int) (bool) $stream) {
     $stream = @stream_socket_accept($listener, 3600);
     echo $stream ? "connection\n" : '';
     if ($stream && pcntl_fork() === 0) {
         pcntl_signal(SIGTERM, SIG_DFL);
         $peer = new Peer($stream);
-        $role($peer);
+        $role($peer, $number);
         exit(0);
     }
     if ($stream) {

@@ -21,12 +21,24 @@ final class Client
     /** @var string under which web clients could be reached; scripts are reached by ident */
     public $uuid = '';
 
+    /** @var Address */
+    private $to;
+    /** @var Options */
+    private $options;
     /** @var Stream */
     private $stream;
     /** @var Frames */
     private $frames;
+    /** @var Place */
+    private $place;
     /** @var float */
     private $timeout;
+    /** @var array<string, mixed> the server's `ready`, and `resumed` */
+    private $greeting = [];
+    /** @var array<string, mixed>|null */
+    private $resumed;
+    /** @var string[]|null what comes while `resumed` is awaited */
+    private $early;
     /** @var string why the server closes, if it has said so in a packet */
     private $refusal = '';
     /** @var int messages whose `next` has not come */
@@ -50,6 +62,10 @@ final class Client
      * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
+     * With `resume` => true it connects as a page does, and not as a script: it gets broadcasts, and
+     * resume() has what was missed. For that: `since`, a position of Push to begin at; `cookie` and
+     * `origin`, as a browser would send them.
+     *
      * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
      * @param array<string, mixed> $options
      * @throws ConnectException if there is no websock server, or it refuses
@@ -57,21 +73,50 @@ final class Client
      */
     public function __construct(string $address, array $options = [])
     {
-        $options = new Options('Client', $options);
+        $this->options = new Options('Client', $options);
         Requirements::check();
-        $to = new Address($address);
-        $this->timeout = $options->timeout;
-        $this->heardAt = microtime(true);
-        $deadline = $this->deadline();
-        $this->stream = new Stream($to, $options->tls, $deadline);
-        $this->frames = new Frames($this->stream, $options->maxMessageBytes);
-        try {
-            $this->upgrade($to, $options, $deadline);
-            $this->awaitReady($deadline);
-        } catch (ConnectionLost $lost) {
-            $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
-            throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
+        $this->to = new Address($address);
+        $this->timeout = $this->options->timeout;
+        $this->connect($this->options->since);
+        $this->begin();
+    }
+
+    /**
+     * Connects anew, behind a ConnectionLost, and catches up: what was missed is what receive()
+     * returns next, each message once, and $uuid is the old one again. Wants the option `resume`.
+     *
+     * If it throws, it can be called again, a while later, and nothing is lost by that; but not if
+     * the server will not have us, which codes from 400 to 499, 1008 and 4401 say.
+     *
+     * @return array{replayed: int, gap: ?string} how many messages were missed, and come now; or why
+     *     they do not come: the server's `restart`, `overflow`, `expired`, `backplane` or `unknown`,
+     *     or `unsupported` if it keeps nothing
+     * @throws ConnectException if there is no websock server now, or it refuses
+     * @throws ConnectionLost if the connection is lost again meanwhile
+     */
+    public function resume(): array
+    {
+        $this->checkProcess();
+        if (!$this->options->resume) {
+            throw new \LogicException("Only a Client made with 'resume' => true can resume");
         }
+        $this->stream->close();
+        // What they said of these is in doubt; nothing is sent twice.
+        $this->unanswered = 0;
+        $this->refusal = '';
+        $this->connect('');
+        if (!$this->place->isKept() || !(new Place($this->greeting))->isKept()) {
+            $this->begin();
+            return ['replayed' => 0, 'gap' => 'unsupported'];
+        }
+        $resumed = $this->askToResume();
+        foreach ($this->place->resume($resumed, $this->early ?? []) as $text) {
+            $this->keep($text);
+        }
+        $this->early = null;
+        $this->uuid = $this->place->uuid;
+        $gap = Place::gap($resumed);
+        return ['replayed' => $gap === null ? Place::replayed($resumed) : 0, 'gap' => $gap];
     }
 
     /**
@@ -271,14 +316,17 @@ final class Client
         if ($opcode === 'next') {
             $this->unanswered = max(0, $this->unanswered - 1);
         } elseif ($opcode === 'ready') {
-            $uuid = $packet['uuid'] ?? '';
-            $this->uuid = is_string($uuid) ? $uuid : '';
+            $this->greeting = is_string($packet['uuid'] ?? null) ? $packet : [];
+        } elseif ($opcode === 'resumed' && $this->early !== null) {
+            $this->resumed = $packet;
         } elseif ($opcode === 'close') {
             $error = $packet['error'] ?? '';
             $line = is_string($error) ? Response::shown($error, 200) : '';
             $this->refusal = $line === '' ? 'the server closes without a reason' : $line;
-        } elseif (!$this->isSeen($packet)) {
-            $this->keep($text);
+        } elseif ($this->early !== null) {
+            $this->early[] = $text;
+        } else {
+            $this->take($text, $packet);
         }
         return true;
     }
@@ -331,6 +379,18 @@ final class Client
         return false;
     }
 
+    /** @param mixed $packet */
+    private function take(string $text, $packet): void
+    {
+        $behind = $this->place ? $this->place->pass($packet) : [];
+        if (!$this->isSeen($packet)) {
+            $this->keep($text);
+        }
+        foreach ($behind as $later) {
+            $this->keep($later);
+        }
+    }
+
     private function keep(string $text): void
     {
         $this->inbox[] = $text;
@@ -344,27 +404,61 @@ final class Client
         }
     }
 
-    private function upgrade(Address $to, Options $options, float $deadline): void
+    /** As the client that `ready` was for. */
+    private function begin(): void
     {
-        $key = base64_encode(random_bytes(16));
-        $target = $to->target === '' ? $options->path : $to->target;
-        if ($options->token !== '') {
-            $target .=
-                (strpos($target, '?') ? '&token=' : '?token=') . rawurlencode($options->token);
+        $this->place = new Place($this->greeting);
+        $this->uuid = $this->place->uuid;
+    }
+
+    private function connect(string $since): void
+    {
+        $deadline = $this->deadline();
+        $this->heardAt = microtime(true);
+        $this->pingedAt = null;
+        $this->early = null;
+        $this->greeting = [];
+        $to = $this->to;
+        $this->stream = new Stream($to, $this->options->tls, $deadline);
+        $this->frames = new Frames($this->stream, $this->options->maxMessageBytes);
+        try {
+            $this->upgrade($since, $deadline);
+            $this->awaitReady($deadline);
+        } catch (ConnectionLost $lost) {
+            $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
+            throw new ConnectException("No dialogue with $to->remote: $text", $lost->getCode());
         }
+    }
+
+    /** @return array<string, mixed> what the server answers */
+    private function askToResume(): array
+    {
+        $this->early = [];
+        $this->resumed = null;
+        $this->frames->sendText((string) json_encode($this->place->request()), $this->deadline());
+        $deadline = $this->deadline();
+        while ($this->resumed === null) {
+            if (!$this->handleNext($deadline)) {
+                $this->stream->close();
+                throw new ConnectionLost("No answer to resume for $this->timeout s", 1006);
+            }
+        }
+        return $this->resumed;
+    }
+
+    private function upgrade(string $since, float $deadline): void
+    {
+        $to = $this->to;
+        $key = base64_encode(random_bytes(16));
         $lines = [
-            "GET $target HTTP/1.1",
+            "GET {$this->options->target($to->target, $since)} HTTP/1.1",
             "Host: $to->authority",
             'Upgrade: websocket',
             'Connection: Upgrade',
             "Sec-WebSocket-Key: $key",
             'Sec-WebSocket-Version: 13',
-            'Client-Type: php',
-            'X-Websock-Frames: stream',
+            ...$this->options->headers(),
         ];
-        if ($options->ident !== '') {
-            $lines[] = "Ident: $options->ident";
-        }
         $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
         $response = new Response($this->stream, $deadline);
         if ($response->status !== 101) {
@@ -379,7 +473,8 @@ final class Client
 
     private function awaitReady(float $deadline): void
     {
-        while ($this->uuid === '' && !$this->inbox && $this->refusal === '') {
+        $before = count($this->inbox);
+        while (!$this->greeting && count($this->inbox) === $before && $this->refusal === '') {
             if (!$this->handleNext($deadline)) {
                 break;
             }
@@ -389,7 +484,7 @@ final class Client
             $hint = $isPath ? '. Paths are /php, /web and /' : '';
             throw new ConnectException("The server closes: $this->refusal$hint", 1008);
         }
-        if ($this->uuid === '') {
+        if (!$this->greeting) {
             throw new ConnectException(
                 'No "ready" came: this is another kind of WebSocket server',
             );

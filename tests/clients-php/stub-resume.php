@@ -1,0 +1,69 @@
+<?php
+// A server that keeps what its pages miss, by heart: what it does on its first connection, its
+// second and so on. A request or packet that is not the expected one gets no answer.
+declare(strict_types=1);
+
+function broadcast(int $number): string
+{
+    return "{\"opcode\":\"broadcast\",\"message\":$number,\"cursor\":\"e-$number\"}";
+}
+
+/** Greets a client that may resume. */
+function greet(Peer $peer, string $target, string $uuid, int $cursor, string $secret): void
+{
+    $answer = $peer->upgrade(false);
+    $isPage = stripos($peer->request, 'Client-Type') === false;
+    if (!$isPage || strpos($peer->request, "GET $target HTTP/1.1\r\n") !== 0) {
+        exit("unexpected\n");
+    }
+    $ready = ['opcode' => 'ready', 'uuid' => $uuid, 'cursor' => "e-$cursor", 'resume' => $secret];
+    $peer->say($answer, frame(json_encode($ready)));
+}
+
+/** Answers `resume`, if it is this one, and goes on with what was missed. */
+function resumed(Peer $peer, array $wanted, array $answer, string ...$messages): void
+{
+    [$uuid, $secret, $cursor] = $wanted;
+    $packet = ['opcode' => 'resume', 'uuid' => $uuid, 'secret' => $secret, 'cursor' => $cursor];
+    if ($peer->readFrame()[1] !== json_encode($packet)) {
+        exit("unexpected\n");
+    }
+    [$uuid, $replayed, $gap, $cursor, $secret] = $answer;
+    $packet = ['opcode' => 'resumed', 'uuid' => $uuid, 'replayed' => $replayed, 'gap' => $gap];
+    $packet += ['cursor' => $cursor, 'resume' => $secret];
+    $peer->say(frame(NEXT), frame(json_encode($packet)), ...array_map('frame', $messages));
+}
+
+function resume(Peer $peer, int $number): void
+{
+    $target = '/web?resume=1' . ($number === 1 ? '&since=e-0' : '');
+    $uuids = [1 => 'OLD', 2 => 'N2', 3 => 'N3', 4 => 'N4', 5 => 'N5'];
+    if ($number === 6) {
+        $peer->say($peer->upgrade(false), frame('{"opcode":"close","error":"not signed in"}'));
+        $peer->say(frame(pack('n', 4401) . 'not signed in', 0x88));
+        return;
+    }
+    if ($number === 5) {
+        // It keeps nothing, and a cursor is that of the sender.
+        $peer->upgrade();
+        $peer->say(frame('{"opcode":"feedback","cursor":"mine"}'));
+        return;
+    }
+    greet($peer, $target, $uuids[$number], $number, "T$number");
+    if ($number === 1) {
+        $peer->say(frame(broadcast(1)), frame('{"opcode":"echo","cursor":"mine"}'));
+    } elseif ($number === 2) {
+        // A page that is new gets what is sent now; who then resumes gets it in its place.
+        $peer->say(frame(broadcast(4)), frame(broadcast(5)), frame('[1]'));
+        $answer = ['OLD', 3, null, 'e-1', 'S2'];
+        $missed = array_map('broadcast', [2, 3, 4, 6]);
+        resumed($peer, ['OLD', 'T1', 'e-1'], $answer, ...$missed);
+    } elseif ($number === 3) {
+        // Lost before the answer.
+        $peer->readFrame();
+    } else {
+        $peer->say(frame(broadcast(7)));
+        $answer = ['N4', 0, 'overflow', 'e-8', 'T4'];
+        resumed($peer, ['OLD', 'S2', 'e-6'], $answer, broadcast(9));
+    }
+}
