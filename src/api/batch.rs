@@ -20,6 +20,26 @@ pub enum Form {
     Lines,
 }
 
+/// Whether a push is answered when it is known what has become of its packets, or at once
+/// (`?wait=0`, protocol.md 11.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// When it is known.
+    ForReceipts,
+    /// At once.
+    No,
+}
+
+impl Wait {
+    /// As the query of the request has it.
+    pub(super) fn of(query: &str) -> Self {
+        match query.split('&').any(|field| field == "wait=0") {
+            true => Self::No,
+            false => Self::ForReceipts,
+        }
+    }
+}
+
 /// Why a pushed packet goes to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
@@ -144,6 +164,7 @@ pub struct Batch {
     /// By packet, as far as they have been taken out; `None`: it is still to come.
     outcomes: Vec<Option<Outcome>>,
     awaited_count: usize,
+    wait: Wait,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +175,7 @@ enum Shape {
 
 impl Batch {
     /// Splits a body into its packets. `Err` is the response to one that cannot be.
-    pub fn new(body: Vec<u8>, form: Form) -> Result<Self, Response> {
+    pub fn new(body: Vec<u8>, form: Form, wait: Wait) -> Result<Self, Response> {
         let body = String::from_utf8(body).map_err(|error| not_utf8(&error))?;
         if body.starts_with('\u{feff}') {
             return Err(Response::error(400, BYTE_ORDER_MARK));
@@ -178,6 +199,7 @@ impl Batch {
             shape,
             outcomes: Vec::new(),
             awaited_count: 0,
+            wait,
         })
     }
 
@@ -209,7 +231,12 @@ impl Batch {
 
     /// Whether it is known of all packets what became of them.
     pub fn is_answered(&self) -> bool {
-        !self.has_more() && self.awaited_count == 0
+        !self.has_more() && (self.awaited_count == 0 || self.wait == Wait::No)
+    }
+
+    /// Whether anybody wants to know what becomes of the packets.
+    pub fn wait(&self) -> Wait {
+        self.wait
     }
 
     /// Tells the log, at debug, that packets went to nobody.
@@ -236,6 +263,11 @@ impl Batch {
         let mut outcomes = self.outcomes.iter().flatten();
         if let (Shape::One, Some(&outcome)) = (self.shape, outcomes.clone().next()) {
             return Response::json(status(outcome), format!("{}\n", result(outcome)));
+        }
+        if self.wait == Wait::No {
+            let refused = outcomes.filter(|outcome| matches!(outcome, Outcome::Refused(_)));
+            let accepted = self.outcomes.len() - refused.count();
+            return Response::json(202, format!("{{\"accepted\":{accepted}}}\n"));
         }
         let mut body = totals(outcomes.clone());
         body.push_str(",\"results\":[");
@@ -395,7 +427,7 @@ mod tests {
     use super::*;
 
     fn packets(body: &str, form: Form) -> Result<Vec<String>, u16> {
-        let batch = Batch::new(body.as_bytes().to_vec(), form);
+        let batch = Batch::new(body.as_bytes().to_vec(), form, Wait::ForReceipts);
         let mut batch = batch.map_err(|response| response.status())?;
         let mut packets = Vec::new();
         while let Some(packet) = batch.next_packet() {
@@ -428,7 +460,7 @@ mod tests {
             assert_eq!(packets(body, form), expected, "{body:?}");
         }
         assert_eq!(packets("\u{fffd}", Form::Json).map(|p| p.len()), Ok(1));
-        let invalid = Batch::new(vec![b'{', 0xFF], Form::Json);
+        let invalid = Batch::new(vec![b'{', 0xFF], Form::Json, Wait::ForReceipts);
         assert_eq!(
             invalid.map_err(|response| response.status()).err(),
             Some(400)
@@ -449,7 +481,7 @@ mod tests {
     }
 
     fn answer(body: &str, form: Form, outcomes: &[Outcome]) -> (u16, String) {
-        let mut batch = Batch::new(body.as_bytes().to_vec(), form).unwrap();
+        let mut batch = Batch::new(body.as_bytes().to_vec(), form, Wait::ForReceipts).unwrap();
         for outcome in outcomes {
             let index = batch.next_index();
             assert!(batch.next_packet().is_some() && !batch.is_answered());

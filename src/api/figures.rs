@@ -56,6 +56,62 @@ pub struct AppFigures {
     pub refusals: Tally<Reason>,
     /// Responses to pushes, by status.
     pub push_answers: Tally<u16>,
+    /// Other servers; `None`: this one is alone.
+    pub backplane: Option<BackplaneFigures>,
+}
+
+/// Several servers as one.
+#[derive(Clone, Debug)]
+pub struct BackplaneFigures {
+    /// Whether others can be reached.
+    pub is_connected: bool,
+    /// This server.
+    pub own: NodeFigures,
+    /// Those that are heard of.
+    pub peers: Vec<NodeFigures>,
+    /// Channels that are subscribed to.
+    pub channel_count: usize,
+    /// What Redis has not confirmed, in bytes.
+    pub queue_bytes: usize,
+    /// Most of it (`backplaneQueue`).
+    pub queue_limit_bytes: usize,
+    /// Envelopes given to Redis.
+    pub published_count: u64,
+    /// Envelopes of others that have counted.
+    pub received_count: u64,
+    /// Messages that Redis has not got.
+    pub lost_count: u64,
+    /// Receipts for others.
+    pub receipts_sent_count: u64,
+    /// Receipts of others.
+    pub receipts_received_count: u64,
+    /// Messages whose receipts are awaited.
+    pub awaited_count: usize,
+    /// Messages whose receipts were not all there in time.
+    pub late_count: u64,
+    /// Envelopes that were not signed as they should be.
+    pub forged_count: u64,
+    /// Envelopes that were heard before.
+    pub repeated_count: u64,
+    /// Envelopes of another time.
+    pub untimely_count: u64,
+    /// How often the subscription was lost.
+    pub outage_count: u64,
+    /// From publishing to Redis's answer, in nanoseconds.
+    pub round_trips: Histogram,
+}
+
+/// One of several servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeFigures {
+    /// Its number; 0: it has none yet.
+    pub number: u16,
+    /// Clients that it has.
+    pub client_count: u64,
+    /// How long it has been running.
+    pub uptime_seconds: u64,
+    /// How long ago it was heard.
+    pub silent_seconds: u64,
 }
 
 /// Numbers of web clients and scripts.

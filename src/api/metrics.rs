@@ -4,6 +4,7 @@
 
 use super::exposition::{Exposition, Metric, MetricKind};
 use super::figures::{AppFigures, LoopFigures, QueueCounts, Reason};
+use super::nodes;
 use super::response::Response;
 use crate::base::Tally;
 use crate::protocol::frame::Opcode;
@@ -46,6 +47,7 @@ pub fn render(figures: &LoopFigures, app: &AppFigures) -> String {
         .histogram(&figures.turn_durations, 1e9);
     out.begin(&TURN_BACKLOG).histogram(&figures.backlogs, 1.0);
     write_certificates(&mut out, figures);
+    nodes::write_metrics(&mut out, app.backplane.as_ref());
     write_process(&mut out, figures);
     out.into_text()
 }
@@ -378,6 +380,19 @@ pub static METRICS: &[&Metric] = &[
     &TURN_BACKLOG,
     &CERTIFICATE_END,
     &CERTIFICATE_FAILURES,
+    &nodes::CONNECTED,
+    &nodes::PEERS,
+    &nodes::CHANNELS,
+    &nodes::QUEUE_BYTES,
+    &nodes::QUEUE_LIMIT_BYTES,
+    &nodes::PUBLISHED,
+    &nodes::RECEIVED,
+    &nodes::LOST,
+    &nodes::RECEIPTS,
+    &nodes::LATE,
+    &nodes::REFUSED,
+    &nodes::OUTAGES,
+    &nodes::ROUND_TRIP,
     &PROCESS_CPU,
     &PROCESS_RESIDENT,
     &PROCESS_VIRTUAL,
@@ -389,7 +404,9 @@ pub static METRICS: &[&Metric] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::figures::{CertificateFigures, Deliveries, KindCounts, ProcessFigures};
+    use crate::api::figures::{
+        BackplaneFigures, CertificateFigures, Deliveries, KindCounts, NodeFigures, ProcessFigures,
+    };
     use crate::base::Histogram;
 
     fn figures() -> LoopFigures {
@@ -428,6 +445,31 @@ mod tests {
             opened: KindCounts { web: 3, php: 0 },
             refusals: Tally::of([Reason::new(403, "The origin is \"not\" allowed.")]),
             push_answers: Tally::of([200]),
+            backplane: Some(BackplaneFigures {
+                is_connected: true,
+                own: NodeFigures {
+                    number: 7,
+                    client_count: 3,
+                    uptime_seconds: 60,
+                    silent_seconds: 0,
+                },
+                peers: Vec::new(),
+                channel_count: 2,
+                queue_bytes: 0,
+                queue_limit_bytes: 1 << 20,
+                published_count: 5,
+                received_count: 4,
+                lost_count: 0,
+                receipts_sent_count: 1,
+                receipts_received_count: 2,
+                awaited_count: 0,
+                late_count: 0,
+                forged_count: 6,
+                repeated_count: 0,
+                untimely_count: 0,
+                outage_count: 0,
+                round_trips: Histogram::new(&[1_000]),
+            }),
         }
     }
 
@@ -443,6 +485,7 @@ mod tests {
         let mut samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let has = |line: &str| assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         has("websock_ready 1");
+        has("websock_backplane_refused_total{reason=\"signature\"} 6");
         has("websock_connections{kind=\"pending\"} 1");
         has("websock_closings_total{code=\"1000\",reason=\"quit\"} 0");
         has("websock_refusals_total{code=\"403\",reason=\"The origin is \\\"not\\\" allowed\"} 0");

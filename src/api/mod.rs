@@ -12,6 +12,7 @@ mod exposition;
 pub mod figures;
 mod jobs;
 pub mod metrics;
+pub mod nodes;
 mod posted;
 pub mod readiness;
 mod response;
@@ -19,7 +20,7 @@ pub mod status;
 pub mod users;
 
 pub use self::assets::Asset;
-pub use self::batch::{Batch, Form, Outcome, PushError, Reach};
+pub use self::batch::{Batch, Form, Outcome, PushError, Reach, Wait};
 pub use self::demo::Demo;
 pub use self::exposition::{Metric, MetricKind};
 pub use self::jobs::Jobs;
@@ -36,7 +37,7 @@ pub enum Route {
     /// Its response is known.
     Answer(Response),
     /// Packets to push are in its body, in this form.
-    Push(Form),
+    Push(Form, Wait),
     /// How the server does, for whom this door is.
     Monitor(Door, MonitorPage),
     /// The status page closes the connection that is named in its body.
@@ -81,6 +82,8 @@ pub enum MonitorPage {
     Metrics,
     /// The data of the status page (`/status.json`).
     Status,
+    /// Other servers (`/nodes`).
+    Nodes,
 }
 
 /// Finds what `request` is for: path, then method, then type (RFC 9110 §15.5).
@@ -103,12 +106,13 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
         }
         "/metrics" => Route::Monitor(Door::Status, get(request, || MonitorPage::Metrics)),
         "/status.json" => Route::Monitor(Door::Status, get(request, || MonitorPage::Status)),
+        "/nodes" => Route::Monitor(Door::Status, get(request, || MonitorPage::Nodes)),
         "/status/close" => post(request, JSON_TYPE, |media_type| {
             (media_type == MediaType::Json).then_some(Route::Close)
         }),
         "/push" => post(request, PUSH_TYPES, |media_type| match media_type {
-            MediaType::Json => Some(Route::Push(Form::Json)),
-            MediaType::JsonLines => Some(Route::Push(Form::Lines)),
+            MediaType::Json => Some(Route::Push(Form::Json, Wait::of(request.query()))),
+            MediaType::JsonLines => Some(Route::Push(Form::Lines, Wait::of(request.query()))),
             MediaType::Other => None,
         }),
         "/demo/push-address" if demo == Demo::On && request.method() == "GET" => Route::PushAddress,
@@ -239,12 +243,13 @@ mod tests {
             Route::Monitor(Door::Probe, MonitorPage::Ready(_)) => Err("ready"),
             Route::Monitor(Door::Status, MonitorPage::Metrics) => Err("metrics"),
             Route::Monitor(Door::Status, MonitorPage::Status) => Err("status"),
+            Route::Monitor(Door::Status, MonitorPage::Nodes) => Err("nodes"),
             Route::Monitor(..) => Err("the wrong door"),
             Route::Close => Err("close"),
             Route::Preflight => Err("preflight"),
             Route::PushAddress => Err("address"),
-            Route::Push(Form::Json) => Err("json"),
-            Route::Push(Form::Lines) => Err("lines"),
+            Route::Push(Form::Json, _) => Err("json"),
+            Route::Push(Form::Lines, _) => Err("lines"),
             Route::User(_) => Err("user"),
             Route::Users => Err("users"),
             Route::EventStream => Err("events"),

@@ -47,10 +47,12 @@ impl DrainStatus {
     }
 }
 
-/// The answer to `/ready`.
-pub fn response(causes: &[NotReady], drain: DrainStatus) -> Response {
+/// The answer to `/ready`. A server whose Redis is away serves its own as before, and pages have
+/// nowhere better to go: it is ready, and says what is missing.
+pub fn response(causes: &[NotReady], drain: DrainStatus, is_alone: bool) -> Response {
     let is_draining = causes.contains(&NotReady::Draining);
     let (status, text) = match (causes, drain) {
+        ([], _) if is_alone => (200, ALONE.to_owned()),
         ([], _) => (200, "ready\n".to_owned()),
         (_, DrainStatus::NotFound) if is_draining => (404, reasons(causes)),
         (_, DrainStatus::NotFound | DrainStatus::Unavailable) => (503, reasons(causes)),
@@ -60,6 +62,9 @@ pub fn response(causes: &[NotReady], drain: DrainStatus) -> Response {
     response.add_header("Cache-Control", "no-store");
     response
 }
+
+const ALONE: &str =
+    "ready, but the other servers are not reached: the Redis of backplane is away\n";
 
 fn reasons(causes: &[NotReady]) -> String {
     let lines = causes.iter().map(|cause| format!("{}\n", cause.reason()));
@@ -84,7 +89,7 @@ mod tests {
             (&[Certificate], "drain=4040", (Unavailable, 503)),
         ] {
             let drain = DrainStatus::of(query);
-            let status = response(causes, drain).status();
+            let status = response(causes, drain, false).status();
             assert_eq!((drain, status), expected, "{causes:?} {query}");
         }
     }

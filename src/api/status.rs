@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::figures::{AppFigures, CertificateFigures, KindCounts, LoopFigures, Reason};
 use super::metrics::{COMMIT, VERSION};
+use super::nodes;
 use super::readiness::NotReady;
 use super::response::Response;
 use crate::base::Tally;
@@ -152,6 +153,7 @@ fn to_json(figures: &LoopFigures, app: &AppFigures, extras: &Extras<'_>) -> Valu
         "failedHandshakes": figures.failed_handshake_count,
         "certificates": figures.certificates.iter().map(certificate).collect::<Vec<_>>(),
         "failedCertificates": figures.failed_certificate_count,
+        "backplane": app.backplane.as_ref().map(nodes::to_json),
         "process": process(figures),
         "audience": audience(extras.audience),
         "log": extras.log,

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
-use super::batch::elements;
+use super::batch::{Reach, elements};
 use super::response::Response;
 use crate::protocol::packet;
 use crate::registry::Clients;
@@ -20,37 +21,76 @@ pub(super) fn id_of(path: &str) -> Result<String, Response> {
     }
 }
 
-/// The answer to `GET /users/ID`.
-pub fn one(id: &str, clients: &Clients) -> Response {
-    let (user, count) = (serde_json::Value::from(id), clients.tabs_of(id).count());
-    match count {
-        0 => Response::json(
-            404,
-            format!("{{\"user\":{user},\"tabs\":0,\"error\":\"this user has no open tab\"}}\n"),
-        ),
-        _ => Response::json(200, format!("{{\"user\":{user},\"tabs\":{count}}}\n")),
-    }
+/// Users of whom it is asked how many tabs they have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// One (`GET /users/ID`).
+    One(String),
+    /// Those of a list (`POST /users`).
+    Many(Vec<String>),
 }
 
-/// The answer to `POST /users`: those of the list in `body` who have a tab, in its order.
-pub fn those_here(body: Vec<u8>, clients: &Clients) -> Response {
-    let Ok(body) = String::from_utf8(body) else {
-        return refusal("the body is not UTF-8");
-    };
-    let ids = match ids(&body) {
-        Ok(ids) => ids,
-        Err(response) => return response,
-    };
-    let mut users = String::new();
-    for id in ids {
-        let count = clients.tabs_of(&id).count();
-        if count > 0 {
-            let separator = if users.is_empty() { "" } else { "," };
-            let user = serde_json::Value::from(id);
-            users.push_str(&format!("{separator}{{\"user\":{user},\"tabs\":{count}}}"));
+impl Asked {
+    /// The list in a body.
+    ///
+    /// # Errors
+    /// The response to one that is none.
+    pub fn of_body(body: Vec<u8>) -> Result<Self, Response> {
+        let body = String::from_utf8(body).map_err(|_| refusal("the body is not UTF-8"))?;
+        let ids = ids(&body)?.into_iter().map(Cow::into_owned);
+        Ok(Self::Many(ids.collect()))
+    }
+
+    /// The users, in their order.
+    pub fn users(&self) -> &[String] {
+        match self {
+            Self::One(user) => std::slice::from_ref(user),
+            Self::Many(users) => users,
         }
     }
-    Response::json(200, format!("{{\"users\":[{users}]}}\n"))
+
+    /// Bytes of memory held.
+    pub fn held_bytes(&self) -> usize {
+        let bytes = |user: &String| size_of::<String>() + user.capacity();
+        self.users().iter().map(bytes).sum()
+    }
+
+    /// How many tabs each has here.
+    pub fn tabs_here(&self, clients: &Clients) -> Vec<u64> {
+        let count = |user: &String| clients.tabs_of(user).count() as u64;
+        self.users().iter().map(count).collect()
+    }
+
+    /// The answer: `tabs` of each, as far as the nodes in `reach` have said. Of a list, those who
+    /// have some.
+    pub fn response(&self, tabs: &[u64], reach: Reach) -> Response {
+        let Self::One(user) = self else {
+            return Response::json(200, format!("{}\n", self.list(tabs, reach)));
+        };
+        let (user, count) = (
+            Value::from(user.as_str()),
+            tabs.first().copied().unwrap_or(0),
+        );
+        let (status, error) = match (count, reach.is_whole()) {
+            (0, true) => (404, r#","error":"this user has no open tab""#),
+            (0, false) => (504, r#","error":"not all servers have answered""#),
+            (_, _) => (200, ""),
+        };
+        let body = format!("{{\"user\":{user},\"tabs\":{count}{reach}{error}}}\n");
+        Response::json(status, body)
+    }
+
+    fn list(&self, tabs: &[u64], reach: Reach) -> String {
+        let mut users = String::new();
+        for (user, count) in self.users().iter().zip(tabs) {
+            if *count > 0 {
+                let separator = if users.is_empty() { "" } else { "," };
+                let user = Value::from(user.as_str());
+                users.push_str(&format!("{separator}{{\"user\":{user},\"tabs\":{count}}}"));
+            }
+        }
+        format!("{{\"users\":[{users}]{reach}}}")
+    }
 }
 
 /// The ids in a list, as many as packets may stand in the body of a push.
@@ -75,6 +115,18 @@ const NO_LIST: &str = "the body is a list of users' ids: texts that are not empt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn one(id: &str, clients: &Clients) -> Response {
+        let asked = Asked::One(id.to_owned());
+        asked.response(&asked.tabs_here(clients), Reach::default())
+    }
+
+    fn those_here(body: Vec<u8>, clients: &Clients) -> Response {
+        Asked::of_body(body).map_or_else(
+            |response| response,
+            |asked| asked.response(&asked.tabs_here(clients), Reach::default()),
+        )
+    }
     use crate::api::BodyPart;
     use crate::connection::ConnId;
     use crate::registry::{ClientKind, ClientUuid, Identity, UserId};

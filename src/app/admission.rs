@@ -157,6 +157,7 @@ impl Admission {
             opened: self.opened,
             refusals: self.refusals.clone(),
             push_answers: push_answers.clone(),
+            backplane: None,
         }
     }
 

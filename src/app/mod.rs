@@ -257,7 +257,7 @@ impl App {
             Event::Reported { id, report } => {
                 let (sessions, admission) = (&self.sessions, &self.admission);
                 self.requests
-                    .handle_report(id, &report, sessions, admission, commands);
+                    .handle_report(id, &report, sessions, admission, now, commands);
             }
             Event::Subscriber { upstream, event } => {
                 self.handle_subscriber(upstream, event, now, commands);
@@ -429,7 +429,7 @@ impl App {
                     incoming,
                     &request,
                     route,
-                    (&mut self.admission, &self.sessions),
+                    (&mut self.admission, &mut self.sessions),
                     now,
                     commands,
                 );

@@ -17,7 +17,7 @@ use super::request_checks::log_refusal;
 use super::sessions::Sessions;
 use crate::api::figures::AppFigures;
 use crate::api::status::{Extras, Filter};
-use crate::api::{Door, MonitorPage, Response, metrics, readiness, status};
+use crate::api::{Door, MonitorPage, Response, metrics, nodes, readiness, status};
 use crate::base::log_target::REFUSALS;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::http::Request;
@@ -33,6 +33,7 @@ enum Asked {
     Ready(readiness::DrainStatus),
     Metrics,
     Status,
+    Nodes,
 }
 
 impl Question {
@@ -42,6 +43,7 @@ impl Question {
             Asked::Ready(_) => Detail::Readiness,
             Asked::Metrics => Detail::Figures,
             Asked::Status => Detail::Connections,
+            Asked::Nodes => Detail::Readiness,
         }
     }
 
@@ -54,7 +56,12 @@ impl Question {
         admission: &Admission,
     ) -> Response {
         match self.page {
-            Asked::Ready(drain) => readiness::response(&report.figures.unready, drain),
+            Asked::Ready(drain) => {
+                let backplane = app.backplane.as_ref();
+                let is_alone = backplane.is_some_and(|backplane| !backplane.is_connected);
+                readiness::response(&report.figures.unready, drain, is_alone)
+            }
+            Asked::Nodes => nodes::response(app.backplane.as_ref()),
             Asked::Metrics => metrics::response(&report.figures, app),
             Asked::Status => {
                 let extras = Extras {
@@ -88,6 +95,7 @@ pub(super) fn question(
         MonitorPage::Ready(drain) => Asked::Ready(drain),
         MonitorPage::Metrics => Asked::Metrics,
         MonitorPage::Status => Asked::Status,
+        MonitorPage::Nodes => Asked::Nodes,
     };
     Ok(Question {
         page,

@@ -18,15 +18,15 @@ pub(super) enum Pushed {
     LoggedOut(usize),
 }
 
-/// Sees to one packet. What becomes of one that is sent answers the call that `ask` makes.
+/// Sees to one packet. What becomes of one that is sent answers the call that `ask` makes, if it
+/// makes one.
 pub(super) fn push(
     from: ConnId,
     text: &str,
-    ask: impl FnOnce(Recipients) -> CallId,
+    ask: impl FnOnce(Recipients) -> Option<CallId>,
     delivery: &mut Delivery<'_>,
 ) -> Result<Pushed, PushError> {
     let packet = Packet::parse(text).map_err(PushError::Malformed)?;
-    let ask = |recipients| Some(ask(recipients));
     match packet.verb {
         Verb::Feedback => {
             let sent = delivery.feedback(Receiver::of(&packet), text, ask);

@@ -21,7 +21,8 @@ use super::reply::{Reply, check_framing, preflight, respond};
 use super::report::Report;
 use super::request_checks::{check_job, check_push, push_address};
 use super::sessions::Sessions;
-use crate::api::{Batch, Form, Jobs, Outcome, PushError, Reach, Response, Route, users};
+use crate::api::users::Asked;
+use crate::api::{Batch, Form, Jobs, Outcome, PushError, Reach, Response, Route, Wait};
 use crate::base::{MonotonicTime, Tally};
 use crate::connection::{ConnId, Expectation};
 use crate::protocol::body::BodyLength;
@@ -53,11 +54,13 @@ struct PendingRequest {
 /// What a request is for.
 enum Task {
     /// Its body, in this form, is to be pushed.
-    Push(Form),
+    Push(Form, Wait),
     /// Its body names the page that a demo job reports to.
     Job,
     /// Its body names users, of whom it is asked who is here.
     Users,
+    /// It is asked how many tabs these users have at other nodes, too.
+    Count(Asked),
     /// Some of its packets have been pushed.
     Batch(Box<Batch>),
     /// Its body names the connection that is to be closed.
@@ -92,7 +95,7 @@ impl Requests {
         incoming: &IncomingRequest<'_>,
         request: &Request<'_>,
         route: Route,
-        (admission, sessions): (&mut Admission, &Sessions),
+        (admission, sessions): (&mut Admission, &mut Sessions),
         now: MonotonicTime,
         commands: &mut Commands,
     ) -> Result<(), Rejection> {
@@ -105,13 +108,14 @@ impl Requests {
             _ => reply,
         };
         let task = match route {
-            Route::Push(form) => {
-                check_push(incoming, request, admission, now).map(|()| Task::Push(form))
+            Route::Push(form, wait) => {
+                check_push(incoming, request, admission, now).map(|()| Task::Push(form, wait))
             }
             Route::Job => check_job(incoming, request, admission).map(|()| Task::Job),
             Route::Users => check_push(incoming, request, admission, now).map(|()| Task::Users),
-            Route::User(id) => Err(check_push(incoming, request, admission, now)
-                .map_or_else(|refusal| refusal, |()| users::one(&id, sessions.clients()))),
+            Route::User(id) => {
+                check_push(incoming, request, admission, now).map(|()| Task::Count(Asked::One(id)))
+            }
             Route::Close => {
                 monitoring::check_close(incoming, request, admission).map(|()| Task::Close)
             }
@@ -133,6 +137,10 @@ impl Requests {
                 let reply = reply.ending_if(has_body);
                 self.keep(incoming.id, reply, Task::Monitor(question));
                 commands.report(incoming.id, detail);
+            }
+            Ok(Task::Count(asked)) => {
+                let reply = reply.ending_if(has_body);
+                self.count_tabs(incoming.id, (reply, asked), sessions, now, commands);
             }
             Ok(task) => self.await_body(incoming.id, request, length, (reply, task), commands),
             Err(response) => {
@@ -183,7 +191,7 @@ impl Requests {
             return;
         };
         let response = match task {
-            Task::Push(form) => match Batch::new(body, form) {
+            Task::Push(form, wait) => match Batch::new(body, form, wait) {
                 Ok(batch) => {
                     self.keep(id, reply, Task::Batch(Box::new(batch)));
                     return self.push_on(id, sessions, now, commands);
@@ -194,12 +202,17 @@ impl Requests {
                 }
             },
             Task::Job => self.start_job(id, &body, sessions, now),
-            Task::Users => users::those_here(body, sessions.clients()),
+            Task::Users => match Asked::of_body(body) {
+                Ok(asked) => {
+                    return self.count_tabs(id, (reply, asked), sessions, now, commands);
+                }
+                Err(response) => response,
+            },
             Task::Close => monitoring::close(&body, sessions, commands),
             Task::Send(peer) => {
                 posting::post(&body, (id.slot, peer), sessions, admission, commands)
             }
-            Task::Batch(_) | Task::Monitor(_) => {
+            Task::Batch(_) | Task::Count(_) | Task::Monitor(_) => {
                 return debug_assert!(false, "a body came that nobody waits for");
             }
         };
@@ -221,23 +234,21 @@ impl Requests {
         else {
             return;
         };
+        let wait = batch.wait();
         let mut budget = DELIVERIES_PER_TURN;
         self.congested_until = None;
         while budget > 0 {
-            self.congested_until = sessions.congested_until(now);
-            if self.congested_until.is_some() {
-                break;
-            }
             let index = batch.next_index();
             let Some(packet) = batch.next_packet() else {
                 break;
             };
             let ask = |recipients| {
-                self.calls.ask(Call {
+                let call = Call {
                     asker: Asker::Request(id),
                     index,
                     recipients,
-                })
+                };
+                (wait == Wait::ForReceipts).then(|| self.calls.ask(call))
             };
             let pushed = push(id, packet, ask, &mut sessions.delivery(now, commands));
             let (cost, outcome) = match pushed {
@@ -249,11 +260,66 @@ impl Requests {
             if let Some(outcome) = outcome {
                 batch.note(index, outcome);
             }
+            self.congested_until = sessions.congested_until(now);
+            if self.congested_until.is_some() {
+                break;
+            }
         }
         if batch.is_answered() {
             self.answer_batch(id, commands);
         } else if batch.has_more() {
             self.unfinished.push_back(id);
+        }
+    }
+
+    /// Answers how many tabs users have, or asks the other nodes before.
+    fn count_tabs(
+        &mut self,
+        id: ConnId,
+        (reply, asked): (Reply, Asked),
+        sessions: &mut Sessions,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let tabs = asked.tabs_here(sessions.clients());
+        if sessions.backplane.is_none() || tabs.is_empty() {
+            return respond(id, reply, asked.response(&tabs, Reach::default()), commands);
+        }
+        let call = self.calls.ask(Call {
+            asker: Asker::Request(id),
+            index: 0,
+            recipients: Recipients::Tabs,
+        });
+        let users: Vec<&str> = asked.users().iter().map(String::as_str).collect();
+        let mut delivery = sessions.delivery(now, commands);
+        delivery.count_tabs(users, tabs, call);
+        self.keep(id, reply, Task::Count(asked));
+    }
+
+    /// The other nodes have said how many tabs users have.
+    pub(super) fn handle_counts(
+        &mut self,
+        call: CallId,
+        tabs: &[u64],
+        total: &Total,
+        commands: &mut Commands,
+    ) {
+        let Some(Call {
+            asker: Asker::Request(id),
+            ..
+        }) = self.calls.answer(call)
+        else {
+            return;
+        };
+        let is_it = |request: &PendingRequest| matches!(request.task, Task::Count(_));
+        if self.pending.get(&id).is_some_and(is_it)
+            && let Some(PendingRequest {
+                reply,
+                task: Task::Count(asked),
+                ..
+            }) = self.take(id)
+        {
+            respond(id, reply, asked.response(tabs, reach(total)), commands);
         }
     }
 
@@ -306,11 +372,11 @@ impl Requests {
         commands: &mut Commands,
     ) {
         let ask = |recipients| {
-            self.calls.ask(Call {
+            Some(self.calls.ask(Call {
                 asker: Asker::Thread(ticket),
                 index: 0,
                 recipients,
-            })
+            }))
         };
         match push(NOBODY, packet, ask, &mut sessions.delivery(now, commands)) {
             Ok(Pushed::Sent(_)) => {}
@@ -340,6 +406,7 @@ impl Requests {
         report: &Report,
         sessions: &Sessions,
         admission: &Admission,
+        now: MonotonicTime,
         commands: &mut Commands,
     ) {
         let Some(PendingRequest {
@@ -350,7 +417,9 @@ impl Requests {
         else {
             return debug!("#{} has gone before it was answered", id.slot);
         };
-        let figures = admission.figures(&self.push_answers, sessions.clients().user_count());
+        let mut figures = admission.figures(&self.push_answers, sessions.clients().user_count());
+        let backplane = sessions.backplane.as_deref();
+        figures.backplane = backplane.map(|backplane| backplane.figures(now));
         let response = question.answer(report, &figures, sessions, admission);
         respond(id, reply, response, commands);
     }
@@ -365,7 +434,7 @@ impl Requests {
     /// A request was refused with this status while its body was read, or before.
     pub(super) fn note_refused(&mut self, id: ConnId, status: u16) {
         if let Some(PendingRequest {
-            task: Task::Push(_),
+            task: Task::Push(..),
             ..
         }) = self.pending.get(&id)
         {
@@ -439,13 +508,14 @@ impl Requests {
     fn keep(&mut self, id: ConnId, reply: Reply, task: Task) {
         let held_bytes = size_of::<PendingRequest>()
             + match &task {
-                Task::Push(_)
+                Task::Push(..)
                 | Task::Job
                 | Task::Users
                 | Task::Close
                 | Task::Send(_)
                 | Task::Monitor(_) => 0,
                 Task::Batch(batch) => batch.held_bytes(),
+                Task::Count(asked) => asked.held_bytes(),
             };
         self.held_bytes += held_bytes;
         let request = PendingRequest {
@@ -465,14 +535,19 @@ impl Requests {
     }
 }
 
-/// What has become of a packet.
-fn outcome(recipients: Recipients, total: &Total) -> Outcome {
-    let Receipt { queued, full } = total.receipt;
-    let reach = Reach {
+/// Which other nodes have said something.
+fn reach(total: &Total) -> Reach {
+    Reach {
         asked: total.asked_count,
         answered: total.answered_count,
         is_partial: total.is_partial,
-    };
+    }
+}
+
+/// What has become of a packet.
+fn outcome(recipients: Recipients, total: &Total) -> Outcome {
+    let Receipt { queued, full } = total.receipt;
+    let reach = reach(total);
     match recipients {
         Recipients::One | Recipients::User if queued + full == 0 && !reach.is_whole() => {
             Outcome::Unanswered(reach)

@@ -55,6 +55,7 @@ pub(crate) struct Backplane {
     pub(super) number: u64,
     pub(super) message_count: u64,
     next_beat: MonotonicTime,
+    started_at: Option<MonotonicTime>,
     pub(super) counts: Counts,
     pub(super) refusals: LogLimiter,
     pub(super) losses: LogLimiter,
@@ -72,6 +73,12 @@ struct OpenClient {
 pub(crate) enum Effect {
     /// Somebody is told what became of a message.
     Answer { asker: CallId, total: Total },
+    /// Somebody is told how many tabs users have.
+    Counted {
+        asker: CallId,
+        tabs: Vec<u64>,
+        total: Total,
+    },
     /// A client here gets a message.
     Deliver {
         client: ConnId,
@@ -119,6 +126,7 @@ impl Backplane {
             number: 0,
             message_count: 0,
             next_beat: MonotonicTime::START,
+            started_at: None,
             counts: Counts::default(),
             refusals: LogLimiter::default(),
             losses: LogLimiter::default(),
@@ -434,6 +442,7 @@ impl Backplane {
 
     /// Does what is due at `now`; harmless if nothing is.
     pub(crate) fn handle_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        self.started_at.get_or_insert(now);
         self.change_subscriptions(now, commands);
         let call = CallId(FIRST_CALL + self.call_count + 1);
         if let Some(request) = self.claim.next_question(&self.channels, call, now) {
@@ -470,7 +479,7 @@ impl Backplane {
             number: self.number,
             message_count: self.message_count,
             client_count: self.clients.len() as u64,
-            uptime_seconds: now.since_start().as_secs(),
+            uptime_seconds: self.uptime(now).as_secs(),
             is_leaving: leaving == Leaving::Yes,
         });
         self.publish_quietly(self.channels.everybody(), body, now, commands);
@@ -510,10 +519,27 @@ impl Backplane {
             + clients
     }
 
+    /// Since the start.
+    pub(super) fn uptime(&self, now: MonotonicTime) -> Duration {
+        now - self.started_at.unwrap_or(now)
+    }
+
+    /// Number of channels.
+    pub(super) fn channel_count(&self) -> usize {
+        self.interest.len()
+    }
+
+    /// Number of clients here.
+    pub(super) fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Until when whoever has much to send had better wait: as much is on its way to Redis as fits.
     /// `None`: there is room, or no use in waiting.
     pub(crate) fn congested_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
-        let is_full = self.published_bytes > self.settings.max_queue_bytes / 2;
+        let is_full = self.published_bytes > self.settings.max_queue_bytes / 2
+            || self.published.len() >= MAX_UNCONFIRMED
+            || self.routed.len() >= MAX_UNANSWERED;
         let until = self.progress_at + self.settings.timeout;
         (is_full && self.is_connected() && now < until).then_some(until)
     }
@@ -556,6 +582,11 @@ fn upstream_settings(max_queue_bytes: usize, max_message_bytes: usize) -> Settin
 
 /// Calls of this module are told apart from those of requests, which count from 1.
 pub(super) const FIRST_CALL: u64 = 1 << 63;
+
+/// Most envelopes that Redis has not confirmed, and most messages whose receipts are awaited, before
+/// a batch waits: what is at its end would else be late without any fault of others.
+const MAX_UNCONFIRMED: usize = 256;
+const MAX_UNANSWERED: usize = 1024;
 
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(5);

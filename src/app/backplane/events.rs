@@ -41,9 +41,6 @@ impl App {
         match self.backplane_of(upstream) {
             Some(backplane) => {
                 backplane.handle_answer(answer, now, commands);
-                if backplane.congested_until(now).is_none() {
-                    self.requests.note_room();
-                }
                 self.carry_out_effects(now, commands);
             }
             None => self.sign_in.handle_answer(upstream, answer, now, commands),
@@ -88,12 +85,19 @@ impl App {
 
     /// What has come of it for clients and requests here.
     pub(crate) fn carry_out_effects(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        let backplane = self.sessions.backplane.as_deref();
+        if backplane.is_some_and(|backplane| backplane.congested_until(now).is_none()) {
+            self.requests.note_room();
+        }
         while let Some(backplane) = self.sessions.backplane.as_deref_mut()
             && let Some(effect) = backplane.next_effect()
         {
             match effect {
                 Effect::Answer { asker, total } => {
                     self.requests.handle_receipt(asker, total, commands);
+                }
+                Effect::Counted { asker, tabs, total } => {
+                    self.requests.handle_counts(asker, &tabs, &total, commands);
                 }
                 Effect::Deliver { client, text, call } => {
                     let content = (MessageKind::Text, text.as_bytes());

@@ -10,7 +10,6 @@ use std::collections::{HashMap, VecDeque};
 use super::envelope::{Found, NodeReceipt};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
-use crate::protocol::packet::Ident;
 
 /// All that are not answered yet.
 #[derive(Debug, Default)]
@@ -67,26 +66,7 @@ pub(super) enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) uuid: String,
-    pub(super) ident: OwnIdent,
     pub(super) text: String,
-}
-
-/// An ident that outlives its packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OwnIdent {
-    None,
-    Text(String),
-    Number(String),
-}
-
-impl OwnIdent {
-    pub(super) fn of(ident: &Ident<'_>) -> Self {
-        match ident {
-            Ident::None => Self::None,
-            Ident::Text(text) => Self::Text(text.to_string()),
-            Ident::Number(number) => Self::Number((*number).to_owned()),
-        }
-    }
 }
 
 /// A client that may be the receiver.
@@ -214,11 +194,7 @@ impl RoutedCall {
 
 impl Message {
     fn held_bytes(&self) -> usize {
-        let ident = match &self.ident {
-            OwnIdent::None => 0,
-            OwnIdent::Text(text) | OwnIdent::Number(text) => text.capacity(),
-        };
-        size_of::<Self>() + self.uuid.capacity() + self.text.capacity() + ident
+        size_of::<Self>() + self.uuid.capacity() + self.text.capacity()
     }
 }
 
@@ -336,7 +312,6 @@ mod tests {
     fn the_oldest_client_is_the_receiver_whoever_answers_first() {
         let message = Message {
             uuid: String::new(),
-            ident: OwnIdent::Text("i".into()),
             text: "t".into(),
         };
         let answers = [(7, found(1, 50)), (2, found(9, 70)), (9, found(3, 70))];

@@ -7,11 +7,10 @@ use log::warn;
 use super::backplane::{Backplane, Effect, FIRST_CALL};
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::published::Published;
-use super::routed::{Candidate, Message, OwnIdent, RoutedCall, Stage, Total};
+use super::routed::{Candidate, Message, RoutedCall, Stage, Total};
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
-use crate::protocol::packet::Ident;
 use crate::upstream::Call;
 use crate::upstream::redis::Request;
 
@@ -39,8 +38,10 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
-        self.message_count += 1;
-        let is_sent = self.publish(channel, body, (routed, true), now, commands);
+        // A question is none: nobody misses it.
+        let is_message = !matches!(body, Body::CountTabs { .. });
+        self.message_count += u64::from(is_message);
+        let is_sent = self.publish(channel, body, (routed, is_message), now, commands);
         let is_connected = self.is_connected();
         if let Some(call) = routed.and_then(|id| self.routed.get_mut(id)) {
             match is_sent && is_connected {
@@ -49,7 +50,7 @@ impl Backplane {
                 false => call.is_partial = true,
             }
         }
-        if !is_sent {
+        if !is_sent && is_message {
             self.note_loss(now);
         }
     }
@@ -219,27 +220,31 @@ impl Backplane {
     ) {
         let total = call.total();
         match call.begin_stage(Stage::Deliver) {
-            Stage::Deliver => self.tell(&call, total),
+            Stage::Deliver => self.tell(call, total),
             Stage::ByNode(message) => {
                 let is_there = total.receipt.queued + total.receipt.full > 0;
                 // Nobody answers who was not asked for a receipt.
                 let is_unknown = total.asked_count > 0 && call.asker.is_none();
                 if is_there || is_unknown || total.is_partial || call.silent_count > 0 {
-                    return self.tell(&call, total);
+                    return self.tell(call, total);
                 }
                 self.send_by_name(id, call, &message, now, commands);
             }
             Stage::Find { message, best } => match best {
-                None => self.tell(&call, total),
+                None => self.tell(call, total),
                 Some(best) => self.send_to_found(call, best, *message, now, commands),
             },
         }
     }
 
-    fn tell(&mut self, call: &RoutedCall, total: Total) {
-        if let Some(asker) = call.asker {
-            self.add_effect(Effect::Answer { asker, total });
-        }
+    fn tell(&mut self, call: RoutedCall, total: Total) {
+        let Some(asker) = call.asker else {
+            return;
+        };
+        self.add_effect(match call.tabs {
+            tabs if tabs.is_empty() => Effect::Answer { asker, total },
+            tabs => Effect::Counted { asker, tabs, total },
+        });
     }
 
     /// The node that the uuid names does not have the client: whoever does hears its name.
@@ -292,16 +297,6 @@ impl Backplane {
         };
         let channel = self.channels.of_node(node);
         self.publish_message(channel, body, routed, now, commands);
-    }
-}
-
-impl OwnIdent {
-    pub(super) fn as_ident(&self) -> Ident<'_> {
-        match self {
-            Self::None => Ident::None,
-            Self::Text(text) => Ident::Text(text.as_str().into()),
-            Self::Number(number) => Ident::Number(number),
-        }
     }
 }
 

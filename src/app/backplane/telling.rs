@@ -7,7 +7,7 @@
 use super::backplane::Backplane;
 use super::channel::node_of;
 use super::envelope::Body;
-use super::routed::{Candidate, Message, OwnIdent, RoutedCall, Stage};
+use super::routed::{Candidate, Message, RoutedCall, Stage};
 use crate::api::PushError;
 use crate::app::calls::{CallId, Recipients};
 use crate::app::delivery::{Delivery, Receiver};
@@ -34,7 +34,6 @@ impl ToName<'_> {
     fn keep(&self) -> Box<Message> {
         Box::new(Message {
             uuid: self.uuid.to_owned(),
-            ident: OwnIdent::of(self.ident),
             text: self.text.to_owned(),
         })
     }
@@ -205,6 +204,18 @@ impl Delivery<'_> {
         };
         self.publish(|backplane| backplane.channels.everybody(), body, call);
         closed
+    }
+
+    /// Asks all nodes how many tabs these users have; `tabs`: here.
+    pub(crate) fn count_tabs(&mut self, users: Vec<&str>, tabs: Vec<u64>, asker: CallId) {
+        let Some(call) = self.begin(Some(asker), Stage::Deliver) else {
+            return;
+        };
+        if let Some(routed) = self.routed(call) {
+            routed.tabs = tabs;
+        }
+        let body = |call| Body::CountTabs { call, users };
+        self.publish(|backplane| backplane.channels.everybody(), body, call);
     }
 
     // ---- inside
