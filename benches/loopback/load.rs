@@ -217,3 +217,9 @@ pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(index).copied().unwrap_or_default()
 }
+
+/// What so many of 1,000 do not exceed, of figures in order.
+pub(crate) fn permille(sorted: &[Duration], permille: usize) -> Duration {
+    let index = (sorted.len() * permille / 1000).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
+}

@@ -20,7 +20,12 @@
 //! `growth` measures echo, broadcast, feedback, push, connect and memory at 1 to 15,000 connections
 //! and draws them into `--svg FILE` (default: benches/growth.svg); `vps` holds the server to one core
 //! and 512 MB, opens as many tabs as descriptors allow, and tells what it does beside them;
-//! `busy-day` keeps 10,000 tabs, 200 scripts and a broadcast each second for ten minutes.
+//! `busy-day` keeps 10,000 tabs, 200 scripts and a broadcast each second for ten minutes;
+//! `tails` sends a feedback every millisecond while something big goes on (`--loads abcde`, all by
+//! default: see `tail_loads.rs`), `--rounds` times `--seconds`, and draws how long they took
+//! (default: benches/tails.svg). `tails peers DIR` does so with every program in DIR, too, in turn:
+//! each is started as `FILE PORT [CERT KEY]`, with COMPRESSION=on in its environment for (e), and
+//! speaks the dialogue on `/web`. Priorities are raised where that is allowed.
 //!
 //! The server runs on the first core (by `taskset`), the generator on the second.
 #![forbid(unsafe_code)]
@@ -33,6 +38,9 @@ mod load;
 mod rows;
 mod server;
 mod sources;
+mod tail_loads;
+mod tail_plot;
+mod tails;
 mod users;
 mod vps;
 mod wire;
@@ -78,12 +86,22 @@ fn main() {
         report(&row.name, &(row.run)(time), is_json, known.as_deref());
     }
     let is_named = |name: &str| is_test || chosen.iter().any(|row| row == name);
-    let svg = value_of(&arguments, "--svg").map_or_else(|| default_svg(is_test), PathBuf::from);
+    let svg = value_of(&arguments, "--svg").map_or_else(|| plot("growth", is_test), PathBuf::from);
     if is_named("growth") {
         growth::run(time, &svg, is_json, is_test);
     }
     if is_named("vps") {
         vps::run(time, is_json, is_test);
+    }
+    if is_named("tails") {
+        let peers = match chosen.iter().position(|name| name == "peers") {
+            Some(at) => tails::peers_in(Path::new(&chosen[at + 1])),
+            None => Vec::new(),
+        };
+        let plan = tails_plan(&arguments, peers, time, is_test);
+        let svg =
+            value_of(&arguments, "--svg").map_or_else(|| plot("tails", is_test), PathBuf::from);
+        tails::run(&plan, &svg, is_json);
     }
     if is_named("busy-day") {
         let time = Duration::from_secs_f64(
@@ -95,11 +113,34 @@ fn main() {
 }
 
 /// Where the plot goes; that of a test is of no use to anybody.
-fn default_svg(is_test: bool) -> PathBuf {
+fn plot(name: &str, is_test: bool) -> PathBuf {
     if is_test {
-        std::env::temp_dir().join(format!("websock-growth-{}.svg", std::process::id()))
+        std::env::temp_dir().join(format!("websock-{name}-{}.svg", std::process::id()))
     } else {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/growth.svg")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/{name}.svg"))
+    }
+}
+
+fn tails_plan(
+    arguments: &[String],
+    peers: Vec<PathBuf>,
+    time: Duration,
+    is_test: bool,
+) -> tails::Plan {
+    let letters = value_of(arguments, "--loads").unwrap_or("abcde");
+    let loads = tail_loads::Load::ALL.into_iter();
+    let rounds = value_of(arguments, "--rounds").map_or(3, |n| n.parse().unwrap());
+    tails::Plan {
+        loads: loads
+            .filter(|load| letters.contains(load.letter()))
+            .collect(),
+        peers,
+        rounds: if is_test { 1 } else { rounds },
+        time,
+        scale: match is_test {
+            true => tail_loads::Scale::Test,
+            false => tail_loads::Scale::Full,
+        },
     }
 }
 
@@ -115,7 +156,9 @@ fn names(arguments: &[String]) -> Vec<String> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
-            "--clients" | "--seconds" | "--compare" | "--svg" => drop(rest.next()),
+            "--clients" | "--seconds" | "--compare" | "--svg" | "--loads" | "--rounds" => {
+                rest.next();
+            }
             name if name.starts_with("--") => {}
             name => names.push(name.to_owned()),
         }

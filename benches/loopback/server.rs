@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -83,6 +83,30 @@ impl Server {
             std::thread::yield_now();
         }
         fs::remove_file(path).unwrap();
+        Self {
+            process,
+            address,
+            security,
+        }
+    }
+
+    /// Starts another server on a free port: `program PORT [CERT KEY]`.
+    pub(crate) fn start_peer(program: &Path, security: Security, is_compressed: bool) -> Self {
+        let port = free_port();
+        let mut command = pinned(program.to_owned());
+        command.arg(port.to_string());
+        if security != Security::Plain {
+            command.args(wire::identity_files());
+        }
+        if is_compressed {
+            command.env("COMPRESSION", "on");
+        }
+        let process = command.stdout(Stdio::null()).spawn();
+        let process = process.expect("the peer starts");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        while std::net::TcpStream::connect(address).is_err() {
+            std::thread::yield_now();
+        }
         Self {
             process,
             address,

@@ -12,6 +12,7 @@ use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use socket2::{Domain, Socket, Type};
 
 /// How connections are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,29 @@ impl Wire {
         is_read: impl Fn(&[u8]) -> bool,
     ) -> Self {
         let socket = std::net::TcpStream::connect(address).unwrap();
+        Self::open_on(socket, security, opening, is_read)
+    }
+
+    /// The same for whoever takes little at a time, so that what is sent to it waits at the server
+    /// and not in the kernel.
+    pub(crate) fn open_slow(
+        address: SocketAddr,
+        opening: &[u8],
+        is_read: impl Fn(&[u8]) -> bool,
+    ) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        socket.set_tcp_mss(1400).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::open_on(socket.into(), Security::Plain, opening, is_read)
+    }
+
+    fn open_on(
+        socket: std::net::TcpStream,
+        security: Security,
+        opening: &[u8],
+        is_read: impl Fn(&[u8]) -> bool,
+    ) -> Self {
         socket.set_nodelay(true).unwrap();
         let timeout = Some(Duration::from_secs(10));
         socket.set_read_timeout(timeout).unwrap();
@@ -189,8 +213,13 @@ impl Identity {
 
 /// The lines of an ini file that name the certificate.
 pub(crate) fn ini_lines() -> String {
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| IDENTITY.directory.join(name));
+    let [cert, key] = identity_files();
     format!("certFile={}\npkFile={}\n", cert.display(), key.display())
+}
+
+/// The certificate, and its key.
+pub(crate) fn identity_files() -> [PathBuf; 2] {
+    ["cert.pem", "key.pem"].map(|name| IDENTITY.directory.join(name))
 }
 
 /// Removes the certificate's files.
