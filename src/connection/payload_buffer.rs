@@ -31,6 +31,19 @@ impl Connection {
         inbound.payload_buffer(missing as usize)
     }
 
+    /// Whether what comes next belongs to a message so long that handling it takes longer than small
+    /// ones may wait.
+    pub fn is_within_long_message(&self) -> bool {
+        let Some(inbound) = &self.inbound else {
+            return false;
+        };
+        let Some(message) = &inbound.message else {
+            return false;
+        };
+        let len = message.len() as u64 + inbound.missing();
+        len > LONG_MESSAGE_BYTES || message.is_inflating()
+    }
+
     /// Takes in the first `byte_count` bytes of that buffer, at most all of it; none if nothing has
     /// come.
     pub fn receive_payload(
@@ -64,3 +77,7 @@ impl Connection {
         has_shrunk
     }
 }
+
+/// From this length on a message is long, in bytes: unmasking, checking, handing over and sending
+/// back so many takes some ten microseconds.
+const LONG_MESSAGE_BYTES: u64 = 64 << 10;

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::broadcast_forms::{BroadcastForms, compress_broadcasts};
 use super::event_loop::EventLoop;
 use super::handle::Request;
 use super::memory::HeldBy;
@@ -100,6 +99,7 @@ impl<Y: System> EventLoop<Y> {
         if frames.is_empty() && returned.is_none() {
             return;
         }
+        self.links.catch_up(id.slot as usize, &mut self.context);
         let Some(link) = self.links.table.get_mut(id) else {
             return frames.clear();
         };
@@ -126,23 +126,13 @@ impl<Y: System> EventLoop<Y> {
                 return self.commands.restore(list, frames);
             }
             let mut answers = Vec::new();
-            let compressed = compress_broadcasts(
-                &list,
-                &frames,
-                &self.settings.compression,
-                (&mut self.links.table, &mut self.links.shared_buffers),
-                &mut self.context,
-            );
             let frames = self.links.shared_buffers.wrap(frames);
             for command in list.drain(..) {
-                answers.extend(self.carry_out_one(command, &frames, &compressed));
+                answers.extend(self.carry_out_one(command, &frames));
             }
             let frames = self.links.shared_buffers.reclaim_handle(frames);
             let frames = frames.unwrap_or_else(|| self.context.pool.take());
             self.commands.restore(list, frames);
-            let compressed = compressed.frames;
-            let compressed = compressed.and_then(|f| self.links.shared_buffers.reclaim_handle(f));
-            self.context.pool.give(compressed.unwrap_or_default());
             for (id, event) in answers {
                 self.commands.begin(id, CurrentMessage::Lent);
                 self.app.handle(event, self.context.now, &mut self.commands);
@@ -159,7 +149,6 @@ impl<Y: System> EventLoop<Y> {
         &mut self,
         command: Command,
         frames: &Rc<Vec<u8>>,
-        compressed: &BroadcastForms,
     ) -> Option<(ConnId, Event<'static>)> {
         let context = &mut self.context;
         match command {
@@ -173,10 +162,13 @@ impl<Y: System> EventLoop<Y> {
                 frame,
                 call,
             } => {
-                let receipt =
-                    self.links
-                        .broadcast(from, &audience, (frames, frame), compressed, context);
-                call.map(|call| (NOBODY, Event::Delivered { call, receipt }))
+                let settings = &self.settings.compression;
+                let sending = (from, &audience, call);
+                let sent = self
+                    .links
+                    .broadcast(sending, (frames, frame), settings, context);
+                let (call, receipt) = call.zip(sent)?;
+                Some((NOBODY, Event::Delivered { call, receipt }))
             }
             Command::Reject { id, rejection } => {
                 self.links.respond(
@@ -268,6 +260,7 @@ impl<Y: System> EventLoop<Y> {
 
     /// A message of a page that reads a stream of events: it counts as if it had come on that.
     fn post(&mut self, id: ConnId, text: String) -> Option<(ConnId, Event<'static>)> {
+        self.links.catch_up(id.slot as usize, &mut self.context);
         let link = self.links.table.get_mut(id)?;
         let peer = link.peer;
         if !link.connection.is_open() {
@@ -293,6 +286,19 @@ impl<Y: System> EventLoop<Y> {
         // What goes back leaves at the end of this turn.
         self.links.touch(id);
         Some((id, event))
+    }
+
+    /// Tells the application what became of broadcasts that are through; whether there were any.
+    pub(super) fn tell_receipts(&mut self) -> bool {
+        let mut has_told = false;
+        while let Some((call, receipt)) = self.links.broadcasts.next_receipt() {
+            has_told = true;
+            self.commands.begin(NOBODY, CurrentMessage::Lent);
+            let event = Event::Delivered { call, receipt };
+            self.app.handle(event, self.context.now, &mut self.commands);
+            self.carry_out(None);
+        }
+        has_told
     }
 
     /// Goes on with all calls to other servers, and tells the application what was answered. What

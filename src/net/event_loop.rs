@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wait → now → timers expire → what is ready: accept, read, hand to the application, carry out
-//!      → the backlog → what is due → flush everybody → slots of the removed
+//!      → long work → what is due → flush everybody → a slice of broadcasts → slots of the removed
 //! ```
 //!
 //! Connections and application never see each other: an event of the one goes in at the other's
@@ -27,6 +27,7 @@ use super::proxy_headers::ProxyHeaders;
 use super::read_buffer::ReadBuffer;
 use super::reload_watch::{ReadAgain, ReloadWatch};
 use super::service_manager::ServiceManager;
+use super::slice::Share;
 use super::system::{Readiness, System};
 use super::timers::{Timer, Timers};
 use super::tls_roots::RootsSource;
@@ -295,6 +296,11 @@ impl<Y: System> EventLoop<Y> {
     fn begin_turn(&mut self) {
         self.context.now = self.system.now();
         self.handshake_budget = HANDSHAKES_PER_TURN;
+        let max_queue_bytes = self.context.limits.max_queue_bytes;
+        let memory_limit_bytes = self.settings.memory_limit_bytes;
+        self.links
+            .broadcasts
+            .begin_turn(max_queue_bytes, memory_limit_bytes);
         self.links.shared_buffers.reclaim(&mut self.context.pool);
         self.timers.expire(self.context.now, &mut self.due);
     }
@@ -308,7 +314,7 @@ impl<Y: System> EventLoop<Y> {
                 is_readable,
                 is_ended,
             } => {
-                if is_writable {
+                if is_writable && !self.links.put_off_flush(slot) {
                     self.flush(slot);
                 }
                 if is_readable {
@@ -337,12 +343,12 @@ impl<Y: System> EventLoop<Y> {
         if self.acceptor.has_backlog() {
             self.accept_again();
         }
-        self.read_backlog();
+        self.go_on_with_long_work();
         self.handle_timers();
         self.run_upstreams();
         self.take_up_sessions();
         self.go_on_stopping();
-        self.flush_all();
+        self.flush_all(Share::Slice);
         self.stop_without_clients();
         self.go_on_handing_over();
         self.links.end_turn();
@@ -350,21 +356,6 @@ impl<Y: System> EventLoop<Y> {
             Some(at) if at > self.context.now => self.timers.set(Timer::App, at),
             Some(_) => {}
             None => self.timers.cancel(Timer::App),
-        }
-    }
-
-    /// Goes on with those who had more to read than their share. When the turn's work is done the
-    /// rest waits for the next one: what has come meanwhile is usually small, and goes first.
-    fn read_backlog(&mut self) {
-        // Its own share, so that no flood of what is new keeps the backlog waiting for ever.
-        self.work_budget_bytes = WORK_BYTES_PER_TURN;
-        for _ in 0..self.links.backlog.len() {
-            if self.work_budget_bytes == 0 {
-                return;
-            }
-            if let Some(id) = self.links.backlog.pop_front() {
-                self.read_again(id);
-            }
         }
     }
 
@@ -391,22 +382,17 @@ impl<Y: System> EventLoop<Y> {
         }
     }
 
-    /// Tells the application who has gone and flushes everybody, until all lists stay empty; a long
-    /// audience goes on in the next turn, so that others have their say before it is through.
-    pub(super) fn flush_all(&mut self) {
-        let mut budget = self.links.audience_budget();
-        loop {
-            if let Some(id) = self.links.ended.pop() {
-                self.end(id);
-            } else if let Some(id) = self.links.next_to_flush(&mut budget) {
-                self.flush(id.slot as usize);
-            } else if self.relieve_memory() {
-                // Want of memory leaves nobody for the next turn: what has left is not held.
-                budget = usize::MAX;
-            } else {
-                break;
-            }
+    fn handle_link_timeout(&mut self, slot: usize) {
+        self.links.catch_up(slot, &mut self.context);
+        let Some(link) = self.links.table.slot_mut(slot) else {
+            return;
+        };
+        link.armed = None;
+        let id = link.id;
+        if let Some(event) = link.connection.handle_timeout(&mut self.context) {
+            self.handle_event(id, event);
         }
+        self.links.touch(id);
     }
 
     // ---- letting go
@@ -453,7 +439,3 @@ const READ_BUFFER_BYTES: usize = 128 << 10;
 /// Most TLS handshakes that are worked on in one turn: each costs up to a millisecond, and those
 /// who are connected must not wait for a storm of them.
 const HANDSHAKES_PER_TURN: usize = 8;
-
-/// Bytes of messages after which a turn goes no further in the backlog: inflating, checking and
-/// parsing so many takes some milliseconds, which is what others may have to wait.
-const WORK_BYTES_PER_TURN: usize = 4 << 20;

@@ -25,6 +25,7 @@ use super::event_loop::EventLoop;
 use super::handover::{Caller, CallerStage, Progress, Transfer};
 use super::link::Writing;
 use super::link_state::{self, can_be_handed_over, is_quiescent};
+use super::slice::Share;
 use super::system::{Readiness, System};
 use crate::base::plain;
 use crate::connection::ConnId;
@@ -115,11 +116,12 @@ impl<Y: System> EventLoop<Y> {
         };
         let laggards = self.laggards();
         let is_over = until <= now;
-        if laggards.is_empty() || (is_over && patience_ends <= now) {
-            if !laggards.is_empty() {
+        let has_all_left = laggards.is_empty() && !self.links.broadcasts.has_work();
+        if has_all_left || (is_over && patience_ends <= now) {
+            if !has_all_left {
                 // What they have asked for is carried out to its end.
                 self.finish_accepted(now + PAUSE);
-                self.flush_all();
+                self.flush_all(Share::All);
             }
             self.stand_still(key);
         } else if is_over {

@@ -41,6 +41,8 @@ pub(super) enum Reading {
     Waiting,
     /// It stands in the backlog: there is more, and the kernel will not tell again.
     Backlog,
+    /// It stands there because what comes next is long work; the kernel tells what comes later.
+    PutOff,
     /// It is not read until the peer has taken some of its output.
     Paused,
     /// It is not read until the application has answered a request.
@@ -76,8 +78,8 @@ pub(super) enum Standing {
 pub(super) enum Flushing {
     /// Nothing has been queued since it was.
     Done,
-    /// Only broadcasts have: in its turn among all who get them.
-    InTurn,
+    /// Its socket takes bytes again: behind all short work of this turn.
+    PutOff,
     /// At the end of this turn of the loop.
     Now,
 }

@@ -24,7 +24,10 @@ pub(super) fn can_be_handed_over<S: Stream>(link: &Link<S>) -> bool {
 /// Whether nothing is under way on a connection, here, in its queue and in the application: all that
 /// its peer has sent has been done, or lies in the kernel still.
 pub(super) fn is_quiescent<S: Stream>(link: &Link<S>, app: &App) -> bool {
-    let is_read = matches!(link.reading, Reading::Waiting | Reading::Backlog);
+    let is_read = matches!(
+        link.reading,
+        Reading::Waiting | Reading::Backlog | Reading::PutOff
+    );
     let is_written = link.writing == Writing::Ready && link.flushing == Flushing::Done;
     can_be_handed_over(link)
         && is_read

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use log::{debug, warn};
 
-use super::broadcast_forms::{BroadcastForms, reads_form};
+use super::broadcasts::Broadcasts;
 use super::counts::{ABNORMAL_CLOSURE, DeliveredTo, LOST, LinkCounts, SLOW_READER};
 use super::link::{Flushing, Link, Reading, Standing, Writing};
 use super::link_table::LinkTable;
@@ -20,7 +20,6 @@ use crate::app::{Accept, Admitted, Opening, Receipt};
 use crate::base::plain;
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
 use crate::protocol::close_code::CloseCode;
-use crate::registry::Audience;
 
 /// All connections, and the lists of those that something is to be done with.
 pub(super) struct Links<S> {
@@ -35,14 +34,12 @@ pub(super) struct Links<S> {
     pub(super) backlog: VecDeque<ConnId>,
     /// Connections that have something to send at the end of the turn.
     touched: Vec<ConnId>,
-    /// Who is to be flushed because of broadcasts alone, and may be put off to the next turn.
-    audience: VecDeque<ConnId>,
+    /// Connections whose sockets take bytes again: what waits for them is usually long.
+    writable: VecDeque<ConnId>,
+    /// Broadcasts that some are still to get.
+    pub(super) broadcasts: Broadcasts,
     /// Connections that are no longer open and of which the application has not been told.
     pub(super) ended: Vec<ConnId>,
-    /// Something was broadcast in this turn.
-    has_broadcast: bool,
-    /// The turn before has left some of `audience`.
-    has_put_off: bool,
 }
 
 /// What is to become of a connection that was flushed.
@@ -65,10 +62,9 @@ impl<S: Stream> Default for Links<S> {
             held_bytes: 0,
             backlog: VecDeque::new(),
             touched: Vec::new(),
-            audience: VecDeque::new(),
+            writable: VecDeque::new(),
+            broadcasts: Broadcasts::default(),
             ended: Vec::new(),
-            has_broadcast: false,
-            has_put_off: false,
         }
     }
 }
@@ -142,6 +138,7 @@ impl<S: Stream> Links<S> {
         (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
         context: &mut TurnContext,
     ) -> Receipt {
+        self.catch_up(to.slot as usize, context);
         let Some(link) = self.table.get_mut(to) else {
             debug!("message to #{}, which is gone", to.slot);
             return Receipt::default();
@@ -182,49 +179,6 @@ impl<S: Stream> Links<S> {
         }
     }
 
-    /// Queues one frame, encoded once and compressed once, for every receiver but the sender.
-    pub(super) fn broadcast(
-        &mut self,
-        from: ConnId,
-        audience: &Audience,
-        (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
-        compressed: &BroadcastForms,
-        context: &mut TurnContext,
-    ) -> Receipt {
-        self.has_broadcast = true;
-        let form = compressed.form_of(frame.start);
-        let mut slow = Vec::new();
-        let mut receipt = Receipt::default();
-        audience.for_each(|slot| {
-            let Some(link) = self.table.slot_mut(slot).filter(|link| link.id != from) else {
-                return;
-            };
-            let is_compressed = reads_form(&link.connection);
-            let outgoing = match form.as_ref().filter(|_| is_compressed) {
-                Some((bytes, range)) => Outgoing::Shared(bytes, range.clone()),
-                None => Outgoing::Shared(frames, frame.clone()),
-            };
-            match link.connection.send(&outgoing, context) {
-                Ok(()) => {
-                    receipt.queued += 1;
-                    if link.flushing == Flushing::Done {
-                        link.flushing = Flushing::InTurn;
-                        self.audience.push_back(link.id);
-                    }
-                }
-                Err(SendError::NotOpen) => {}
-                Err(SendError::QueueFull) => slow.push(link.id),
-            }
-        });
-        receipt.full = slow.len();
-        let bytes = frames.get(frame).unwrap_or_default();
-        context.traffic.sent.add_copies(bytes, receipt.queued);
-        self.counts.add_delivery(DeliveredTo::Many, receipt);
-        slow.into_iter()
-            .for_each(|id| self.cut_slow_reader(id, context));
-        receipt
-    }
-
     /// Closes a connection whose queue has reached `maxQueue`.
     fn cut_slow_reader(&mut self, id: ConnId, context: &mut TurnContext) {
         let address = self.table.get_mut(id).map(|link| link.peer.name());
@@ -234,12 +188,24 @@ impl<S: Stream> Links<S> {
             address.unwrap_or_default()
         );
         let reason = (SLOW_READER, SLOW_READER);
-        self.close(id, CloseCode::POLICY_VIOLATION, reason, context);
+        self.close_now(id, CloseCode::POLICY_VIOLATION, reason, context);
     }
 
     /// Begins the close handshake, behind all that was sent before. The end of a client counts under
     /// `name`.
     pub(super) fn close(
+        &mut self,
+        id: ConnId,
+        code: CloseCode,
+        reason: (&str, &str),
+        context: &mut TurnContext,
+    ) {
+        self.catch_up(id.slot as usize, context);
+        self.close_now(id, code, reason, context);
+    }
+
+    /// The same, behind all that is queued: of what is under way it gets nothing more.
+    fn close_now(
         &mut self,
         id: ConnId,
         code: CloseCode,
@@ -283,10 +249,52 @@ impl<S: Stream> Links<S> {
         let Some(link) = self.table.slot_mut(slot) else {
             return;
         };
-        if link.reading == Reading::Waiting {
-            link.reading = Reading::Backlog;
+        match link.reading {
+            Reading::Waiting => {
+                link.reading = Reading::Backlog;
+                self.backlog.push_back(link.id);
+            }
+            // It stands there.
+            Reading::PutOff => link.reading = Reading::Backlog,
+            Reading::Backlog | Reading::Paused | Reading::Awaiting => {}
+        }
+    }
+
+    /// Has a connection read behind all short work: what the kernel has told of is long.
+    pub(super) fn put_off_read(&mut self, slot: usize) {
+        if let Some(link) = self.table.slot_mut(slot)
+            && link.reading == Reading::Waiting
+        {
+            link.reading = Reading::PutOff;
             self.backlog.push_back(link.id);
         }
+    }
+
+    /// Has a connection flushed behind all short work; whether it can wait.
+    pub(super) fn put_off_flush(&mut self, slot: usize) -> bool {
+        let Some(link) = self.table.slot_mut(slot) else {
+            return true;
+        };
+        let is_blocked = link.writing == Writing::Blocked;
+        if is_blocked && link.flushing == Flushing::Done {
+            link.flushing = Flushing::PutOff;
+            self.writable.push_back(link.id);
+        }
+        is_blocked
+    }
+
+    /// Number of connections whose flush was put off, and of those that are to be read.
+    pub(super) fn long_work(&self) -> (usize, usize) {
+        (self.writable.len(), self.backlog.len())
+    }
+
+    /// The next connection whose flush was put off, unless it has been flushed meanwhile.
+    pub(super) fn next_put_off(&mut self) -> Option<ConnId> {
+        let id = self.writable.pop_front()?;
+        let link = self.table.get_mut(id)?;
+        let is_put_off = link.flushing == Flushing::PutOff;
+        is_put_off.then(|| link.flushing = Flushing::Done)?;
+        Some(id)
     }
 
     /// Notes that a connection is to be flushed at the end of the turn.
@@ -301,42 +309,24 @@ impl<S: Stream> Links<S> {
 
     /// Whether some connections are to be read or flushed without anything new having come.
     pub(super) fn has_work(&self) -> bool {
-        !self.backlog.is_empty() || !self.audience.is_empty()
+        !self.backlog.is_empty() || !self.writable.is_empty() || self.broadcasts.has_work()
     }
 
-    /// How many of those who get broadcasts may be flushed in this turn. A storm of broadcasts must
-    /// not queue faster than it leaves: what the last turn put off is done before more is.
-    pub(super) fn audience_budget(&self) -> usize {
-        match self.has_broadcast && self.has_put_off {
-            true => usize::MAX,
-            false => AUDIENCE_PER_TURN,
-        }
-    }
-
-    /// The next connection that is to be flushed: first whoever has been answered, then those who
-    /// only get broadcasts, as long as `audience_budget` lasts.
-    pub(super) fn next_to_flush(&mut self, audience_budget: &mut usize) -> Option<ConnId> {
-        loop {
-            let id = match self.touched.pop() {
-                Some(id) => id,
-                None => {
-                    *audience_budget = audience_budget.checked_sub(1)?;
-                    self.audience.pop_front()?
-                }
-            };
+    /// The next connection that is to be flushed in this turn.
+    pub(super) fn next_to_flush(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.touched.pop() {
             if let Some(link) = self.table.get_mut(id)
-                && link.flushing != Flushing::Done
+                && link.flushing == Flushing::Now
             {
                 link.flushing = Flushing::Done;
                 return Some(id);
             }
         }
+        None
     }
 
     /// The turn is over.
     pub(super) fn end_turn(&mut self) {
-        self.has_put_off = !self.audience.is_empty();
-        self.has_broadcast = false;
         self.table.release();
     }
 
@@ -406,6 +396,7 @@ impl<S: Stream> Links<S> {
         self.held_bytes -= link.held_bytes;
         self.heavy.remove(slot);
         self.pending.remove(link.id);
+        self.broadcasts.forget(slot);
         Some(link)
     }
 
@@ -425,7 +416,7 @@ impl<S: Stream> Links<S> {
 
     /// Bytes of memory held for all connections here.
     pub(super) fn total_bytes(&self) -> usize {
-        self.held_bytes + self.shared_buffers.held_bytes()
+        self.held_bytes + self.shared_buffers.held_bytes() + self.broadcasts.held_bytes()
     }
 
     // ---- deadlines
@@ -453,7 +444,3 @@ impl<S: Stream> Links<S> {
 
 /// Frames from this size on are shared with the receiver instead of copied, in bytes.
 const SHARED_BYTES: usize = 16 << 10;
-
-/// Most connections that are flushed in one turn because of broadcasts alone: some milliseconds of
-/// system calls, after which those are heard who have sent something meanwhile.
-const AUDIENCE_PER_TURN: usize = 1024;

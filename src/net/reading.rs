@@ -36,8 +36,20 @@ impl<Y: System> EventLoop<Y> {
         match link.reading {
             // It stands in the backlog, or waits until it can be read on.
             Reading::Backlog | Reading::Paused | Reading::Awaiting => return,
+            Reading::PutOff if is_ended => {
+                link.reading = Reading::Backlog;
+                return;
+            }
+            Reading::PutOff => return,
             Reading::Waiting => {}
         }
+        if link.transport.is_handshaking() || link.connection.is_within_long_message() {
+            return match is_ended {
+                true => self.links.put_on_backlog(slot),
+                false => self.links.put_off_read(slot),
+            };
+        }
+        self.links.catch_up(slot, &mut self.context);
         let next = match is_ended {
             true => NextRead::AtOnce,
             false => NextRead::WhenTold,
@@ -50,15 +62,24 @@ impl<Y: System> EventLoop<Y> {
         let Some(link) = self.links.table.get_mut(id) else {
             return;
         };
-        link.reading = Reading::Waiting;
+        let next = match std::mem::replace(&mut link.reading, Reading::Waiting) {
+            Reading::PutOff => NextRead::WhenTold,
+            Reading::Waiting | Reading::Backlog | Reading::Paused | Reading::Awaiting => {
+                NextRead::AtOnce
+            }
+        };
         let slot = id.slot as usize;
+        self.links.catch_up(slot, &mut self.context);
+        let Some(link) = self.links.table.get_mut(id) else {
+            return;
+        };
         match link.take_unread() {
             Some(mut unread) => {
                 self.receive(slot, &mut unread);
                 // The kernel has not been asked since; there may be more.
                 self.links.put_on_backlog(slot);
             }
-            None => self.read_once(slot, NextRead::AtOnce),
+            None => self.read_once(slot, next),
         }
     }
 
@@ -226,7 +247,7 @@ impl<Y: System> EventLoop<Y> {
         if self.is_tls_on_plain(slot, input) {
             return self.lose(slot, &io::Error::other("TLS spoken to a port without it"));
         }
-        self.context.inflate_budget_bytes = MESSAGE_BYTES_PER_TURN;
+        self.context.inflate_budget_bytes = INFLATED_BYTES_PER_TURN;
         let mut message_budget = MESSAGES_PER_TURN;
         let mut byte_budget = MESSAGE_BYTES_PER_TURN;
         let reading = loop {
@@ -257,7 +278,7 @@ impl<Y: System> EventLoop<Y> {
                 break Reading::Backlog;
             }
         };
-        let inflated = MESSAGE_BYTES_PER_TURN - self.context.inflate_budget_bytes;
+        let inflated = INFLATED_BYTES_PER_TURN - self.context.inflate_budget_bytes;
         self.work_budget_bytes = self.work_budget_bytes.saturating_sub(inflated);
         let link = self.links.table.slot_mut(slot);
         let reading = match link.is_some_and(|link| link.connection.is_awaiting()) {
@@ -313,7 +334,7 @@ impl<Y: System> EventLoop<Y> {
         let has_cause = match reading {
             Reading::Paused | Reading::Awaiting => true,
             Reading::Backlog => !input.is_empty(),
-            Reading::Waiting => false,
+            Reading::Waiting | Reading::PutOff => false,
         };
         if link.reading == Reading::Waiting && has_cause {
             link.reading = reading;
@@ -346,7 +367,7 @@ impl<Y: System> EventLoop<Y> {
         is_tls
     }
 
-    fn handle_event(&mut self, id: ConnId, event: connection::Event<'_>) {
+    pub(super) fn handle_event(&mut self, id: ConnId, event: connection::Event<'_>) {
         use connection::Event as From;
         match event {
             From::Message(message) => {
@@ -432,20 +453,6 @@ impl<Y: System> EventLoop<Y> {
         );
         self.links.ended.push(id);
     }
-
-    // ---- deadlines
-
-    pub(super) fn handle_link_timeout(&mut self, slot: usize) {
-        let Some(link) = self.links.table.slot_mut(slot) else {
-            return;
-        };
-        link.armed = None;
-        let id = link.id;
-        if let Some(event) = link.connection.handle_timeout(&mut self.context) {
-            self.handle_event(id, event);
-        }
-        self.links.touch(id);
-    }
 }
 
 fn log_timeout(id: ConnId, what: TimedOut) {
@@ -470,6 +477,10 @@ const MESSAGES_PER_TURN: usize = 512;
 /// Most bytes of messages of one connection in one turn: more than what arrives in it, so that it
 /// is reached by what is inflated only, and by a long message, which comes to its end once.
 const MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
+
+/// Most bytes that are inflated for one connection in one turn: about a slice, as inflating makes
+/// some hundred bytes in a microsecond.
+const INFLATED_BYTES_PER_TURN: usize = 256 << 10;
 
 /// Most bytes of frames to others that one connection brings about in one turn, before the next one
 /// has its say.

@@ -30,7 +30,7 @@ impl<Y: System> EventLoop<Y> {
         self.total_bytes() > self.settings.memory_limit_bytes
     }
 
-    /// Ends the connection that pays first if more is held than may be, or than lets newcomers in
+    /// Frees something if more is held than may be, or than lets newcomers in
     /// where one was refused; whether it has.
     pub(super) fn relieve_memory(&mut self) -> bool {
         let most = match self.wants_memory {
@@ -46,6 +46,11 @@ impl<Y: System> EventLoop<Y> {
         if self.total_bytes() <= most {
             self.wants_memory = WantsMemory::No;
             return false;
+        }
+        // Nobody pays for what others are still to get.
+        if self.links.broadcasts.is_under_way() {
+            self.finish_broadcasts();
+            return true;
         }
         let Some((slot, bytes)) = self.links.heavy.heaviest() else {
             return false;

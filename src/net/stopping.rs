@@ -9,6 +9,7 @@ use super::counts::STOPPING;
 use super::drain::Drain;
 use super::event_loop::EventLoop;
 use super::loop_state::LoopState;
+use super::slice::Share;
 use super::supervision::END_MARGIN;
 use super::system::System;
 use super::timers::Timer;
@@ -183,6 +184,7 @@ impl<Y: System> EventLoop<Y> {
             return;
         }
         self.finish_accepted(deadline);
+        self.flush_all(Share::All);
         self.state = LoopState::Stopping { deadline };
         self.acceptor.stop();
         self.system.stop_listening();
@@ -196,7 +198,7 @@ impl<Y: System> EventLoop<Y> {
             self.links.ended.push(id);
             self.links.touch(id);
         }
-        self.flush_all();
+        self.flush_all(Share::All);
     }
 
     /// Connections that have become clients and are not gone yet.

@@ -45,11 +45,15 @@ impl Audience {
         }
     }
 
-    /// Whether `is_one` holds for some slot.
-    pub fn any(&self, mut is_one: impl FnMut(usize) -> bool) -> bool {
+    /// The receivers as a set, which can be taken out one by one.
+    pub fn to_members(&self) -> Members {
         match self {
-            Self::Members(set) => set.iter().any(is_one),
-            Self::Slots(slots) => slots.iter().any(|&slot| is_one(slot as usize)),
+            Self::Members(set) => Members(Rc::clone(set)),
+            Self::Slots(slots) => {
+                let mut members = Members::default();
+                slots.iter().for_each(|&slot| members.insert(slot));
+                members
+            }
         }
     }
 }
@@ -81,6 +85,24 @@ impl Members {
     /// Whether a slot is in it.
     pub fn contains(&self, slot: u32) -> bool {
         self.0.bits.contains(slot as usize)
+    }
+
+    /// The lowest member that is not below `slot`.
+    pub fn next_from(&self, slot: usize) -> Option<usize> {
+        let bits = usize::BITS as usize;
+        let words = self.0.bits.as_slice();
+        let mut at = slot / bits;
+        let mut word = words.get(at)? & (usize::MAX << (slot % bits));
+        while word == 0 {
+            at += 1;
+            word = *words.get(at)?;
+        }
+        Some(at * bits + word.trailing_zeros() as usize)
+    }
+
+    /// Bytes of memory that it takes by itself.
+    pub fn held_bytes(&self) -> usize {
+        size_of_val(self.0.bits.as_slice())
     }
 
     /// The members as they are now.
@@ -124,6 +146,17 @@ impl SlotSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_found_from_any_slot_on() {
+        let slots = [0, 1, 63, 64, 65, 127, 128, 300];
+        let set = Audience::Slots(slots.into()).to_members();
+        for from in 0..400 {
+            let expected = slots.iter().map(|&slot| slot as usize).find(|&s| s >= from);
+            assert_eq!(set.next_from(from), expected, "from {from}");
+        }
+        assert_eq!(Members::default().next_from(0), None);
+    }
 
     #[test]
     fn a_snapshot_keeps_its_members_while_others_come_and_go() {

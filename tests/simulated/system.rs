@@ -37,6 +37,8 @@ struct Shared {
     asked_sessions: RefCell<VecDeque<(CallId, SessionFile)>>,
     read_sessions: RefCell<VecDeque<(CallId, SessionOutcome)>>,
     random_state: Cell<u64>,
+    /// How far each write moves the clock.
+    write_cost: Cell<Duration>,
 }
 
 #[derive(Default)]
@@ -161,6 +163,7 @@ impl SimulatedSystem {
             asked_sessions: RefCell::default(),
             read_sessions: RefCell::default(),
             random_state: Cell::default(),
+            write_cost: Cell::default(),
         }))
     }
 }
@@ -356,6 +359,7 @@ impl Write for SimulatedStream {
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let now = self.0.system.now.get();
+        self.0.system.now.set(now + self.0.system.write_cost.get());
         let mut state = self.0.state.borrow_mut();
         match state.reset {
             Reset::None => {}
@@ -398,6 +402,11 @@ impl Drop for SimulatedStream {
 impl SimulatedSystem {
     pub(crate) fn time(&self) -> MonotonicTime {
         self.0.now.get()
+    }
+
+    /// Lets time pass with each write of the server.
+    pub(crate) fn let_writes_take(&self, cost: Duration) {
+        self.0.write_cost.set(cost);
     }
 
     /// Lets waits move the clock until then.

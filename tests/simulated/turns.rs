@@ -2,6 +2,7 @@
 //! memory is scarce, and that it sleeps when there is nothing to do.
 
 mod accepting;
+mod broadcasts;
 mod draining;
 mod fairness;
 mod memory;

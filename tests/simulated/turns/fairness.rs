@@ -2,7 +2,6 @@
 
 use crate::client::{self, BINARY, CONTINUATION, fragment};
 use crate::server::{Client, NEXT, Server, settings};
-use crate::system::FarEnd;
 
 const ECHO: &str = r#"{"opcode":"echo","to":"me"}"#;
 
@@ -155,72 +154,4 @@ fn a_client_that_reads_a_little_at_a_time_gets_everything_in_order() {
     }
     let heard = client.heard();
     assert!(heard == texts, "{} of {}", heard.len(), texts.len());
-}
-
-/// Members beyond what is flushed in one turn because of broadcasts alone.
-const CROWD: usize = 1500;
-
-fn crowd(server: &mut Server) -> Vec<Client> {
-    let ends: Vec<FarEnd> = (0..CROWD)
-        .map(|_| server.connect_with("192.0.2.8", 64 << 10))
-        .collect();
-    let open = |end| server.open_on(end, "/web", "");
-    ends.into_iter().map(open).collect()
-}
-
-#[test]
-fn a_broadcast_to_a_crowd_goes_on_in_the_next_turn_in_order() {
-    let mut server = Server::new(&settings());
-    let mut members = crowd(&mut server);
-    let mut speaker = server.open("192.0.2.1");
-    let texts = [1, 2, 3].map(|n| format!(r#"{{"opcode":"broadcast","n":{n}}}"#));
-    let frames: Vec<u8> = texts.iter().flat_map(|text| client::text(text)).collect();
-    speaker.end.send(&frames);
-    server.turn();
-    assert_eq!(speaker.heard(), [NEXT; 3], "who speaks is not kept waiting");
-    let has_heard = |member: &Client| member.end.waiting_len() > 0;
-    let count = members.iter().filter(|member| has_heard(member)).count();
-    assert!(
-        count > 0 && count < CROWD,
-        "{count} have heard in the first turn"
-    );
-    // Somebody who has not heard it yet speaks: first what was said before.
-    let late = members
-        .iter()
-        .position(|member| !has_heard(member))
-        .unwrap();
-    members[late].say(ECHO);
-    server.turn();
-    for (at, member) in members.iter_mut().enumerate() {
-        let mut expected: Vec<&str> = texts.iter().map(String::as_str).collect();
-        if at == late {
-            expected.extend([NEXT, ECHO]);
-        }
-        assert_eq!(member.heard(), expected, "member {at}");
-    }
-    server.settle();
-}
-
-#[test]
-fn a_storm_of_broadcasts_does_not_queue_faster_than_it_leaves() {
-    let mut server = Server::new(&settings());
-    let mut members = crowd(&mut server);
-    let speaker = server.open("192.0.2.1");
-    let texts: Vec<String> = (0..30)
-        .map(|n| format!(r#"{{"opcode":"broadcast","n":{n}}}"#))
-        .collect();
-    let mut most_behind = 0;
-    for (at, text) in texts.iter().enumerate() {
-        speaker.say(text);
-        server.turn();
-        let last = texts[at].len() + 2;
-        let least = members.iter().map(|member| member.end.waiting_len()).min();
-        let sent: usize = texts[..=at].iter().map(|text| text.len() + 2).sum();
-        most_behind = most_behind.max((sent - least.unwrap_or(0)).div_ceil(last));
-    }
-    assert!(most_behind <= 2, "some are {most_behind} messages behind");
-    server.settle();
-    for member in &mut members {
-        assert!(member.heard() == texts);
-    }
 }

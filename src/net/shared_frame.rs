@@ -1,0 +1,98 @@
+//! [`SharedFrame`]: one frame for many, compressed once for all who can read the result.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::shared_buffers::SharedBuffers;
+use crate::connection::{Connection, Outgoing, TurnContext};
+use crate::protocol::extension::{CompressionSettings, SERVER_WINDOW_BITS};
+use crate::protocol::frame;
+
+/// A frame as it is and, once somebody is to get it who can read that, compressed.
+#[derive(Debug)]
+pub(super) struct SharedFrame {
+    frames: Rc<Vec<u8>>,
+    range: Range<usize>,
+    form: Form,
+}
+
+/// The compressed form. There is one for all who can read the usual window; the few who have asked
+/// for less get the plain form.
+#[derive(Debug)]
+enum Form {
+    /// There is none: it is off, the frame is too short, or gets no shorter.
+    None,
+    /// Nobody has wanted it; the effort, when somebody does.
+    Unmade(u8),
+    Made(Rc<Vec<u8>>),
+}
+
+impl SharedFrame {
+    /// The frame that lies at `range`.
+    pub(super) fn new(
+        frames: Rc<Vec<u8>>,
+        range: Range<usize>,
+        settings: &CompressionSettings,
+    ) -> Self {
+        let least_len = frame::frame_len(settings.threshold_bytes);
+        let form = match settings.is_on && range.len() >= least_len {
+            true => Form::Unmade(settings.level),
+            false => Form::None,
+        };
+        Self {
+            frames,
+            range,
+            form,
+        }
+    }
+
+    /// Its length as it is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// As it is.
+    pub(super) fn plain(&self) -> &[u8] {
+        self.frames.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// The form that a connection reads.
+    pub(super) fn outgoing(
+        &mut self,
+        connection: &Connection,
+        buffers: &mut SharedBuffers,
+        context: &mut TurnContext,
+    ) -> Outgoing<'_> {
+        if reads_form(connection) {
+            if let Form::Unmade(level) = self.form {
+                self.compress(level, buffers, context);
+            }
+            if let Form::Made(bytes) = &self.form {
+                return Outgoing::Shared(bytes, 0..bytes.len());
+            }
+        }
+        Outgoing::Shared(&self.frames, self.range.clone())
+    }
+
+    fn compress(&mut self, level: u8, buffers: &mut SharedBuffers, context: &mut TurnContext) {
+        let mut bytes = context.pool.take();
+        let deflater = context.pool.deflater(SERVER_WINDOW_BITS, level);
+        if !deflater.deflate_frame(self.plain(), &mut bytes) {
+            context.pool.give(bytes);
+            self.form = Form::None;
+            return;
+        }
+        let handle = buffers.wrap(bytes);
+        self.form = Form::Made(Rc::clone(&handle));
+        // It counts as memory from now on, until nobody sends from it.
+        let unshared = buffers.reclaim_handle(handle);
+        debug_assert!(unshared.is_none(), "it is kept here");
+    }
+}
+
+/// Whether a connection can read the compressed form.
+fn reads_form(connection: &Connection) -> bool {
+    connection
+        .window_bits()
+        .is_some_and(|bits| bits >= SERVER_WINDOW_BITS)
+}
