@@ -1373,8 +1373,8 @@ if (
         private $greeting = [];
         /** @var array<string, mixed>|null */
         private $resumed;
-        /** @var string[]|null what comes while `resumed` is awaited */
-        private $early;
+        /** @var bool whether `resumed` is awaited */
+        private $isResuming = false;
         /** @var string why the server closes, if it has said so in a packet */
         private $refusal = '';
         /** @var int messages whose `next` has not come */
@@ -1445,11 +1445,16 @@ if (
                 $this->begin();
                 return ['replayed' => 0, 'gap' => 'unsupported'];
             }
-            $resumed = $this->askToResume();
-            foreach ($this->place->resume($resumed, $this->early ?? []) as $text) {
-                $this->keep($text);
+            $before = count($this->inbox);
+            try {
+                $resumed = $this->askToResume();
+            } finally {
+                // The replay has it, too; also the next one, if this one fails.
+                $early = array_slice($this->inbox, $before);
+                $this->inbox = array_slice($this->inbox, 0, $before);
+                $this->inboxBytes -= strlen(implode('', $early));
             }
-            $this->early = null;
+            $this->keepUnseen($this->place->resume($resumed, $early));
             $this->uuid = $this->place->uuid;
             $gap = Place::gap($resumed);
             return ['replayed' => $gap === null ? Place::replayed($resumed) : 0, 'gap' => $gap];
@@ -1653,16 +1658,20 @@ if (
                 $this->unanswered = max(0, $this->unanswered - 1);
             } elseif ($opcode === 'ready') {
                 $this->greeting = is_string($packet['uuid'] ?? null) ? $packet : [];
-            } elseif ($opcode === 'resumed' && $this->early !== null) {
+            } elseif ($opcode === 'resumed' && $this->isResuming) {
                 $this->resumed = $packet;
             } elseif ($opcode === 'close') {
                 $error = $packet['error'] ?? '';
                 $line = is_string($error) ? Response::shown($error, 200) : '';
                 $this->refusal = $line === '' ? 'the server closes without a reason' : $line;
-            } elseif ($this->early !== null) {
-                $this->early[] = $text;
+            } elseif ($this->isResuming || !$this->place) {
+                $this->keep($text);
             } else {
-                $this->take($text, $packet);
+                $behind = $this->place->pass($packet);
+                if (!$this->isSeen($packet)) {
+                    $this->keep($text);
+                }
+                $this->keepUnseen($behind);
             }
             return true;
         }
@@ -1715,15 +1724,13 @@ if (
             return false;
         }
 
-        /** @param mixed $packet */
-        private function take(string $text, $packet): void
+        /** @param string[] $texts */
+        private function keepUnseen(array $texts): void
         {
-            $behind = $this->place ? $this->place->pass($packet) : [];
-            if (!$this->isSeen($packet)) {
-                $this->keep($text);
-            }
-            foreach ($behind as $later) {
-                $this->keep($later);
+            foreach ($texts as $text) {
+                if (!$this->isSeen(json_decode($text, true))) {
+                    $this->keep($text);
+                }
             }
         }
 
@@ -1752,7 +1759,7 @@ if (
             $deadline = $this->deadline();
             $this->heardAt = microtime(true);
             $this->pingedAt = null;
-            $this->early = null;
+            $this->isResuming = false;
             $this->greeting = [];
             $to = $this->to;
             $this->stream = new Stream($to, $this->options->tls, $deadline);
@@ -1769,7 +1776,7 @@ if (
         /** @return array<string, mixed> what the server answers */
         private function askToResume(): array
         {
-            $this->early = [];
+            $this->isResuming = true;
             $this->resumed = null;
             $this->frames->sendText((string) json_encode($this->place->request()), $this->deadline());
             $deadline = $this->deadline();
@@ -1779,6 +1786,7 @@ if (
                     throw new ConnectionLost("No answer to resume for $this->timeout s", 1006);
                 }
             }
+            $this->isResuming = false;
             return $this->resumed;
         }
 

@@ -59,7 +59,8 @@ function resume(Peer $peer, int $number): void
         $missed = array_map('broadcast', [2, 3, 4, 6]);
         resumed($peer, ['OLD', 'T1', 'e-1'], $answer, ...$missed);
     } elseif ($number === 3) {
-        // Lost before the answer.
+        // Lost before the answer, with something that a replay would have had.
+        $peer->say(frame(broadcast(8)));
         $peer->readFrame();
     } else {
         $peer->say(frame(broadcast(7)));
