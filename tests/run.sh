@@ -34,6 +34,7 @@ install_packages() {
     php -m 2>/dev/null | grep -q '^igbinary$' || missing+=(php-igbinary)
     command -v redis-server >/dev/null || missing+=(redis-server)
     php -r 'exit(extension_loaded("redis") ? 0 : 1);' 2>/dev/null || missing+=(php-redis)
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     command -v certutil >/dev/null || missing+=(libnss3-tools)
     command -v caddy >/dev/null || missing+=(caddy)
     command -v promtool >/dev/null || missing+=(prometheus)
@@ -200,6 +201,7 @@ suite 'PHP sessions' tests/sessions/run.sh
 await_rust_tests
 suite 'push API' tests/push/run.sh
 suite 'upstream' tests/upstream/run.sh
+suite 'several servers' tests/backplane/run.sh "${all[@]}"
 suite 'browser' tests/browser/run.sh
 suite 'monitoring' tests/monitoring/run.sh
 suite 'sign-in with real shops' tests/sign-in/run.sh

@@ -51,6 +51,10 @@ impl Server {
         let address_count = addresses_in(&directory.ini(ini));
         let run = Run::start(command);
         let addresses = run.wait_for_addresses(address_count);
+        if backplane().is_some() && !ini.contains("console=false") {
+            run.wait_for_log("backplane: this is node");
+            run.wait_for_log("backplane: subscribed");
+        }
         Self {
             run,
             directory,
@@ -436,7 +440,12 @@ impl Directory {
 
     fn ini(&self, ini: &str) -> String {
         let ini = ini.replace("{dir}", &self.path.display().to_string());
-        let ini = format!("adress=ws://127.0.0.1:0\nconsole=true\n{ini}\n");
+        let mut ini = format!("adress=ws://127.0.0.1:0\nconsole=true\n{ini}\n");
+        if let Some(url) = backplane() {
+            // Each server alone with its Redis: tests know of no other.
+            let prefix = self.path.file_name().unwrap_or_default().display();
+            ini += &format!("backplane={url}\nbackplanePrefix={prefix}:\n");
+        }
         match crate::WIRE {
             Wire::Plain => ini,
             Wire::Tls => self.with_tls(&ini),
@@ -466,6 +475,11 @@ impl Drop for Directory {
         let _ = fs::remove_dir_all(&self.path);
         let _ = fs::remove_dir_all(&self.identity);
     }
+}
+
+/// WEBSOCK_BACKPLANE=URL: each server has this Redis for its backplane, and all is as without one.
+fn backplane() -> Option<String> {
+    std::env::var("WEBSOCK_BACKPLANE").ok()
 }
 
 /// The server under test: this package's own, unless WEBSOCK_BIN names another build of it.
