@@ -88,6 +88,8 @@ pub enum Outcome {
         delivered: usize,
         /// Queues that were full.
         full: usize,
+        /// Tabs that get it when they come back (protocol.md 9.6).
+        kept: usize,
         /// Who was asked besides.
         reach: Reach,
     },
@@ -291,18 +293,27 @@ impl Batch {
     }
 }
 
-/// The beginning of the answer to several: `{"delivered":n`, and `"closed":n` if any was a logout.
+/// The beginning of the answer to several: `{"delivered":n`, `"queued":n` if any waits for tabs that
+/// are away, and `"closed":n` if any was a logout.
 fn totals<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
-    let (mut delivered_sum, mut closed_sum, mut is_partial) = (0, None, false);
+    let (mut delivered_sum, mut kept_sum, mut closed_sum, mut is_partial) = (0, 0, None, false);
     for outcome in outcomes {
         match outcome {
-            Outcome::Queued { delivered, .. } => delivered_sum += delivered,
+            Outcome::Queued {
+                delivered, kept, ..
+            } => {
+                delivered_sum += delivered;
+                kept_sum += kept;
+            }
             Outcome::LoggedOut { closed, .. } => *closed_sum.get_or_insert(0) += closed,
             Outcome::Refused(_) | Outcome::Unanswered(_) => {}
         }
         is_partial |= outcome.reach().is_partial;
     }
     let mut totals = format!("{{\"delivered\":{delivered_sum}");
+    if kept_sum > 0 {
+        totals.push_str(&format!(",\"queued\":{kept_sum}"));
+    }
     if let Some(closed) = closed_sum {
         totals.push_str(&format!(",\"closed\":{closed}"));
     }
@@ -316,6 +327,9 @@ fn totals<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
 fn status(outcome: Outcome) -> u16 {
     match outcome {
         Outcome::Queued {
+            delivered: 0, kept, ..
+        } if kept > 0 => 202,
+        Outcome::Queued {
             delivered: 0, full, ..
         } if full > 0 => 503,
         Outcome::Queued { .. } | Outcome::LoggedOut { .. } => 200,
@@ -327,10 +341,16 @@ fn status(outcome: Outcome) -> u16 {
     }
 }
 
-/// `{"delivered":n}`, with an `error` if there was one; for a logout `{"closed":n}`.
+/// `{"delivered":n}`, with `"queued":n` if it waits for tabs that are away, or with an `error` if
+/// there was one; for a logout `{"closed":n}`.
 fn result(outcome: Outcome) -> String {
     let reach = outcome.reach();
     let (delivered, error) = match outcome {
+        Outcome::Queued {
+            delivered, kept, ..
+        } if kept > 0 => {
+            return format!("{{\"delivered\":{delivered},\"queued\":{kept}{reach}}}");
+        }
         Outcome::Queued {
             delivered: 0, full, ..
         } if full > 0 => (0, Some("the receiver's queue is full".to_owned())),
@@ -502,6 +522,13 @@ mod tests {
         let queued = |delivered, full| Outcome::Queued {
             delivered,
             full,
+            kept: 0,
+            reach,
+        };
+        let kept = |delivered, full, kept| Outcome::Queued {
+            delivered,
+            full,
+            kept,
             reach,
         };
         let nobody = Outcome::Refused(PushError::Nobody);
@@ -513,6 +540,9 @@ mod tests {
                 503,
                 r#"{"delivered":0,"error":"the receiver's queue is full"}"#,
             ),
+            (kept(0, 0, 2), 202, r#"{"delivered":0,"queued":2}"#),
+            (kept(0, 1, 1), 202, r#"{"delivered":0,"queued":1}"#),
+            (kept(1, 0, 1), 200, r#"{"delivered":1,"queued":1}"#),
             (
                 nobody,
                 404,
@@ -525,6 +555,10 @@ mod tests {
         assert_eq!(
             answer("{}\n{}", Form::Lines, &[queued(2, 0), nobody]).1,
             r#"{"delivered":2,"results":[{"delivered":2},{"delivered":0,"error":"nobody has this uuid or ident"}]}"#
+        );
+        assert_eq!(
+            answer("{}\n{}", Form::Lines, &[queued(2, 0), kept(0, 0, 1)]).1,
+            r#"{"delivered":2,"queued":1,"results":[{"delivered":2},{"delivered":0,"queued":1}]}"#
         );
         assert_eq!(
             answer("[]", Form::Json, &[]).1,

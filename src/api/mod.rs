@@ -54,6 +54,8 @@ pub enum Route {
     Send,
     /// A browser asks whether a foreign page may do that, by this method (CORS preflight).
     PagePreflight(&'static str),
+    /// Where a page stands that is made now (`/position`).
+    Position,
     /// The demo page asks how push is reached from the server's own machine.
     PushAddress,
     /// The demo page wants a job to be run for the uuid in its body.
@@ -92,7 +94,7 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
         return Route::None;
     }
     match request.path() {
-        "/push" | "/users" if is_preflight(request) => Route::Preflight,
+        "/push" | "/users" | "/position" if is_preflight(request) => Route::Preflight,
         "/sse" if is_preflight(request) => Route::PagePreflight("GET"),
         "/send" if is_preflight(request) => Route::PagePreflight("POST"),
         "/push/" => Route::Answer(Response::error(
@@ -127,6 +129,11 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
         "/users" => post(request, JSON_TYPE, |media_type| {
             (media_type == MediaType::Json).then_some(Route::Users)
         }),
+        "/position" => match request.method() {
+            "GET" | "HEAD" => Route::Position,
+            "OPTIONS" => Route::Answer(Response::allowing("GET, HEAD, OPTIONS")),
+            _ => Route::Answer(Response::not_allowed("GET, HEAD, OPTIONS")),
+        },
         path if path.starts_with(USER) => user(request),
         path => match (Asset::at(path, demo), Asset::of_status(path)) {
             (Some(asset), _) => Route::Answer(get(request, || asset.response())),
@@ -256,6 +263,7 @@ mod tests {
             Route::Send => Err("send"),
             Route::PagePreflight("GET") => Err("GET?"),
             Route::PagePreflight(_) => Err("POST?"),
+            Route::Position => Err("position"),
             Route::Job => Err("job"),
             Route::None => Err("none"),
         }
@@ -332,6 +340,10 @@ mod tests {
             ("GET /users/%ff HTTP/1.1", Ok(400)),
             ("POST /users/42 HTTP/1.1", Ok(405)),
             ("OPTIONS /users/42 HTTP/1.1", Ok(204)),
+            ("GET /position HTTP/1.1", Err("position")),
+            ("HEAD /position HTTP/1.1", Err("position")),
+            ("POST /position HTTP/1.1", Ok(405)),
+            ("OPTIONS /position HTTP/1.1", Ok(204)),
             ("GET /users HTTP/1.1", Ok(405)),
             ("POST /users HTTP/1.1", Ok(415)),
             (

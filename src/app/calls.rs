@@ -9,13 +9,24 @@ pub use crate::upstream::CallId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 
-/// What became of a message: queues that took it, and queues that were full.
+/// What became of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// Queues that took it.
     pub queued: usize,
     /// Queues that were full.
     pub full: usize,
+    /// Tabs that get it when they come back (protocol.md 9.6).
+    pub kept: usize,
+}
+
+impl Receipt {
+    /// What became of it at these and at other receivers.
+    pub fn add(&mut self, other: Self) {
+        self.queued = self.queued.saturating_add(other.queued);
+        self.full = self.full.saturating_add(other.full);
+        self.kept = self.kept.saturating_add(other.kept);
+    }
 }
 
 /// The questions that are not answered yet.

@@ -1,24 +1,30 @@
 //! The one way of every message to its receivers, whoever it comes from: a page, a script, a push, a
 //! demo job.
 //!
-//! Whatever concerns all messages belongs here, and nowhere else.
+//! Whatever concerns all messages belongs here, and nowhere else: here they are kept for tabs that
+//! may come back, and get their cursors (protocol.md §9).
 
 use super::backplane::Backplane;
-use super::calls::{CallId, Recipients};
+use super::calls::{CallId, Receipt, Recipients};
 use super::commands::Commands;
 use super::logout;
+use super::receipts::{Parts, Receipts};
 use crate::api::PushError;
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet};
-use crate::registry::{Audience, Clients, Logout, Members, RenameError};
+use crate::registry::{Audience, Clients, Logout, Mailbox, Members, RenameError, Speakers};
 
 /// All who can be reached, and the way to them.
 pub(super) struct Delivery<'a> {
     pub(super) clients: &'a mut Clients,
     /// Web clients of all resources that speak the dialogue.
-    pub(super) speakers: &'a Members,
+    pub(super) speakers: &'a Speakers,
+    /// What is kept for those who come back.
+    pub(super) mailbox: &'a mut Mailbox,
+    pub(super) content: Content,
+    pub(super) receipts: &'a mut Receipts,
     pub(super) commands: &'a mut Commands,
     /// The way to other nodes; `None`: this one is alone.
     pub(super) backplane: Option<&'a mut Backplane>,
@@ -45,6 +51,24 @@ impl<'a> Receiver<'a> {
             },
         }
     }
+}
+
+/// Who gets a broadcast.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Listeners<'a> {
+    /// Web clients of all resources that speak the dialogue.
+    Speakers,
+    /// Those of one resource that does not.
+    Of(&'a Members),
+}
+
+/// What text messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// JSON objects.
+    Object,
+    /// Nobody has looked.
+    Any,
 }
 
 /// Tabs that were closed by a logout.
@@ -90,25 +114,74 @@ impl Delivery<'_> {
         text: &str,
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> Result<usize, PushError> {
-        let content = (MessageKind::Text, text.as_bytes());
         match to {
-            Receiver::User(user) => {
-                if self.clients.tabs_of(user).next().is_none() {
-                    return Err(PushError::NoTab);
-                }
-                let call = ask(Recipients::User);
-                Ok(self.send_to_tabs(user, content, call))
-            }
+            Receiver::User(user) => self.feedback_to_user(user, text, ask),
             Receiver::Name { uuid, ident } if uuid.is_empty() && *ident == Ident::None => {
                 Err(PushError::NoReceiver)
             }
-            Receiver::Name { uuid, ident } => {
-                let receiver = self.clients.find(uuid, ident).ok_or(PushError::Nobody)?;
-                let call = ask(Recipients::One);
-                self.send(receiver, content, call);
-                Ok(1)
-            }
+            Receiver::Name { uuid, ident } => match self.clients.find(uuid, ident) {
+                Some(receiver) => {
+                    let call = ask(Recipients::One);
+                    self.feedback_to_client(receiver, text, call);
+                    Ok(1)
+                }
+                None => {
+                    let (name, now) = ((uuid, ident), self.now);
+                    if !self.can_be_kept(text.as_bytes())
+                        || !self.mailbox.keep_for_away(name, text.as_bytes(), now)
+                    {
+                        return Err(PushError::Nobody);
+                    }
+                    self.expect(ask(Recipients::One), (0, 1, 0));
+                    Ok(1)
+                }
+            },
         }
+    }
+
+    /// Sends a feedback to one connection.
+    pub(super) fn feedback_to_client(&mut self, to: ConnId, text: &str, call: Option<CallId>) {
+        let payload = text.as_bytes();
+        let kept = match self.mailbox.has(to.slot) && self.can_be_kept(payload) {
+            true => self.mailbox.keep(to.slot, payload, self.now),
+            false => None,
+        };
+        if kept.is_some() {
+            self.expect(call, (1, 0, 1));
+        }
+        let message = (MessageKind::Text, kept.as_deref().unwrap_or(payload));
+        self.send(to, message, call);
+    }
+
+    fn feedback_to_user(
+        &mut self,
+        user: &str,
+        text: &str,
+        ask: impl FnOnce(Recipients) -> Option<CallId>,
+    ) -> Result<usize, PushError> {
+        let payload = text.as_bytes();
+        let kept = match self.can_be_kept(payload) {
+            true => self.mailbox.keep_for_user(user, payload, self.now),
+            false => None,
+        };
+        let Some(kept) = kept else {
+            if self.clients.tabs_of(user).next().is_none() {
+                return Err(PushError::NoTab);
+            }
+            let call = ask(Recipients::User);
+            let tabs: Vec<ConnId> = self.clients.tabs_of(user).collect();
+            return Ok(self.send_to_tabs(&tabs, payload, call));
+        };
+        let tabs = self.clients.tabs_of(user);
+        let (resuming, plain): (Vec<_>, Vec<_>) = tabs.partition(|tab| self.mailbox.has(tab.slot));
+        if resuming.is_empty() && plain.is_empty() && kept.away == 0 {
+            return Err(PushError::NoTab);
+        }
+        let call = ask(Recipients::User);
+        let parts = usize::from(!plain.is_empty()) + usize::from(!resuming.is_empty());
+        self.expect(call, (parts, kept.away, resuming.len()));
+        let sent = self.send_to_tabs(&plain, payload, call);
+        Ok(sent + self.send_to_tabs(&resuming, &kept.text, call) + kept.away)
     }
 
     /// Sends a message to an audience, but for `from`; to how many here. What is for all who speak
@@ -116,33 +189,48 @@ impl Delivery<'_> {
     pub(super) fn broadcast(
         &mut self,
         from: ConnId,
-        audience: &Members,
-        content: (MessageKind, &[u8]),
+        listeners: Listeners<'_>,
+        message: (MessageKind, &[u8]),
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> usize {
         if self.backplane.is_some()
-            && std::ptr::eq(audience, self.speakers)
-            && let (MessageKind::Text, bytes) = content
+            && matches!(listeners, Listeners::Speakers)
+            && let (MessageKind::Text, bytes) = message
             && let Ok(text) = str::from_utf8(bytes)
         {
             return self.broadcast_anywhere(from, text, ask);
         }
-        self.broadcast_here(from, audience, content, ask)
+        self.broadcast_here(from, listeners, message, ask)
     }
 
     /// The same for clients of this node.
     pub(super) fn broadcast_here(
         &mut self,
         from: ConnId,
-        audience: &Members,
-        content: (MessageKind, &[u8]),
+        listeners: Listeners<'_>,
+        message: (MessageKind, &[u8]),
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> usize {
-        let audience = Audience::Members(audience.snapshot());
-        let count = audience.len();
-        self.commands
-            .broadcast(from, audience, content, ask(Recipients::All));
-        count
+        let call = ask(Recipients::All);
+        if let Listeners::Of(members) = listeners {
+            return self.send_to_all(from, members, message, call);
+        }
+        let (kind, payload) = message;
+        let kept = match kind == MessageKind::Text && self.can_be_kept(payload) {
+            true => self.mailbox.keep_for_all(from.slot, payload, self.now),
+            false => None,
+        };
+        let (plain, resuming) = (self.speakers.plain(), self.speakers.resuming());
+        let with_cursor = (kind, kept.as_deref().unwrap_or(payload));
+        match (plain.is_empty(), resuming.is_empty()) {
+            (_, true) => self.send_to_all(from, plain, message, call),
+            (true, false) => self.send_to_all(from, resuming, with_cursor, call),
+            (false, false) => {
+                self.expect(call, (2, 0, 0));
+                let count = self.send_to_all(from, plain, message, call);
+                count + self.send_to_all(from, resuming, with_cursor, call)
+            }
+        }
     }
 
     /// Logs out all tabs of a user or a session; how many there were. `ask` is called only where
@@ -160,7 +248,10 @@ impl Delivery<'_> {
 
     /// The same for clients of this node.
     pub(super) fn log_out_here(&mut self, logout: &Logout<'_>) -> usize {
-        logout::log_out(logout, self.clients, self.speakers, self.commands)
+        self.mailbox.log_out(logout);
+        let tabs = logout::log_out(logout, self.clients, self.speakers, self.commands);
+        tabs.iter().for_each(|tab| self.mailbox.forget(tab.slot));
+        tabs.len()
     }
 
     /// Gives a client another uuid (protocol.md 2.9).
@@ -189,24 +280,56 @@ impl Delivery<'_> {
         }
     }
 
-    fn send_to_tabs(
+    fn send_to_tabs(&mut self, tabs: &[ConnId], payload: &[u8], call: Option<CallId>) -> usize {
+        let (current, message) = (self.commands.current(), (MessageKind::Text, payload));
+        let is_own = call.is_none() && tabs.contains(&current);
+        if is_own {
+            self.commands.reply(message.0, message.1);
+        }
+        let others = tabs.iter().copied();
+        let others = others.filter(|&tab| !(is_own && tab == current));
+        usize::from(is_own) + self.commands.send_to_each(others, message, call)
+    }
+
+    fn send_to_all(
         &mut self,
-        user: &str,
-        content: (MessageKind, &[u8]),
+        from: ConnId,
+        members: &Members,
+        message: (MessageKind, &[u8]),
         call: Option<CallId>,
     ) -> usize {
-        let current = self.commands.current();
-        let is_own = call.is_none() && self.clients.is_tab_of(current, user);
-        if is_own {
-            self.commands.reply(content.0, content.1);
+        let audience = Audience::Members(members.snapshot());
+        let count = audience.len();
+        self.commands.broadcast(from, audience, message, call);
+        count
+    }
+
+    /// So many receipts will come, so many tabs are away, and so many of the others can come back for
+    /// what they do not take.
+    fn expect(&mut self, call: Option<CallId>, (count, away, resuming): (usize, usize, usize)) {
+        let parts = Parts {
+            count,
+            away,
+            resuming,
+            receipt: Receipt::default(),
+        };
+        if let Some(call) = call {
+            self.receipts.expect(call, parts);
         }
-        let tabs = self.clients.tabs_of(user);
-        let others = tabs.filter(|&tab| !(is_own && tab == current));
-        usize::from(is_own) + self.commands.send_to_each(others, content, call)
+    }
+
+    /// Only JSON objects can have a cursor, and only where somebody may ask for what was said.
+    fn can_be_kept(&self, payload: &[u8]) -> bool {
+        self.mailbox.is_active() && (self.content == Content::Object || is_object(payload))
     }
 }
 
 /// For messages of which nobody wants to know what became.
 pub(super) fn nobody_asks(_: Recipients) -> Option<CallId> {
     None
+}
+
+fn is_object(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<&serde_json::value::RawValue>(payload).is_ok()
 }

@@ -6,6 +6,7 @@ use super::availability::{Availability, Goodbye};
 use super::calls::{CallId, Receipt, Ticket};
 use super::peer::Peer;
 use super::report::Report;
+use crate::base::MonotonicTime;
 use crate::connection::{ConnId, Message};
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::php_session::SessionOutcome;
@@ -62,6 +63,8 @@ pub enum Event<'a> {
         id: ConnId,
         /// Where it came from.
         peer: Peer,
+        /// When it was heard last, if messages have flowed.
+        heard: Option<MonotonicTime>,
     },
     /// Another thread of the program pushes a packet; `AnswerPush` has to follow.
     Push {

@@ -7,7 +7,7 @@ use log::warn;
 
 use super::peer::Peer;
 use super::resource::ErrorPackets;
-use super::sessions::{Chunking, Session, Sessions, turn_away};
+use super::sessions::{Chunking, Replay, Session, Sessions, turn_away};
 use super::{App, Commands};
 use crate::base::log_target::REFUSALS;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, excerpt};
@@ -158,6 +158,7 @@ impl Sessions {
             chunking: Chunking::Off,
             error_packets,
             knows_restarts,
+            replay: Replay::Off,
         };
         self.enter(id, session, now);
         if let Some(digest) = sender {

@@ -7,7 +7,7 @@ use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::Packet;
-use crate::registry::{Clients, Logout, Members, SessionDigest};
+use crate::registry::{Clients, Logout, SessionDigest, Speakers};
 
 /// Whom a packet logs out. Where it names both a user and a session, both are.
 pub(super) fn of_packet(packet: Packet<'_>) -> Logout<'_> {
@@ -18,20 +18,20 @@ pub(super) fn of_packet(packet: Packet<'_>) -> Logout<'_> {
     }
 }
 
-/// Logs out all tabs of a user or a session; how many there were.
+/// Logs out all tabs of a user or a session: those who are connected.
 ///
 /// Whoever asks for a logout comes by here. What was found out about the user before does not count
 /// from here on: [`Clients::was_logged_out_since`].
 pub(super) fn log_out(
     logout: &Logout<'_>,
     clients: &mut Clients,
-    speakers: &Members,
+    speakers: &Speakers,
     commands: &mut Commands,
-) -> usize {
+) -> Vec<ConnId> {
     let tabs = clients.log_out(logout);
     info!("logout: {} tabs closed", tabs.len());
     sign_off(&tabs, "logged out", speakers, commands);
-    tabs.len()
+    tabs
 }
 
 /// Ends clients that are not, or no longer, signed in. `speakers` speak the dialogue, so that they
@@ -39,7 +39,7 @@ pub(super) fn log_out(
 pub(super) fn sign_off(
     tabs: &[ConnId],
     error: &'static str,
-    speakers: &Members,
+    speakers: &Speakers,
     commands: &mut Commands,
 ) {
     let packet = close_packet(error);

@@ -24,11 +24,13 @@ mod posting;
 mod push;
 mod pushed;
 mod readers;
+mod receipts;
 mod reply;
 mod report;
 mod request_checks;
 mod requests;
 mod resource;
+mod resume;
 mod senders;
 mod sessions;
 pub mod sign_in;
@@ -74,7 +76,7 @@ use crate::protocol::error::Rejection;
 use crate::protocol::extension::CompressionSettings;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
-use crate::registry::{ClientKind, SlotSet};
+use crate::registry::{ClientKind, ReplaySettings, SlotSet};
 use crate::upstream::{Settings as UpstreamSettings, Target, Upstream, UpstreamId};
 
 /// What the application needs to know.
@@ -90,6 +92,8 @@ pub struct AppSettings {
     pub sign_in: SignInSettings,
     /// How several servers are one.
     pub backplane: BackplaneSettings,
+    /// What is kept for those who come back.
+    pub replay: ReplaySettings,
     /// Whether the demo page is served.
     pub demo: Demo,
 }
@@ -125,7 +129,7 @@ impl App {
     /// No resources, no clients. `wall_clock` is asked for the time of day, since 1970,
     /// by tokens and tickets; all else goes by the time that events come with.
     pub fn new(settings: AppSettings, wall_clock: fn() -> Duration) -> Self {
-        let mut sessions = Sessions::new(settings.dialogue);
+        let mut sessions = Sessions::new(settings.dialogue, settings.replay);
         let backplane = Backplane::new(&settings.backplane, wall_clock);
         sessions.backplane = backplane.map(Box::new);
         Self {
@@ -173,12 +177,13 @@ impl App {
             upgrade,
             sign_in,
             backplane,
+            replay,
             demo,
         } = settings;
         let sessions = &self.sessions;
         let clients = peers.filter_map(|(id, peer)| Some((sessions.kind_of(id)?, peer)));
         self.admission.reload(admission, clients);
-        self.sessions.reload(dialogue);
+        self.sessions.reload(dialogue, replay);
         self.upgrade = upgrade;
         self.sign_in.reload(sign_in, now);
         self.reload_backplane(&backplane);
@@ -193,6 +198,7 @@ impl App {
     /// The only door: takes in what has happened, and leaves what is to be done in `commands`.
     pub fn handle(&mut self, event: Event<'_>, now: MonotonicTime, commands: &mut Commands) {
         self.handle_one(event, now, commands);
+        self.tell_settled(now, commands);
         // Whoever comes in may be the reason that others are to go.
         self.carry_out_decisions(commands);
         if self.sessions.clients().has_new_logouts() {
@@ -236,8 +242,8 @@ impl App {
                 warn!(target: REFUSALS, "#{slot} broke a rule: {reason} ({})", peer.name());
                 self.sessions.handle_error(id, violation, now, commands);
             }
-            Event::Closed { id, peer } => {
-                if let Some(kind) = self.sessions.handle_close(id, now, commands) {
+            Event::Closed { id, peer, heard } => {
+                if let Some(kind) = self.sessions.handle_close(id, heard, now, commands) {
                     self.admission.leave(kind, peer);
                 }
                 self.sign_in.leave(id);
@@ -250,7 +256,9 @@ impl App {
                 self.carry_out_effects(now, commands);
             }
             Event::Delivered { call, receipt } => {
-                self.handle_delivered(call, receipt, now, commands);
+                if let Some(whole) = self.sessions.receipts.add(call, receipt) {
+                    self.handle_delivered(call, whole, now, commands);
+                }
             }
             Event::Availability(availability) => self.availability = availability,
             Event::Restarting(goodbyes) => availability::say_goodbye(goodbyes, commands),
@@ -272,6 +280,13 @@ impl App {
         }
     }
 
+    /// Those who have asked what became of messages that wait for somebody are told.
+    fn tell_settled(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        while let Some((call, receipt)) = self.sessions.receipts.next_settled() {
+            self.handle_delivered(call, receipt, now, commands);
+        }
+    }
+
     /// Does what is due at `now`; harmless if nothing is.
     pub fn handle_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
         self.sessions.handle_timeout(now, commands);
@@ -279,6 +294,7 @@ impl App {
             .handle_timeout(&mut self.sessions, now, commands);
         self.sign_in.handle_timeout(now, commands);
         self.handle_backplane_timeout(now, commands);
+        self.tell_settled(now, commands);
         self.carry_out_decisions(commands);
         if self.sessions.clients().has_new_logouts() {
             self.forget_logged_out(now);

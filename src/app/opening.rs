@@ -1,6 +1,6 @@
 //! What a client gets first, and which of the new words it has opted in to by its query.
 
-use crate::registry::{ClientUuid, UserId};
+use crate::registry::{ClientUuid, Cursor, Secret, UserId};
 
 /// Whether a client has opted in to any of the new words.
 pub(super) fn knows_restarts(query: &str) -> bool {
@@ -14,11 +14,22 @@ pub(super) fn has_word(query: &str, word: &str) -> bool {
 
 /// protocol.md 2.1, 8.8, 9.9. `user` and `ticket`: of a client that has opted in. `secret`: of one
 /// that reads events, for what it sends.
+/// The value of the first field of this name in a query string.
+pub(super) fn field<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|field| {
+        let value = field.strip_prefix(name)?;
+        value.strip_prefix('=')
+    })
+}
+
+/// protocol.md 2.1, 8.8, 9.1. `user` and `ticket`: of a client that has opted in to users; `replay`:
+/// where one stands that has opted in to that, and by what it comes back.
 pub(super) fn ready_packet(
     uuid: &ClientUuid,
     user: Option<&UserId>,
     ticket: Option<&str>,
     secret: Option<&str>,
+    replay: Option<(Cursor, Option<&Secret>)>,
 ) -> String {
     let mut packet = format!(r#"{{"opcode":"ready","uuid":"{uuid}""#);
     if let Some(user) = user {
@@ -30,6 +41,12 @@ pub(super) fn ready_packet(
     }
     if let Some(secret) = secret {
         packet.push_str(&format!(r#","send":"{secret}""#));
+    }
+    if let Some((cursor, secret)) = replay {
+        packet.push_str(&format!(r#","cursor":"{cursor}""#));
+        if let Some(secret) = secret {
+            packet.push_str(&format!(r#","resume":"{secret}""#));
+        }
     }
     packet.push('}');
     packet

@@ -1,7 +1,7 @@
 //! One pushed packet: whom it is for, and what is done about it.
 
 use super::calls::{CallId, Recipients};
-use super::delivery::{Delivery, LoggedOut, Receiver, nobody_asks};
+use super::delivery::{Content, Delivery, Listeners, LoggedOut, Receiver, nobody_asks};
 use super::logout;
 use super::sessions::Sessions;
 use crate::api::PushError;
@@ -27,15 +27,15 @@ pub(super) fn push(
     delivery: &mut Delivery<'_>,
 ) -> Result<Pushed, PushError> {
     let packet = Packet::parse(text).map_err(PushError::Malformed)?;
+    delivery.content = Content::Object;
     match packet.verb {
         Verb::Feedback => {
             let sent = delivery.feedback(Receiver::of(&packet), text, ask);
             sent.map(Pushed::Sent)
         }
         Verb::Broadcast => {
-            let content = (MessageKind::Text, text.as_bytes());
-            let speakers = delivery.speakers;
-            let sent = delivery.broadcast(from, speakers, content, ask);
+            let message = (MessageKind::Text, text.as_bytes());
+            let sent = delivery.broadcast(from, Listeners::Speakers, message, ask);
             Ok(Pushed::Sent(sent))
         }
         Verb::Logout => {

@@ -80,7 +80,7 @@ impl Default for Requests {
             congested_until: None,
             jobs: Jobs::default(),
             held_bytes: 0,
-            push_answers: Tally::of([200, 202, 400, 401, 403, 404, 413, 415, 503, 504]),
+            push_answers: Tally::of([200, 202, 202, 400, 401, 403, 404, 413, 415, 503, 504]),
         }
     }
 }
@@ -116,6 +116,8 @@ impl Requests {
             Route::User(id) => {
                 check_push(incoming, request, admission, now).map(|()| Task::Count(Asked::One(id)))
             }
+            Route::Position => Err(check_push(incoming, request, admission, now)
+                .map_or_else(|refusal| refusal, |()| position(sessions, now))),
             Route::Close => {
                 monitoring::check_close(incoming, request, admission).map(|()| Task::Close)
             }
@@ -546,18 +548,19 @@ fn reach(total: &Total) -> Reach {
 
 /// What has become of a packet.
 fn outcome(recipients: Recipients, total: &Total) -> Outcome {
-    let Receipt { queued, full } = total.receipt;
+    let Receipt { queued, full, kept } = total.receipt;
     let reach = reach(total);
     match recipients {
-        Recipients::One | Recipients::User if queued + full == 0 && !reach.is_whole() => {
+        Recipients::One | Recipients::User if queued + full + kept == 0 && !reach.is_whole() => {
             Outcome::Unanswered(reach)
         }
         // It was about to go.
-        Recipients::One if queued + full == 0 => Outcome::Refused(PushError::Nobody),
-        Recipients::User if queued + full == 0 => Outcome::Refused(PushError::NoTab),
+        Recipients::One if queued + full + kept == 0 => Outcome::Refused(PushError::Nobody),
+        Recipients::User if queued + full + kept == 0 => Outcome::Refused(PushError::NoTab),
         Recipients::One | Recipients::User | Recipients::All => Outcome::Queued {
             delivered: queued,
             full,
+            kept,
             reach,
         },
         Recipients::Tabs => Outcome::LoggedOut {
@@ -565,6 +568,15 @@ fn outcome(recipients: Recipients, total: &Total) -> Outcome {
             reach,
         },
     }
+}
+
+/// protocol.md 9.8.
+fn position(sessions: &mut Sessions, now: MonotonicTime) -> Response {
+    let cursor = sessions.mailbox.position(now);
+    let mut response = Response::json(200, format!("{{\"cursor\":\"{cursor}\"}}\n"));
+    // Another one a moment later.
+    response.add_header("Cache-Control", "no-store");
+    response
 }
 
 const PUSH_PATH: &str = "/push";

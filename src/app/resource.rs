@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::delivery::{Delivery, Receiver, nobody_asks};
+use super::delivery::{Content, Delivery, Listeners, Receiver, nobody_asks};
 use super::web_sends::{Sends, WebSends};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
@@ -11,7 +11,7 @@ use crate::protocol::error::Violation;
 use crate::protocol::http::Request;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet, Verb};
-use crate::registry::{ClientKind, Logout, Members, RenameError};
+use crate::registry::{ClientKind, Logout, RenameError};
 
 /// Number of a resource, in the order in which they were added.
 pub(super) type ResourceId = u16;
@@ -132,7 +132,7 @@ impl<'a> Received<'a> {
 pub struct Handle<'a> {
     pub(super) current: ConnId,
     pub(super) dialogue: Dialogue,
-    pub(super) audience: &'a Members,
+    pub(super) listeners: Listeners<'a>,
     pub(super) delivery: Delivery<'a>,
     pub(super) received: Option<Received<'a>>,
     pub(super) web_sends: &'a WebSends,
@@ -176,7 +176,7 @@ impl Handle<'_> {
     pub fn broadcast(&mut self, message: &Message<'_>) {
         let content = (message.kind(), message.as_bytes());
         self.delivery
-            .broadcast(self.current, self.audience, content, nobody_asks);
+            .broadcast(self.current, self.listeners, content, nobody_asks);
     }
 
     /// Sends a text message to all other open web clients, as [`broadcast`](Self::broadcast) does.
@@ -189,6 +189,11 @@ impl Handle<'_> {
     pub fn feedback(&mut self, uuid: &str, ident: &Ident<'_>, text: &str) -> bool {
         let receiver = Receiver::Name { uuid, ident };
         self.delivery.feedback(receiver, text, nobody_asks).is_ok()
+    }
+
+    /// The text messages that are sent from here on are JSON objects.
+    pub(super) fn send_objects(&mut self) {
+        self.delivery.content = Content::Object;
     }
 
     /// Sends a text message to all open tabs of a user (protocol.md 8.9), the connection that the

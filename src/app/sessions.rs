@@ -9,12 +9,14 @@ use log::{info, warn};
 use super::backplane::Backplane;
 use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
 use super::commands::Commands;
-use super::delivery::Delivery;
+use super::delivery::{Content, Delivery, Listeners};
 use super::logout::{self, close_packet};
 use super::opening::{has_word, knows_restarts, ready_packet};
+use super::receipts::Receipts;
 use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
+use super::resume;
 use super::senders::Senders;
 use super::web_sends::WebSends;
 use crate::base::log_target::CONNECTIONS;
@@ -24,7 +26,9 @@ use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::message::MessageKind;
 use crate::protocol::utf8;
-use crate::registry::{ClientKind, ClientUuid, Clients, Identity, Logout, Members};
+use crate::registry::{
+    ClientKind, ClientUuid, Clients, Identity, Logout, Mailbox, Members, ReplaySettings, Speakers,
+};
 
 /// What the dialogue is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,10 @@ pub(super) struct Sessions {
     pub(super) sessions: SlotMap<Session>,
     chunks: ChunkStore,
     /// Web clients of all resources that speak the dialogue.
-    speakers: Members,
+    speakers: Speakers,
+    /// What those are told who come back.
+    pub(super) mailbox: Mailbox,
+    pub(super) receipts: Receipts,
     /// The way to other nodes; `None`: this one is alone.
     pub(super) backplane: Option<Box<Backplane>>,
     /// Those who have asked for new words, and so are told of a restart (protocol.md 12.1).
@@ -74,6 +81,18 @@ pub(super) struct Session {
     pub(super) error_packets: ErrorPackets,
     /// It has opted in to any of the new words, and so reads the packet of a restart.
     pub(super) knows_restarts: bool,
+    pub(super) replay: Replay,
+}
+
+/// Whether a client gets what it has missed (protocol.md 9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replay {
+    /// It has not opted in.
+    Off,
+    /// It has, and its first message is to come, which may say that it was here before.
+    First,
+    /// It has.
+    On,
 }
 
 /// Whether a client is between `bufferON` and `bufferOFF`.
@@ -111,13 +130,15 @@ pub(super) enum Reads {
 
 impl Sessions {
     /// No resources, no clients.
-    pub(super) fn new(settings: DialogueSettings) -> Self {
+    pub(super) fn new(settings: DialogueSettings, replay: ReplaySettings) -> Self {
         Self {
             clients: Clients::default(),
             resources: Vec::new(),
             sessions: SlotMap::default(),
             chunks: ChunkStore::new(settings.chunks),
-            speakers: Members::default(),
+            speakers: Speakers::default(),
+            mailbox: Mailbox::new(replay),
+            receipts: Receipts::default(),
             backplane: None,
             restart_audience: Members::default(),
             forbidden: LogLimiter::default(),
@@ -127,8 +148,9 @@ impl Sessions {
     }
 
     /// Goes by these settings from now on.
-    pub(super) fn reload(&mut self, settings: DialogueSettings) {
+    pub(super) fn reload(&mut self, settings: DialogueSettings, replay: ReplaySettings) {
         self.chunks.set_limits(settings.chunks);
+        self.mailbox.reload(replay);
         self.settings = settings;
     }
 
@@ -211,6 +233,7 @@ impl Sessions {
 
     /// Ends an open connection that is not, or no longer, signed in.
     pub(super) fn sign_off(&mut self, id: ConnId, error: &'static str, commands: &mut Commands) {
+        self.mailbox.forget(id.slot);
         logout::sign_off(&[id], error, &self.speakers, commands);
     }
 
@@ -228,6 +251,9 @@ impl Sessions {
         Delivery {
             clients: &mut self.clients,
             speakers: &self.speakers,
+            mailbox: &mut self.mailbox,
+            content: Content::Any,
+            receipts: &mut self.receipts,
             commands,
             backplane: self.backplane.as_deref_mut(),
             now,
@@ -265,7 +291,13 @@ impl Sessions {
         if let Some(secret) = &secret {
             self.senders.insert(id, secret);
         }
-        let ready = ready_packet(&uuid, user, ticket, secret.as_deref());
+        let begun = self.begin_replay(newcomer, &uuid);
+        let replay = begun.as_ref().map(|begun| {
+            // A stream of events proves nothing when it comes back.
+            let secret = (newcomer.reads == Reads::Frames).then_some(&begun.secret);
+            (begun.cursor, secret)
+        });
+        let ready = ready_packet(&uuid, user, ticket, secret.as_deref(), replay);
         self.clients.open(id, kind, uuid, newcomer.ident);
         self.clients.identify(id, newcomer.identity);
         let session = Session {
@@ -274,12 +306,20 @@ impl Sessions {
             chunking: Chunking::Off,
             error_packets,
             knows_restarts: knows_restarts(newcomer.request.query()),
+            replay: match begun {
+                Some(_) if newcomer.reads == Reads::Frames => Replay::First,
+                Some(_) => Replay::On,
+                None => Replay::Off,
+            },
         };
         self.enter(id, session, now);
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             if handle.dialogue == Dialogue::Packets {
                 info!(target: CONNECTIONS, "Telling Client to start on  #{}", id.slot);
                 handle.reply(&ready);
+            }
+            if let Some(missed) = begun.and_then(|begun| begun.missed) {
+                resume::reply_missed(&missed, handle.delivery.commands);
             }
             resource.on_open(client, &newcomer.request, handle);
         });
@@ -302,6 +342,9 @@ impl Sessions {
         // protocol.md 2.2: before anything that the message causes.
         commands.reply(MessageKind::Text, NEXT_PACKET.as_bytes());
         let text = as_text(message);
+        if self.is_resume(id, &text, now, commands) {
+            return;
+        }
         match self.buffer(id, &text, now) {
             Buffered::Nothing if message.kind() == text.kind() => {
                 self.pass(id, Received::AsItCame(&text), now, commands);
@@ -350,6 +393,7 @@ impl Sessions {
     pub(super) fn handle_close(
         &mut self,
         id: ConnId,
+        heard: Option<MonotonicTime>,
         now: MonotonicTime,
         commands: &mut Commands,
     ) -> Option<ClientKind> {
@@ -357,6 +401,11 @@ impl Sessions {
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             resource.on_close(client, handle);
         });
+        let heard = heard.unwrap_or(now);
+        match self.senders.digest(id) {
+            Some(_) => self.mailbox.leave_unnamed(id, &self.clients, heard),
+            None => self.mailbox.leave(id, &self.clients, heard),
+        }
         self.let_go(id, now)
     }
 
@@ -365,10 +414,15 @@ impl Sessions {
         if let Some(backplane) = self.backplane.as_deref_mut() {
             backplane.enter(id, &self.clients, now);
         }
-        if session.kind == ClientKind::Web
-            && let Some(members) = self.members_mut(session.resource)
-        {
-            members.insert(id.slot);
+        if session.kind == ClientKind::Web {
+            let is_resuming = session.replay != Replay::Off;
+            match self.resources.get_mut(usize::from(session.resource)) {
+                Some(registered) if registered.kind == Dialogue::None => {
+                    registered.members.insert(id.slot);
+                }
+                Some(_) => self.speakers.insert(id.slot, is_resuming),
+                None => {}
+            }
         }
         let knows_restarts = session.knows_restarts;
         self.sessions.insert(id.slot as usize, session);
@@ -381,10 +435,12 @@ impl Sessions {
     pub(super) fn let_go(&mut self, id: ConnId, now: MonotonicTime) -> Option<ClientKind> {
         let session = self.sessions.remove(id.slot as usize)?;
         self.chunks.take(id);
-        if session.kind == ClientKind::Web
-            && let Some(members) = self.members_mut(session.resource)
-        {
-            members.remove(id.slot);
+        self.mailbox.forget(id.slot);
+        match self.resources.get_mut(usize::from(session.resource)) {
+            Some(registered) if registered.kind == Dialogue::None => {
+                registered.members.remove(id.slot);
+            }
+            Some(_) | None => self.speakers.remove(id.slot),
         }
         self.restart_audience.remove(id.slot);
         self.senders.remove(id);
@@ -401,11 +457,13 @@ impl Sessions {
             let reason = "chunks after bufferON do not grow: over stallTimeout";
             commands.close(id, CloseCode::POLICY_VIOLATION, reason);
         }
+        self.mailbox.handle_timeout(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
-        self.chunks.next_deadline()
+        let deadlines = [self.chunks.next_deadline(), self.mailbox.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// When the backplane has something to do.
@@ -418,10 +476,12 @@ impl Sessions {
         self.backplane.as_deref()?.congested_until(now)
     }
 
-    /// Bytes of memory that chunks and the backplane hold.
+    /// Bytes of memory that chunks, the backplane, and what is kept for those who come back hold.
     pub(super) fn held_bytes(&self) -> usize {
         let backplane = self.backplane.as_deref();
-        self.chunks.held_bytes() + backplane.map_or(0, Backplane::held_bytes)
+        self.chunks.held_bytes()
+            + self.mailbox.held_bytes()
+            + backplane.map_or(0, Backplane::held_bytes)
     }
 
     /// Bytes of memory that one connection's chunks hold.
@@ -434,15 +494,6 @@ impl Sessions {
     fn dialogue_of(&self, id: ConnId) -> Option<Dialogue> {
         let session = self.sessions.get(id.slot as usize)?;
         Some(self.resources.get(usize::from(session.resource))?.kind)
-    }
-
-    /// The audience that web clients of a resource belong to.
-    fn members_mut(&mut self, resource: ResourceId) -> Option<&mut Members> {
-        let registered = self.resources.get_mut(usize::from(resource))?;
-        match registered.kind {
-            Dialogue::Packets => Some(&mut self.speakers),
-            Dialogue::None => Some(&mut registered.members),
-        }
     }
 
     /// protocol.md 4.2, 4.3.
@@ -493,17 +544,20 @@ impl Sessions {
         let Some(registered) = self.resources.get_mut(usize::from(session.resource)) else {
             return;
         };
-        let audience = match registered.kind {
-            Dialogue::Packets => &self.speakers,
-            Dialogue::None => &registered.members,
+        let listeners = match registered.kind {
+            Dialogue::Packets => Listeners::Speakers,
+            Dialogue::None => Listeners::Of(&registered.members),
         };
         let mut handle = Handle {
             current: id,
             dialogue: registered.kind,
-            audience,
+            listeners,
             delivery: Delivery {
                 clients: &mut self.clients,
                 speakers: &self.speakers,
+                mailbox: &mut self.mailbox,
+                content: Content::Any,
+                receipts: &mut self.receipts,
                 commands,
                 backplane: self.backplane.as_deref_mut(),
                 now,

@@ -62,6 +62,7 @@ impl Resource for Standard {
         if !handle.allows(client, &packet) {
             return;
         }
+        handle.send_objects();
         match packet.verb {
             Verb::Echo => handle.echo(),
             Verb::Broadcast => handle.broadcast(message),

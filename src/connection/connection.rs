@@ -8,6 +8,7 @@ use super::output::Output;
 use super::php_framing::{PhpFramer, PhpFraming};
 use super::rate::Rate;
 use super::state::{Keepalive, Liveness, ReadingBody, ReadingHead, State};
+use crate::base::MonotonicTime;
 use crate::protocol::body::{BodyLength, BodyReader};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
@@ -101,7 +102,7 @@ impl Connection {
             State::Streaming { .. }
             | State::Draining { .. }
             | State::Closed { .. }
-            | State::Aborted => {
+            | State::Aborted { .. } => {
                 *input = &mut [];
                 None
             }
@@ -112,10 +113,11 @@ impl Connection {
     pub fn handle_eof(&mut self, context: &mut TurnContext) -> Option<Event<'static>> {
         let was_open = self.is_open();
         match self.state {
-            State::Closed { .. } | State::Aborted => {}
+            State::Closed { .. } | State::Aborted { .. } => {}
             _ => {
                 self.state = State::Closed {
                     deadline: context.now + context.limits.close_timeout,
+                    heard: self.last_heard(&context.limits),
                 }
             }
         }
@@ -160,6 +162,7 @@ impl Connection {
         });
         self.state = State::Draining {
             deadline: context.now + context.limits.close_timeout,
+            heard: None,
         };
     }
 
@@ -212,6 +215,7 @@ impl Connection {
             },
             AfterResponse::Close => State::Draining {
                 deadline: context.now + context.limits.close_timeout,
+                heard: None,
             },
         };
     }
@@ -224,16 +228,17 @@ impl Connection {
         }
         self.push_close(Some((code, reason)), context);
         let deadline = context.now + context.limits.close_timeout;
+        let heard = self.last_heard(&context.limits);
         self.state = match self.state {
             // Nobody answers it.
-            State::Streaming { .. } => State::Draining { deadline },
-            _ => State::Closing { deadline },
+            State::Streaming { .. } => State::Draining { deadline, heard },
+            _ => State::Closing { deadline, heard },
         };
     }
 
     /// Ends the connection at once; what waits is dropped.
     pub fn abort(&mut self) {
-        self.state = State::Aborted;
+        self.state = self.state.aborted();
         self.forget_input();
         self.drop_output();
     }
@@ -265,6 +270,11 @@ impl Connection {
             } => limits.max_web_message_bytes.min(limits.max_message_bytes),
             _ => limits.max_message_bytes,
         }
+    }
+
+    /// When the peer was heard last, if messages flow or have flowed.
+    pub fn last_heard(&self, limits: &Limits) -> Option<MonotonicTime> {
+        self.state.heard(limits.ping_interval)
     }
 
     /// Whether messages flow.
@@ -310,14 +320,14 @@ impl Connection {
 
     /// Whether the connection was ended without regard to what waits.
     pub fn is_aborted(&self) -> bool {
-        matches!(self.state, State::Aborted)
+        matches!(self.state, State::Aborted { .. })
     }
 
     /// Whether the connection is to be dropped.
     pub fn is_finished(&self) -> bool {
         match self.state {
             State::Closed { .. } => self.output.is_empty(),
-            State::Aborted => true,
+            State::Aborted { .. } => true,
             _ => false,
         }
     }

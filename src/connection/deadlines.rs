@@ -38,6 +38,7 @@ impl Connection {
             State::KeepAlive { .. } => {
                 self.state = State::Closed {
                     deadline: context.now + context.limits.close_timeout,
+                    heard: None,
                 };
                 None
             }
@@ -51,7 +52,7 @@ impl Connection {
                 self.abort();
                 Some(Event::TimedOut(TimedOut::Close { unsent_bytes }))
             }
-            State::AwaitingResponse | State::Aborted => None,
+            State::AwaitingResponse | State::Aborted { .. } => None,
         }
     }
 
@@ -61,9 +62,9 @@ impl Connection {
             State::Connecting { deadline }
             | State::AwaitingDecision { deadline }
             | State::KeepAlive { deadline }
-            | State::Closing { deadline }
-            | State::Draining { deadline }
-            | State::Closed { deadline } => Some(deadline),
+            | State::Closing { deadline, .. }
+            | State::Draining { deadline, .. }
+            | State::Closed { deadline, .. } => Some(deadline),
             State::ReadingHead(ref reading) => Some(reading.deadline),
             State::Open {
                 liveness,
@@ -81,7 +82,7 @@ impl Connection {
                 (!interval.is_zero()).then(|| last_comment + interval)
             }
             State::ReadingBody(ref reading) => Some(reading.judged + limits.stall_timeout),
-            State::AwaitingResponse | State::Aborted => None,
+            State::AwaitingResponse | State::Aborted { .. } => None,
         }
     }
 

@@ -325,6 +325,7 @@ impl Connection {
         self.forget_input();
         self.state = State::Closed {
             deadline: context.now + context.limits.close_timeout,
+            heard: Some(context.now),
         };
     }
 
@@ -348,6 +349,7 @@ impl Connection {
         self.forget_input();
         self.state = State::Draining {
             deadline: context.now + context.limits.close_timeout,
+            heard: self.last_heard(&context.limits),
         };
     }
 

@@ -1,5 +1,7 @@
 //! Where a connection stands, with what it needs there (RFC 6455 §4, §7).
 
+use std::time::Duration;
+
 use crate::base::time::MonotonicTime;
 use crate::protocol::body::BodyReader;
 
@@ -54,14 +56,55 @@ pub(super) enum State {
         event_ids: EventIds,
     },
     /// Our close frame is on its way, the peer's has not come.
-    Closing { deadline: MonotonicTime },
+    Closing {
+        deadline: MonotonicTime,
+        heard: Option<MonotonicTime>,
+    },
     /// All is said: input is thrown away until the peer ends, so that no reset overtakes our
     /// last bytes.
-    Draining { deadline: MonotonicTime },
+    Draining {
+        deadline: MonotonicTime,
+        heard: Option<MonotonicTime>,
+    },
     /// Both ends are done; what waits is still sent.
-    Closed { deadline: MonotonicTime },
+    Closed {
+        deadline: MonotonicTime,
+        heard: Option<MonotonicTime>,
+    },
     /// Nothing more happens, not even to what waits.
-    Aborted,
+    Aborted { liveness: Option<Liveness> },
+}
+
+impl State {
+    /// What follows this at once, without regard to anything.
+    pub(super) fn aborted(&self) -> Self {
+        let liveness = match *self {
+            Self::Open { liveness, .. } => Some(liveness),
+            Self::Aborted { liveness } => liveness,
+            _ => self.heard(Duration::ZERO).map(Liveness::Heard),
+        };
+        Self::Aborted { liveness }
+    }
+
+    /// When the peer was heard last, if messages have flowed. Of one that was pinged since, it is
+    /// known that it was silent for `ping_interval` before.
+    pub(super) fn heard(&self, ping_interval: Duration) -> Option<MonotonicTime> {
+        match *self {
+            Self::Open { liveness, .. } => Some(liveness.heard(ping_interval)),
+            Self::Aborted { liveness } => Some(liveness?.heard(ping_interval)),
+            Self::Closing { heard, .. }
+            | Self::Draining { heard, .. }
+            | Self::Closed { heard, .. } => heard,
+            Self::Connecting { .. }
+            | Self::ReadingHead(_)
+            | Self::AwaitingDecision { .. }
+            | Self::ReadingBody(_)
+            | Self::AwaitingResponse
+            | Self::KeepAlive { .. }
+            // It cannot be heard.
+            | Self::Streaming { .. } => None,
+        }
+    }
 }
 
 /// What is known of whether the peer is still there.
@@ -71,6 +114,15 @@ pub(super) enum Liveness {
     Heard(MonotonicTime),
     /// It was silent, was pinged at this time, and has not been heard since.
     Pinged(MonotonicTime),
+}
+
+impl Liveness {
+    fn heard(self, ping_interval: Duration) -> MonotonicTime {
+        match self {
+            Self::Heard(at) => at,
+            Self::Pinged(at) => at - ping_interval,
+        }
+    }
 }
 
 /// A head on its way.

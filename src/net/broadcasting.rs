@@ -144,6 +144,5 @@ fn deliver<S: Stream>(
 }
 
 fn add(sum: &mut Receipt, receipt: Receipt) {
-    sum.queued += receipt.queued;
-    sum.full += receipt.full;
+    sum.add(receipt);
 }

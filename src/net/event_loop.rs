@@ -416,7 +416,8 @@ impl<Y: System> EventLoop<Y> {
             return;
         }
         let peer = link.peer;
-        self.dispatch(id, Event::Closed { id, peer });
+        let heard = link.connection.last_heard(&self.context.limits);
+        self.dispatch(id, Event::Closed { id, peer, heard });
     }
 
     fn remove(&mut self, slot: usize) {

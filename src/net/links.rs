@@ -166,7 +166,10 @@ impl<S: Stream> Links<S> {
         match sent {
             Ok(()) => {
                 self.touch(to);
-                Receipt { queued: 1, full: 0 }
+                Receipt {
+                    queued: 1,
+                    ..Receipt::default()
+                }
             }
             Err(SendError::NotOpen) => {
                 debug!("message to #{}, which is closing", to.slot);
@@ -174,7 +177,10 @@ impl<S: Stream> Links<S> {
             }
             Err(SendError::QueueFull) => {
                 self.cut_slow_reader(to, context);
-                Receipt { queued: 0, full: 1 }
+                Receipt {
+                    full: 1,
+                    ..Receipt::default()
+                }
             }
         }
     }

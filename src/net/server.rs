@@ -35,6 +35,7 @@ use crate::ops::inherited::Inherited;
 use crate::ops::notify::Notifier;
 use crate::ops::time_of_day;
 use crate::protocol::extension::CompressionSettings;
+use crate::registry::ReplaySettings;
 use crate::upstream::{Settings, Target, Upstream, UpstreamId};
 
 /// What a server needs to know. The default is that of the shipped websock.ini.
@@ -73,6 +74,8 @@ pub struct ServerSettings {
     pub shutdown_timeout: Duration,
     /// Time between two lines of totals in the log (`logSummary`); zero: there are none.
     pub summary_interval: Duration,
+    /// What is kept for those who come back (`replaySize`, `replayTime`, `replayMemory`).
+    pub replay: ReplaySettings,
     /// How clients are told to go (`drainDelay`, `drainSpread`).
     pub drain: DrainSettings,
     /// How it is taken over by a successor.
@@ -98,6 +101,7 @@ impl Default for ServerSettings {
             backlog: 1024,
             shutdown_timeout: Duration::from_secs(5),
             summary_interval: Duration::from_secs(3600),
+            replay: ReplaySettings::default(),
             drain: DrainSettings::default(),
             takeover: TakeoverSettings::default(),
         }
@@ -131,6 +135,11 @@ impl ServerSettings {
             },
             sign_in: self.sign_in.clone(),
             backplane: self.backplane.clone(),
+            replay: ReplaySettings {
+                // Those who are here come first.
+                max_bytes: self.replay.max_bytes.min(self.memory_limit_bytes / 4),
+                ..self.replay
+            },
             demo: self.demo,
         }
     }

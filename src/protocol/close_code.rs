@@ -28,6 +28,9 @@ impl CloseCode {
     /// 4401: not signed in, or no longer (protocol.md 8.6); private use.
     pub const UNAUTHORIZED: Self = Self(4401);
 
+    /// 4409: another connection goes on in its place (protocol.md 9.3); private use.
+    pub const REPLACED: Self = Self(4409);
+
     /// The code of this number; `None` if it must not stand on the wire, which only
     ///  1000–1003, 1007–1014, 3000–4999 (§7.4.1, §7.4.2).
     pub const fn from_wire(code: u16) -> Option<Self> {

@@ -174,6 +174,12 @@ impl Clients {
         Ok(())
     }
 
+    /// The client in a slot.
+    pub fn in_slot(&self, slot: u32) -> Option<ConnId> {
+        let generation = at(&self.records, slot)?.generation;
+        Some(ConnId { slot, generation })
+    }
+
     /// The client's uuid.
     pub fn uuid(&self, id: ConnId) -> Option<ClientUuid> {
         self.record(id).map(|record| record.name().to_uuid())

@@ -12,6 +12,44 @@ use fixedbitset::FixedBitSet;
 #[derive(Clone, Debug, Default)]
 pub struct Members(Rc<SlotSet>);
 
+/// Web clients who get broadcasts, in two groups.
+#[derive(Clone, Debug, Default)]
+pub struct Speakers {
+    plain: Members,
+    resuming: Members,
+}
+
+impl Speakers {
+    /// Adds a slot; `is_resuming`: it gets messages with their cursor.
+    pub fn insert(&mut self, slot: u32, is_resuming: bool) {
+        match is_resuming {
+            true => self.resuming.insert(slot),
+            false => self.plain.insert(slot),
+        }
+    }
+
+    /// Removes a slot; harmless if it is not there.
+    pub fn remove(&mut self, slot: u32) {
+        self.plain.remove(slot);
+        self.resuming.remove(slot);
+    }
+
+    /// Whether a slot is in one of the two.
+    pub fn contains(&self, slot: u32) -> bool {
+        self.plain.contains(slot) || self.resuming.contains(slot)
+    }
+
+    /// Those who get messages as they are.
+    pub fn plain(&self) -> &Members {
+        &self.plain
+    }
+
+    /// Those who get messages with their cursor.
+    pub fn resuming(&self) -> &Members {
+        &self.resuming
+    }
+}
+
 /// Who gets one and the same message.
 #[derive(Clone, Debug)]
 pub enum Audience {

@@ -7,9 +7,12 @@ mod handover;
 mod ident_index;
 pub mod identity;
 mod logouts;
+pub mod mailbox;
 pub mod members;
+mod numbered;
 mod users;
 
 pub use self::clients::{ClientKind, ClientUuid, Clients, RenameError};
 pub use self::identity::{Identity, Logout, MAX_USER_BYTES, SessionDigest, UserId};
-pub use self::members::{Audience, Members, SlotSet};
+pub use self::mailbox::{Cursor, Gap, Mailbox, ReplaySettings, Secret};
+pub use self::members::{Audience, Members, SlotSet, Speakers};

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 
 use super::ident_index::shrink;
 use super::identity::{Identity, SessionDigest, UserId};
-use crate::connection::SlotMap;
+use super::numbered::Numbered;
 
 /// Names a tab for as long as it is here.
 pub(super) type TabNumber = NonZeroU32;
@@ -163,7 +163,7 @@ impl Users {
     /// Whether nobody has ever signed in.
     #[cfg(test)]
     pub(super) fn is_unallocated(&self) -> bool {
-        self.tabs.values.end() == 0 && self.by_user.capacity() == 0
+        self.tabs.is_unallocated() && self.by_user.capacity() == 0
     }
 
     fn chain(
@@ -342,54 +342,4 @@ fn hash_of_user(hashing: &RandomState, users: &Numbered<User>, number: NonZeroU3
 fn hash_of_session(hashing: &RandomState, tabs: &Numbered<Tab>, number: TabNumber) -> u64 {
     let session = tabs.get(number).and_then(|tab| tab.session);
     session.map_or(0, |session| hashing.hash_one(session))
-}
-
-/// Values under numbers that are given out again.
-struct Numbered<T> {
-    values: SlotMap<T>,
-    free: Vec<NonZeroU32>,
-}
-
-impl<T> Default for Numbered<T> {
-    fn default() -> Self {
-        Self {
-            values: SlotMap::default(),
-            free: Vec::new(),
-        }
-    }
-}
-
-impl<T> Numbered<T> {
-    fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    fn get(&self, number: NonZeroU32) -> Option<&T> {
-        self.values.get(number.get() as usize)
-    }
-
-    fn get_mut(&mut self, number: NonZeroU32) -> Option<&mut T> {
-        self.values.get_mut(number.get() as usize)
-    }
-
-    fn insert(&mut self, value: T) -> NonZeroU32 {
-        let number = self.free.pop().unwrap_or_else(|| {
-            // There are fewer than connections, whose slots have 32 bits.
-            let next = u32::try_from(self.values.len() + 1).unwrap_or(u32::MAX);
-            NonZeroU32::new(next).unwrap_or(NonZeroU32::MAX)
-        });
-        self.values.insert(number.get() as usize, value);
-        number
-    }
-
-    fn remove(&mut self, number: NonZeroU32) {
-        if self.values.remove(number.get() as usize).is_none() {
-            return;
-        }
-        if self.values.is_empty() {
-            self.free = Vec::new();
-        } else {
-            self.free.push(number);
-        }
-    }
 }

@@ -85,7 +85,7 @@ fn client(bytes: &[u8]) -> Result<Vec<u8>, BadRecord> {
     app.take_over(ID, peer, Record::parse(bytes)?, now(), &mut commands)?;
     // One whose resource is not here is turned away.
     let written = app.hand_over(ID, now()).ok_or(BadRecord::Cut)?;
-    app.let_go(ID, peer);
+    app.let_go(ID, peer, now());
     assert_eq!(app.hand_over(ID, now()), None);
     assert!(app.sequence(ID).is_none() && app.next_deadline().is_none());
     Ok(written)

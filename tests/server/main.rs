@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod push;
 mod reload;
 mod reload_keys;
+mod replay;
 mod restart;
 mod sign_in;
 mod sign_in_asking;

@@ -800,6 +800,21 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/takeover/kept.rs",
         "the_time_for_what_is_under_way_follows_a_reload",
     ),
+    (
+        "replaySize",
+        "tests/server/replay.rs",
+        "what_is_kept_follows_a_reload",
+    ),
+    (
+        "replayTime",
+        "tests/server/replay.rs",
+        "what_is_kept_follows_a_reload",
+    ),
+    (
+        "replayMemory",
+        "tests/server/replay.rs",
+        "what_is_kept_follows_a_reload",
+    ),
 ];
 
 // promise: a reload of each key takes effect

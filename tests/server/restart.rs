@@ -37,7 +37,12 @@ fn who_has_opted_in_is_told_when_to_come_back_and_everybody_else_gets_1001() {
         "/?user=1&x",
     ]
     .iter()
-    .map(|path| server.open(&Request::to(path)))
+    .map(|path| {
+        let mut conn = connect(&server);
+        conn.upgrade(&Request::to(path));
+        assert!(conn.read_text("ready").starts_with(r#"{"opcode":"ready","#));
+        conn
+    })
     .collect();
     let mut script = server.open(&Request::php("/php?user=1"));
     let mut others = [

@@ -31,7 +31,7 @@ pub(crate) fn token(user: &str) -> String {
 }
 
 /// What a page of this user sends to connect.
-fn request(target: &str, user: &str) -> Request {
+pub(crate) fn request(target: &str, user: &str) -> Request {
     Request::to(target).with("Cookie", &format!("websock_token={}", token(user)))
 }
 
@@ -63,7 +63,7 @@ fn told_tab(server: &Server, user: &str) -> Conn {
 
 /// One request on a connection of its own.
 #[track_caller]
-fn ask(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(crate) fn ask(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
     let response = response_to(server, method, path, body);
     (response.status(), response.body)
 }
@@ -94,7 +94,7 @@ fn status_of_head(server: &Server, path: &str) -> u16 {
 }
 
 #[track_caller]
-fn push(server: &Server, body: &str) -> (u16, String) {
+pub(crate) fn push(server: &Server, body: &str) -> (u16, String) {
     ask(server, "POST", "/push", body)
 }
 

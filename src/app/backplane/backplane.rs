@@ -411,11 +411,12 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) -> bool {
-        let Receipt { queued, full } = receipt;
+        let Receipt { queued, full, kept } = receipt;
         if self.arrived.contains_key(&call) {
             let receipt = NodeReceipt {
                 queued: queued as u64,
                 full: full as u64,
+                kept: kept as u64,
                 ..NodeReceipt::default()
             };
             self.give_receipt(Some(call), receipt);
@@ -425,8 +426,7 @@ impl Backplane {
             return call.0 >= FIRST_CALL;
         };
         routed.awaits_local = false;
-        routed.receipt.queued += queued;
-        routed.receipt.full += full;
+        routed.receipt.add(receipt);
         self.settle(call, now, commands);
         true
     }

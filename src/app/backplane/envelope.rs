@@ -119,6 +119,8 @@ pub(super) struct NodeReceipt {
     pub(super) queued: u64,
     /// Queues that were full.
     pub(super) full: u64,
+    /// Tabs that get it when they come back.
+    pub(super) kept: u64,
     /// Who was looked for.
     pub(super) found: Option<Found>,
     /// Tabs of each user that was asked about.
@@ -319,6 +321,7 @@ impl NodeReceipt {
         to.number(self.call);
         to.number(self.queued);
         to.number(self.full);
+        to.number(self.kept);
         match self.found {
             None => to.0.push(NOT_FOUND),
             Some(Found { client, age_micros }) => {
@@ -336,6 +339,7 @@ impl NodeReceipt {
             call: from.number()?,
             queued: from.number()?,
             full: from.number()?,
+            kept: from.number()?,
             found: match from.byte()? {
                 NOT_FOUND => None,
                 FOUND => Some(Found {
@@ -449,6 +453,7 @@ mod tests {
             call: 9,
             queued: 300,
             full: 1,
+            kept: 2,
             found: Some(Found {
                 client: CLIENT,
                 age_micros: 1 << 40,

@@ -6,7 +6,6 @@ use super::settings::BackplaneSettings;
 use crate::app::calls::{CallId, Receipt};
 use crate::app::{App, Commands};
 use crate::base::MonotonicTime;
-use crate::protocol::message::MessageKind;
 use crate::upstream::redis::SubscriberEvent;
 use crate::upstream::{Answer, UpstreamId};
 
@@ -100,9 +99,8 @@ impl App {
                     self.requests.handle_counts(asker, &tabs, &total, commands);
                 }
                 Effect::Deliver { client, text, call } => {
-                    let content = (MessageKind::Text, text.as_bytes());
                     let mut delivery = self.sessions.delivery(now, commands);
-                    delivery.send(client, content, call);
+                    delivery.feedback_to_client(client, &text, call);
                 }
                 Effect::Gap => {}
                 Effect::NumberLost => {

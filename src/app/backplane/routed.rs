@@ -142,11 +142,11 @@ impl RoutedCall {
     pub(super) fn add(&mut self, node: u16, receipt: &NodeReceipt) {
         self.answered_count += 1;
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let Receipt { queued, full } = self.receipt;
-        self.receipt = Receipt {
-            queued: queued.saturating_add(count(receipt.queued)),
-            full: full.saturating_add(count(receipt.full)),
-        };
+        self.receipt.add(Receipt {
+            queued: count(receipt.queued),
+            full: count(receipt.full),
+            kept: count(receipt.kept),
+        });
         if self.tabs.len() == receipt.tabs.len() {
             let sums = self.tabs.iter_mut().zip(&receipt.tabs);
             sums.for_each(|(sum, more)| *sum = sum.saturating_add(*more));

@@ -8,7 +8,7 @@ use super::backplane::{Backplane, Effect, FIRST_CALL};
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::published::Published;
 use super::routed::{Candidate, Message, RoutedCall, Stage, Total};
-use crate::app::calls::CallId;
+use crate::app::calls::{CallId, Receipt};
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
 use crate::upstream::Call;
@@ -222,7 +222,7 @@ impl Backplane {
         match call.begin_stage(Stage::Deliver) {
             Stage::Deliver => self.tell(call, total),
             Stage::ByNode(message) => {
-                let is_there = total.receipt.queued + total.receipt.full > 0;
+                let is_there = total.receipt != Receipt::default();
                 // Nobody answers who was not asked for a receipt.
                 let is_unknown = total.asked_count > 0 && call.asker.is_none();
                 if is_there || is_unknown || total.is_partial || call.silent_count > 0 {

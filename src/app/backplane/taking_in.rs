@@ -6,7 +6,7 @@ use super::peers::Hole;
 use crate::api::PushError;
 use crate::app::calls::CallId;
 use crate::app::commands::NOBODY;
-use crate::app::delivery::{Delivery, Receiver};
+use crate::app::delivery::{Delivery, Listeners, Receiver};
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::Ident;
 use crate::registry::Logout;
@@ -31,9 +31,8 @@ impl Delivery<'_> {
             }
             Body::Broadcast { call, text, .. } => {
                 self.deliver(sender, call, |delivery, call| {
-                    let content = (MessageKind::Text, text.as_bytes());
-                    let speakers = delivery.speakers;
-                    delivery.broadcast_here(NOBODY, speakers, content, |_| call);
+                    let message = (MessageKind::Text, text.as_bytes());
+                    delivery.broadcast_here(NOBODY, Listeners::Speakers, message, |_| call);
                     Ok(1)
                 });
             }
@@ -65,8 +64,7 @@ impl Delivery<'_> {
             }
             Body::ToClient { call, client, text } => {
                 self.deliver(sender, call, |delivery, call| {
-                    let content = (MessageKind::Text, text.as_bytes());
-                    delivery.send(client, content, call);
+                    delivery.feedback_to_client(client, text, call);
                     Ok(1)
                 });
             }

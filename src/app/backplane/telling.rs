@@ -10,7 +10,7 @@ use super::envelope::Body;
 use super::routed::{Candidate, Message, RoutedCall, Stage};
 use crate::api::PushError;
 use crate::app::calls::{CallId, Recipients};
-use crate::app::delivery::{Delivery, Receiver};
+use crate::app::delivery::{Delivery, Listeners, Receiver};
 use crate::connection::ConnId;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::Ident;
@@ -55,7 +55,8 @@ impl Delivery<'_> {
             Receiver::Name { uuid, ident } => {
                 let uuid_of_text = ClientUuid::from_text(uuid);
                 let to = ToName { uuid, ident, text };
-                let is_here = self.clients.find(uuid, &Ident::None).is_some();
+                let is_here = self.clients.find(uuid, &Ident::None).is_some()
+                    || self.mailbox.is_away(uuid, &Ident::None);
                 match (ident, uuid_of_text) {
                     // What is in the uuid leads there; nobody else can have it.
                     (Ident::None, ClientUuid::Standard(_)) if is_here => {
@@ -176,8 +177,8 @@ impl Delivery<'_> {
         let Some(call) = self.begin(ask(Recipients::All), Stage::Deliver) else {
             return 0;
         };
-        let content = (MessageKind::Text, text.as_bytes());
-        let sent = self.broadcast_here(from, self.speakers, content, |_| call);
+        let message = (MessageKind::Text, text.as_bytes());
+        let sent = self.broadcast_here(from, Listeners::Speakers, message, |_| call);
         // It is answered also if there is nobody.
         self.await_local(call, 1);
         let number = self.next_number();

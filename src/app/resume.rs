@@ -1,0 +1,187 @@
+//! Tabs that come back: what they say, and what they are told (protocol.md §9).
+
+use log::{debug, info};
+use serde_json::Value;
+
+use super::commands::Commands;
+use super::opening::{field, has_word};
+use super::sessions::{Newcomer, Reads, Replay, Sessions};
+use crate::base::log_target::CONNECTIONS;
+use crate::base::{MonotonicTime, random};
+use crate::connection::{ConnId, Message};
+use crate::protocol::close_code::CloseCode;
+use crate::protocol::message::MessageKind;
+use crate::registry::mailbox::{self, Claim, Missed, Resumed};
+use crate::registry::{ClientUuid, Cursor, Secret};
+
+/// What a client begins with that has opted in.
+pub(super) struct Begun {
+    pub(super) cursor: Cursor,
+    pub(super) secret: Secret,
+    /// Since its page was made, if it has said when that was.
+    pub(super) missed: Option<Missed>,
+}
+
+impl Sessions {
+    /// Keeps messages for a newcomer, if it has opted in.
+    pub(super) fn begin_replay(
+        &mut self,
+        newcomer: &Newcomer<'_>,
+        uuid: &ClientUuid,
+    ) -> Option<Begun> {
+        let query = newcomer.request.query();
+        let has_opted_in = has_word(query, "resume=1") && self.speaks_dialogue(newcomer.resource);
+        if !has_opted_in || !self.mailbox.is_on() {
+            return None;
+        }
+        let slot = newcomer.id.slot;
+        let secret = self.mailbox.open(&mailbox::Newcomer {
+            slot,
+            kind: newcomer.kind,
+            uuid,
+            user: newcomer.identity.user.as_ref(),
+        });
+        // An `EventSource` that comes back by itself has the URL of the first time.
+        let last_event = match newcomer.reads {
+            Reads::Events => newcomer.request.header("Last-Event-ID"),
+            Reads::Frames => None,
+        };
+        let since = last_event.or_else(|| field(query, "since"));
+        let missed = since.and_then(|since| self.mailbox.since(slot, since));
+        Some(Begun {
+            cursor: missed
+                .as_ref()
+                .map_or_else(|| self.mailbox.cursor(), |missed| missed.cursor),
+            secret,
+            missed,
+        })
+    }
+
+    /// Sees to a message that says that a tab was here before; whether it is one.
+    pub(super) fn is_resume(
+        &mut self,
+        id: ConnId,
+        message: &Message<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) -> bool {
+        let session = self.sessions.get_mut(id.slot as usize);
+        let Some(session) = session.filter(|session| session.replay == Replay::First) else {
+            return false;
+        };
+        session.replay = Replay::On;
+        let Some(claim) = OwnedClaim::of(message) else {
+            return false;
+        };
+        let claim = Claim {
+            uuid: &claim.uuid,
+            secret: &claim.secret,
+            cursor: &claim.cursor,
+        };
+        if let Some(resumed) = self.mailbox.resume(id.slot, &claim, &self.clients, now) {
+            self.carry_on(id, &resumed, now, commands);
+        }
+        true
+    }
+
+    fn carry_on(
+        &mut self,
+        id: ConnId,
+        resumed: &Resumed,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let mut delivery = self.delivery(now, commands);
+        if let Some(slot) = resumed.replaced
+            && let Some(replaced) = delivery.clients.in_slot(slot)
+        {
+            let nobodys = ClientUuid::Standard(random::uuid()).to_string();
+            let renamed = delivery.rename(replaced, &nobodys);
+            debug_assert_eq!(renamed, Ok(()), "nobody else has a new one");
+            let reason = "another connection goes on in its place";
+            delivery
+                .commands
+                .close(replaced, CloseCode::REPLACED, reason);
+        }
+        if let Some(uuid) = &resumed.uuid {
+            let renamed = delivery.rename(id, &uuid.to_string());
+            debug_assert_eq!(renamed, Ok(()), "nobody else has it any more");
+        }
+        let uuid = self.clients.uuid(id).map(|uuid| uuid.to_string());
+        let packet = resumed_packet(&uuid.unwrap_or_default(), resumed);
+        match &resumed.missed.texts {
+            Ok(texts) => info!(
+                target: CONNECTIONS,
+                "#{} has come back and missed {} messages",
+                id.slot,
+                texts.len()
+            ),
+            Err(gap) => info!("#{} has come back with a gap: {}", id.slot, gap.name()),
+        }
+        commands.reply(MessageKind::Text, packet.as_bytes());
+        reply_texts(&resumed.missed, commands);
+    }
+}
+
+/// What a page gets behind `ready` that has come with `since` (protocol.md 9.8).
+pub(super) fn reply_missed(missed: &Missed, commands: &mut Commands) {
+    if let Err(gap) = missed.texts {
+        let (gap, cursor) = (gap.name(), missed.cursor);
+        debug!("a page has come with a gap: {gap}");
+        let packet = format!(r#"{{"opcode":"gap","gap":"{gap}","cursor":"{cursor}"}}"#);
+        commands.reply(MessageKind::Text, packet.as_bytes());
+    }
+    reply_texts(missed, commands);
+}
+
+fn reply_texts(missed: &Missed, commands: &mut Commands) {
+    for text in missed.texts.iter().flatten() {
+        commands.reply(MessageKind::Text, text);
+    }
+}
+
+/// protocol.md 9.3.
+fn resumed_packet(uuid: &str, resumed: &Resumed) -> String {
+    let Missed { cursor, texts } = &resumed.missed;
+    let uuid = Value::from(uuid);
+    let (count, gap) = match texts {
+        Ok(texts) => (texts.len(), Value::Null),
+        Err(gap) => (0, Value::from(gap.name())),
+    };
+    let secret = &resumed.secret;
+    format!(
+        r#"{{"opcode":"resumed","uuid":{uuid},"replayed":{count},"gap":{gap},"cursor":"{cursor}","resume":"{secret}"}}"#
+    )
+}
+
+/// What a tab says of itself; what is missing or no text is empty.
+struct OwnedClaim {
+    uuid: String,
+    secret: String,
+    cursor: String,
+}
+
+impl OwnedClaim {
+    fn of(message: &Message<'_>) -> Option<Self> {
+        let bytes = message.as_bytes();
+        if bytes.len() > MAX_RESUME_BYTES {
+            return None;
+        }
+        let packet: Value = serde_json::from_slice(bytes).ok()?;
+        if packet.get("opcode")?.as_str() != Some("resume") {
+            return None;
+        }
+        let text = |key| {
+            let text = packet.get(key).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        Some(Self {
+            uuid: text("uuid"),
+            secret: text("secret"),
+            cursor: text("cursor"),
+        })
+    }
+}
+
+/// Longest packet by which a tab comes back, in bytes.
+const MAX_RESUME_BYTES: usize = 1 << 10;

@@ -1,0 +1,279 @@
+//! A tab comes back: whether it is the one that it says it is, and what it has missed.
+
+use std::rc::Rc;
+
+use super::cursor::{Cursor, Secret, SecretDigest};
+use super::log::Kept;
+use super::tabs::{AWAY, Retry, TabNumber};
+use super::{Mailbox, Owner};
+use crate::base::MonotonicTime;
+use crate::protocol::packet::Ident;
+use crate::registry::clients::{ClientKind, ClientUuid, Clients};
+
+/// Why what was missed cannot be told (protocol.md 9.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// The cursor is one of another server, or of this one before it has lost everything.
+    Restart,
+    /// More was missed than is kept.
+    Overflow,
+    /// What was kept for the tab has been dropped.
+    Expired,
+    /// Messages of other servers may be missing.
+    Backplane,
+    /// Nobody knows what was missed: the secret is wrong or used, the uuid is another's, the cursor
+    /// is none.
+    Unknown,
+}
+
+impl Gap {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Restart,
+        Self::Overflow,
+        Self::Expired,
+        Self::Backplane,
+        Self::Unknown,
+    ];
+
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Overflow => "overflow",
+            Self::Expired => "expired",
+            Self::Backplane => "backplane",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Who somebody says it is.
+#[derive(Clone, Copy)]
+pub struct Claim<'a> {
+    /// The uuid that it had.
+    pub uuid: &'a str,
+    /// The secret that it was given.
+    pub secret: &'a str,
+    /// The cursor of what it has seen last.
+    pub cursor: &'a str,
+}
+
+/// What was missed, or that it cannot be told.
+pub struct Missed {
+    /// The cursor before it.
+    pub cursor: Cursor,
+    /// The messages, in their order, or why there are none.
+    pub texts: Result<Vec<Rc<[u8]>>, Gap>,
+}
+
+/// What comes of a claim.
+pub struct Resumed {
+    /// The uuid that the connection has from now on; `None`: its own.
+    pub uuid: Option<ClientUuid>,
+    /// The slot of a connection that still stood under that uuid, and is to go.
+    pub replaced: Option<u32>,
+    /// What was missed.
+    pub missed: Missed,
+    /// By which it comes back the next time.
+    pub secret: Secret,
+}
+
+impl Mailbox {
+    /// The client in this slot, which has opted in, says that it is one that has gone.
+    pub fn resume(
+        &mut self,
+        slot: u32,
+        claim: &Claim<'_>,
+        clients: &Clients,
+        now: MonotonicTime,
+    ) -> Option<Resumed> {
+        let own = self.tabs.on(slot)?;
+        let cursor = Cursor::parse(claim.cursor);
+        let old = self.tabs.named(claim.uuid, clients);
+        let digest = SecretDigest::of(claim.secret);
+        let is_it = |&old: &TabNumber| {
+            self.tabs.is_secret_of(old, &digest, cursor) && self.is_same_user(own, old)
+        };
+        let proven = old.filter(is_it);
+        let is_foreign =
+            proven.is_none() && (old.is_some() || clients.find(claim.uuid, &Ident::None).is_some());
+        let seen = match cursor {
+            Some(cursor) if !is_foreign => self.check(cursor).and_then(|number| {
+                let tab = proven.ok_or(Gap::Expired)?;
+                self.check_streams(tab, number)
+            }),
+            _ => Err(Gap::Unknown),
+        };
+        let mut uuid = None;
+        let mut replaced = None;
+        if let Some(old) = proven.filter(|&old| old != own) {
+            uuid = Some(ClientUuid::from_text(claim.uuid));
+            replaced = self.take_over(old, own, slot);
+        }
+        let tab = proven.unwrap_or(own);
+        let missed = Missed {
+            cursor: seen.map_or(self.cursor(), |number| Cursor {
+                number,
+                ..self.cursor()
+            }),
+            texts: seen.map(|number| self.behind(tab, number)),
+        };
+        self.count(&missed);
+        let secret = self.renew_secret(tab, &digest, cursor.filter(|_| proven.is_some()), now)?;
+        Some(Resumed {
+            uuid,
+            replaced,
+            missed,
+            secret,
+        })
+    }
+
+    /// What the client in this slot, which has just opted in, has missed since a page was made for it
+    /// (protocol.md 9.8).
+    pub fn since(&mut self, slot: u32, cursor: &str) -> Option<Missed> {
+        let tab = self.tabs.on(slot)?;
+        let cursor = Cursor::parse(cursor).ok_or(Gap::Unknown);
+        let seen = cursor.and_then(|cursor| self.check(cursor)).and_then(|n| {
+            let floor = self.shared_floor(tab);
+            let gap = match self.everybody.is_empty() {
+                true => Gap::Expired,
+                false => Gap::Overflow,
+            };
+            (floor <= n).then_some(n).ok_or(gap)
+        });
+        if let (Ok(number), Some(tab)) = (seen, self.tabs.get_mut(tab)) {
+            // Before it was there, nobody has sent anything to it.
+            tab.stream.set_floor(number.min(tab.stream.floor()));
+        }
+        let missed = Missed {
+            cursor: seen.map_or(self.cursor(), |number| Cursor {
+                number,
+                ..self.cursor()
+            }),
+            texts: seen.map(|number| self.behind(tab, number)),
+        };
+        self.count(&missed);
+        Some(missed)
+    }
+
+    /// Messages of other servers may be missing from now on; the cursor behind that gap.
+    pub fn note_foreign_gap(&mut self) -> Cursor {
+        self.last += 1;
+        self.foreign_floor = self.last;
+        self.cursor()
+    }
+
+    /// The number of a cursor that this server has given.
+    fn check(&self, cursor: Cursor) -> Result<u64, Gap> {
+        if cursor.epoch != self.epoch {
+            Err(Gap::Restart)
+        } else if cursor.number > self.last {
+            Err(Gap::Unknown)
+        } else if cursor.number < self.foreign_floor {
+            Err(Gap::Backplane)
+        } else {
+            Ok(cursor.number)
+        }
+    }
+
+    fn check_streams(&self, tab: TabNumber, number: u64) -> Result<u64, Gap> {
+        let own_floor = self.tabs.get(tab).map_or(0, |tab| tab.stream.floor());
+        let is_whole = own_floor.max(self.shared_floor(tab)) <= number;
+        is_whole.then_some(number).ok_or(Gap::Overflow)
+    }
+
+    /// Up to which number messages to a tab's user and to everybody may be missing.
+    fn shared_floor(&self, tab: TabNumber) -> u64 {
+        let Some(tab) = self.tabs.get(tab) else {
+            return u64::MAX;
+        };
+        let user = tab.user.and_then(|user| self.users.get(user));
+        let user = user.map_or(0, |user| user.stream.floor());
+        let everybody = match tab.kind {
+            ClientKind::Web => self.everybody.floor(),
+            ClientKind::Php => 0,
+        };
+        user.max(everybody)
+    }
+
+    /// What stands behind a number in all streams of a tab, in order.
+    fn behind(&self, number: TabNumber, seen: u64) -> Vec<Rc<[u8]>> {
+        let Some(tab) = self.tabs.get(number) else {
+            return Vec::new();
+        };
+        let mut missed: Vec<Kept> = self.log.behind(&tab.stream, seen).collect();
+        if let Some(user) = tab.user.and_then(|user| self.users.get(user)) {
+            missed.extend(self.log.behind(&user.stream, seen));
+        }
+        if tab.kind == ClientKind::Web {
+            let others = |kept: &Kept| kept.sender != tab.serial;
+            missed.extend(self.log.behind(&self.everybody, seen).filter(others));
+        }
+        missed.sort_unstable_by_key(|kept| kept.number);
+        missed.into_iter().map(|kept| kept.text).collect()
+    }
+
+    fn is_same_user(&self, one: TabNumber, other: TabNumber) -> bool {
+        let who = |number| {
+            let tab = self.tabs.get(number)?;
+            Some((tab.user, tab.kind))
+        };
+        who(one) == who(other)
+    }
+
+    /// The connection of `own` is that of `old` from now on; the slot of the one that it had.
+    fn take_over(&mut self, old: TabNumber, own: TabNumber, slot: u32) -> Option<u32> {
+        let replaced = self.tabs.get(old).map(|tab| tab.slot);
+        let replaced = replaced.filter(|&slot| slot != AWAY);
+        if replaced.is_some() {
+            self.tabs.leave_slot(old);
+        }
+        // What has come to it under its own name meanwhile goes with it.
+        if let Some(tab) = self.tabs.get_mut(own) {
+            let mut stream = std::mem::take(&mut tab.stream);
+            if let Some(old_tab) = self.tabs.get_mut(old) {
+                self.log
+                    .merge(&mut old_tab.stream, Owner::Tab(old), &mut stream);
+            }
+        }
+        self.remove(own);
+        self.tabs.come_back(old, slot);
+        replaced
+    }
+
+    fn renew_secret(
+        &mut self,
+        number: TabNumber,
+        used: &SecretDigest,
+        cursor: Option<Cursor>,
+        now: MonotonicTime,
+    ) -> Option<Secret> {
+        let secret = Secret::new();
+        self.tabs.get_mut(number)?.secret = secret.digest();
+        if let Some(cursor) = cursor {
+            let retry = Retry {
+                secret: *used,
+                cursor,
+                at: now,
+            };
+            self.tabs.note_use(number, retry);
+        }
+        Some(secret)
+    }
+
+    fn count(&mut self, missed: &Missed) {
+        match &missed.texts {
+            Ok(texts) => {
+                self.counts.filled += 1;
+                self.counts.replayed += texts.len() as u64;
+            }
+            Err(gap) => {
+                let index = Gap::ALL.iter().position(|one| one == gap);
+                if let Some(count) = index.and_then(|index| self.counts.gaps.get_mut(index)) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Tabs that have opted in: those who are connected, and those who may come back.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU32;
+
+use super::super::clients::{ClientKind, ClientUuid, Clients};
+use super::super::identity::Identity;
+use super::super::numbered::Numbered;
+use super::cursor::{Cursor, SecretDigest};
+use super::log::Stream;
+use crate::base::MonotonicTime;
+use crate::connection::{ConnId, SlotMap};
+use crate::protocol::packet::Ident;
+
+/// Names a tab for as long as it may come back.
+pub(super) type TabNumber = NonZeroU32;
+
+/// A tab that has opted in.
+pub(super) struct Tab {
+    /// Of its connection; [`AWAY`] if it has none.
+    pub(super) slot: u32,
+    /// Number of its user among those who have streams.
+    pub(super) user: Option<NonZeroU32>,
+    /// Never given twice, other than its number: by it the tab's own broadcasts are known.
+    pub(super) serial: u32,
+    pub(super) secret: SecretDigest,
+    pub(super) stream: Stream,
+    pub(super) kind: ClientKind,
+}
+
+/// No slot.
+pub(super) const AWAY: u32 = u32::MAX;
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Tabs {
+    all: Numbered<Tab>,
+    by_slot: SlotMap<TabNumber>,
+    /// Those who are away, under their numbers in place of slots.
+    away: Clients,
+    away_since: HashMap<TabNumber, Absence>,
+    /// Those who are away, least recently heard first.
+    least_heard: BTreeSet<(MonotonicTime, TabNumber)>,
+    away_bytes: usize,
+    /// Scripts are not found by their uuid otherwise (protocol.md 3.2).
+    scripts: HashMap<ClientUuid, TabNumber>,
+    /// Those whose last secret may have been used without their knowing.
+    retries: HashMap<TabNumber, Retry>,
+    serial: u32,
+}
+
+struct Absence {
+    heard: MonotonicTime,
+    bytes: usize,
+}
+
+/// A use of a secret of which the tab has perhaps not heard: while it was not heard since, it may do
+/// the same again.
+pub(super) struct Retry {
+    pub(super) secret: SecretDigest,
+    pub(super) cursor: Cursor,
+    pub(super) at: MonotonicTime,
+}
+
+impl Tabs {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn away_count(&self) -> usize {
+        self.away_since.len()
+    }
+
+    pub(super) fn get(&self, number: TabNumber) -> Option<&Tab> {
+        self.all.get(number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: TabNumber) -> Option<&mut Tab> {
+        self.all.get_mut(number)
+    }
+
+    /// The tab on a connection.
+    pub(super) fn on(&self, slot: u32) -> Option<TabNumber> {
+        self.by_slot.get(slot as usize).copied()
+    }
+
+    /// Adds one that is connected.
+    pub(super) fn open(&mut self, slot: u32, uuid: &ClientUuid, mut tab: Tab) -> TabNumber {
+        // 0 is nobody's.
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        (tab.slot, tab.serial) = (slot, self.serial);
+        let kind = tab.kind;
+        let number = self.all.insert(tab);
+        self.by_slot.insert(slot as usize, number);
+        if kind == ClientKind::Php {
+            self.scripts.insert(uuid.clone(), number);
+        }
+        number
+    }
+
+    /// A tab's connection is no longer its own.
+    pub(super) fn leave_slot(&mut self, number: TabNumber) {
+        if let Some(tab) = self.all.get_mut(number) {
+            self.by_slot.remove(tab.slot as usize);
+            tab.slot = AWAY;
+        }
+    }
+
+    /// A tab has lost its connection, on which it was `client`.
+    pub(super) fn go_away(&mut self, number: TabNumber, client: &Away<'_>, heard: MonotonicTime) {
+        self.leave_slot(number);
+        let Some(tab) = self.all.get(number) else {
+            return;
+        };
+        let user_bytes = client
+            .identity
+            .user
+            .as_ref()
+            .map_or(0, |u| u.as_str().len());
+        let bytes = AWAY_BYTES + client.ident.len() + user_bytes;
+        self.away_bytes += bytes;
+        let id = id_of(number);
+        self.away
+            .open(id, tab.kind, client.uuid.clone(), client.ident);
+        self.away.identify(id, client.identity);
+        self.away_since.insert(number, Absence { heard, bytes });
+        self.least_heard.insert((heard, number));
+        if self
+            .retries
+            .get(&number)
+            .is_some_and(|retry| heard > retry.at)
+        {
+            self.retries.remove(&number);
+        }
+    }
+
+    /// A tab that was away has a connection.
+    pub(super) fn come_back(&mut self, number: TabNumber, slot: u32) {
+        self.end_absence(number);
+        if let Some(tab) = self.all.get_mut(number) {
+            tab.slot = slot;
+            self.by_slot.insert(slot as usize, number);
+        }
+    }
+
+    fn end_absence(&mut self, number: TabNumber) {
+        if let Some(Absence { heard, bytes }) = self.away_since.remove(&number) {
+            self.least_heard.remove(&(heard, number));
+            self.away_bytes -= bytes;
+            self.away.close(id_of(number));
+        }
+        if self.away_since.is_empty() {
+            self.away_since = HashMap::new();
+        }
+    }
+
+    /// Takes one out.
+    pub(super) fn remove(&mut self, number: TabNumber) -> Option<Tab> {
+        self.end_absence(number);
+        self.leave_slot(number);
+        self.retries.remove(&number);
+        let tab = self.all.remove(number)?;
+        if tab.kind == ClientKind::Php {
+            self.scripts.retain(|_, script| *script != number);
+        }
+        Some(tab)
+    }
+
+    /// A tab's secret is used at a cursor.
+    pub(super) fn note_use(&mut self, number: TabNumber, retry: Retry) {
+        self.retries.insert(number, retry);
+    }
+
+    /// Whether a secret is a tab's, or was until a use of which the tab has not heard.
+    pub(super) fn is_secret_of(
+        &self,
+        number: TabNumber,
+        secret: &SecretDigest,
+        cursor: Option<Cursor>,
+    ) -> bool {
+        let Some(tab) = self.all.get(number) else {
+            return false;
+        };
+        let is_again = |retry: &Retry| {
+            tab.slot == AWAY && retry.secret.is(secret) && Some(retry.cursor) == cursor
+        };
+        tab.secret.is(secret) || self.retries.get(&number).is_some_and(is_again)
+    }
+
+    /// The tab of this uuid, connected or not.
+    pub(super) fn named(&self, uuid: &str, clients: &Clients) -> Option<TabNumber> {
+        let connected = clients.find(uuid, &Ident::None);
+        let connected = connected.and_then(|id| self.on(id.slot));
+        let away = || self.find_away(uuid, &Ident::None);
+        let script = || self.scripts.get(&ClientUuid::from_text(uuid)).copied();
+        connected.or_else(away).or_else(script)
+    }
+
+    /// The one that a feedback means among those who are away (protocol.md 3.1).
+    pub(super) fn find_away(&self, uuid: &str, ident: &Ident<'_>) -> Option<TabNumber> {
+        TabNumber::new(self.away.find(uuid, ident)?.slot)
+    }
+
+    /// A user's tabs that are away.
+    pub(super) fn away_count_of(&self, user: &str) -> usize {
+        self.away.tabs_of(user).count()
+    }
+
+    /// The tabs that a logout concerns and that are away.
+    pub(super) fn log_out(&mut self, logout: &super::Logout<'_>) -> Vec<TabNumber> {
+        let ids = self.away.log_out(logout);
+        self.away.take_logouts();
+        let numbers = ids.into_iter().filter_map(|id| TabNumber::new(id.slot));
+        numbers.collect()
+    }
+
+    /// The one that was not heard for longest, and when it was.
+    pub(super) fn least_heard(&self) -> Option<(MonotonicTime, TabNumber)> {
+        self.least_heard.first().copied()
+    }
+
+    /// A script is called otherwise.
+    pub(super) fn rename_script(&mut self, number: TabNumber, uuid: &ClientUuid) {
+        self.scripts.retain(|_, script| *script != number);
+        self.scripts.insert(uuid.clone(), number);
+    }
+
+    /// What one that is away was called.
+    pub(super) fn uuid_of_away(&self, number: TabNumber) -> Option<ClientUuid> {
+        self.away.uuid(id_of(number))
+    }
+
+    /// Bytes that those who are away hold.
+    pub(super) fn away_bytes(&self) -> usize {
+        self.away_bytes
+    }
+
+    /// Bytes that all hold, but for messages.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.all.len() * TAB_BYTES + self.away_bytes
+    }
+}
+
+/// Who somebody was on the connection that has ended.
+pub(super) struct Away<'a> {
+    pub(super) uuid: ClientUuid,
+    pub(super) ident: &'a str,
+    pub(super) identity: &'a Identity,
+}
+
+fn id_of(number: TabNumber) -> ConnId {
+    ConnId {
+        slot: number.get(),
+        generation: 0,
+    }
+}
+
+/// What a tab costs: itself, and the way to it from its slot.
+const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
+
+/// What it costs to be found while one is away: a record with its names and indexes, and a place in
+/// the order of silence.
+const AWAY_BYTES: usize = 320;
