@@ -82,7 +82,7 @@ pub(super) fn try_later(
 ) {
     if acceptance(request) == Acceptance::Named && request.method() == "GET" {
         let mut bytes = head(request, after + random_delay(FIRST_RETRY));
-        event_stream::encode_text(close_packet(error).as_bytes(), None, &mut bytes);
+        event_stream::encode_text(close_packet(error).as_bytes(), &mut bytes);
         event_stream::encode_close(code, error, &mut bytes);
         return commands.respond(id, AfterResponse::Close, bytes);
     }

@@ -208,4 +208,7 @@ pub enum SendError {
     NotOpen,
     /// The queue is at its limit (`maxQueue`).
     QueueFull,
+    /// A stream of events cannot share these bytes as they are: they are to be made an event first,
+    /// once for all ([`send_event`](super::Connection::send_event)).
+    EventWanted,
 }

@@ -7,9 +7,10 @@
 //! was cut is of no meaning: a reader drops an event without its empty line.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::connection::Connection;
-use super::event::{Event, Outgoing};
+use super::event::{Event, Outgoing, SendError};
 use super::limits::TurnContext;
 use super::output::BufferPool;
 use super::state::{EventIds, State};
@@ -48,27 +49,54 @@ impl Connection {
         matches!(self.state, State::Streaming { .. })
     }
 
+    /// Queues an event that several connections send, made by [`event_of`] of this frame.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_event(
+        &mut self,
+        event: &Rc<Vec<u8>>,
+        frame: &[u8],
+        context: &mut TurnContext,
+    ) -> Result<(), SendError> {
+        let State::Streaming { event_ids, .. } = self.state else {
+            return Err(SendError::NotOpen);
+        };
+        if self.output_weight() > context.limits.max_queue_bytes {
+            return Err(SendError::QueueFull);
+        }
+        if let Some((_, payload)) = take_apart(frame)
+            && let Some(id) = event_ids.of(frame.get(payload).unwrap_or_default())
+        {
+            self.output
+                .append(&mut context.pool, |out| encode_id(Some(id), out));
+        }
+        self.output
+            .push_shared(event, 0..event.len(), &mut context.pool);
+        Ok(())
+    }
+
     pub(super) fn push_event(
         &mut self,
         outgoing: &Outgoing<'_>,
         event_ids: EventIds,
         pool: &mut BufferPool,
-    ) {
-        let Some((opcode, payload)) = take_apart(outgoing.frame()) else {
-            return debug_assert!(false, "a server's frame is whole and plain");
+    ) -> Result<(), SendError> {
+        let frame = outgoing.frame();
+        let Some((opcode, payload)) = take_apart(frame) else {
+            debug_assert!(false, "a server's frame is whole and plain");
+            return Ok(());
         };
-        let bytes = outgoing.frame().get(payload.clone()).unwrap_or_default();
-        if opcode == Opcode::Binary {
-            return self.output.append(pool, |out| encode_binary(bytes, out));
-        }
-        let id = match event_ids {
-            EventIds::Cursors => cursor_of(bytes),
-            EventIds::None => None,
+        let text = frame.get(payload.clone()).unwrap_or_default();
+        let id = match opcode {
+            Opcode::Text => event_ids.of(text),
+            _ => None,
         };
         match outgoing {
-            Outgoing::Shared(shared, range)
-                if bytes.len() >= LEAST_SHARED_BYTES && is_one_line(bytes) =>
-            {
+            Outgoing::Shared(shared, range) if text.len() >= LEAST_SHARED_BYTES => {
+                if opcode != Opcode::Text || !is_one_line(text) {
+                    return Err(SendError::EventWanted);
+                }
                 let text = range.start + payload.start..range.start + payload.end;
                 self.output.append(pool, |out| {
                     encode_id(id, out);
@@ -78,9 +106,13 @@ impl Connection {
                 self.output.append(pool, |out| out.extend_from_slice(END));
             }
             Outgoing::Shared(..) | Outgoing::Copied(_) => {
-                self.output.append(pool, |out| encode_text(bytes, id, out));
+                self.output.append(pool, |out| {
+                    encode_id(id, out);
+                    event_of(frame, out);
+                });
             }
         }
+        Ok(())
     }
 
     pub(super) fn push_last_event(&mut self, code: CloseCode, reason: &str, pool: &mut BufferPool) {
@@ -97,6 +129,27 @@ impl Connection {
                 self.output
                     .append(&mut context.pool, |out| out.extend_from_slice(COMMENT));
             }
+        }
+    }
+}
+
+/// Appends the event, without an id, for a whole frame without a mask.
+pub fn event_of(frame: &[u8], out: &mut Vec<u8>) {
+    if let Some((opcode, payload)) = take_apart(frame) {
+        let payload = frame.get(payload).unwrap_or_default();
+        match opcode {
+            Opcode::Text => encode_text(payload, out),
+            _ => encode_binary(payload, out),
+        }
+    }
+}
+
+impl EventIds {
+    /// The id of the event for this text.
+    fn of(self, text: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::Cursors => cursor_of(text),
+            Self::None => None,
         }
     }
 }

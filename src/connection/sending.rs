@@ -68,8 +68,7 @@ impl Connection {
             return Err(SendError::QueueFull);
         }
         if let State::Streaming { event_ids, .. } = self.state {
-            self.push_event(outgoing, event_ids, &mut context.pool);
-            return Ok(());
+            return self.push_event(outgoing, event_ids, &mut context.pool);
         }
         if self.php_framer.is_some() {
             self.push_shaped(outgoing.frame().to_vec(), &mut context.pool);

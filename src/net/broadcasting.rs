@@ -140,7 +140,14 @@ fn deliver<S: Stream>(
 ) -> Option<Sent> {
     let link = table.slot_mut(slot).filter(|link| link.id != from)?;
     let outgoing = frame.outgoing(&link.connection, buffers, context);
-    Some((link.id, link.connection.send(&outgoing, context)))
+    let sent = match link.connection.send(&outgoing, context) {
+        Err(SendError::EventWanted) => {
+            let event = frame.event(buffers, context);
+            link.connection.send_event(&event, frame.plain(), context)
+        }
+        sent => sent,
+    };
+    Some((link.id, sent))
 }
 
 fn add(sum: &mut Receipt, receipt: Receipt) {

@@ -13,6 +13,7 @@ use super::link_table::LinkTable;
 use super::memory::{HeavyHolders, HeldBy};
 use super::pending_links::{Activity, PendingLinks};
 use super::shared_buffers::SharedBuffers;
+use super::shared_frame::make_event;
 use super::system::{Stream, System};
 use super::timers::{Timer, Timers};
 use super::writing::{rewatch, stop_writing, write};
@@ -149,7 +150,11 @@ impl<S: Stream> Links<S> {
         } else {
             Outgoing::Shared(frames, frame)
         };
-        let sent = link.connection.send_deflated(&outgoing, context);
+        let mut sent = link.connection.send_deflated(&outgoing, context);
+        if let Err(SendError::EventWanted) = sent {
+            let event = make_event(bytes, &mut self.shared_buffers, context);
+            sent = link.connection.send_event(&event, bytes, context);
+        }
         let receipt = self.note_sent(to, sent, context);
         context.traffic.sent.add_copies(bytes, receipt.queued);
         self.counts.add_delivery(DeliveredTo::One, receipt);
@@ -171,7 +176,7 @@ impl<S: Stream> Links<S> {
                     ..Receipt::default()
                 }
             }
-            Err(SendError::NotOpen) => {
+            Err(SendError::NotOpen | SendError::EventWanted) => {
                 debug!("message to #{}, which is closing", to.slot);
                 Receipt::default()
             }

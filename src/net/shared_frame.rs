@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::shared_buffers::SharedBuffers;
-use crate::connection::{Connection, Outgoing, TurnContext};
+use crate::connection::{Connection, Outgoing, TurnContext, event_of};
 use crate::protocol::extension::{CompressionSettings, SERVER_WINDOW_BITS};
 use crate::protocol::frame;
 
@@ -14,6 +14,8 @@ pub(super) struct SharedFrame {
     frames: Rc<Vec<u8>>,
     range: Range<usize>,
     form: Form,
+    /// As an event, once a stream of events has wanted it.
+    event: Option<Rc<Vec<u8>>>,
 }
 
 /// The compressed form. There is one for all who can read the usual window; the few who have asked
@@ -43,6 +45,7 @@ impl SharedFrame {
             frames,
             range,
             form,
+            event: None,
         }
     }
 
@@ -74,6 +77,21 @@ impl SharedFrame {
         Outgoing::Shared(&self.frames, self.range.clone())
     }
 
+    /// As an event, for a stream that cannot share it as it is.
+    #[cold]
+    pub(super) fn event(
+        &mut self,
+        buffers: &mut SharedBuffers,
+        context: &mut TurnContext,
+    ) -> Rc<Vec<u8>> {
+        if let Some(event) = &self.event {
+            return Rc::clone(event);
+        }
+        let event = make_event(self.plain(), buffers, context);
+        self.event = Some(Rc::clone(&event));
+        event
+    }
+
     fn compress(&mut self, level: u8, buffers: &mut SharedBuffers, context: &mut TurnContext) {
         let mut bytes = context.pool.take();
         let deflater = context.pool.deflater(SERVER_WINDOW_BITS, level);
@@ -88,6 +106,21 @@ impl SharedFrame {
         let unshared = buffers.reclaim_handle(handle);
         debug_assert!(unshared.is_none(), "it is kept here");
     }
+}
+
+/// Makes an event of a frame, which counts as memory until nobody sends from it.
+pub(super) fn make_event(
+    frame: &[u8],
+    buffers: &mut SharedBuffers,
+    context: &mut TurnContext,
+) -> Rc<Vec<u8>> {
+    let mut bytes = context.pool.take();
+    event_of(frame, &mut bytes);
+    let handle = buffers.wrap(bytes);
+    let event = Rc::clone(&handle);
+    let unshared = buffers.reclaim_handle(handle);
+    debug_assert!(unshared.is_none(), "it is kept here");
+    event
 }
 
 /// Whether a connection can read the compressed form.

@@ -7,8 +7,10 @@
 //! ping             :
 //! ```
 //!
-//! Each event ends with an empty line. A line end in a text (LF, CR, CRLF) begins another `data:`
-//! line, so that nothing in it can pass for a field; the receiver joins the lines with LF.
+//! Each event ends with an empty line, so nothing in a text may pass for a field. In a packet, which
+//! is a JSON object, a line end can only be a blank between its parts, and becomes one: a packet is one
+//! line, and no longer than it was. In any other text each line end (LF, CR, CRLF) begins another
+//! `data:` line; the receiver joins them with LF.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,26 +32,33 @@ pub const DATA: &[u8] = b"data: ";
 pub const END: &[u8] = b"\n\n";
 
 /// Appends the event for a text message.
-pub fn encode_text(text: &[u8], id: Option<&[u8]>, out: &mut Vec<u8>) {
-    encode_id(id, out);
-    let mut rest = Some(text);
-    while let Some(line) = rest {
-        out.extend_from_slice(DATA);
-        rest = match memchr2(b'\n', b'\r', line) {
-            None => {
-                out.extend_from_slice(line);
-                None
+pub fn encode_text(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(DATA);
+    if text.trim_ascii_start().starts_with(b"{") {
+        let start = out.len();
+        out.extend_from_slice(text);
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
             }
-            Some(end) => {
-                let (head, tail) = line.split_at(end);
-                out.extend_from_slice(head);
-                let line_end = if tail.starts_with(b"\r\n") { 2 } else { 1 };
-                tail.get(line_end..)
-            }
-        };
-        out.push(b'\n');
+        }
+    } else {
+        encode_lines(text, out);
     }
-    out.push(b'\n');
+    out.extend_from_slice(END);
+}
+
+fn encode_lines(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(end) = memchr2(b'\n', b'\r', rest) {
+        let (line, tail) = rest.split_at(end);
+        out.extend_from_slice(line);
+        out.push(b'\n');
+        out.extend_from_slice(DATA);
+        let line_end_len = if tail.starts_with(b"\r\n") { 2 } else { 1 };
+        rest = tail.get(line_end_len..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
 }
 
 /// Appends the line that names an event's id. `id` has to be what [`cursor_of`] finds.
@@ -107,7 +116,8 @@ mod tests {
 
     fn event(text: &str) -> String {
         let mut out = Vec::new();
-        encode_text(text.as_bytes(), cursor_of(text.as_bytes()), &mut out);
+        encode_id(cursor_of(text.as_bytes()), &mut out);
+        encode_text(text.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -125,12 +135,11 @@ mod tests {
                 "data: x\ndata: \ndata: event: close\ndata: data: y\n\n",
             ),
             (" a: b", "data:  a: b\n\n"),
+            ("{\n\"a\":\r\n1\r}", "data: { \"a\":  1 }\n\n"),
+            ("\n{}\n", "data:  {} \n\n"),
         ] {
             assert_eq!(event(text), expected, "{text:?}");
-            assert_eq!(
-                is_one_line(text.as_bytes()),
-                expected.matches('\n').count() == 2
-            );
+            assert_eq!(is_one_line(text.as_bytes()), !text.contains(['\n', '\r']));
         }
     }
 

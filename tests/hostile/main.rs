@@ -6,6 +6,7 @@
 
 mod deaths;
 mod descriptors;
+mod event_streams;
 mod floods;
 mod garbage;
 #[expect(

@@ -7,6 +7,7 @@ mod asked;
 mod coded;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod conversation;
+mod evented;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
 mod handed;
 #[expect(unreachable_pub, reason = "the library of fuzz/ exports it")]
@@ -343,7 +344,41 @@ fn with_len(start: &[u8], bytes: &[u8]) -> Vec<u8> {
     [start, &[bytes.len() as u8], bytes].concat()
 }
 
+const EVENT_WORDS: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\n\n",
+    b"event: close\n",
+    b"data: x",
+    b"id: evil\n",
+    b"retry: 1\n",
+    b":",
+    b" ",
+    b"\xc3\xa4",
+    b"\xff",
+    b"\0",
+    b"\xef\xbb\xbf",
+    b",\"cursor\":\"c-1\"}",
+    b",\"cursor\":\"a\nb\"}",
+    &[b'x'; 1500],
+];
+
 proptest! {
+    #[test]
+    fn frames_as_events(
+        messages in prop::collection::vec(
+            (any::<u8>(), mix(EVENT_WORDS, 12))
+                .prop_map(|(how, bytes)| [vec![how], bytes].concat()),
+            0..12,
+        ),
+        sizes in any_bytes(6),
+    ) {
+        evented::stream(&messages, &sizes);
+    }
+
     #[test]
     fn request_heads(bytes in mix(HEAD_WORDS, 16)) {
         oracles::request_head(&bytes);

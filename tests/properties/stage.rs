@@ -330,6 +330,7 @@ impl<'a> Stage<'a> {
         match result {
             Ok(()) => assert!(was_open && waiting <= limits.max_queue_bytes + 8192),
             Err(SendError::NotOpen) => assert!(!was_open),
+            Err(SendError::EventWanted) => panic!("these are frames"),
             Err(SendError::QueueFull) => assert!(was_open && most > limits.max_queue_bytes),
         }
         if result.is_ok() {
