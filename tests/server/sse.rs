@@ -146,7 +146,7 @@ fn feedback_and_broadcasts_reach_a_stream_as_they_reach_a_page() {
 
 // protocol.md 9.9
 #[test]
-fn line_ends_in_a_text_make_lines_of_data_and_nothing_else() {
+fn line_ends_in_a_packet_are_blanks_and_nothing_in_it_passes_for_a_field() {
     let server = Server::start("");
     let mut events = Events::open(&server, "/sse?resume=1", EVENT_SOURCE);
     let uuid = events.uuid.clone();
@@ -166,13 +166,24 @@ fn line_ends_in_a_text_make_lines_of_data_and_nothing_else() {
         let data: serde_json::Value = serde_json::from_str(&event.data.expect("data")).unwrap();
         assert_eq!(data["x"], fields);
     }
-    let long = format!(
-        r#"{{"opcode":"broadcast","x":"{}",{}"y":1}}"#,
-        "x".repeat(100_000),
-        "\n".repeat(1000)
+    let mut other = Events::open(&server, "/sse", EVENT_SOURCE);
+    let long = |receiver: &str| {
+        let (pad, gap) = ("x".repeat(100_000), "\n".repeat(1000));
+        format!(r#"{{"opcode":{receiver},"x":"{pad}",{gap}"y":1}}"#)
+    };
+    // To several, and to one.
+    let broadcast = long(r#""broadcast""#);
+    assert_eq!(
+        push(&server, &broadcast),
+        (200, r#"{"delivered":2}"#.into())
     );
-    push(&server, &long);
-    assert_eq!(events.read_text("a long one"), long);
+    for stream in [&mut events, &mut other] {
+        let text = stream.read_text("a long one");
+        assert!(text == broadcast.replace('\n', " "), "{} bytes", text.len());
+    }
+    let feedback = long(&format!(r#""feedback","uuid":"{uuid}""#));
+    assert_eq!(push(&server, &feedback).0, 200);
+    assert!(events.read_text("a long one") == feedback.replace('\n', " "));
     events.round_trip(&server);
 }
 
