@@ -20,6 +20,7 @@ if (
     !class_exists(Frames::class, false) &&
     !class_exists(Response::class, false) &&
     !class_exists(Refusal::class, false) &&
+    !class_exists(Handshake::class, false) &&
     !class_exists(Place::class, false) &&
     !class_exists(Client::class, false) &&
     !class_exists(Push::class, false) &&
@@ -124,33 +125,17 @@ if (
         public $tls = [];
         /** @var string */
         public $ident = '';
-        /** @var string '' where it was not given */
-        public $path = '';
+        /** @var string */
+        public $path = '/php';
         /** @var bool */
         public $resume = false;
-        /** @var string */
-        public $since = '';
-        /** @var string */
-        public $cookie = '';
-        /** @var string */
-        public $origin = '';
         /** @var int */
         public $maxMessageBytes = 33554432;
 
         private const NAMES = [
             'Push' => ['token', 'timeout', 'tls'],
-            'Client' => [
-                'token',
-                'timeout',
-                'tls',
-                'ident',
-                'path',
-                'maxMessageBytes',
-                'resume',
-                ...self::OF_PAGES,
-            ],
+            'Client' => ['token', 'timeout', 'tls', 'ident', 'path', 'maxMessageBytes', 'resume'],
         ];
-        private const OF_PAGES = ['since', 'cookie', 'origin'];
         /** What has to be a text, or true or false, in `tls`; PHP gets the others as they are. */
         private const TLS_TEXTS = [
             'peer_name',
@@ -180,39 +165,18 @@ if (
                 }
                 $this->$name = $this->{"check$name"}($value);
             }
-            foreach (self::OF_PAGES as $name) {
-                if ($this->$name !== '' && !$this->resume) {
-                    throw new \InvalidArgumentException(
-                        "Client's option '$name' is for those with 'resume' => true",
-                    );
-                }
-            }
         }
 
-        /** Path and query of the upgrade; `$target` is the address's, $since where to begin. */
-        public function target(string $target, string $since): string
+        /** Path and query of the upgrade; `$target` is the address's. */
+        public function target(string $target): string
         {
-            $default = $this->path === '' ? ($this->resume ? '/web' : '/php') : $this->path;
-            $target = $target === '' ? $default : $target;
-            $fields = $this->resume ? ['resume' => '1', 'since' => $since] : [];
-            foreach ($fields + ['token' => $this->token] as $name => $value) {
+            $target = $target === '' ? $this->path : $target;
+            foreach (['resume' => $this->resume ? '1' : '', 'token' => $this->token] as $name => $value) {
                 if ($value !== '') {
                     $target .= (strpos($target, '?') ? '&' : '?') . "$name=" . rawurlencode($value);
                 }
             }
             return $target;
-        }
-
-        /** @return string[] what the upgrade has beside what all have */
-        public function headers(): array
-        {
-            $lines = $this->resume ? [] : ['Client-Type: php', 'X-Websock-Frames: stream'];
-            foreach (['Ident' => 'ident', 'Cookie' => 'cookie', 'Origin' => 'origin'] as $header => $name) {
-                if ($this->$name !== '') {
-                    $lines[] = "$header: {$this->$name}";
-                }
-            }
-            return $lines;
         }
 
         /**
@@ -275,33 +239,6 @@ if (
         private function checkResume($value): bool
         {
             return is_bool($value) ? $value : $this->fail('resume', self::shown($value), 'true or false');
-        }
-
-        /** @param mixed $value */
-        private function checkSince($value): string
-        {
-            $isRight = is_string($value) && $value !== '' && strlen($value) <= 200;
-            $wanted = 'what position() of a Push has returned';
-            return $isRight ? $value : $this->fail('since', self::shown($value), $wanted);
-        }
-
-        /** @param mixed $value */
-        private function checkCookie($value): string
-        {
-            return $this->header('cookie', $value, "one as browsers send it, 'websock_token=TOKEN'");
-        }
-
-        /** @param mixed $value */
-        private function checkOrigin($value): string
-        {
-            return $this->header('origin', $value, "one of allowedOrigins, 'https://www.example.org'");
-        }
-
-        /** @param mixed $value */
-        private function header(string $name, $value, string $wanted): string
-        {
-            $isRight = is_string($value) && preg_match('/^[\x20-\x7e]+$/D', $value);
-            return $isRight ? $value : $this->fail($name, self::shown($value), $wanted);
         }
 
         /** @param mixed $value */
@@ -1216,6 +1153,47 @@ if (
     }
 
     /**
+     * The opening handshake of a Client (RFC 6455 section 4.1).
+     *
+     * @internal
+     */
+    final class Handshake
+    {
+        /** @throws ConnectException if the answer is no 101 for this request */
+        public static function perform(
+            Stream $stream,
+            Address $to,
+            Options $options,
+            float $deadline
+        ): void {
+            $key = base64_encode(random_bytes(16));
+            $lines = [
+                "GET {$options->target($to->target)} HTTP/1.1",
+                "Host: $to->authority",
+                'Upgrade: websocket',
+                'Connection: Upgrade',
+                "Sec-WebSocket-Key: $key",
+                'Sec-WebSocket-Version: 13',
+                'Client-Type: php',
+                'X-Websock-Frames: stream',
+            ];
+            if ($options->ident !== '') {
+                $lines[] = "Ident: {$options->ident}";
+            }
+            $stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
+            $response = new Response($stream, $deadline);
+            if ($response->status !== 101) {
+                throw new ConnectException(Refusal::text($response, $to->remote), $response->status);
+            }
+            $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
+            if ($response->header('sec-websocket-accept') !== $accept) {
+                $text = "$to->remote answers for somebody else: is a cache in between?";
+                throw new ConnectException($text);
+            }
+        }
+    }
+
+    /**
      * Where a Client is in what the server keeps for it, and what it needs to come back there.
      *
      * @internal
@@ -1398,9 +1376,8 @@ if (
          * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
          * `maxMessageBytes`, the longest message that is taken (32 MiB).
          *
-         * With `resume` => true it connects as a page does, and not as a script: it gets broadcasts, and
-         * resume() has what was missed. For that: `since`, a position of Push to begin at; `cookie` and
-         * `origin`, as a browser would send them.
+         * With `resume` => true the server keeps what comes for this script while it is away, and
+         * resume() has it.
          *
          * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
          * @param array<string, mixed> $options
@@ -1413,7 +1390,7 @@ if (
             Requirements::check();
             $this->to = new Address($address);
             $this->timeout = $this->options->timeout;
-            $this->connect($this->options->since);
+            $this->connect();
             $this->begin();
         }
 
@@ -1422,7 +1399,7 @@ if (
          * returns next, each message once, and $uuid is the old one again. Wants the option `resume`.
          *
          * If it throws, it can be called again, a while later, and nothing is lost by that; but not if
-         * the server will not have us, which codes from 400 to 499, 1008 and 4401 say.
+         * the server will not have us, which codes from 400 to 499 say.
          *
          * @return array{replayed: int, gap: ?string} how many messages were missed, and come now; or why
          *     they do not come: the server's `restart`, `overflow`, `expired`, `backplane` or `unknown`,
@@ -1440,7 +1417,7 @@ if (
             // What they said of these is in doubt; nothing is sent twice.
             $this->unanswered = 0;
             $this->refusal = '';
-            $this->connect('');
+            $this->connect();
             if (!$this->place->isKept() || !(new Place($this->greeting))->isKept()) {
                 $this->begin();
                 return ['replayed' => 0, 'gap' => 'unsupported'];
@@ -1754,7 +1731,7 @@ if (
             $this->uuid = $this->place->uuid;
         }
 
-        private function connect(string $since): void
+        private function connect(): void
         {
             $deadline = $this->deadline();
             $this->heardAt = microtime(true);
@@ -1765,7 +1742,7 @@ if (
             $this->stream = new Stream($to, $this->options->tls, $deadline);
             $this->frames = new Frames($this->stream, $this->options->maxMessageBytes);
             try {
-                $this->upgrade($since, $deadline);
+                Handshake::perform($this->stream, $to, $this->options, $deadline);
                 $this->awaitReady($deadline);
             } catch (ConnectionLost $lost) {
                 $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
@@ -1788,31 +1765,6 @@ if (
             }
             $this->isResuming = false;
             return $this->resumed;
-        }
-
-        private function upgrade(string $since, float $deadline): void
-        {
-            $to = $this->to;
-            $key = base64_encode(random_bytes(16));
-            $lines = [
-                "GET {$this->options->target($to->target, $since)} HTTP/1.1",
-                "Host: $to->authority",
-                'Upgrade: websocket',
-                'Connection: Upgrade',
-                "Sec-WebSocket-Key: $key",
-                'Sec-WebSocket-Version: 13',
-                ...$this->options->headers(),
-            ];
-            $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
-            $response = new Response($this->stream, $deadline);
-            if ($response->status !== 101) {
-                throw new ConnectException(Refusal::text($response, $to->remote), $response->status);
-            }
-            $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
-            if ($response->header('sec-websocket-accept') !== $accept) {
-                $text = "$to->remote answers for somebody else: is a cache in between?";
-                throw new ConnectException($text);
-            }
         }
 
         private function awaitReady(float $deadline): void

@@ -18,11 +18,10 @@ pub struct ClientSettings {
     /// Whether the server speaks the dialogue: `ready` first, `next` after each message.
     pub dialogue: Dialogue,
     /// Whether the server is asked to keep what this client misses while it is away, for
-    /// [`Client::reconnect`](super::Client::reconnect): `?resume=1`. For pages; scripts are
-    /// reached only while they are here.
+    /// [`Client::reconnect`](super::Client::reconnect): `?resume=1`.
     pub resume: bool,
     /// Where to begin, as [`Push::position`](super::Push::position) has said it, so that what
-    /// came since then is received first; empty: now. Asks for `resume`, too.
+    /// came since then is received first; empty: now. For pages. Asks for `resume`, too.
     pub since: String,
     /// Longest wait for the connection, for an answer, and for the other end to read.
     pub timeout: Duration,

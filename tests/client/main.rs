@@ -1,6 +1,7 @@
 //! The library's client and the subcommands built on it, against the real server, against any
 //! WebSocket server, and against servers that get it wrong.
 
+mod coming_back;
 mod commands;
 #[expect(
     dead_code,

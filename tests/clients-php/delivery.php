@@ -77,7 +77,7 @@ function received(Client $client): array
 
 test('a client that resumes gets what it has missed once and in order, or is told of a gap', function () {
     $url = 'ws://' . stub('resume');
-    $client = new Client($url, ['resume' => true, 'since' => 'e-0']);
+    $client = new Client($url, ['resume' => true, 'token' => 'sesame']);
     same('OLD', $client->uuid);
     same([1, 'echo'], received($client));
     same(['replayed' => 3, 'gap' => null], $client->resume());
@@ -98,14 +98,45 @@ test('a client resumes only if it was made for that', function () {
     $url = 'ws://' . stub('say every message back');
     $client = new Client($url);
     throws(LogicException::class, ["'resume' => true"], fn() => $client->resume());
-    foreach (['since' => 'e-1', 'cookie' => 'a=b', 'origin' => 'http://h'] as $name => $value) {
-        $options = [$name => $value];
-        $words = ["'$name'", "'resume' => true"];
-        throws(InvalidArgumentException::class, $words, fn() => new Client($url, $options));
+    $wrong = fn() => new Client($url, ['resume' => 1]);
+    throws(InvalidArgumentException::class, ["'resume'", 'true or false'], $wrong);
+});
+
+test('the real server keeps what a script misses', function () {
+    $url = server();
+    $client = new Client($url, ['resume' => true, 'ident' => 'worker']);
+    $uuid = $client->uuid;
+    $push = new Push($url);
+    $client->close();
+    // Until the server has seen the end of the connection.
+    for ($count = 0; $push->queued() === 0; $count++) {
+        $reached = $push->feedback($count, ['ident' => 'worker']);
+        same(1, $reached + $push->queued(), 'reached or waiting');
     }
-    $wrong = ['resume' => 1, 'since' => '', 'cookie' => "a\r\nb: c", 'origin' => null];
-    foreach ($wrong as $name => $value) {
-        $options = [$name => $value] + ['resume' => true];
-        throws(InvalidArgumentException::class, ["'$name'"], fn() => new Client($url, $options));
+    $results = $push->sendAll([
+        ['opcode' => 'broadcast', 'message' => 'for pages'],
+        ['opcode' => 'feedback', 'ident' => 'worker', 'message' => $count],
+        ['opcode' => 'feedback', 'ident' => 'nobody', 'message' => 'nobody'],
+    ]);
+    same([0, 1, 0], array_map(fn($result) => $result['queued'] ?? 0, $results));
+    same(1, $push->queued(), 'of the batch');
+    same(['replayed' => $count + 1, 'gap' => null], $client->resume());
+    same($uuid, $client->uuid);
+    for ($message = 0; $message <= $count; $message++) {
+        same($message, $client->receive(DEADLINE_SECONDS)['message']);
     }
+    same(1, $push->feedback('live', ['ident' => 'worker']));
+    same('live', $client->receive(DEADLINE_SECONDS)['message']);
+});
+
+test('a page that begins at a position of the real server misses nothing since then', function () {
+    $url = server();
+    $push = new Push($url);
+    $since = $push->position();
+    $push->broadcast('in between');
+    $path = '/web?resume=1&since=' . rawurlencode($since);
+    $page = new WebClient('127.0.0.1', parse_url($url, PHP_URL_PORT), $path);
+    same('in between', $page->packet()['message']);
+    $push->broadcast('later');
+    same('later', $page->packet()['message']);
 });

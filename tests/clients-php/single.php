@@ -17,6 +17,7 @@ $names = [
     'Frames',
     'Response',
     'Refusal',
+    'Handshake',
     'Place',
     'Client',
     'Push',

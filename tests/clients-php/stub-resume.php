@@ -1,19 +1,19 @@
 <?php
-// A server that keeps what its pages miss, by heart: what it does on its first connection, its
+// A server that keeps what its clients miss, by heart: what it does on its first connection, its
 // second and so on. A request or packet that is not the expected one gets no answer.
 declare(strict_types=1);
 
-function broadcast(int $number): string
+function numbered(int $number): string
 {
-    return "{\"opcode\":\"broadcast\",\"message\":$number,\"cursor\":\"e-$number\"}";
+    return "{\"opcode\":\"feedback\",\"message\":$number,\"cursor\":\"e-$number\"}";
 }
 
 /** Greets a client that may resume. */
 function greet(Peer $peer, string $target, string $uuid, int $cursor, string $secret): void
 {
     $answer = $peer->upgrade(false);
-    $isPage = stripos($peer->request, 'Client-Type') === false;
-    if (!$isPage || strpos($peer->request, "GET $target HTTP/1.1\r\n") !== 0) {
+    $isScript = strpos($peer->request, "\r\nClient-Type: php\r\n");
+    if (!$isScript || strpos($peer->request, "GET $target HTTP/1.1\r\n") !== 0) {
         exit("unexpected\n");
     }
     $ready = ['opcode' => 'ready', 'uuid' => $uuid, 'cursor' => "e-$cursor", 'resume' => $secret];
@@ -36,7 +36,7 @@ function resumed(Peer $peer, array $wanted, array $answer, string ...$messages):
 
 function resume(Peer $peer, int $number): void
 {
-    $target = '/web?resume=1' . ($number === 1 ? '&since=e-0' : '');
+    $target = '/php?resume=1&token=sesame';
     $uuids = [1 => 'OLD', 2 => 'N2', 3 => 'N3', 4 => 'N4', 5 => 'N5'];
     if ($number === 6) {
         $peer->say($peer->upgrade(false), frame('{"opcode":"close","error":"not signed in"}'));
@@ -51,20 +51,20 @@ function resume(Peer $peer, int $number): void
     }
     greet($peer, $target, $uuids[$number], $number, "T$number");
     if ($number === 1) {
-        $peer->say(frame(broadcast(1)), frame('{"opcode":"echo","cursor":"mine"}'));
+        $peer->say(frame(numbered(1)), frame('{"opcode":"echo","cursor":"mine"}'));
     } elseif ($number === 2) {
-        // A page that is new gets what is sent now; who then resumes gets it in its place.
-        $peer->say(frame(broadcast(4)), frame(broadcast(5)), frame('[1]'));
+        // A client that is new gets what is sent now; who then resumes gets it in its place.
+        $peer->say(frame(numbered(4)), frame(numbered(5)), frame('[1]'));
         $answer = ['OLD', 3, null, 'e-1', 'S2'];
-        $missed = array_map('broadcast', [2, 3, 4, 6]);
+        $missed = array_map('numbered', [2, 3, 4, 6]);
         resumed($peer, ['OLD', 'T1', 'e-1'], $answer, ...$missed);
     } elseif ($number === 3) {
         // Lost before the answer, with something that a replay would have had.
-        $peer->say(frame(broadcast(8)));
+        $peer->say(frame(numbered(8)));
         $peer->readFrame();
     } else {
-        $peer->say(frame(broadcast(7)));
+        $peer->say(frame(numbered(7)));
         $answer = ['N4', 0, 'overflow', 'e-8', 'T4'];
-        resumed($peer, ['OLD', 'S2', 'e-6'], $answer, broadcast(9));
+        resumed($peer, ['OLD', 'S2', 'e-6'], $answer, numbered(9));
     }
 }

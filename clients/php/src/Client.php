@@ -62,9 +62,8 @@ final class Client
      * PHP's ssl context options, such as cafile; `path`, if the address has none (/php);
      * `maxMessageBytes`, the longest message that is taken (32 MiB).
      *
-     * With `resume` => true it connects as a page does, and not as a script: it gets broadcasts, and
-     * resume() has what was missed. For that: `since`, a position of Push to begin at; `cookie` and
-     * `origin`, as a browser would send them.
+     * With `resume` => true the server keeps what comes for this script while it is away, and
+     * resume() has it.
      *
      * @param string $address ws://HOST:PORT or wss://HOST:PORT, or unix:/PATH
      * @param array<string, mixed> $options
@@ -77,7 +76,7 @@ final class Client
         Requirements::check();
         $this->to = new Address($address);
         $this->timeout = $this->options->timeout;
-        $this->connect($this->options->since);
+        $this->connect();
         $this->begin();
     }
 
@@ -86,7 +85,7 @@ final class Client
      * returns next, each message once, and $uuid is the old one again. Wants the option `resume`.
      *
      * If it throws, it can be called again, a while later, and nothing is lost by that; but not if
-     * the server will not have us, which codes from 400 to 499, 1008 and 4401 say.
+     * the server will not have us, which codes from 400 to 499 say.
      *
      * @return array{replayed: int, gap: ?string} how many messages were missed, and come now; or why
      *     they do not come: the server's `restart`, `overflow`, `expired`, `backplane` or `unknown`,
@@ -104,7 +103,7 @@ final class Client
         // What they said of these is in doubt; nothing is sent twice.
         $this->unanswered = 0;
         $this->refusal = '';
-        $this->connect('');
+        $this->connect();
         if (!$this->place->isKept() || !(new Place($this->greeting))->isKept()) {
             $this->begin();
             return ['replayed' => 0, 'gap' => 'unsupported'];
@@ -418,7 +417,7 @@ final class Client
         $this->uuid = $this->place->uuid;
     }
 
-    private function connect(string $since): void
+    private function connect(): void
     {
         $deadline = $this->deadline();
         $this->heardAt = microtime(true);
@@ -429,7 +428,7 @@ final class Client
         $this->stream = new Stream($to, $this->options->tls, $deadline);
         $this->frames = new Frames($this->stream, $this->options->maxMessageBytes);
         try {
-            $this->upgrade($since, $deadline);
+            Handshake::perform($this->stream, $to, $this->options, $deadline);
             $this->awaitReady($deadline);
         } catch (ConnectionLost $lost) {
             $text = $this->refusal === '' ? $lost->getMessage() : $this->refusal;
@@ -452,31 +451,6 @@ final class Client
         }
         $this->isResuming = false;
         return $this->resumed;
-    }
-
-    private function upgrade(string $since, float $deadline): void
-    {
-        $to = $this->to;
-        $key = base64_encode(random_bytes(16));
-        $lines = [
-            "GET {$this->options->target($to->target, $since)} HTTP/1.1",
-            "Host: $to->authority",
-            'Upgrade: websocket',
-            'Connection: Upgrade',
-            "Sec-WebSocket-Key: $key",
-            'Sec-WebSocket-Version: 13',
-            ...$this->options->headers(),
-        ];
-        $this->stream->write(implode("\r\n", $lines) . "\r\n\r\n", $deadline);
-        $response = new Response($this->stream, $deadline);
-        if ($response->status !== 101) {
-            throw new ConnectException(Refusal::text($response, $to->remote), $response->status);
-        }
-        $accept = base64_encode(sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true));
-        if ($response->header('sec-websocket-accept') !== $accept) {
-            $text = "$to->remote answers for somebody else: is a cache in between?";
-            throw new ConnectException($text);
-        }
     }
 
     private function awaitReady(float $deadline): void

@@ -20,33 +20,17 @@ final class Options
     public $tls = [];
     /** @var string */
     public $ident = '';
-    /** @var string '' where it was not given */
-    public $path = '';
+    /** @var string */
+    public $path = '/php';
     /** @var bool */
     public $resume = false;
-    /** @var string */
-    public $since = '';
-    /** @var string */
-    public $cookie = '';
-    /** @var string */
-    public $origin = '';
     /** @var int */
     public $maxMessageBytes = 33554432;
 
     private const NAMES = [
         'Push' => ['token', 'timeout', 'tls'],
-        'Client' => [
-            'token',
-            'timeout',
-            'tls',
-            'ident',
-            'path',
-            'maxMessageBytes',
-            'resume',
-            ...self::OF_PAGES,
-        ],
+        'Client' => ['token', 'timeout', 'tls', 'ident', 'path', 'maxMessageBytes', 'resume'],
     ];
-    private const OF_PAGES = ['since', 'cookie', 'origin'];
     /** What has to be a text, or true or false, in `tls`; PHP gets the others as they are. */
     private const TLS_TEXTS = [
         'peer_name',
@@ -76,39 +60,18 @@ final class Options
             }
             $this->$name = $this->{"check$name"}($value);
         }
-        foreach (self::OF_PAGES as $name) {
-            if ($this->$name !== '' && !$this->resume) {
-                throw new \InvalidArgumentException(
-                    "Client's option '$name' is for those with 'resume' => true",
-                );
-            }
-        }
     }
 
-    /** Path and query of the upgrade; `$target` is the address's, $since where to begin. */
-    public function target(string $target, string $since): string
+    /** Path and query of the upgrade; `$target` is the address's. */
+    public function target(string $target): string
     {
-        $default = $this->path === '' ? ($this->resume ? '/web' : '/php') : $this->path;
-        $target = $target === '' ? $default : $target;
-        $fields = $this->resume ? ['resume' => '1', 'since' => $since] : [];
-        foreach ($fields + ['token' => $this->token] as $name => $value) {
+        $target = $target === '' ? $this->path : $target;
+        foreach (['resume' => $this->resume ? '1' : '', 'token' => $this->token] as $name => $value) {
             if ($value !== '') {
                 $target .= (strpos($target, '?') ? '&' : '?') . "$name=" . rawurlencode($value);
             }
         }
         return $target;
-    }
-
-    /** @return string[] what the upgrade has beside what all have */
-    public function headers(): array
-    {
-        $lines = $this->resume ? [] : ['Client-Type: php', 'X-Websock-Frames: stream'];
-        foreach (['Ident' => 'ident', 'Cookie' => 'cookie', 'Origin' => 'origin'] as $header => $name) {
-            if ($this->$name !== '') {
-                $lines[] = "$header: {$this->$name}";
-            }
-        }
-        return $lines;
     }
 
     /**
@@ -171,33 +134,6 @@ final class Options
     private function checkResume($value): bool
     {
         return is_bool($value) ? $value : $this->fail('resume', self::shown($value), 'true or false');
-    }
-
-    /** @param mixed $value */
-    private function checkSince($value): string
-    {
-        $isRight = is_string($value) && $value !== '' && strlen($value) <= 200;
-        $wanted = 'what position() of a Push has returned';
-        return $isRight ? $value : $this->fail('since', self::shown($value), $wanted);
-    }
-
-    /** @param mixed $value */
-    private function checkCookie($value): string
-    {
-        return $this->header('cookie', $value, "one as browsers send it, 'websock_token=TOKEN'");
-    }
-
-    /** @param mixed $value */
-    private function checkOrigin($value): string
-    {
-        return $this->header('origin', $value, "one of allowedOrigins, 'https://www.example.org'");
-    }
-
-    /** @param mixed $value */
-    private function header(string $name, $value, string $wanted): string
-    {
-        $isRight = is_string($value) && preg_match('/^[\x20-\x7e]+$/D', $value);
-        return $isRight ? $value : $this->fail($name, self::shown($value), $wanted);
     }
 
     /** @param mixed $value */

@@ -1,0 +1,263 @@
+//! Nothing is lost while away (protocol.md 9), end to end: `websock listen --resume` and a script
+//! that pushes, with a server that is stopped, killed and started again, and a line that is cut.
+
+use std::fmt::Display;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::Signal;
+use websock::client::{Client, ClientSettings, Error, Push, Receipt};
+
+use crate::harness::server::{Run, binary};
+use crate::harness::{Server, eventually};
+use crate::{address, text};
+
+/// A page that comes back, and its uuid.
+fn listen(address: impl Display) -> (Run, String) {
+    let mut listen = Command::new(binary());
+    let url = format!("ws://{address}/web");
+    listen.args(["listen", "--resume", "--url", &url]);
+    let listener = Run::start(listen);
+    let line = listener.wait_for_stderr("listening as ");
+    let uuid = line.trim_start_matches("listening as ").to_owned();
+    (listener, uuid)
+}
+
+/// A message for one page or for all, by turns.
+fn packet(number: u32, uuid: &str) -> String {
+    if number.is_multiple_of(2) {
+        format!(r#"{{"opcode":"broadcast","message":{number}}}"#)
+    } else {
+        format!(r#"{{"opcode":"feedback","uuid":"{uuid}","message":{number}}}"#)
+    }
+}
+
+/// Pushes once there is a server; how often there was none is told to `refused`.
+fn push(server: SocketAddr, packet: &str, refused: impl Fn()) -> Receipt {
+    let mut receipt = None;
+    eventually("the server takes a push", || {
+        let connected = Push::connect(&format!("ws://{server}/php"), &ClientSettings::script());
+        match connected {
+            Ok(mut push) => receipt = Some(push.send(packet).expect("it is taken")),
+            Err(Error::Connect(..)) => refused(),
+            Err(error) => panic!("{error}"),
+        }
+        receipt.is_some()
+    });
+    receipt.expect("it was taken")
+}
+
+/// Pushes messages of these numbers; each stands in a queue, waits, or is for all.
+fn push_all(server: SocketAddr, numbers: impl Iterator<Item = u32>, uuid: &str) {
+    for number in numbers {
+        let receipt = push(server, &packet(number, uuid), || {});
+        let is_safe = number.is_multiple_of(2) || receipt.delivered + receipt.queued == 1;
+        assert!(is_safe, "{number}: {receipt:?}");
+    }
+}
+
+/// Waits for the message `last`; then all of them are there, once and in order.
+#[track_caller]
+fn expect_all(listener: &Run, last: u32) {
+    let of = |line: &str| {
+        let (_, rest) = line.split_once(r#""message":"#)?;
+        rest.split(',').next()?.parse::<u32>().ok()
+    };
+    listener.wait_for_line("the last message", |line| of(line) == Some(last));
+    let lines = listener.log_lines();
+    let numbers: Vec<_> = lines.iter().filter_map(|line| of(line)).collect();
+    assert_eq!(
+        numbers,
+        (1..=last).collect::<Vec<_>>(),
+        "{}",
+        listener.stderr()
+    );
+}
+
+// protocol.md 9.7
+#[test]
+fn what_a_server_cannot_know_any_more_is_told() {
+    for end in [Signal::KILL, Signal::TERM] {
+        let server = Server::start("");
+        let place = server.address();
+        let (listener, uuid) = listen(place);
+        push_all(place, 1..=1, &uuid);
+        listener.wait_for_lines("message", 1);
+        server.signal(end);
+        server.wait_exit();
+        let _again = Server::start(&format!("adress=ws://{place}"));
+        listener.wait_for_stderr("gap: restart");
+        eventually("it has another uuid", || {
+            listener.stderr().matches("listening as ").count() == 2
+        });
+        let stderr = listener.stderr();
+        let uuid = stderr.rsplit("listening as ").next().expect("a uuid");
+        push_all(place, 2..=3, uuid.trim());
+        expect_all(&listener, 3);
+    }
+}
+
+// protocol.md 9.3
+// protocol.md 9.6
+#[test]
+fn a_network_that_is_off_for_a_while_loses_nothing() {
+    for end in [End::Unnoticed, End::Noticed] {
+        let server = Server::start("");
+        let line = Line::to(server.address());
+        let (listener, uuid) = listen(line.address);
+        push_all(server.address(), 1..=2, &uuid);
+        listener.wait_for_lines("message", 2);
+        line.cut(end);
+        if end == End::Noticed {
+            server.wait_for_log("Connection closed to socket");
+            let receipt = push(server.address(), &packet(3, &uuid), || {});
+            assert_eq!((receipt.delivered, receipt.queued), (0, 1));
+        } else {
+            push_all(server.address(), 3..=3, &uuid);
+        }
+        push_all(server.address(), 4..=12, &uuid);
+        line.mend();
+        expect_all(&listener, 12);
+        listener.wait_for_stderr("resumed: 10 messages");
+        // Again, with nothing missed.
+        line.cut(end);
+        line.mend();
+        listener.wait_for_stderr("resumed: 0 messages");
+        push_all(server.address(), 13..=14, &uuid);
+        expect_all(&listener, 14);
+    }
+}
+
+// protocol.md 9.2
+// protocol.md 9.4
+#[test]
+fn one_message_too_many_is_a_gap_and_one_less_is_none() {
+    for (count, told) in [(4, "resumed: 4 messages"), (5, "gap: overflow")] {
+        let server = Server::start("replaySize=4");
+        let line = Line::to(server.address());
+        let (listener, uuid) = listen(line.address);
+        push_all(server.address(), 2..=2, &uuid);
+        listener.wait_for_lines("message", 1);
+        line.cut(End::Unnoticed);
+        // All of them for everybody.
+        push_all(
+            server.address(),
+            (2..2 + count).map(|number| 2 * number),
+            &uuid,
+        );
+        line.mend();
+        listener.wait_for_stderr(told);
+        push_all(server.address(), [100].into_iter(), &uuid);
+        listener.wait_for_log(r#""message":100"#);
+        let lines = listener.log_lines().len() as u32;
+        // The first, the last, and those in between or none of them.
+        assert_eq!(lines, if count == 4 { 6 } else { 2 }, "{told}");
+    }
+}
+
+// protocol.md 9.8
+#[test]
+fn what_comes_between_a_position_and_the_connection_comes_first() {
+    let server = Server::start("");
+    let mut script =
+        Push::connect(&address(&server, "/php"), &ClientSettings::script()).expect("it connects");
+    let mut settings = ClientSettings {
+        since: script.position().expect("a position"),
+        ..ClientSettings::page()
+    };
+    for number in [2, 4] {
+        script.send(&packet(number, "")).expect("it is taken");
+    }
+    let mut page = Client::connect(&address(&server, "/web"), &settings).expect("it connects");
+    for number in [2, 4] {
+        let packet = packet(number, "");
+        let packet = packet.trim_end_matches('}');
+        let text = text(&mut page);
+        assert!(text.starts_with(packet), "{text}");
+    }
+    settings.since = "no-position".to_owned();
+    let mut page = Client::connect(&address(&server, "/web"), &settings).expect("it connects");
+    let gap = text(&mut page);
+    assert!(
+        gap.starts_with(r#"{"opcode":"gap","gap":"unknown""#),
+        "{gap}"
+    );
+}
+
+/// How a connection ends for the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Not at all: it still stands there, and nobody reads it.
+    Unnoticed,
+    Noticed,
+}
+
+/// A line to a server, which can be cut and mended; the client's end always notices.
+struct Line {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    is_cut: bool,
+    /// Both ends of each connection. Those of the server stay open until the end.
+    ends: Vec<(TcpStream, TcpStream)>,
+    dead: Vec<TcpStream>,
+}
+
+impl Line {
+    fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.expect("a client");
+                let mut state = shared.lock().expect("no thread has panicked");
+                if state.is_cut {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(server) else {
+                    continue;
+                };
+                pump(&client, &server);
+                pump(&server, &client);
+                state.ends.push((client, server));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn cut(&self, end: End) {
+        let mut state = self.state.lock().expect("no thread has panicked");
+        state.is_cut = true;
+        for (client, server) in std::mem::take(&mut state.ends) {
+            let _ = client.shutdown(Shutdown::Both);
+            if end == End::Noticed {
+                let _ = server.shutdown(Shutdown::Both);
+            }
+            state.dead.push(server);
+        }
+    }
+
+    fn mend(&self) {
+        self.state.lock().expect("no thread has panicked").is_cut = false;
+    }
+}
+
+/// Carries what comes from one end to the other.
+fn pump(from: &TcpStream, to: &TcpStream) {
+    let [mut from, mut to] = [from, to].map(|end| end.try_clone().expect("another handle"));
+    thread::spawn(move || {
+        let mut buffer = [0; 4_096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            // What the other end does not take is lost, as on a dead line.
+            let _ = to.write_all(&buffer[..count]);
+        }
+    });
+}
