@@ -12,8 +12,6 @@ pub(super) fn has_word(query: &str, word: &str) -> bool {
     query.split('&').any(|field| field == word)
 }
 
-/// protocol.md 2.1, 8.8, 9.9. `user` and `ticket`: of a client that has opted in. `secret`: of one
-/// that reads events, for what it sends.
 /// The value of the first field of this name in a query string.
 pub(super) fn field<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|field| {
@@ -22,13 +20,14 @@ pub(super) fn field<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// protocol.md 2.1, 8.8, 9.1. `user` and `ticket`: of a client that has opted in to users; `replay`:
-/// where one stands that has opted in to that, and by what it comes back.
+/// protocol.md 2.1, 8.8, 9.1, 9.9. `user` and `ticket`: of a client that has opted in to users;
+/// `send`: by what one that reads events may send; `replay`: where one stands that has opted in to
+/// that, and by what it comes back.
 pub(super) fn ready_packet(
     uuid: &ClientUuid,
     user: Option<&UserId>,
     ticket: Option<&str>,
-    secret: Option<&str>,
+    send: Option<&str>,
     replay: Option<(Cursor, Option<&Secret>)>,
 ) -> String {
     let mut packet = format!(r#"{{"opcode":"ready","uuid":"{uuid}""#);
@@ -39,8 +38,8 @@ pub(super) fn ready_packet(
     if let Some(ticket) = ticket {
         packet.push_str(&format!(r#","ticket":"{ticket}""#));
     }
-    if let Some(secret) = secret {
-        packet.push_str(&format!(r#","send":"{secret}""#));
+    if let Some(send) = send {
+        packet.push_str(&format!(r#","send":"{send}""#));
     }
     if let Some((cursor, secret)) = replay {
         packet.push_str(&format!(r#","cursor":"{cursor}""#));

@@ -41,9 +41,14 @@ impl Sessions {
             uuid,
             user: newcomer.identity.user.as_ref(),
         });
-        // An `EventSource` that comes back by itself has the URL of the first time.
+        // An `EventSource` that comes back by itself has the URL of the first time; those that are
+        // made of something else may have no say in headers.
         let last_event = match newcomer.reads {
-            Reads::Events => newcomer.request.header("Last-Event-ID"),
+            Reads::Events => newcomer
+                .request
+                .header("Last-Event-ID")
+                .filter(|id| !id.is_empty())
+                .or_else(|| field(query, "lastEventId")),
             Reads::Frames => None,
         };
         let since = last_event.or_else(|| field(query, "since"));

@@ -10,15 +10,16 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::connection::Connection;
-use super::event::{Event, Outgoing, SendError};
+use super::event::{Outgoing, SendError};
 use super::limits::TurnContext;
 use super::output::BufferPool;
 use super::state::{EventIds, State};
 use crate::protocol::close_code::CloseCode;
+use crate::protocol::error::Violation;
 use crate::protocol::event_stream::{
     COMMENT, DATA, END, cursor_of, encode_binary, encode_close, encode_id, encode_text, is_one_line,
 };
-use crate::protocol::frame::{Header, Opcode, Role, Rsv1};
+use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 impl Connection {
     /// Answers a head with a response that begins with `head` and goes on with events. From now on
@@ -34,14 +35,23 @@ impl Connection {
     }
 
     /// A message has come for the application by a request of its own, from whoever reads this
-    /// stream; it counts as one of this connection. `Some`: it must not.
-    pub fn count_posted(&mut self, context: &mut TurnContext) -> Option<Event<'static>> {
-        if !self.is_open() {
-            return None;
+    /// stream; it counts as one of this connection.
+    ///
+    /// # Errors
+    /// It must not be handled: its sender has to be closed for not reading what comes back, or has
+    /// been for sending too many.
+    pub fn count_posted(&mut self, context: &mut TurnContext) -> Result<(), PostError> {
+        if !self.is_event_stream() {
+            return Err(PostError::Send(SendError::NotOpen));
         }
-        let violation = self.count_message(context).err()?;
-        self.break_off(violation, context);
-        Some(Event::Failed(violation))
+        // What a WebSocket's sender does not read keeps it from being read.
+        if self.output_weight() > context.limits.max_queue_bytes {
+            return Err(PostError::Send(SendError::QueueFull));
+        }
+        self.count_message(context).map_err(|violation| {
+            self.break_off(violation, context);
+            PostError::Violation(violation)
+        })
     }
 
     /// Whether it is a stream of events.
@@ -115,6 +125,19 @@ impl Connection {
         Ok(())
     }
 
+    /// The same for several, which go as they are.
+    pub(super) fn push_events(
+        &mut self,
+        frames: &[u8],
+        event_ids: EventIds,
+        pool: &mut BufferPool,
+    ) {
+        for frame in frame::split(frames) {
+            let pushed = self.push_event(&Outgoing::Copied(frame), event_ids, pool);
+            debug_assert_eq!(pushed, Ok(()), "nothing is shared");
+        }
+    }
+
     pub(super) fn push_last_event(&mut self, code: CloseCode, reason: &str, pool: &mut BufferPool) {
         self.output
             .append(pool, |out| encode_close(code, reason, out));
@@ -131,6 +154,15 @@ impl Connection {
             }
         }
     }
+}
+
+/// Why a message that was sent for a stream is not handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostError {
+    /// What comes back would not be taken.
+    Send(SendError),
+    /// It is one too many.
+    Violation(Violation),
 }
 
 /// Appends the event, without an id, for a whole frame without a mask.

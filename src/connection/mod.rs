@@ -33,7 +33,7 @@ pub use self::conn_id::ConnId;
 pub use self::connection::{AfterResponse, Connection, Expectation};
 pub use self::deadlines::PING_PAYLOAD;
 pub use self::event::{Event, Message, Outgoing, SendError, Text, TimedOut};
-pub use self::event_stream::event_of;
+pub use self::event_stream::{PostError, event_of};
 pub use self::limits::{Limits, TurnContext};
 pub use self::php_framing::PhpFraming;
 pub use self::state::{EventIds, Keepalive};

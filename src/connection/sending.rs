@@ -108,8 +108,12 @@ impl Connection {
             frames.clear();
             return Err(SendError::NotOpen);
         }
-        let is_stream = matches!(self.state, State::Streaming { .. });
-        if self.php_framer.is_some() || self.compression.is_some() || is_stream {
+        if let State::Streaming { event_ids, .. } = self.state {
+            self.push_events(frames, event_ids, &mut context.pool);
+            frames.clear();
+            return Ok(());
+        }
+        if self.php_framer.is_some() || self.compression.is_some() {
             let replied = self.reply_each(frames, context);
             frames.clear();
             return replied;

@@ -9,7 +9,7 @@ use super::handle::Request;
 use super::memory::HeldBy;
 use super::system::System;
 use crate::app::{BodyLimit, Command, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY};
-use crate::connection::{self, ConnId};
+use crate::connection::{ConnId, PostError};
 use crate::ops::signals::Signal;
 use crate::protocol::message::{AssembledMessage, MessageKind};
 
@@ -263,11 +263,17 @@ impl<Y: System> EventLoop<Y> {
         self.links.catch_up(id.slot as usize, &mut self.context);
         let link = self.links.table.get_mut(id)?;
         let peer = link.peer;
-        if !link.connection.is_open() {
-            return None;
-        }
         let event = match link.connection.count_posted(&mut self.context) {
-            Some(connection::Event::Failed(violation)) => {
+            Ok(()) => {
+                let received = &mut self.context.traffic.received;
+                received.add_message(MessageKind::Text, text.len());
+                Event::Posted { id, text }
+            }
+            Err(PostError::Send(error)) => {
+                self.links.note_sent(id, Err(error), &mut self.context);
+                return None;
+            }
+            Err(PostError::Violation(violation)) => {
                 let (code, reason) = (violation.close_code().as_u16(), violation.reason());
                 self.links.count_end(id, code, reason);
                 self.links.ended.push(id);
@@ -276,11 +282,6 @@ impl<Y: System> EventLoop<Y> {
                     peer,
                     violation,
                 }
-            }
-            Some(_) | None => {
-                let received = &mut self.context.traffic.received;
-                received.add_message(MessageKind::Text, text.len());
-                Event::Posted { id, text }
             }
         };
         // What goes back leaves at the end of this turn.

@@ -100,7 +100,7 @@ pub fn cursor_of(text: &[u8]) -> Option<&[u8]> {
         .saturating_sub(MAX_CURSOR_BYTES + CURSOR_KEY.len())..];
     let quote = memrchr(b'"', tail)?;
     let (key, cursor) = tail.split_at(quote + 1);
-    let is_cursor = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_cursor = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let is_one = key.ends_with(CURSOR_KEY) && !cursor.is_empty() && cursor.iter().all(is_cursor);
     is_one.then_some(cursor)
 }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn the_cursor_is_the_last_key_and_of_its_form_or_none() {
         for (text, expected) in [
-            (r#"{"a":1,"cursor":"Ab-_9"}"#, Some("Ab-_9")),
+            (r#"{"a":1,"cursor":"Ab-_.9"}"#, Some("Ab-_.9")),
             (r#"{"cursor":"old","a":"x","cursor":"new"}"#, Some("new")),
             (r#"{"cursor":"first"}"#, None),
             (r#"{"a":1,"cursor":""}"#, None),

@@ -56,14 +56,8 @@ pub(crate) fn stream(messages: &[Vec<u8>], sizes: &[u8]) {
         };
         match sent {
             Ok(()) => hear(text.ok(), &mut expected),
-            Err(SendError::QueueFull) => {
-                // One more than fits, no more.
-                assert!(
-                    connection.output_len() > 4000,
-                    "{}",
-                    connection.output_len()
-                );
-            }
+            // What goes back is not bounded here.
+            Err(SendError::QueueFull) => assert!(how % 3 < 2, "{how}"),
             Err(SendError::NotOpen | SendError::EventWanted) => panic!("it is open"),
         }
         if how % 2 == 0 {

@@ -148,7 +148,7 @@ fn feedback_and_broadcasts_reach_a_stream_as_they_reach_a_page() {
 #[test]
 fn line_ends_in_a_packet_are_blanks_and_nothing_in_it_passes_for_a_field() {
     let server = Server::start("");
-    let mut events = Events::open(&server, "/sse?resume=1", EVENT_SOURCE);
+    let mut events = Events::open(&server, "/sse", EVENT_SOURCE);
     let uuid = events.uuid.clone();
     for gap in ["\n", "\r\n", "\r", "\n\n", "\r\r\n\n"] {
         let fields = format!("{gap}event: close{gap}id: evil{gap}retry: 1{gap}data: x{gap}{gap}");
@@ -716,4 +716,181 @@ fn a_page_may_keep_its_connection_for_what_it_sends() {
         events.expect_text(NEXT);
         events.expect_text(&format!(r#"{{"opcode":"echo","n":{n}}}"#));
     }
+}
+
+/// What stands behind an event of a stream that has opted in.
+fn cursor_of(event: &Event) -> String {
+    let data = event.data.as_deref().expect("a packet");
+    let packet: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    let cursor = packet["cursor"].as_str().expect("a cursor").to_owned();
+    assert!(
+        data.ends_with(&format!(r#","cursor":"{cursor}"}}"#)),
+        "{data}"
+    );
+    assert_eq!(event.id.as_deref(), Some(&*cursor), "{data}");
+    cursor
+}
+
+/// Opens a stream that has opted in, behind this event.
+#[track_caller]
+fn resume(server: &Server, target: &str, headers: &str) -> (Events, String) {
+    let events = Events::open(server, target, &format!("{EVENT_SOURCE}{headers}"));
+    let ready: serde_json::Value = serde_json::from_str(&events.ready).expect("JSON");
+    assert_eq!(ready.get("resume"), None, "it proves nothing");
+    let cursor = ready["cursor"].as_str().expect("a cursor").to_owned();
+    (events, cursor)
+}
+
+fn broadcast(number: u32) -> String {
+    format!(r#"{{"opcode":"broadcast","number":{number}}}"#)
+}
+
+/// The number and the cursor of the next event.
+#[track_caller]
+fn read_number(events: &mut Events) -> (u64, String) {
+    let event = events.read();
+    let cursor = cursor_of(&event);
+    let packet: serde_json::Value = serde_json::from_str(&event.data.unwrap()).unwrap();
+    (packet["number"].as_u64().expect("a number"), cursor)
+}
+
+// protocol.md 9.9
+#[test]
+fn a_stream_that_comes_back_by_its_last_event_misses_nothing() {
+    let server = Server::start("");
+    let (mut events, mut last) = resume(&server, "/sse?resume=1", "");
+    // Nothing has come before the first loss; then after each one.
+    for round in 0..4 {
+        let uuid = events.uuid.clone();
+        events.conn.reset();
+        eventually("it has gone", || {
+            push(
+                &server,
+                &format!(r#"{{"opcode":"feedback","uuid":"{uuid}"}}"#),
+            )
+            .0 == 404
+        });
+        for number in 0..round {
+            push(&server, &broadcast(number));
+        }
+        let id = format!("Last-Event-ID: {last}\r\n");
+        let (mut back, cursor) = resume(&server, "/sse?resume=1&since=old", &id);
+        assert_eq!(
+            cursor, last,
+            "where it was, so that a second loss costs nothing"
+        );
+        assert_ne!(back.uuid, uuid, "a cursor proves no tab");
+        for number in 0..round {
+            let (read, cursor) = read_number(&mut back);
+            assert_eq!(read, u64::from(number));
+            assert_ne!(cursor, last);
+        }
+        // Live ones follow; what is its own has no cursor.
+        push(&server, &broadcast(100));
+        assert_eq!(read_number(&mut back).0, 100);
+        let own = broadcast(101);
+        assert_eq!(back.send(&server, &own).status(), 204);
+        assert_eq!(back.read(), message(NEXT));
+        push(&server, &broadcast(102));
+        let (read, cursor) = read_number(&mut back);
+        assert_eq!(read, 102);
+        last = cursor;
+        back.round_trip(&server);
+        events = back;
+    }
+}
+
+// protocol.md 9.9
+#[test]
+fn the_last_event_may_stand_in_the_query_and_the_header_counts() {
+    let server = Server::start("");
+    let (events, before) = resume(&server, "/sse?resume=1", "");
+    push(&server, &broadcast(1));
+    drop(events);
+    let by_query = format!("/sse?resume=1&lastEventId={before}");
+    let since = format!("/sse?resume=1&since={before}");
+    for (target, headers) in [
+        (&*by_query, ""),
+        (&since, ""),
+        (&format!("{by_query}&since=x"), ""),
+        (&since, "Last-Event-ID:\r\n"),
+        (
+            "/sse?resume=1&since=x",
+            &format!("Last-Event-ID: {before}\r\n"),
+        ),
+    ] {
+        let (mut back, cursor) = resume(&server, target, headers);
+        assert_eq!(cursor, before, "{target}");
+        let (number, last) = read_number(&mut back);
+        assert_eq!(number, 1, "{target} {headers}");
+        let header = format!("Last-Event-ID: {last}\r\n");
+        let (mut up_to_date, _) = resume(&server, target, &header);
+        up_to_date.round_trip(&server);
+    }
+    // Nobody who has not opted in has ids, and whatever a sender calls a cursor is none.
+    let header = format!("{EVENT_SOURCE}Last-Event-ID: {before}\r\n");
+    let mut plain = Events::open(&server, "/sse", &header);
+    assert!(!plain.ready.contains("cursor"), "{}", plain.ready);
+    let forged = r#"{"opcode":"broadcast","cursor":"forged"}"#;
+    push(&server, forged);
+    assert_eq!(plain.read(), message(forged));
+}
+
+// protocol.md 9.9
+// protocol.md 9.4
+#[test]
+fn what_cannot_be_filled_is_told_as_a_gap_with_a_cursor_of_its_own() {
+    let server = Server::start("replaySize=3");
+    let (events, before) = resume(&server, "/sse?resume=1", "");
+    let expect_gap = |id: &str, gap: &str| {
+        let header = format!("Last-Event-ID: {id}\r\n");
+        let (mut back, cursor) = resume(&server, "/sse?resume=1", &header);
+        let event = back.read();
+        assert_eq!(cursor_of(&event), cursor);
+        let data = event.data.expect("a packet");
+        let expected = format!(r#"{{"opcode":"gap","gap":"{gap}","cursor":"{cursor}"}}"#);
+        assert_eq!(data, expected, "{id}");
+        back.round_trip(&server);
+        cursor
+    };
+    for garbage in ["x", "0", "-1", ".", "%00", &"f".repeat(4000), "\"}", "a,b"] {
+        expect_gap(garbage, "unknown");
+    }
+    let (epoch, _) = before.split_once('.').expect("two parts");
+    expect_gap(&format!("{epoch}.ffffffffffffffff"), "unknown");
+    expect_gap(&format!("{epoch}.10000000000000000"), "unknown");
+    expect_gap("0123456789abcdef.0", "restart");
+    for number in 0..3 {
+        push(&server, &broadcast(number));
+    }
+    let header = format!("Last-Event-ID: {before}\r\n");
+    let (mut back, _) = resume(&server, "/sse?resume=1", &header);
+    for number in 0..3 {
+        assert_eq!(read_number(&mut back).0, number);
+    }
+    push(&server, &broadcast(3));
+    expect_gap(&before, "overflow");
+    drop(events);
+}
+
+// protocol.md 9.9
+// protocol.md 9.2
+#[test]
+fn more_than_a_queue_holds_is_replayed_to_a_stream() {
+    let server = Server::start("maxQueue=256K");
+    let (events, before) = resume(&server, "/sse?resume=1", "");
+    drop(events);
+    let pad = "p".repeat(100_000);
+    for number in 0..20 {
+        push(
+            &server,
+            &format!(r#"{{"opcode":"broadcast","number":{number},"pad":"{pad}"}}"#),
+        );
+    }
+    let header = format!("Last-Event-ID: {before}\r\n");
+    let (mut back, _) = resume(&server, "/sse?resume=1", &header);
+    for number in 0..20 {
+        assert_eq!(read_number(&mut back).0, number);
+    }
+    back.round_trip(&server);
 }

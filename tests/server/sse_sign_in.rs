@@ -152,3 +152,58 @@ fn a_client_that_goes_while_it_is_asked_about_leaves_nothing() {
     let (status, answer) = push(&server, r#"{"opcode":"broadcast"}"#);
     assert_eq!((status, &*answer), (200, r#"{"delivered":0}"#));
 }
+
+// protocol.md 9.9
+// protocol.md 9.5
+#[test]
+fn what_was_said_to_a_user_waits_for_that_user_and_for_nobody_else() {
+    let server = Server::start(&format!("authKey={KEY}\n"));
+    let of = |user: &str| with_cookie(&format!("websock_token={}", token(user)));
+    let mut events = Events::open(&server, "/sse?resume=1", &of("me"));
+    let ready: serde_json::Value = serde_json::from_str(&events.ready).expect("JSON");
+    let before = ready["cursor"].as_str().expect("a cursor").to_owned();
+    let packet = |number| format!(r#"{{"opcode":"feedback","user":"me","number":{number}}}"#);
+    assert_eq!(push(&server, &packet(1)).0, 200);
+    let live = events.read();
+    assert!(live.id.is_some(), "{live:?}");
+    let uuid = events.uuid.clone();
+    events.conn.reset();
+    eventually("it has gone", || {
+        push(
+            &server,
+            &format!(r#"{{"opcode":"feedback","uuid":"{uuid}"}}"#),
+        )
+        .0 == 404
+    });
+    assert_eq!(
+        push(&server, &packet(2)),
+        (202, r#"{"delivered":0,"queued":1}"#.into())
+    );
+    push(&server, r#"{"opcode":"broadcast","number":3}"#);
+    let behind = |user: &str, id: &str| {
+        let headers = format!("{}Last-Event-ID: {id}\r\n", of(user));
+        let mut events = Events::open(&server, "/sse?resume=1", &headers);
+        let mut numbers = Vec::new();
+        loop {
+            let data = events.read_text("a packet");
+            let packet: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+            match packet["number"].as_u64() {
+                Some(number) => numbers.push(number),
+                None => {
+                    assert_eq!(packet["opcode"], "gap", "{packet}");
+                    return numbers;
+                }
+            }
+            if numbers.last() == Some(&3) {
+                events.round_trip(&server);
+                return numbers;
+            }
+        }
+    };
+    assert_eq!(behind("me", &before), [1, 2, 3]);
+    assert_eq!(behind("me", live.id.as_deref().expect("an id")), [2, 3]);
+    assert!(
+        behind("you", &before).is_empty(),
+        "a gap is never filled in part"
+    );
+}
