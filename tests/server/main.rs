@@ -6,6 +6,7 @@
 //!
 //! `WEBSOCK_BIN=FILE` runs the suite against another build of the server.
 
+mod backplane;
 mod compression;
 mod control;
 mod coverage;

@@ -58,6 +58,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "proxy_protocol",
         "its header stands before TLS, not in it: records",
     ),
+    (
+        "backplane",
+        "between servers: how a page is connected does not matter",
+    ),
     ("reload", "reads the same file"),
     (
         "reload_keys",

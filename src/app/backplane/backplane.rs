@@ -11,7 +11,7 @@ use super::envelope::{Body, Envelope, Found, Heartbeat, NodeReceipt, Sender};
 use super::figures::Counts;
 use super::interest::Interest;
 use super::node::{Change, NodeClaim};
-use super::peers::{Hole, Peers, Verdict};
+use super::peers::{Hole, Peers, Verdict, micros};
 use super::published::Published;
 use super::routed::{Routed, Total};
 use super::settings::{BackplaneSecret, BackplaneSettings};
@@ -38,6 +38,8 @@ pub(crate) struct Backplane {
     pub(super) routed: Routed,
     /// All that is wanted is subscribed to, or has been so.
     is_subscribed: bool,
+    /// What is for this node by its number comes here.
+    is_listening: bool,
     /// All clients here.
     clients: HashMap<ConnId, OpenClient>,
     /// What Redis has not confirmed.
@@ -114,6 +116,7 @@ impl Backplane {
             peers: Peers::default(),
             routed: Routed::default(),
             is_subscribed: false,
+            is_listening: false,
             clients: HashMap::new(),
             published: HashMap::new(),
             published_bytes: 0,
@@ -163,7 +166,7 @@ impl Backplane {
 
     /// Whether others can be asked and can answer.
     pub(super) fn is_connected(&self) -> bool {
-        self.is_subscribed && self.claim.number() != 0
+        self.is_subscribed && self.is_listening
     }
 
     // ---- clients here
@@ -252,10 +255,9 @@ impl Backplane {
     /// A client here as others are told of it.
     pub(super) fn found(&self, client: ConnId, now: MonotonicTime) -> Found {
         let opened_at = self.clients.get(&client).map(|client| client.opened_at);
-        let age = now - opened_at.unwrap_or(now);
         Found {
             client,
-            age_micros: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
+            opened_at: micros(opened_at.unwrap_or(now)),
         }
     }
 
@@ -269,7 +271,13 @@ impl Backplane {
     ) -> Option<(Vec<u8>, Vec<u8>)> {
         match event {
             SubscriberEvent::Message { channel, payload } => return Some((channel, payload)),
-            SubscriberEvent::Subscribed { .. } => {}
+            SubscriberEvent::Subscribed { channel } => {
+                let number = self.claim.number();
+                if number != 0 && channel == self.channels.of_node(number) {
+                    self.is_listening = true;
+                    self.next_beat = now;
+                }
+            }
             SubscriberEvent::Ready => {
                 if !std::mem::replace(&mut self.is_subscribed, true) {
                     info!("backplane: subscribed to {} channels", self.interest.len());
@@ -280,6 +288,7 @@ impl Backplane {
             SubscriberEvent::Lost => {
                 warn!("backplane: Redis is away, other servers are not reached");
                 self.is_subscribed = false;
+                self.is_listening = false;
                 self.counts.outages += 1;
                 self.peers.note_outage();
             }
@@ -306,7 +315,12 @@ impl Backplane {
         }
         let wall_clock = (self.wall_clock)().as_secs();
         match self.peers.judge(&envelope, wall_clock, now) {
-            Verdict::New => {
+            verdict @ (Verdict::New | Verdict::First) => {
+                if verdict == Verdict::First {
+                    // It learns of us, though not of all at the same moment.
+                    let soon = Duration::from_millis(u64::from(self.claim.number() % 128));
+                    self.next_beat = self.next_beat.min(now + soon);
+                }
                 self.counts.received += 1;
                 Some(envelope)
             }
@@ -370,12 +384,12 @@ impl Backplane {
                 let number = self.claim.number();
                 info!("backplane: this is node {number}");
                 self.interest.want(self.channels.of_node(number));
-                self.next_beat = now;
             }
             Change::Lost(number) => {
                 warn!("backplane: node {number} is another server by now: a new number is taken");
                 let channel = self.channels.of_node(number);
                 self.interest.give_back(&channel, now);
+                self.is_listening = false;
                 // A sender of its own, whose numbers begin anew.
                 (self.sequence, self.number, self.message_count) = (0, 0, 0);
                 self.effects.push_back(Effect::NumberLost);

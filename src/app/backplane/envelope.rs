@@ -1,7 +1,7 @@
 //! [`Envelope`]: what one server tells others, as it is published.
 //!
 //! ```text
-//! envelope = version (1 byte), node, epoch, sequence, time, kind (1 byte), body, tag (16 bytes)
+//! envelope = version (1 byte), node, epoch, sequence, time, clock, kind (1 byte), body, tag (16 bytes)
 //! tag      = first half of HMAC-SHA-256 over: length of the channel (4 bytes), channel, all before it
 //! ```
 //!
@@ -35,6 +35,8 @@ pub(super) struct Envelope<'a> {
     pub(super) sequence: u64,
     /// By the sender's clock, in seconds since 1970.
     pub(super) sent_at: u64,
+    /// By a clock of the sender's that does not jump, in microseconds.
+    pub(super) clock: u64,
     pub(super) body: Body<'a>,
 }
 
@@ -131,8 +133,8 @@ pub(super) struct NodeReceipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) client: ConnId,
-    /// How long it has been open, in microseconds. An age needs no clocks that agree.
-    pub(super) age_micros: u64,
+    /// When it has opened, by the clock of its node.
+    pub(super) opened_at: u64,
 }
 
 impl Envelope<'_> {
@@ -144,6 +146,7 @@ impl Envelope<'_> {
         writer.rest(&self.sender.epoch.to_be_bytes());
         writer.number(self.sequence);
         writer.number(self.sent_at);
+        writer.number(self.clock);
         self.body.write(&mut writer);
         let tag = tag(&writer.0, channel, secret);
         writer.rest(&tag);
@@ -175,6 +178,7 @@ impl Envelope<'_> {
             sender: Sender { node, epoch },
             sequence: reader.number()?,
             sent_at: reader.number()?,
+            clock: reader.number()?,
             body: Body::read(reader)?,
         })
     }
@@ -324,10 +328,10 @@ impl NodeReceipt {
         to.number(self.kept);
         match self.found {
             None => to.0.push(NOT_FOUND),
-            Some(Found { client, age_micros }) => {
+            Some(Found { client, opened_at }) => {
                 to.0.push(FOUND);
                 to.client(client);
-                to.number(age_micros);
+                to.number(opened_at);
             }
         }
         to.number(self.tabs.len() as u64);
@@ -344,7 +348,7 @@ impl NodeReceipt {
                 NOT_FOUND => None,
                 FOUND => Some(Found {
                     client: from.client()?,
-                    age_micros: from.number()?,
+                    opened_at: from.number()?,
                 }),
                 _ => return Err(BadEnvelope),
             },
@@ -456,7 +460,7 @@ mod tests {
             kept: 2,
             found: Some(Found {
                 client: CLIENT,
-                age_micros: 1 << 40,
+                opened_at: 1 << 40,
             }),
             tabs: vec![1, 0, 500],
         };
@@ -532,6 +536,7 @@ mod tests {
             },
             sequence: 123_456,
             sent_at: 1_800_000_000,
+            clock: 1 << 50,
             body,
         }
     }

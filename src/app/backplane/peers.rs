@@ -25,6 +25,32 @@ struct Peer {
     has_outage: bool,
     last_heard: MonotonicTime,
     has_left: bool,
+    clock: ClockOffset,
+}
+
+/// How far the clock of a peer is behind the one here, in microseconds: at most what its fastest
+/// envelope shows. Clocks drift, so that only those of the last minutes count.
+#[derive(Clone, Copy, Debug)]
+struct ClockOffset {
+    /// Of the period before, and of this one.
+    least: [i64; 2],
+    since: MonotonicTime,
+}
+
+impl ClockOffset {
+    fn note(&mut self, offset: i64, now: MonotonicTime) {
+        if now - self.since >= CLOCK_PERIOD {
+            *self = Self {
+                least: [self.least[1], i64::MAX],
+                since: now,
+            };
+        }
+        self.least[1] = self.least[1].min(offset);
+    }
+
+    fn get(&self) -> i64 {
+        self.least[0].min(self.least[1])
+    }
 }
 
 /// What becomes of an envelope that is signed as it should be.
@@ -32,6 +58,8 @@ struct Peer {
 pub(super) enum Verdict {
     /// It counts.
     New,
+    /// It counts, and is the first one of its sender.
+    First,
     /// It has been heard before, or is older than all that is remembered.
     Repeated,
     /// Its time is not near enough to ours.
@@ -67,7 +95,8 @@ impl Peers {
         if envelope.sent_at.abs_diff(wall_clock) > MAX_CLOCK_DIFFERENCE.as_secs() {
             return Verdict::Untimely;
         }
-        if !self.known.contains_key(&envelope.sender) {
+        let is_first = !self.known.contains_key(&envelope.sender);
+        if is_first {
             self.make_room(now);
         }
         let peer = self.known.entry(envelope.sender);
@@ -76,7 +105,12 @@ impl Peers {
             return Verdict::Repeated;
         }
         peer.last_heard = now;
-        Verdict::New
+        let offset = micros(now).wrapping_sub(envelope.clock).cast_signed();
+        peer.clock.note(offset, now);
+        match is_first {
+            true => Verdict::First,
+            false => Verdict::New,
+        }
     }
 
     /// A peer has told everybody something, or a client here.
@@ -105,6 +139,11 @@ impl Peers {
             true => Hole::Some,
             false => by_number,
         }
+    }
+
+    /// What is to be added to a time of this peer to have it by the clock here, in microseconds.
+    pub(super) fn clock_offset(&self, sender: Sender) -> i64 {
+        self.known.get(&sender).map_or(0, |peer| peer.clock.get())
     }
 
     /// This node has been cut off: what was sent meanwhile has not come.
@@ -159,6 +198,10 @@ impl Peer {
             has_outage: false,
             last_heard: now,
             has_left: false,
+            clock: ClockOffset {
+                least: [i64::MAX; 2],
+                since: now,
+            },
         }
     }
 
@@ -172,6 +215,14 @@ impl Peer {
         }
     }
 }
+
+/// A time here as others are told it.
+pub(super) fn micros(time: MonotonicTime) -> u64 {
+    u64::try_from(time.since_start().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long an envelope tells how far a clock is behind: by then it has drifted by some milliseconds.
+const CLOCK_PERIOD: Duration = Duration::from_secs(60);
 
 /// How far clocks may differ. What was recorded and is sent again later than that is refused even by
 /// a node that has started meanwhile, and so has not heard it.
@@ -199,6 +250,7 @@ mod tests {
             sender: sender(epoch),
             sequence,
             sent_at,
+            clock: 0,
             body: Body::Heartbeat(Heartbeat::default()),
         }
     }
@@ -214,11 +266,11 @@ mod tests {
             peers.judge(&envelope(epoch, sequence, sent_at), NOW, after(at))
         };
         for (epoch, sequence, verdict) in [
-            (1, 1, Verdict::New),
+            (1, 1, Verdict::First),
             (1, 1, Verdict::Repeated),
             (1, 3, Verdict::New),
             (1, 2, Verdict::New),
-            (2, 1, Verdict::New),
+            (2, 1, Verdict::First),
             (1, 3, Verdict::Repeated),
         ] {
             assert_eq!(
@@ -229,13 +281,37 @@ mod tests {
         }
         // A clock that is an hour off is none that is wrong.
         for (difference, verdict) in [
-            (3600, Verdict::New),
-            (7200, Verdict::New),
+            (3600, Verdict::First),
+            (7200, Verdict::First),
             (7201, Verdict::Untimely),
         ] {
             assert_eq!(judge(10 + difference, 1, NOW + difference, 1), verdict);
             assert_eq!(judge(20 + difference, 2, NOW - difference, 1), verdict);
         }
+    }
+
+    #[test]
+    fn the_fastest_envelope_says_how_far_a_clock_is_behind() {
+        let mut peers = Peers::default();
+        let mut sequence = 0;
+        let mut hear = |peers: &mut Peers, clock_seconds, at| {
+            sequence += 1;
+            let clock = micros(after(clock_seconds));
+            let envelope = Envelope {
+                clock,
+                ..envelope(1, sequence, NOW)
+            };
+            peers.judge(&envelope, NOW, after(at));
+            peers.clock_offset(sender(1)) / 1_000_000
+        };
+        // On its way for 3, 1 and 2 seconds.
+        for (clock, at, offset) in [(1000, 3, -997), (1003, 4, -999), (1004, 6, -999)] {
+            assert_eq!(hear(&mut peers, clock, at), offset);
+        }
+        // What it has shown long ago does not count.
+        assert_eq!(hear(&mut peers, 1068, 70), -999);
+        assert_eq!(hear(&mut peers, 1138, 140), -998);
+        assert_eq!(peers.clock_offset(sender(2)), 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use super::envelope::{Found, NodeReceipt};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
+use crate::connection::ConnId;
 
 /// All that are not answered yet.
 #[derive(Debug, Default)]
@@ -74,7 +75,9 @@ pub(super) struct Message {
 pub(super) struct Candidate {
     /// At which node; `None`: here.
     pub(super) node: Option<u16>,
-    pub(super) found: Found,
+    pub(super) client: ConnId,
+    /// When it has opened, by the clock here, in microseconds.
+    pub(super) opened_at: i64,
 }
 
 /// What became of a message at all nodes together.
@@ -138,8 +141,8 @@ impl RoutedCall {
         !self.awaits_local && self.publishing_count == 0 && (is_answered || is_unasked)
     }
 
-    /// Adds what another node says.
-    pub(super) fn add(&mut self, node: u16, receipt: &NodeReceipt) {
+    /// Adds what another node says, whose clock is so far behind the one here.
+    pub(super) fn add(&mut self, node: u16, receipt: &NodeReceipt, clock_offset: i64) {
         self.answered_count += 1;
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         self.receipt.add(Receipt {
@@ -151,10 +154,11 @@ impl RoutedCall {
             let sums = self.tabs.iter_mut().zip(&receipt.tabs);
             sums.for_each(|(sum, more)| *sum = sum.saturating_add(*more));
         }
-        if let Some(found) = receipt.found {
+        if let Some(Found { client, opened_at }) = receipt.found {
             self.consider(Candidate {
                 node: Some(node),
-                found,
+                client,
+                opened_at: opened_at.cast_signed().saturating_add(clock_offset),
             });
         }
     }
@@ -164,8 +168,8 @@ impl RoutedCall {
         if let Stage::Find { best, .. } = &mut self.stage {
             let is_better = |best: &Candidate| {
                 // Of two of the same age each node has to choose the same one.
-                let rank = |c: &Candidate| (c.found.age_micros, c.node, c.found.client.slot);
-                rank(&candidate) > rank(best)
+                let rank = |c: &Candidate| (c.opened_at, c.node, c.client.slot);
+                rank(&candidate) < rank(best)
             };
             if best.as_ref().is_none_or(is_better) {
                 *best = Some(candidate);
@@ -263,7 +267,6 @@ const ENTRY_BYTES: usize = size_of::<(CallId, RoutedCall)>() + size_of::<(Monoto
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::ConnId;
     use std::time::Duration;
 
     fn after(millis: u64) -> MonotonicTime {
@@ -277,12 +280,11 @@ mod tests {
         }
     }
 
-    fn found(slot: u32, age_micros: u64) -> Found {
-        let client = ConnId {
+    fn client(slot: u32) -> ConnId {
+        ConnId {
             slot,
             generation: 1,
-        };
-        Found { client, age_micros }
+        }
     }
 
     #[test]
@@ -290,13 +292,13 @@ mod tests {
         let mut call = RoutedCall::new(None, Stage::Deliver);
         call.awaits_local = true;
         call.publishing_count = 1;
-        call.add(2, &receipt(3));
+        call.add(2, &receipt(3), 0);
         assert!(!call.is_complete(), "Redis has not answered");
         call.publishing_count = 0;
         call.reached_count = 3;
         call.own_count = 1;
         assert!(!call.is_complete());
-        call.add(3, &receipt(1));
+        call.add(3, &receipt(1), 0);
         assert!(!call.is_complete(), "those here have not got it");
         call.awaits_local = false;
         call.receipt.queued += 5;
@@ -314,7 +316,8 @@ mod tests {
             uuid: String::new(),
             text: "t".into(),
         };
-        let answers = [(7, found(1, 50)), (2, found(9, 70)), (9, found(3, 70))];
+        // Node, slot, when it has opened by the clock there, how far that is behind.
+        let answers = [(7, 1, 10_050, -10_000), (2, 9, 70, 0), (9, 3, 7, 33)];
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
             let mut call = RoutedCall::new(
                 None,
@@ -325,14 +328,16 @@ mod tests {
             );
             call.consider(Candidate {
                 node: None,
-                found: found(5, 60),
+                client: client(5),
+                opened_at: 60,
             });
-            for (node, found) in order.map(|at| answers[at]) {
+            for (node, slot, opened_at, offset) in order.map(|at| answers[at]) {
+                let client = client(slot);
                 let receipt = NodeReceipt {
-                    found: Some(found),
+                    found: Some(Found { client, opened_at }),
                     ..NodeReceipt::default()
                 };
-                call.add(node, &receipt);
+                call.add(node, &receipt, offset);
             }
             let Stage::Find { best, .. } = call.stage else {
                 panic!("it has not changed");

@@ -6,6 +6,7 @@ use log::warn;
 
 use super::backplane::{Backplane, Effect, FIRST_CALL};
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
+use super::peers::micros;
 use super::published::Published;
 use super::routed::{Candidate, Message, RoutedCall, Stage, Total};
 use crate::app::calls::{CallId, Receipt};
@@ -94,6 +95,7 @@ impl Backplane {
             sender: self.claim.sender(),
             sequence: self.sequence,
             sent_at: self.wall_clock_seconds(),
+            clock: micros(now),
             body,
         };
         let bytes = envelope.seal(&channel, &self.secret);
@@ -188,16 +190,17 @@ impl Backplane {
     /// Other nodes have answered.
     pub(super) fn note_receipts(
         &mut self,
-        node: u16,
+        sender: Sender,
         receipts: &[NodeReceipt],
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
         self.counts.receipts_received += receipts.len() as u64;
+        let offset = self.peers.clock_offset(sender);
         for receipt in receipts {
             let id = CallId(receipt.call);
             if let Some(call) = self.routed.get_mut(id) {
-                call.add(node, receipt);
+                call.add(sender.node, receipt, offset);
                 self.settle(id, now, commands);
             }
         }
@@ -279,7 +282,7 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
-        let client = best.found.client;
+        let client = best.client;
         call.awaits_local = best.node.is_none();
         // A new name, so that answers to the question which come late are not taken for receipts.
         let routed = call.asker.is_some().then(|| self.wait_for(call, now));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -56,7 +57,7 @@ impl Default for BackplaneSettings {
 /// What envelopes are signed with.
 #[derive(Clone)]
 pub struct BackplaneSecret {
-    key: Key,
+    key: Arc<Key>,
     /// Of the secret, to tell two apart.
     digest: [u8; 32],
 }
@@ -76,7 +77,7 @@ impl BackplaneSecret {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, secret).as_ref());
         Self {
-            key: Key::new(HMAC_SHA256, secret),
+            key: Arc::new(Key::new(HMAC_SHA256, secret)),
             digest: bytes,
         }
     }

@@ -81,7 +81,7 @@ impl Delivery<'_> {
                     && epoch == backplane.claim.sender().epoch
                 {
                     let (now, commands) = (self.now, &mut *self.commands);
-                    backplane.note_receipts(sender.node, &receipts, now, commands);
+                    backplane.note_receipts(sender, &receipts, now, commands);
                 }
             }
             Body::Heartbeat(beat) => {

@@ -145,7 +145,11 @@ impl Delivery<'_> {
         );
         if let Some(here) = here {
             let found = backplane.found(here, self.now);
-            call.consider(Candidate { node: None, found });
+            call.consider(Candidate {
+                node: None,
+                client: here,
+                opened_at: found.opened_at.cast_signed(),
+            });
         }
         let call = backplane.wait_for(call, self.now);
         let uuid = (!to.uuid.is_empty()).then(|| match ClientUuid::from_text(to.uuid) {

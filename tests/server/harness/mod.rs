@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod php;
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod tls;
 
@@ -22,6 +23,7 @@ use socket2::{Domain, Socket, Type};
 
 pub(crate) use client::Conn;
 pub(crate) use http::Request;
+pub(crate) use redis::Redis;
 pub(crate) use server::Server;
 
 /// How long any one wait may take.

@@ -1,0 +1,595 @@
+//! Several servers as one (protocol.md §11), with what speaks as a Redis does between them.
+
+use crate::harness::http::Response;
+use crate::harness::{Conn, Redis, Request, Server, connect, eventually};
+use crate::users::{KEY, token};
+use rustix::process::Signal;
+
+const SECRET: &str = "a secret that is the same at all servers";
+
+/// Servers around one Redis.
+struct Cluster {
+    redis: Redis,
+    nodes: Vec<Server>,
+}
+
+impl Cluster {
+    #[track_caller]
+    fn start(count: usize) -> Self {
+        Self::start_with(count, "")
+    }
+
+    #[track_caller]
+    fn start_with(count: usize, more: &str) -> Self {
+        let mut cluster = Self {
+            redis: Redis::start(),
+            nodes: Vec::new(),
+        };
+        for _ in 0..count {
+            cluster.add(more);
+        }
+        cluster.wait_for_peers();
+        cluster
+    }
+
+    /// One more server.
+    #[track_caller]
+    fn add(&mut self, more: &str) {
+        let ini = ini(&self.redis, more);
+        let server = Server::start(&format!("authKey={KEY}\n{ini}"));
+        server.wait_for_log("backplane: this is node ");
+        self.nodes.push(server);
+    }
+
+    /// Waits until everybody knows of everybody.
+    #[track_caller]
+    fn wait_for_peers(&self) {
+        let others = self.nodes.len() - 1;
+        for node in &self.nodes {
+            eventually("the others to be heard", || {
+                metric(node, "websock_backplane_peers") == others.to_string()
+                    && metric(node, "websock_backplane_connected") == "1"
+            });
+        }
+    }
+
+    /// A page with this ident. Whoever is looked for by it is so from here on.
+    #[track_caller]
+    fn named(&self, node: usize, ident: &str) -> Conn {
+        let channel = format!("websock:i:{ident}");
+        let before = self.redis.subscriber_count(&channel);
+        let conn = self.nodes[node].web_named(ident);
+        self.wait_for_subscribers(&channel, before + 1);
+        conn
+    }
+
+    /// A tab of this user.
+    #[track_caller]
+    fn tab(&self, node: usize, user: &str) -> Conn {
+        let cookie = format!("websock_token={}", token(user));
+        let conn = self.nodes[node].open(&Request::to("/web").with("Cookie", &cookie));
+        let channel = format!("websock:u:{user}");
+        eventually("a subscription", || {
+            self.redis.subscriber_count(&channel) > 0
+        });
+        conn
+    }
+
+    #[track_caller]
+    fn wait_for_subscribers(&self, channel: &str, count: usize) {
+        eventually("subscriptions", || {
+            self.redis.subscriber_count(channel) >= count
+        });
+    }
+}
+
+/// The lines of an ini file by which a server belongs to those around this Redis.
+fn ini(redis: &Redis, more: &str) -> String {
+    let address = redis.address();
+    // No test is slower than that, unless somebody is to be late.
+    let timeout = match more.contains("backplaneTimeout") {
+        true => "",
+        false => "backplaneTimeout=10s\n",
+    };
+    format!("backplane=redis://{address}\nbackplaneSecret={SECRET}\n{timeout}{more}\n")
+}
+
+#[track_caller]
+fn ask(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut conn = connect(server);
+    let len = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\n\r\n"
+    );
+    conn.send_bytes(format!("{head}{body}").as_bytes());
+    let response: Response = conn.read_response();
+    (response.status(), response.body.trim_end().to_owned())
+}
+
+#[track_caller]
+fn push(server: &Server, packet: &str) -> (u16, String) {
+    ask(server, "POST", "/push", packet)
+}
+
+#[track_caller]
+fn metric(server: &Server, name: &str) -> String {
+    let (status, text) = ask(server, "GET", "/metrics", "");
+    assert_eq!(status, 200);
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let found = lines.find(|(found, _)| *found == name);
+    found.map_or_else(String::new, |(_, value)| value.to_owned())
+}
+
+fn delivered(count: usize) -> (u16, String) {
+    (200, format!(r#"{{"delivered":{count}}}"#))
+}
+
+fn feedback(key: &str, value: &str, n: usize) -> String {
+    format!(r#"{{"opcode":"feedback","{key}":"{value}","n":{n}}}"#)
+}
+
+const NOBODY: &str = r#"{"delivered":0,"error":"nobody has this uuid or ident"}"#;
+
+// protocol.md 11.2
+// protocol.md 11.3
+#[test]
+fn a_push_at_any_node_reaches_a_page_by_its_uuid_at_any_node() {
+    let cluster = Cluster::start(3);
+    let mut pages: Vec<Conn> = cluster.nodes.iter().map(Server::web).collect();
+    for (n, page) in pages.iter_mut().enumerate() {
+        for node in &cluster.nodes {
+            let packet = feedback("uuid", &page.uuid, n);
+            assert_eq!(push(node, &packet), delivered(1));
+            page.expect_text(&packet);
+        }
+    }
+    // Its node is in its last four digits, and nobody else's.
+    let mut numbers: Vec<String> = pages
+        .iter()
+        .map(|page| page.uuid[32..].to_owned())
+        .collect();
+    let nodes = cluster.redis.nodes();
+    for number in &numbers {
+        let number = u16::from_str_radix(number, 16)
+            .expect("hexadecimal")
+            .to_string();
+        assert!(nodes.contains(&number), "{number} is none of {nodes:?}");
+    }
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 3);
+    // Whoever is not there, is said at once not to be, whatever node it names.
+    let last = |uuid: &str, end: &str| format!("{}{end}", &uuid[..32]);
+    for uuid in [
+        "00000000-0000-4000-8000-000000000000".to_owned(),
+        last(&pages[0].uuid, &pages[1].uuid[32..]),
+        last(&pages[0].uuid, "0000"),
+        "nobody".to_owned(),
+    ] {
+        let answer = push(&cluster.nodes[2], &feedback("uuid", &uuid, 0));
+        assert_eq!(answer, (404, NOBODY.to_owned()), "{uuid}");
+    }
+    pages.iter_mut().for_each(Conn::round_trip);
+}
+
+// protocol.md 11.2
+// protocol.md 11.4
+#[test]
+fn a_broadcast_and_a_feedback_to_a_user_count_all_nodes() {
+    let cluster = Cluster::start(3);
+    let mut tabs = [
+        cluster.tab(0, "42"),
+        cluster.tab(1, "42"),
+        cluster.tab(1, "42"),
+    ];
+    let mut other = cluster.tab(2, "7");
+    let packet = feedback("user", "42", 1);
+    for node in &cluster.nodes {
+        assert_eq!(push(node, &packet), delivered(3));
+        tabs.iter_mut().for_each(|tab| tab.expect_text(&packet));
+    }
+    let packet = r#"{"opcode":"broadcast","n":1}"#;
+    for node in &cluster.nodes {
+        assert_eq!(push(node, packet), delivered(4));
+        tabs.iter_mut().for_each(|tab| tab.expect_text(packet));
+        other.expect_text(packet);
+    }
+    let nobody = r#"{"delivered":0,"error":"this user has no open tab"}"#;
+    let answer = push(&cluster.nodes[0], &feedback("user", "8", 1));
+    assert_eq!(answer, (404, nobody.to_owned()));
+    // protocol.md 10.5
+    let users = r#"{"users":[{"user":"42","tabs":3},{"user":"7","tabs":1}]}"#;
+    let list = r#"["42","8",7]"#;
+    for node in &cluster.nodes {
+        assert_eq!(ask(node, "POST", "/users", list), (200, users.to_owned()));
+        let one = ask(node, "GET", "/users/42", "");
+        assert_eq!(one, (200, r#"{"user":"42","tabs":3}"#.to_owned()));
+        assert_eq!(ask(node, "GET", "/users/8", "").0, 404);
+        assert_eq!(ask(node, "POST", "/users", "[]").0, 200);
+    }
+}
+
+// protocol.md 11.2
+#[test]
+fn a_logout_ends_the_tabs_at_all_nodes() {
+    let cluster = Cluster::start(3);
+    let mut tabs = [cluster.tab(0, "42"), cluster.tab(1, "42")];
+    let mut other = cluster.tab(1, "7");
+    let answer = push(&cluster.nodes[2], r#"{"opcode":"logout","user":"42"}"#);
+    assert_eq!(answer, (200, r#"{"closed":2}"#.to_owned()));
+    for tab in &mut tabs {
+        tab.expect_text(r#"{"opcode":"close","error":"logged out"}"#);
+        tab.expect_close_and_end(4401);
+    }
+    other.round_trip();
+    let mut script = cluster.nodes[0].php();
+    script.send_for_next(r#"{"opcode":"logout","user":"7"}"#);
+    other.expect_text(r#"{"opcode":"close","error":"logged out"}"#);
+    other.expect_close_and_end(4401);
+}
+
+// protocol.md 11.2
+#[test]
+fn pages_and_scripts_reach_those_at_other_nodes() {
+    let cluster = Cluster::start(2);
+    let (mut one, mut other) = (cluster.nodes[0].web(), cluster.nodes[1].web());
+    let mut script = cluster.nodes[0].php_named("script");
+    cluster.wait_for_subscribers("websock:i:script", 1);
+    let packet = r#"{"opcode":"broadcast","n":1}"#;
+    one.send_for_next(packet);
+    other.expect_text(packet);
+    let packet = feedback("uuid", &other.uuid, 2);
+    script.send_for_next(&packet);
+    other.expect_text(&packet);
+    let packet = feedback("ident", "script", 3);
+    other.send_for_next(&packet);
+    script.expect_json(&packet);
+    one.round_trip();
+    other.round_trip();
+}
+
+// protocol.md 11.2
+// protocol.md 3.1
+#[test]
+fn of_several_of_one_ident_the_one_that_opened_first_at_any_node_is_the_receiver() {
+    let cluster = Cluster::start(3);
+    let mut first = cluster.named(1, "shop");
+    let mut second = cluster.named(0, "shop");
+    let mut third = cluster.named(2, "shop");
+    let packet = feedback("ident", "shop", 1);
+    for node in &cluster.nodes {
+        assert_eq!(push(node, &packet), delivered(1));
+        first.expect_text(&packet);
+    }
+    second.round_trip();
+    third.round_trip();
+    first.close();
+    for node in &cluster.nodes {
+        assert_eq!(push(node, &packet), delivered(1));
+        second.expect_text(&packet);
+    }
+    third.round_trip();
+}
+
+// protocol.md 11.3
+// protocol.md 3.4
+#[test]
+fn idents_that_are_numbers_and_chosen_names_are_found_at_other_nodes() {
+    let cluster = Cluster::start(2);
+    let mut number = cluster.nodes[0].web_named("042");
+    let mut name = cluster.nodes[0].open(&Request::to("/"));
+    name.send_for_next(r#"{"opcode":"uuid","message":"Jane Doe"}"#);
+    cluster.wait_for_subscribers("websock:c:Jane Doe", 1);
+    eventually("a subscription", || {
+        let said = cluster.redis.state().said.join("\n");
+        said.contains("SUBSCRIBE") && said.contains("websock:d:")
+    });
+    let packet = r#"{"opcode":"feedback","ident":42,"n":1}"#;
+    eventually("the subscription to be there", || {
+        push(&cluster.nodes[1], packet) == delivered(1)
+    });
+    number.expect_text(packet);
+    let other = r#"{"opcode":"feedback","ident":"42","n":1}"#;
+    assert_eq!(push(&cluster.nodes[1], other).0, 404, "another text");
+    let packet = feedback("uuid", "Jane Doe", 2);
+    assert_eq!(push(&cluster.nodes[1], &packet), delivered(1));
+    name.expect_text(&packet);
+    let packet = feedback("uuid", &name.uuid, 3);
+    assert_eq!(
+        push(&cluster.nodes[1], &packet).0,
+        404,
+        "it has another name"
+    );
+}
+
+// protocol.md 11.4
+#[test]
+fn a_batch_keeps_its_order_and_is_answered_packet_by_packet() {
+    let cluster = Cluster::start(2);
+    let (mut here, mut there) = (cluster.nodes[0].web(), cluster.nodes[1].web());
+    let count = 3000;
+    let text = "x".repeat(300);
+    let packet = |n: usize| match n % 3 {
+        0 => format!(r#"{{"opcode":"broadcast","n":{n}}}"#),
+        1 => format!(
+            r#"{{"opcode":"feedback","uuid":"{}","n":{n},"text":"{text}"}}"#,
+            there.uuid
+        ),
+        _ => feedback("uuid", "nobody", n),
+    };
+    let packets: Vec<String> = (0..count).map(packet).collect();
+    let (status, body) = push(&cluster.nodes[0], &format!("[{}]", packets.join(",")));
+    assert_eq!(status, 200);
+    let results = (0..count).map(|n| match n % 3 {
+        0 => r#"{"delivered":2}"#,
+        1 => r#"{"delivered":1}"#,
+        _ => NOBODY,
+    });
+    let results: Vec<&str> = results.collect();
+    let expected = format!(
+        r#"{{"delivered":{count},"results":[{}]}}"#,
+        results.join(",")
+    );
+    assert_eq!(body, expected);
+    for (n, packet) in packets.iter().enumerate() {
+        match n % 3 {
+            0 => {
+                here.expect_text(packet);
+                there.expect_text(packet);
+            }
+            1 => there.expect_text(packet),
+            _ => {}
+        }
+    }
+    // Nobody waits for what becomes of it.
+    let answer = ask(&cluster.nodes[0], "POST", "/push?wait=0", &packets[1]);
+    assert_eq!(answer, (202, r#"{"accepted":1}"#.to_owned()));
+    there.expect_text(&packets[1]);
+}
+
+// protocol.md 11.4
+#[test]
+fn whoever_does_not_answer_is_counted_and_waited_for_no_longer() {
+    let cluster = Cluster::start_with(3, "backplaneTimeout=300ms");
+    let (mut one, mut other) = (cluster.nodes[0].web(), cluster.nodes[1].web());
+    let of_third = cluster.nodes[2].web();
+    cluster.nodes[2].signal(Signal::STOP);
+    let nodes = r#""nodes":{"asked":2,"answered":1}"#;
+    let packet = r#"{"opcode":"broadcast","n":1}"#;
+    let answer = push(&cluster.nodes[0], packet);
+    assert_eq!(answer, (200, format!(r#"{{"delivered":2,{nodes}}}"#)));
+    one.expect_text(packet);
+    other.expect_text(packet);
+    let (status, body) = push(&cluster.nodes[0], &feedback("uuid", &of_third.uuid, 1));
+    let asked = r#"{"delivered":0,"nodes":{"asked":1,"answered":0},"error":"#;
+    assert!(status == 504 && body.starts_with(asked), "{status} {body}");
+    let late = metric(&cluster.nodes[0], "websock_backplane_late_total");
+    assert_eq!(late, "2");
+    cluster.nodes[2].signal(Signal::CONT);
+    eventually("the third one to answer", || {
+        push(&cluster.nodes[0], packet) == delivered(3)
+    });
+}
+
+// protocol.md 11.1
+#[test]
+fn a_start_while_redis_is_away_works_and_cluster_mode_is_refused() {
+    let mut cluster = Cluster {
+        redis: Redis::start(),
+        nodes: Vec::new(),
+    };
+    cluster.redis.state().is_away = true;
+    let server = Server::start(&ini(&cluster.redis, ""));
+    let mut early = server.web();
+    let packet = feedback("uuid", &early.uuid, 1);
+    assert_eq!(push(&server, &packet), delivered(1));
+    early.expect_text(&packet);
+    let ready = ask(&server, "GET", "/ready", "");
+    assert_eq!(ready.0, 200);
+    assert!(ready.1.contains("are not reached"), "{}", ready.1);
+    cluster.redis.come_back();
+    server.wait_for_log("backplane: this is node ");
+    // Whoever came before is found by others all the same.
+    cluster.wait_for_subscribers(&format!("websock:c:{}", early.uuid), 1);
+    cluster.nodes.push(server);
+    cluster.add("");
+    cluster.wait_for_peers();
+    assert_eq!(push(&cluster.nodes[1], &packet), delivered(1));
+    early.expect_text(&packet);
+    assert_eq!(ask(&cluster.nodes[0], "GET", "/ready", "").1, "ready");
+
+    let redis = Redis::start();
+    redis.state().is_cluster = true;
+    let server = Server::start(&ini(&redis, ""));
+    server.wait_for_log("cluster mode");
+    server.web().round_trip();
+}
+
+// protocol.md 11.1
+#[test]
+fn user_password_and_database_are_in_the_url_and_the_prefix_is_ones_own() {
+    let redis = Redis::start();
+    let address = redis.address();
+    let url = format!("redis://jane:pa55word@{address}/3");
+    let server = Server::start(&format!("backplane={url}\nbackplanePrefix=shop-\n"));
+    server.wait_for_log("backplane: this is node ");
+    server.wait_for_log("backplaneSecret is not set");
+    eventually("a subscription", || redis.subscriber_count("shop-b") == 1);
+    let said = redis.state().said.join("\n");
+    for words in ["AUTH jane pa55word", "SELECT 3", "SET shop-node:"] {
+        assert!(said.contains(words), "{said}");
+    }
+    let lines = server.log_lines().join("\n");
+    assert!(!lines.contains("pa55word"), "{lines}");
+}
+
+// protocol.md 11.5
+#[test]
+fn while_redis_is_away_everybody_serves_its_own_and_says_what_is_missing() {
+    let cluster = Cluster::start_with(2, "backplaneTimeout=300ms");
+    let (mut here, mut there) = (cluster.nodes[0].web(), cluster.nodes[1].web());
+    let mut named = cluster.named(0, "shop");
+    cluster.redis.go_away();
+    cluster.nodes[0].wait_for_log("Redis is away");
+    let packet = feedback("uuid", &here.uuid, 1);
+    assert_eq!(push(&cluster.nodes[0], &packet), delivered(1));
+    here.expect_text(&packet);
+    let packet = feedback("ident", "shop", 2);
+    let partial = |count| (200, format!(r#"{{"delivered":{count},"partial":true}}"#));
+    assert_eq!(push(&cluster.nodes[0], &packet), partial(1));
+    named.expect_text(&packet);
+    let packet = r#"{"opcode":"broadcast","n":3}"#;
+    assert_eq!(push(&cluster.nodes[0], packet), partial(2));
+    here.expect_text(packet);
+    named.expect_text(packet);
+    let (status, body) = push(&cluster.nodes[0], &feedback("uuid", &there.uuid, 4));
+    let partial = r#"{"delivered":0,"partial":true,"error":"#;
+    assert!(
+        status == 504 && body.starts_with(partial),
+        "{status} {body}"
+    );
+    cluster.redis.come_back();
+    cluster.wait_for_peers();
+    let packet = feedback("uuid", &there.uuid, 5);
+    eventually("the way to be there again", || {
+        push(&cluster.nodes[0], &packet) == delivered(1)
+    });
+}
+
+// protocol.md 11.5
+#[test]
+fn what_waits_for_redis_is_bounded_and_what_is_lost_is_counted() {
+    let cluster = Cluster::start_with(2, "backplaneTimeout=100ms\nbackplaneQueue=64K");
+    let mut there = cluster.nodes[1].web();
+    cluster.redis.state().is_stuck = true;
+    let text = "x".repeat(10_000);
+    let packet = format!(r#"{{"opcode":"broadcast","text":"{text}"}}"#);
+    for _ in 0..10 {
+        let (status, body) = push(&cluster.nodes[0], &packet);
+        assert_eq!((status, &*body), (200, r#"{"delivered":0,"partial":true}"#));
+    }
+    let value = |name: &str| {
+        let value = metric(&cluster.nodes[0], &format!("websock_backplane_{name}"));
+        value.parse::<usize>().expect("a number")
+    };
+    assert!(value("queue_bytes") <= value("queue_limit_bytes"));
+    assert!(value("lost_total") >= 4, "{}", value("lost_total"));
+    // What can be sent again is.
+    cluster.redis.go_away();
+    {
+        let mut state = cluster.redis.state();
+        (state.is_stuck, state.is_away) = (false, false);
+    }
+    let packet = r#"{"opcode":"broadcast","n":1}"#;
+    eventually("the way to be there again", || {
+        push(&cluster.nodes[0], packet) == delivered(1)
+    });
+    while there.read_text("all that was sent") != packet {}
+}
+
+// protocol.md 11.1
+#[test]
+fn what_is_forged_or_heard_before_or_was_for_another_channel_counts_nowhere() {
+    let cluster = Cluster::start(2);
+    let (mut here, mut there) = (cluster.nodes[0].web(), cluster.nodes[1].web());
+    let packet = r#"{"opcode":"broadcast","n":1}"#;
+    assert_eq!(push(&cluster.nodes[0], packet), delivered(2));
+    let recorded = cluster.redis.state().published.clone();
+    let of_message = |(_, payload): &&(Vec<u8>, Vec<u8>)| {
+        payload
+            .windows(packet.len())
+            .any(|part| part == packet.as_bytes())
+    };
+    let (channel, payload) = recorded.iter().find(of_message).expect("it was sent");
+    let mut spoiled = payload.clone();
+    let at = payload.len() - 20;
+    spoiled[at] ^= 1;
+    for (channel, payload) in [
+        (channel.clone(), payload.clone()),
+        (channel.clone(), spoiled),
+        (channel.clone(), payload[..payload.len() - 1].to_vec()),
+        (channel.clone(), packet.as_bytes().to_vec()),
+        (channel.clone(), Vec::new()),
+    ] {
+        assert_eq!(cluster.redis.publish(&channel, &payload), 2);
+    }
+    let number = u16::from_str_radix(&there.uuid[32..], 16).expect("hexadecimal");
+    let other = format!("websock:n:{number}");
+    assert_eq!(cluster.redis.publish(other.as_bytes(), payload), 1);
+    let packet = r#"{"opcode":"broadcast","n":2}"#;
+    assert_eq!(push(&cluster.nodes[0], packet), delivered(2));
+    for page in [&mut here, &mut there] {
+        page.expect_text(r#"{"opcode":"broadcast","n":1}"#);
+        page.expect_text(packet);
+    }
+    let refused = |reason: &str| {
+        let name = format!("websock_backplane_refused_total{{reason=\"{reason}\"}}");
+        metric(&cluster.nodes[1], &name)
+    };
+    assert_eq!(refused("signature"), "5");
+    assert_eq!(refused("repeated"), "1");
+    // Another secret is another cluster.
+    let address = cluster.redis.address();
+    let stranger = "backplaneSecret=another secret of at least 32 bytes";
+    let stranger = Server::start(&format!("backplane=redis://{address}\n{stranger}\n"));
+    stranger.wait_for_log("backplane: this is node ");
+    push(&stranger, r#"{"opcode":"broadcast","n":3}"#);
+    here.round_trip();
+    there.round_trip();
+}
+
+// protocol.md 11.3
+#[test]
+fn a_node_whose_number_is_anothers_by_now_takes_a_new_one_and_its_pages_are_found() {
+    let cluster = Cluster::start(2);
+    let mut page = cluster.nodes[0].web();
+    let before = page.uuid[32..].to_owned();
+    cluster.redis.give_keys_away();
+    // It looks when it has come back, not only after some seconds.
+    cluster.redis.go_away();
+    cluster.nodes[0].wait_for_log("Redis is away");
+    cluster.redis.come_back();
+    for node in &cluster.nodes {
+        node.wait_for_log("is another server by now");
+        node.wait_for_lines("backplane: this is node ", 2);
+        eventually("others to be reached", || {
+            metric(node, "websock_backplane_connected") == "1"
+        });
+    }
+    assert_ne!(cluster.nodes[0].web().uuid[32..], before);
+    cluster.wait_for_subscribers(&format!("websock:c:{}", page.uuid), 1);
+    let packet = feedback("uuid", &page.uuid, 1);
+    eventually("it to be found", || {
+        push(&cluster.nodes[1], &packet) == delivered(1)
+    });
+    page.expect_text(&packet);
+}
+
+// protocol.md 11.4
+#[test]
+fn nodes_are_told_to_those_who_may_push() {
+    let cluster = Cluster::start(2);
+    let _page = cluster.nodes[1].web();
+    let (status, body) = ask(&cluster.nodes[0], "GET", "/nodes", "");
+    assert_eq!(status, 200);
+    let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(told["connected"], true);
+    let numbers = told["nodes"].as_array().expect("a list").iter();
+    let mut numbers: Vec<String> = numbers.map(|node| node["node"].to_string()).collect();
+    numbers.sort();
+    let mut nodes = cluster.redis.nodes();
+    nodes.sort();
+    assert_eq!(numbers, nodes);
+    let (status, body) = ask(&cluster.nodes[0], "GET", "/status.json", "");
+    let status_page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        (status, &status_page["backplane"]["node"]),
+        (200, &told["node"])
+    );
+    let alone = Server::start("");
+    let (status, body) = ask(&alone, "GET", "/nodes", "");
+    assert_eq!(status, 404);
+    assert!(body.contains("backplane is not set"), "{body}");
+    assert_eq!(metric(&alone, "websock_backplane_connected"), "");
+}
