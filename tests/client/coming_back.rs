@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustix::process::Signal;
-use websock::client::{Client, ClientSettings, Error, Push, Receipt};
+use websock::client::{Client, ClientSettings, Error, Message, Push, Receipt};
 
 use crate::harness::server::{Run, binary};
-use crate::harness::{Server, eventually};
+use crate::harness::{PATIENCE, Server, eventually};
 use crate::{address, text};
 
 /// A page that comes back, and its uuid.
@@ -155,6 +155,49 @@ fn one_message_too_many_is_a_gap_and_one_less_is_none() {
         let lines = listener.log_lines().len() as u32;
         // The first, the last, and those in between or none of them.
         assert_eq!(lines, if count == 4 { 6 } else { 2 }, "{told}");
+    }
+}
+
+// protocol.md 9.3
+#[test]
+fn who_reads_too_little_is_closed_and_then_gets_the_rest() {
+    let server = Server::start("maxQueue=64K\nreplaySize=1000\nreplayMemory=64M");
+    let settings = ClientSettings {
+        resume: true,
+        ..ClientSettings::page()
+    };
+    let mut page = Client::connect(&address(&server, "/web"), &settings).expect("it connects");
+    let pad = "x".repeat(50_000);
+    let (mut sent, mut behind) = (0, 0);
+    // Until what is not read fills the kernel's buffers, and then the queue.
+    eventually("the page is closed", || {
+        sent += 1;
+        let uuid = page.uuid();
+        let packet = format!(r#"{{"opcode":"feedback","uuid":"{uuid}","n":{sent},"pad":"{pad}"}}"#);
+        let receipt = push(server.address(), &packet, || {});
+        // And then far more than the queue holds.
+        behind += receipt.queued;
+        behind == 200
+    });
+    let mut received = 0;
+    loop {
+        match page.receive(Some(PATIENCE)) {
+            Ok(message) => {
+                let Some(Message::Text(text)) = message else {
+                    panic!("not within {PATIENCE:?}: {} of {sent}", received + 1);
+                };
+                received += 1;
+                assert!(text.contains(&format!(r#""n":{received},"#)), "{received}");
+            }
+            Err(Error::Closed { code: 1008, .. } | Error::Ended | Error::Lost(_)) => {
+                let resumed = page.reconnect().expect("it resumes");
+                assert_eq!(resumed.gap, None, "behind {received} of {sent}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if received == sent {
+            break;
+        }
     }
 }
 
