@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -122,8 +123,11 @@ fn run(
         server.set_certificates(certificates);
     }
     server.set_notifier(Notifier::from_environment());
-    if let Some(key) = ticket_key(config)? {
-        server.set_ticket_key(key);
+    if let Some(dir) = state_dir(config)? {
+        if let Some(key) = ticket_key(config, &dir)? {
+            server.set_ticket_key(key);
+        }
+        server.keep_state_in(dir);
     }
     server.add_resource(Some("/"), Box::new(Standard::root()));
     server.add_resource(Some("/web"), Box::new(Standard::new()));
@@ -139,6 +143,9 @@ fn run(
     });
     let reloader = Reloader::new(options.clone(), config.clone(), Arc::clone(logger));
     server.on_reload(move || reloader.read());
+    if predecessor.is_none() {
+        server.restore_state();
+    }
     if let Some(predecessor) = predecessor {
         let taken = server.take_over(&predecessor);
         taken.map_err(|error| error.to_string())?;
@@ -156,17 +163,37 @@ fn find_predecessor(config: &Config) -> Result<Predecessor, String> {
     }
 }
 
-/// The key that tickets are signed with, if there is a directory to keep it in.
-fn ticket_key(config: &Config) -> Result<Option<TicketKey>, String> {
-    let Some(path) = config.state_dir().filter(|_| config.server.sign_in.is_on()) else {
+/// The directory for what outlives the server. Who signs in needs it; without it, those who are away
+/// at a restart are told that they may have missed something.
+fn state_dir(config: &Config) -> Result<Option<StateDir>, String> {
+    let Some(path) = config.state_dir() else {
         return Ok(None);
     };
-    let secret = StateDir::open(&path).and_then(|dir| dir.secret("tickets.key"));
-    let secret = secret.map_err(|error| {
-        let reason = format!("{}: {}", path.display(), plain(&error));
-        config.problem("stateDir", reason).to_string()
-    })?;
+    match StateDir::open(&path) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if config.server.sign_in.is_on() => {
+            Err(state_dir_problem(config, &path, &error))
+        }
+        Err(error) => {
+            log::warn!("{}", state_dir_problem(config, &path, &error));
+            Ok(None)
+        }
+    }
+}
+
+/// The key that tickets are signed with.
+fn ticket_key(config: &Config, dir: &StateDir) -> Result<Option<TicketKey>, String> {
+    if !config.server.sign_in.is_on() {
+        return Ok(None);
+    }
+    let secret = dir.secret("tickets.key");
+    let secret = secret.map_err(|error| state_dir_problem(config, dir.path(), &error))?;
     Ok(Some(TicketKey::new(&secret)))
+}
+
+fn state_dir_problem(config: &Config, path: &Path, error: &io::Error) -> String {
+    let reason = format!("{}: {}", path.display(), plain(error));
+    config.problem("stateDir", reason).to_string()
 }
 
 /// Writes to the log file what is wrong with the rest of the configuration.

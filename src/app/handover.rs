@@ -3,6 +3,8 @@
 //! Each part is written by its owner: names by the registry, the rest of the session here. What a
 //! later version adds gets a tag of its own.
 
+use std::time::Duration;
+
 use log::warn;
 
 use super::peer::Peer;
@@ -39,10 +41,14 @@ impl App {
     pub fn hand_over_state(&self, now: MonotonicTime) -> Vec<u8> {
         let mut record = RecordWriter::default();
         record.put(SIGNED_OUT, &self.sign_in.hand_over_signed_out(now));
+        let mailbox = &self.sessions.mailbox;
+        if mailbox.is_active() {
+            record.put(MAILBOX, &mailbox.hand_over(&self.sessions.clients, now));
+        }
         record.into_bytes()
     }
 
-    /// What another process knows besides clients.
+    /// What another process knows besides clients; to be called when they have been taken over.
     ///
     /// # Errors
     /// A record that is not understood.
@@ -53,7 +59,12 @@ impl App {
     ) -> Result<(), BadRecord> {
         let signed_out = record.record(SIGNED_OUT)?;
         self.sign_in.take_over_signed_out(signed_out, now)?;
-        record.end()
+        let mailbox = record.take(MAILBOX).map(Record::parse).transpose()?;
+        record.end()?;
+        match mailbox {
+            Some(mailbox) => self.sessions.take_over_mailbox(mailbox, now),
+            None => Ok(()),
+        }
     }
 
     /// Lets a client in that another process has handed over; to be called in their order of
@@ -128,6 +139,10 @@ impl Sessions {
         if let Some(digest) = self.senders.digest(id) {
             record.put(SENDER, digest);
         }
+        if let Some(serial) = self.mailbox.serial(id.slot) {
+            record.put_number(REPLAY, u64::from(serial));
+            record.put_number(AWAITS_RESUME, u64::from(session.replay == Replay::First));
+        }
         Some(record.into_bytes())
     }
 
@@ -146,6 +161,13 @@ impl Sessions {
         let knows_restarts = record.flag(RESTARTS)?;
         let sender = record.take(SENDER).map(<[u8; 32]>::try_from).transpose();
         let sender = sender.map_err(|_| BadRecord::Value(SENDER))?;
+        let serial = record.number_if(REPLAY)?.map(u32::try_from).transpose();
+        let serial = serial.map_err(|_| BadRecord::Value(REPLAY))?;
+        let replay = match serial {
+            None => Replay::Off,
+            Some(_) if record.flag(AWAITS_RESUME)? => Replay::First,
+            Some(_) => Replay::On,
+        };
         record.end()?;
         // Who was served by the resource for all other paths is so again.
         let Some(resource) = self.find_resource(path.unwrap_or_default()) else {
@@ -158,13 +180,31 @@ impl Sessions {
             chunking: Chunking::Off,
             error_packets,
             knows_restarts,
-            replay: Replay::Off,
+            replay,
         };
         self.enter(id, session, now);
         if let Some(digest) = sender {
             self.senders.insert_digest(id, digest);
         }
+        if let Some(serial) = serial {
+            self.taken_over.push((serial, id.slot));
+        }
         Ok(TakenOver::Client(kind))
+    }
+
+    /// What was kept; those who are here already are found in it.
+    fn take_over_mailbox(
+        &mut self,
+        record: Record<'_>,
+        now: MonotonicTime,
+    ) -> Result<(), BadRecord> {
+        self.mailbox.take_over(record, Duration::ZERO, now)?;
+        for (serial, slot) in std::mem::take(&mut self.taken_over) {
+            if !self.mailbox.take_up(serial, slot) {
+                return Err(BadRecord::Value(REPLAY));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -174,6 +214,10 @@ const ERROR_PACKETS: u8 = 3;
 const RESTARTS: u8 = 4;
 const SIGN_IN: u8 = 5;
 const SENDER: u8 = 6;
+/// Those who do not know it forget what was kept, and say so by a gap.
+const REPLAY: u8 = 128;
+const AWAITS_RESUME: u8 = 129;
 
 /// Of what is known besides clients.
 const SIGNED_OUT: u8 = 1;
+const MAILBOX: u8 = 128;

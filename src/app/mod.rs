@@ -15,6 +15,7 @@ mod delivery;
 mod event;
 mod event_stream;
 mod handover;
+mod kept_state;
 mod logout;
 mod monitoring;
 mod newcomers;

@@ -3,7 +3,7 @@
 use log::{debug, info};
 use serde_json::Value;
 
-use super::commands::Commands;
+use super::commands::{Commands, NOBODY};
 use super::opening::{field, has_word};
 use super::sessions::{Newcomer, Reads, Replay, Sessions};
 use crate::base::log_target::CONNECTIONS;
@@ -12,7 +12,7 @@ use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::message::MessageKind;
 use crate::registry::mailbox::{self, Claim, Missed, Resumed};
-use crate::registry::{ClientUuid, Cursor, Secret};
+use crate::registry::{Audience, ClientUuid, Cursor, Gap, Secret};
 
 /// What a client begins with that has opted in.
 pub(super) struct Begun {
@@ -89,6 +89,19 @@ impl Sessions {
         true
     }
 
+    /// Messages of other servers are missing: whoever is here is told so, and whoever comes back
+    /// (protocol.md 9.4, 11.5).
+    pub(super) fn tell_gap(&mut self, commands: &mut Commands) {
+        if !self.mailbox.is_active() {
+            return;
+        }
+        let cursor = self.mailbox.note_foreign_gap();
+        let packet = gap_packet(Gap::Backplane, cursor);
+        let audience = Audience::Members(self.speakers.resuming().snapshot());
+        let message = (MessageKind::Text, packet.as_bytes());
+        commands.broadcast(NOBODY, audience, message, None);
+    }
+
     fn carry_on(
         &mut self,
         id: ConnId,
@@ -131,12 +144,17 @@ impl Sessions {
 /// What a page gets behind `ready` that has come with `since` (protocol.md 9.8).
 pub(super) fn reply_missed(missed: &Missed, commands: &mut Commands) {
     if let Err(gap) = missed.texts {
-        let (gap, cursor) = (gap.name(), missed.cursor);
-        debug!("a page has come with a gap: {gap}");
-        let packet = format!(r#"{{"opcode":"gap","gap":"{gap}","cursor":"{cursor}"}}"#);
+        debug!("a page has come with a gap: {}", gap.name());
+        let packet = gap_packet(gap, missed.cursor);
         commands.reply(MessageKind::Text, packet.as_bytes());
     }
     reply_texts(missed, commands);
+}
+
+/// protocol.md 9.8.
+fn gap_packet(gap: Gap, cursor: Cursor) -> String {
+    let gap = gap.name();
+    format!(r#"{{"opcode":"gap","gap":"{gap}","cursor":"{cursor}"}}"#)
 }
 
 fn reply_texts(missed: &Missed, commands: &mut Commands) {

@@ -51,10 +51,12 @@ pub(super) struct Sessions {
     pub(super) sessions: SlotMap<Session>,
     chunks: ChunkStore,
     /// Web clients of all resources that speak the dialogue.
-    speakers: Speakers,
+    pub(super) speakers: Speakers,
     /// What those are told who come back.
     pub(super) mailbox: Mailbox,
     pub(super) receipts: Receipts,
+    /// Tabs by serial number, and the slots of those who have been taken over before what was kept.
+    pub(super) taken_over: Vec<(u32, u32)>,
     /// The way to other nodes; `None`: this one is alone.
     pub(super) backplane: Option<Box<Backplane>>,
     /// Those who have asked for new words, and so are told of a restart (protocol.md 12.1).
@@ -139,6 +141,7 @@ impl Sessions {
             speakers: Speakers::default(),
             mailbox: Mailbox::new(replay),
             receipts: Receipts::default(),
+            taken_over: Vec::new(),
             backplane: None,
             restart_audience: Members::default(),
             forbidden: LogLimiter::default(),

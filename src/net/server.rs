@@ -18,6 +18,7 @@ use super::mio_system::MioSystem;
 use super::proxy_headers::ProxyHeaders;
 use super::reload_watch::NewSettings;
 use super::socket_file::Cleanup;
+use super::system::System as _;
 use super::taking_over::{Predecessor, TakeoverError, TakeoverSettings, control_listener};
 use super::tls_roots::RootsSource;
 use crate::api::Demo;
@@ -33,6 +34,7 @@ use crate::connection::Limits;
 use crate::ops::certificates::Certificates;
 use crate::ops::inherited::Inherited;
 use crate::ops::notify::Notifier;
+use crate::ops::state_dir::StateDir;
 use crate::ops::time_of_day;
 use crate::protocol::extension::CompressionSettings;
 use crate::registry::ReplaySettings;
@@ -166,6 +168,8 @@ pub struct Server {
     /// Sockets of the server that is taken over for which there is no use here.
     leftovers: (Inherited, Option<ControlListener>),
     own: OwnAddresses,
+    /// Where what is kept outlives the server.
+    state_dir: Option<StateDir>,
 }
 
 /// Settings that were read again and checked.
@@ -220,6 +224,7 @@ impl Server {
             is_listening: false,
             leftovers: (leftovers, control_leftover),
             own,
+            state_dir: None,
         })
     }
 
@@ -281,6 +286,48 @@ impl Server {
     /// come back without a question after a restart.
     pub fn set_ticket_key(&mut self, key: TicketKey) {
         self.event_loop.app_mut().set_ticket_key(key);
+    }
+
+    /// What is kept for those who come back is written there when the server ends (protocol.md 9.7).
+    pub fn keep_state_in(&mut self, dir: StateDir) {
+        self.state_dir = Some(dir);
+    }
+
+    /// Goes on with what the server before has written. Whatever is wrong with it is told in the log;
+    /// then there is nothing.
+    pub fn restore_state(&mut self) {
+        let Some(dir) = &self.state_dir else {
+            return;
+        };
+        let now = self.event_loop.system_mut().now();
+        let app = self.event_loop.app_mut();
+        let file = dir.path().join(STATE_FILE);
+        match dir.take(STATE_FILE, app.max_kept_bytes()) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => match app.restore(&bytes, now, time_of_day()) {
+                Ok(count) => info!("{count} tabs may come back and miss nothing"),
+                Err(reason) => warn!("{} is not used: {reason}", file.display()),
+            },
+            Err(error) => warn!("{} is not used: {}", file.display(), plain(&error)),
+        }
+    }
+
+    /// Everybody has gone: what is kept for those who come back outlives the server.
+    fn save_state(&mut self) {
+        let Some(dir) = &self.state_dir else {
+            return;
+        };
+        let now = self.event_loop.system_mut().now();
+        let Some(bytes) = self.event_loop.app_mut().kept_state(now, time_of_day()) else {
+            return;
+        };
+        match dir.put(STATE_FILE, &bytes) {
+            Ok(()) => info!("{} bytes kept for those who come back", bytes.len()),
+            Err(error) => {
+                let file = dir.path().join(STATE_FILE);
+                warn!("{} cannot be written: {}", file.display(), plain(&error));
+            }
+        }
     }
 
     /// By which other threads push and stop.
@@ -347,6 +394,7 @@ impl Server {
         while !self.event_loop.is_done() {
             self.event_loop.turn()?;
         }
+        self.save_state();
         info!("Server stopped");
         Ok(())
     }
@@ -378,6 +426,9 @@ impl Server {
         Ok(())
     }
 }
+
+/// In `stateDir`.
+const STATE_FILE: &str = "replay";
 
 /// Where the server listens, and what follows from it.
 #[derive(Clone, Debug)]

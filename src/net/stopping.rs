@@ -222,6 +222,7 @@ impl<Y: System> EventLoop<Y> {
     pub(super) fn stop_after_handover(&mut self) {
         // It reports to the manager from now on.
         self.set_notifier(None);
+        self.app.forget_kept();
         for slot in 0..self.links.table.slot_count() {
             let Some(link) = self.links.table.slot_mut(slot) else {
                 continue;

@@ -48,6 +48,44 @@ impl StateDir {
         &self.0
     }
 
+    /// Keeps bytes under a name, in place of those that were there. Whoever reads meanwhile, or after
+    /// a crash, finds the ones or the others.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let unfinished = self.0.join(format!("{name}.new"));
+        // Whatever is in the way, it is not written into.
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, self.0.join(name))
+    }
+
+    /// Takes the bytes of a name, which are gone then; `None`: there are none.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not one that only this user can have written, or is longer than
+    /// `max_len`.
+    pub fn take(&self, name: &str, max_len: usize) -> io::Result<Option<Vec<u8>>> {
+        let path = self.0.join(name);
+        let taken = match open_own(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.and_then(|file| read_at_most(file, max_len)),
+        };
+        // What was not taken once is not taken later.
+        std::fs::remove_file(&path)?;
+        taken.map(Some)
+    }
+
     /// The secret of this name: 32 random bytes that are made when they are asked for first, and
     /// stay.
     ///
@@ -74,6 +112,16 @@ impl StateDir {
         std::fs::rename(&unfinished, &path)?;
         Ok(secret)
     }
+}
+
+fn read_at_most(file: File, max_len: usize) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(max_len).unwrap_or(u64::MAX);
+    if file.metadata()?.len() > limit {
+        return Err(io::Error::other("it is longer than anything that is kept"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn read_secret(path: &Path) -> io::Result<[u8; 32]> {
@@ -148,6 +196,36 @@ mod tests {
         std::fs::remove_file(&file).expect("removed");
         symlink("/etc/passwd", &file).expect("a link");
         assert!(dir.secret("key").is_err(), "a link");
+    }
+
+    #[test]
+    fn what_is_put_is_taken_once_and_only_if_nobody_else_can_have_written_it() {
+        let scene = Scene::new("kept");
+        let dir = StateDir::open(&scene.0.join("state")).expect("a directory");
+        let file = dir.path().join("kept");
+        assert_eq!(dir.take("kept", 9).expect("nothing"), None);
+        dir.put("kept", b"old").expect("written");
+        symlink("/etc/passwd", dir.path().join("kept.new")).expect("a link in the way");
+        dir.put("kept", b"new").expect("written");
+        let mode = std::fs::metadata(&file).expect("it is there").mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(dir.take("kept", 3).expect("taken"), Some(b"new".to_vec()));
+        assert_eq!(dir.take("kept", 3).expect("gone"), None);
+        dir.put("kept", b"long").expect("written");
+        assert!(dir.take("kept", 3).is_err(), "longer");
+        // It takes no room on the disk.
+        let huge = File::create(&file).expect("a file");
+        huge.set_len(4 << 30).expect("a length");
+        set_mode(&file, 0o600);
+        assert!(dir.take("kept", 1 << 20).is_err(), "4 GiB");
+        dir.put("kept", b"x").expect("written");
+        set_mode(&file, 0o640);
+        assert!(dir.take("kept", 9).is_err(), "others may read it");
+        symlink("/etc/passwd", &file).expect("a link");
+        assert!(dir.take("kept", 9).is_err(), "a link");
+        assert_eq!(dir.take("kept", 9).expect("nothing is left"), None);
+        std::fs::create_dir(&file).expect("a directory in the way");
+        assert!(dir.take("kept", 9).is_err() && dir.put("kept", b"x").is_err());
     }
 
     #[test]

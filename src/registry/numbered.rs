@@ -32,6 +32,13 @@ impl<T> Numbered<T> {
         self.values.end() == 0
     }
 
+    /// All numbers.
+    pub(in crate::registry) fn numbers(&self) -> impl Iterator<Item = NonZeroU32> {
+        let numbers = (1..self.values.end()).filter(|&n| self.values.get(n).is_some());
+        // Values have numbers of 32 bits.
+        numbers.filter_map(|number| NonZeroU32::new(number as u32))
+    }
+
     /// The value of a number.
     pub(in crate::registry) fn get(&self, number: NonZeroU32) -> Option<&T> {
         self.values.get(number.get() as usize)

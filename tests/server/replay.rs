@@ -1,8 +1,14 @@
 //! Nothing is lost while a page is away: cursors, `resume`, gaps, and what is kept (protocol.md §9).
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Conn, Request, Server, connect};
+use crate::harness::{Conn, Request, Server, connect, eventually};
 use crate::users::{ask, push, request};
 
 /// A page that has opted in, and where it stands.
@@ -168,7 +174,7 @@ fn to_all(n: u32) -> String {
 /// Pushes until it is kept for a page that is away, as the server sees it gone only then.
 #[track_caller]
 fn push_until_kept(server: &Server, body: &str) {
-    crate::harness::eventually("the server sees that a page has gone", || {
+    eventually("the server sees that a page has gone", || {
         match push(server, body) {
             (202, answer) => {
                 assert_eq!(answer, "{\"delivered\":0,\"queued\":1}\n");
@@ -422,7 +428,7 @@ fn what_was_kept_is_gone_after_replay_time() {
     let server = Server::start("replayTime=300ms");
     let lost = Tab::open(&server).lose();
     push_until_kept(&server, &feedback(&lost.uuid, 1));
-    crate::harness::eventually("it is forgotten", || {
+    eventually("it is forgotten", || {
         push(&server, &feedback(&lost.uuid, 2)).0 == 404
     });
     let back = lost.come_back(&server);
@@ -469,7 +475,7 @@ fn a_push_to_somebody_who_is_away_is_queued_and_told_so() {
     let plain = server.web();
     let uuid = plain.uuid.clone();
     drop(plain);
-    crate::harness::eventually("it is gone", || push(&server, &feedback(&uuid, 1)).0 == 404);
+    eventually("it is gone", || push(&server, &feedback(&uuid, 1)).0 == 404);
 }
 
 /// A server with users, and a page of one of them that has opted in.
@@ -630,9 +636,149 @@ fn what_is_kept_follows_a_reload() {
     assert_eq!(lost.come_back(&server).gap.as_deref(), Some("overflow"));
     let lost = away_with(&server, 1, 1);
     server.reload("replaySize=2\nreplayMemory=64K\nreplayTime=0", READ_AGAIN);
-    crate::harness::eventually("it is forgotten", || {
+    eventually("it is forgotten", || {
         push(&server, &feedback(&lost.uuid, 2)).0 == 404
     });
     // Nobody can opt in.
     server.open(&Request::to("/web?resume=1")).round_trip();
+}
+
+const KEEPING: &str = "stateDir={dir}/state\ndrainSpread=0\ncloseTimeout=100ms";
+
+// protocol.md 9.7
+#[test]
+fn a_restart_loses_nothing() {
+    let server = Server::start(KEEPING);
+    let mut tab = Tab::open(&server);
+    push(&server, &to_all(1));
+    tab.expect(&to_all(1));
+    let away = Tab::open(&server).lose();
+    push_until_kept(&server, &feedback(&away.uuid, 2));
+    let position = position(&server);
+    push(&server, &to_all(3));
+    tab.expect(&to_all(3));
+    let mut other = Tab::open(&server);
+    say(&mut other.conn, &to_all(4));
+    let server = server.start_again(Signal::TERM);
+    // Nobody has come back yet.
+    push(&server, &to_all(5));
+    assert_eq!(
+        push(&server, &feedback(&tab.uuid, 6)),
+        (202, "{\"delivered\":0,\"queued\":1}\n".to_owned())
+    );
+    let mut tab = tab.claim().expect_missed(&server, 3);
+    tab.expect(&to_all(4));
+    tab.expect(&to_all(5));
+    tab.expect(&feedback(&tab.uuid.clone(), 6));
+    let mut back = away.expect_missed(&server, 4);
+    back.expect(&feedback(&away.uuid, 2));
+    (3..=5).for_each(|n| back.expect(&to_all(n)));
+    // Its own is not among them.
+    let mut other = other.claim().expect_missed(&server, 1);
+    other.expect(&to_all(5));
+    let target = format!("/web?resume=1&since={position}");
+    let mut page = Tab::open_as(&server, &Request::to(&target));
+    (3..=5).for_each(|n| page.expect(&to_all(n)));
+    // And once more, with nothing said in between.
+    let claim = other.claim();
+    let server = server.start_again(Signal::TERM);
+    claim.expect_missed(&server, 0).conn.round_trip();
+}
+
+// protocol.md 9.7
+// protocol.md 9.4
+#[test]
+fn a_crash_is_told_as_a_restart_and_what_was_read_is_not_read_twice() {
+    let server = Server::start(KEEPING);
+    let lost = Tab::open(&server).claim();
+    let server = server.start_again(Signal::KILL);
+    assert_eq!(lost.come_back(&server).gap.as_deref(), Some("restart"));
+    // What the first stop has left is not believed after a crash later.
+    let lost = Tab::open(&server).claim();
+    let server = server.start_again(Signal::TERM).start_again(Signal::KILL);
+    assert_eq!(lost.come_back(&server).gap.as_deref(), Some("restart"));
+    // Without a place to keep it.
+    let server = Server::start("");
+    let lost = Tab::open(&server).claim();
+    let server = server.start_again(Signal::TERM);
+    assert_eq!(lost.come_back(&server).gap.as_deref(), Some("restart"));
+}
+
+/// A tab, and the file that a server has written at its end.
+fn stopped(server: Server) -> (Server, Lost, PathBuf) {
+    let tab = Tab::open(&server);
+    let claim = tab.lose();
+    server.signal(Signal::TERM);
+    server.wait_exit();
+    let file = server.directory().join("state/replay");
+    assert_eq!(
+        fs::metadata(&file)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    (server, claim, file)
+}
+
+// protocol.md 9.7
+#[test]
+fn a_file_that_is_not_as_it_was_written_is_not_believed() {
+    let spoilers: [(&str, fn(&Path)); 7] = [
+        ("it is cut off or was changed", |file| {
+            let bytes = fs::read(file).expect("read");
+            fs::write(file, &bytes[..bytes.len() - 1]).expect("written");
+        }),
+        ("it is cut off or was changed", |file| {
+            let mut bytes = fs::read(file).expect("read");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(file, bytes).expect("written");
+        }),
+        ("it was not written by websock", |file| {
+            fs::write(file, "#!/bin/sh\n").expect("written");
+        }),
+        ("another version of websock has written it", |file| {
+            let mut bytes = fs::read(file).expect("read");
+            bytes[15] = b'2';
+            fs::write(file, bytes).expect("written");
+        }),
+        ("it is longer than anything that is kept", |file| {
+            let opened = fs::OpenOptions::new().write(true).open(file);
+            opened.expect("opened").set_len(4 << 30).expect("a length");
+        }),
+        ("Too many levels of symbolic links", |file| {
+            fs::rename(file, file.with_extension("moved")).expect("moved");
+            symlink(file.with_extension("moved"), file).expect("a link");
+        }),
+        ("with mode 0600", |file| {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o644)).expect("a mode");
+        }),
+    ];
+    for (told, spoil) in spoilers {
+        let (server, claim, file) = stopped(Server::start(KEEPING));
+        spoil(&file);
+        let server = server.start_with_what_is_left();
+        let line = server.wait_for_log("is not used");
+        assert!(line.contains(told), "{line}");
+        assert_eq!(claim.come_back(&server).gap.as_deref(), Some("restart"));
+        assert!(!file.exists(), "it is not looked at again");
+    }
+}
+
+// protocol.md 9.7
+#[test]
+fn what_is_older_than_replay_time_is_not_used() {
+    let (server, claim, _) = stopped(Server::start("stateDir={dir}/state\nreplayTime=2s"));
+    // The next one is started only when it is.
+    let written = SystemTime::now();
+    eventually("it is older", || {
+        written
+            .elapsed()
+            .is_ok_and(|age| age > Duration::from_secs(2))
+    });
+    let server = server.start_with_what_is_left();
+    server.wait_for_log("it is older than replayTime");
+    assert_eq!(claim.come_back(&server).gap.as_deref(), Some("restart"));
 }

@@ -102,7 +102,7 @@ impl App {
                     let mut delivery = self.sessions.delivery(now, commands);
                     delivery.feedback_to_client(client, &text, call);
                 }
-                Effect::Gap => {}
+                Effect::Gap => self.sessions.tell_gap(commands),
                 Effect::NumberLost => {
                     let sessions = &mut self.sessions;
                     if let Some(backplane) = sessions.backplane.as_deref_mut() {

@@ -8,6 +8,7 @@
 //! If nobody has opted in, nothing is numbered and nothing kept.
 
 mod cursor;
+mod handover;
 mod log;
 mod resuming;
 mod tabs;
@@ -135,6 +136,16 @@ impl Mailbox {
     pub fn reload(&mut self, settings: ReplaySettings) {
         self.settings = settings;
         self.keep_within_memory();
+    }
+
+    /// By what it goes.
+    pub fn settings(&self) -> ReplaySettings {
+        self.settings
+    }
+
+    /// Everything is forgotten, since another process goes on with it.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.settings);
     }
 
     /// Whether tabs can opt in.
@@ -326,6 +337,12 @@ impl Mailbox {
             text: Rc::clone(&text),
             sender,
         };
+        self.put(owner, kept);
+        self.keep_within_memory();
+        Some(text)
+    }
+
+    fn put(&mut self, owner: Owner, kept: Kept) {
         let max_messages = self.settings.max_messages;
         let Self {
             tabs,
@@ -334,13 +351,13 @@ impl Mailbox {
             log,
             ..
         } = self;
-        let stream = stream_of(owner, tabs, users, everybody)?;
+        let Some(stream) = stream_of(owner, tabs, users, everybody) else {
+            return;
+        };
         log.push(stream, owner, kept);
         while stream.len() > max_messages {
             log.drop_first(stream);
         }
-        self.keep_within_memory();
-        Some(text)
     }
 
     // ---- time and memory
@@ -348,6 +365,7 @@ impl Mailbox {
     /// Forgets whoever has been away for too long, and what nobody can ask for any more; at most so
     /// much at once.
     pub fn handle_timeout(&mut self, now: MonotonicTime) {
+        self.tabs.forget_serials();
         for _ in 0..FORGOTTEN_AT_ONCE {
             if let Some((_, number)) = self.tabs.least_heard().filter(|t| self.tab_due(*t) <= now) {
                 self.remove(number);

@@ -109,7 +109,7 @@ impl Mailbox {
         let mut replaced = None;
         if let Some(old) = proven.filter(|&old| old != own) {
             uuid = Some(ClientUuid::from_text(claim.uuid));
-            replaced = self.take_over(old, own, slot);
+            replaced = self.change_place(old, own, slot);
         }
         let tab = proven.unwrap_or(own);
         let missed = Missed {
@@ -223,7 +223,7 @@ impl Mailbox {
     }
 
     /// The connection of `own` is that of `old` from now on; the slot of the one that it had.
-    fn take_over(&mut self, old: TabNumber, own: TabNumber, slot: u32) -> Option<u32> {
+    fn change_place(&mut self, old: TabNumber, own: TabNumber, slot: u32) -> Option<u32> {
         let replaced = self.tabs.get(old).map(|tab| tab.slot);
         let replaced = replaced.filter(|&slot| slot != AWAY);
         if replaced.is_some() {

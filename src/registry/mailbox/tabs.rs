@@ -46,6 +46,8 @@ pub(super) struct Tabs {
     scripts: HashMap<ClientUuid, TabNumber>,
     /// Those whose last secret may have been used without their knowing.
     retries: HashMap<TabNumber, Retry>,
+    /// Those who have come from another process, until they are taken up.
+    by_serial: HashMap<u32, TabNumber>,
     serial: u32,
 }
 
@@ -112,11 +114,8 @@ impl Tabs {
         let Some(tab) = self.all.get(number) else {
             return;
         };
-        let user_bytes = client
-            .identity
-            .user
-            .as_ref()
-            .map_or(0, |u| u.as_str().len());
+        let user = client.identity.user.as_ref();
+        let user_bytes = user.map_or(0, |user| AWAY_USER_BYTES + user.as_str().len());
         let bytes = AWAY_BYTES + client.ident.len() + user_bytes;
         self.away_bytes += bytes;
         let id = id_of(number);
@@ -219,15 +218,57 @@ impl Tabs {
         self.least_heard.first().copied()
     }
 
-    /// A script is called otherwise.
-    pub(super) fn rename_script(&mut self, number: TabNumber, uuid: &ClientUuid) {
-        self.scripts.retain(|_, script| *script != number);
-        self.scripts.insert(uuid.clone(), number);
+    /// Their numbers.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = TabNumber> {
+        self.all.numbers()
     }
 
-    /// What one that is away was called.
-    pub(super) fn uuid_of_away(&self, number: TabNumber) -> Option<ClientUuid> {
-        self.away.uuid(id_of(number))
+    /// What one that is away was called and when it was heard: where its name is, and as whom.
+    pub(super) fn absence(&self, number: TabNumber) -> Option<(&Clients, ConnId, MonotonicTime)> {
+        let absence = self.away_since.get(&number)?;
+        Some((&self.away, id_of(number), absence.heard))
+    }
+
+    pub(super) fn retry(&self, number: TabNumber) -> Option<&Retry> {
+        self.retries.get(&number)
+    }
+
+    /// The serial number that was given last.
+    pub(super) fn last_serial(&self) -> u32 {
+        self.serial
+    }
+
+    pub(super) fn set_last_serial(&mut self, serial: u32) {
+        self.serial = serial;
+    }
+
+    /// Adds one that is away, and has its serial number.
+    pub(super) fn add_away(
+        &mut self,
+        tab: Tab,
+        client: &Away<'_>,
+        heard: MonotonicTime,
+    ) -> TabNumber {
+        let (kind, serial) = (tab.kind, tab.serial);
+        let number = self.all.insert(tab);
+        if kind == ClientKind::Php {
+            self.scripts.insert(client.uuid.clone(), number);
+        }
+        self.by_serial.insert(serial, number);
+        self.go_away(number, client, heard);
+        number
+    }
+
+    /// The tab that was added with this serial number.
+    pub(super) fn with_serial(&mut self, serial: u32) -> Option<TabNumber> {
+        self.by_serial.remove(&serial)
+    }
+
+    /// All who were to be found by their serial number have been.
+    pub(super) fn forget_serials(&mut self) {
+        if !self.by_serial.is_empty() {
+            self.by_serial = HashMap::new();
+        }
     }
 
     /// Bytes that those who are away hold.
@@ -258,6 +299,9 @@ fn id_of(number: TabNumber) -> ConnId {
 /// What a tab costs: itself, and the way to it from its slot.
 const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
 
-/// What it costs to be found while one is away: a record with its names and indexes, and a place in
-/// the order of silence.
-const AWAY_BYTES: usize = 320;
+/// What it costs to be found while one is away: a record and its index, and a place in the order of
+/// silence.
+const AWAY_BYTES: usize = 160;
+
+/// What a user costs on top of that, but for a name that is long.
+const AWAY_USER_BYTES: usize = 110;

@@ -62,6 +62,35 @@ impl Server {
         }
     }
 
+    /// Ends it by this signal, and starts another one in its directory.
+    #[track_caller]
+    pub(crate) fn start_again(self, signal: Signal) -> Self {
+        self.signal(signal);
+        self.wait_exit();
+        self.start_with_what_is_left()
+    }
+
+    /// Starts another one in the directory of this one, which has ended.
+    #[track_caller]
+    pub(crate) fn start_with_what_is_left(self) -> Self {
+        let Self {
+            run,
+            directory,
+            addresses,
+        } = self;
+        drop(run);
+        let mut command = Command::new(binary());
+        command.arg("-i").arg(directory.path.join("websock.ini"));
+        command.current_dir(&directory.path);
+        let run = Run::start(command);
+        let addresses = run.wait_for_addresses(addresses.len());
+        Self {
+            run,
+            directory,
+            addresses,
+        }
+    }
+
     /// Gives it another ini text and has it read: waits until it says `told`, once more than before.
     #[track_caller]
     pub(crate) fn reload(&self, ini: &str, told: &str) {
