@@ -3,18 +3,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::accept::Accept;
 use super::calls::{CallId, Ticket};
-use super::peer::Peer;
 use super::report::Detail;
 use crate::api::PushError;
-use crate::connection::{
-    AfterResponse, ConnId, EventIds, Expectation, Keepalive, Message, PhpFraming,
-};
+use crate::connection::{AfterResponse, ConnId, Expectation, Message};
 use crate::protocol::body::BodyLength;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
 use crate::protocol::frame;
-use crate::protocol::handshake::Upgrade;
 use crate::protocol::message::MessageKind;
 use crate::protocol::php_session::SessionFile;
 use crate::protocol::traffic::MessageCounts;
@@ -154,49 +151,6 @@ pub enum SubscriptionChange {
     Subscribe,
     /// They are not wanted any more.
     Unsubscribe,
-}
-
-/// How a client is let in.
-#[derive(Debug)]
-pub struct Accept {
-    /// The connection.
-    pub id: ConnId,
-    /// What it gets first, and in what form all else.
-    pub opening: Opening,
-    /// Where the client is, if proxies are on the way.
-    pub peer: Peer,
-    /// Whether it has become a client, or gets one packet and goes.
-    pub admission: Admitted,
-}
-
-/// In what form a client gets its messages.
-#[derive(Debug)]
-pub enum Opening {
-    /// As frames, behind a 101.
-    WebSocket {
-        /// What was agreed on.
-        upgrade: Upgrade,
-        /// How its frames are shaped.
-        framing: PhpFraming,
-        /// Whether it is pinged, as web clients are. Who is not is watched by TCP.
-        keepalive: Keepalive,
-    },
-    /// As events, in a response that does not end (protocol.md 9.9). It is watched by TCP.
-    EventStream {
-        /// The response up to the first event.
-        head: Vec<u8>,
-        /// Whether events carry their cursor.
-        event_ids: EventIds,
-    },
-}
-
-/// What an accepted connection becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitted {
-    /// A client.
-    Client,
-    /// Nobody: a packet tells it why, and it is closed.
-    TurnedAway,
 }
 
 /// Collects commands while an event is handled.

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use super::commands::{Commands, Opening};
+use super::accept::Opening;
+use super::commands::Commands;
 use super::logout::close_packet;
 use super::opening::has_word;
 use crate::api::{BodyPart, Response, acceptance};
@@ -100,6 +101,9 @@ pub(super) fn turn_away(
     (error, code): (&str, CloseCode),
     commands: &mut Commands,
 ) {
+    if error.starts_with(NO_RESOURCE) {
+        return refuse(id, request, Response::failure(404, error), commands);
+    }
     if code == CloseCode::UNAUTHORIZED {
         let mut response = Response::failure(401, error);
         response.add_header("WWW-Authenticate", CHALLENGE);
@@ -135,6 +139,9 @@ fn random_delay(time: Duration) -> Duration {
 /// Least time after which a browser asks again for a stream that was lost; the most is four times
 /// as long. Browsers take 3 to 5 s if they are told nothing.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// How an error begins that tells of a path without a resource (protocol.md 1.10).
+const NO_RESOURCE: &str = "no resource ";
 
 /// RFC 9110 §11.6.1 wants one: who signs in by a token has it from the application.
 const CHALLENGE: &str = "Bearer realm=\"websock\"";

@@ -4,6 +4,7 @@
 //! [`Commands`] come out. It never reaches a connection, so nothing is re-entered and nothing is
 //! freed under a caller; sockets, queues and the clock are not known here.
 
+mod accept;
 pub mod admission;
 mod audience;
 mod availability;
@@ -14,6 +15,7 @@ mod commands;
 mod delivery;
 mod event;
 mod event_stream;
+mod first_message;
 mod handover;
 mod kept_state;
 mod logout;
@@ -40,12 +42,12 @@ pub mod trusted_proxies;
 mod upgrade;
 mod web_sends;
 
+pub use self::accept::{Accept, Admitted, Opening};
 pub use self::availability::{Availability, Goodbye};
 pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
 pub use self::commands::{
-    Accept, Admitted, BodyLimit, Command, Commands, CurrentMessage, NOBODY, Opening,
-    SubscriptionChange,
+    BodyLimit, Command, Commands, CurrentMessage, NOBODY, SubscriptionChange,
 };
 pub use self::event::{Encryption, Event, IncomingRequest};
 pub use self::report::{Detail, LinkFigures, Report};

@@ -157,13 +157,15 @@ fn line_ends_in_a_packet_are_blanks_and_nothing_in_it_passes_for_a_field() {
         assert_eq!(push(&server, &packet).0, 200);
         let event = events.read();
         assert_eq!((&*event.name, &event.retry), ("", &None));
-        let data: serde_json::Value = serde_json::from_str(&event.data.expect("data")).unwrap();
+        let data: serde_json::Value =
+            serde_json::from_str(&event.data.expect("data")).expect("JSON");
         assert_eq!(data["x"], 1);
         let hostile = serde_json::json!({"opcode": "feedback", "uuid": uuid, "x": fields});
         assert_eq!(push(&server, &hostile.to_string()).0, 200);
         let event = events.read();
         assert_eq!((&*event.name, &event.retry), ("", &None));
-        let data: serde_json::Value = serde_json::from_str(&event.data.expect("data")).unwrap();
+        let data: serde_json::Value =
+            serde_json::from_str(&event.data.expect("data")).expect("JSON");
         assert_eq!(data["x"], fields);
     }
     let mut other = Events::open(&server, "/sse", EVENT_SOURCE);
@@ -698,6 +700,24 @@ fn pages_of_other_origins_may_send_where_they_may_read() {
     }
 }
 
+// protocol.md 9.9
+#[test]
+fn a_stream_may_follow_other_requests_on_its_connection() {
+    let server = Server::start("");
+    let mut conn = connect(&server);
+    let unknown = body("a", "b", "ping");
+    conn.send_bytes(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(conn.read_response().status(), 200);
+    conn.send_bytes(post_request(&unknown, "").as_bytes());
+    assert_eq!(conn.read_response().status(), 403);
+    let mut events = Events::begin(conn, &request("/sse", EVENT_SOURCE));
+    events.round_trip(&server);
+    // It takes its place among clients, for good.
+    let echo = r#"{"opcode":"broadcast"}"#;
+    assert_eq!(push(&server, echo), (200, r#"{"delivered":1}"#.into()));
+    events.expect_text(echo);
+}
+
 // protocol.md 9.10
 #[test]
 fn a_page_may_keep_its_connection_for_what_it_sends() {
@@ -750,7 +770,8 @@ fn broadcast(number: u32) -> String {
 fn read_number(events: &mut Events) -> (u64, String) {
     let event = events.read();
     let cursor = cursor_of(&event);
-    let packet: serde_json::Value = serde_json::from_str(&event.data.unwrap()).unwrap();
+    let packet: serde_json::Value =
+        serde_json::from_str(&event.data.expect("a packet")).expect("JSON");
     (packet["number"].as_u64().expect("a number"), cursor)
 }
 
