@@ -13,6 +13,7 @@
 mod attack;
 mod client;
 mod closing;
+mod cluster;
 mod codec;
 mod framing;
 mod handshake;

@@ -36,6 +36,8 @@ struct Shared {
     /// Sessions that the server wants to be read, and those that were.
     asked_sessions: RefCell<VecDeque<(CallId, SessionFile)>>,
     read_sessions: RefCell<VecDeque<(CallId, SessionOutcome)>>,
+    /// Connections to other servers that were begun; `None`: there are no others.
+    dialed: RefCell<Option<VecDeque<FarEnd>>>,
     random_state: Cell<u64>,
     /// How far each write moves the clock.
     write_cost: Cell<Duration>,
@@ -76,6 +78,8 @@ struct SocketState {
     /// From the server to the far end.
     down: Pipe,
     watched: Option<(usize, Interest)>,
+    /// The server has begun it, as a client.
+    is_dialed: bool,
     /// It stands in the list of what is ready.
     is_queued: bool,
     /// The server has got less into `down` than it wanted.
@@ -162,6 +166,7 @@ impl SimulatedSystem {
             awake_at: Cell::new(MonotonicTime::START),
             asked_sessions: RefCell::default(),
             read_sessions: RefCell::default(),
+            dialed: RefCell::default(),
             random_state: Cell::default(),
             write_cost: Cell::default(),
         }))
@@ -234,8 +239,20 @@ impl System for SimulatedSystem {
         Ok(())
     }
 
-    fn connect(&mut self, _: &Address, _: usize) -> io::Result<SimulatedStream> {
-        Err(ErrorKind::Unsupported.into())
+    fn connect(&mut self, _: &Address, key: usize) -> io::Result<SimulatedStream> {
+        let mut dialed = self.0.dialed.borrow_mut();
+        let Some(dialed) = &mut *dialed else {
+            return Err(ErrorKind::ConnectionRefused.into());
+        };
+        let socket = Socket::new(&self.0, UP_BYTES);
+        {
+            let mut state = socket.state.borrow_mut();
+            state.watched = Some((key, Interest::ReadAndWrite));
+            state.is_dialed = true;
+        }
+        socket.wake();
+        dialed.push_back(FarEnd(Rc::clone(&socket)));
+        Ok(SimulatedStream(socket))
     }
 
     /// SplitMix64, the same in each run.
@@ -272,6 +289,23 @@ impl System for SimulatedSystem {
 }
 
 impl Socket {
+    /// `capacity`: most bytes that are on their way to the far end.
+    fn new(system: &Rc<Shared>, capacity: usize) -> Rc<Self> {
+        let pipe = |capacity| Pipe {
+            capacity,
+            ..Pipe::default()
+        };
+        let state = SocketState {
+            up: pipe(UP_BYTES),
+            down: pipe(capacity),
+            ..SocketState::default()
+        };
+        Rc::new(Self {
+            system: Rc::clone(system),
+            state: RefCell::new(state),
+        })
+    }
+
     /// What holds now of what it is watched for, if anything does.
     fn report(&self) -> Option<Readiness> {
         let mut state = self.state.borrow_mut();
@@ -279,6 +313,9 @@ impl Socket {
         let (slot, is_writable) = (state.watched?.0, state.is_writable());
         let is_ended = state.up.is_ended || state.reset != Reset::None;
         let is_readable = is_ended || state.up.len() > 0;
+        if state.is_dialed {
+            return (is_readable || is_writable).then_some(Readiness::Upstream(slot));
+        }
         (is_readable || is_writable).then_some(Readiness::Link {
             slot,
             is_writable,
@@ -447,6 +484,22 @@ impl SimulatedSystem {
         self.0.ready.borrow_mut().push_back(Ready::Woken);
     }
 
+    /// There are other servers from now on, or none is reached any more.
+    pub(crate) fn let_dial(&self, is_let: bool) {
+        let mut dialed = self.0.dialed.borrow_mut();
+        *dialed = is_let.then(|| dialed.take().unwrap_or_default());
+    }
+
+    /// The far end of the next connection that the server has begun.
+    pub(crate) fn dialed(&self) -> Option<FarEnd> {
+        self.0.dialed.borrow_mut().as_mut()?.pop_front()
+    }
+
+    /// Moves the clock while the server stands still.
+    pub(crate) fn jump_to(&self, now: MonotonicTime) {
+        self.0.now.set(now.max(self.time()));
+    }
+
     /// Has the next accepts at a listener fail, each with one of these errors.
     pub(crate) fn fail_accepts(&self, listener: usize, numbers: &[i32]) {
         let mut listeners = self.0.listeners.borrow_mut();
@@ -456,18 +509,7 @@ impl SimulatedSystem {
     /// A connection that waits to be accepted. `capacity`: most bytes that are on their way to the
     /// far end.
     pub(crate) fn connect(&self, listener: usize, ip: IpAddr, capacity: usize) -> FarEnd {
-        let pipe = |capacity| Pipe {
-            capacity,
-            ..Pipe::default()
-        };
-        let socket = Rc::new(Socket {
-            system: Rc::clone(&self.0),
-            state: RefCell::new(SocketState {
-                up: pipe(UP_BYTES),
-                down: pipe(capacity),
-                ..SocketState::default()
-            }),
-        });
+        let socket = Socket::new(&self.0, capacity);
         let far_end = FarEnd(Rc::clone(&socket));
         let mut listeners = self.0.listeners.borrow_mut();
         if !listeners[listener].is_open {
