@@ -309,7 +309,7 @@ impl Backplane {
             self.refuse("not signed by backplaneSecret, or of another version", now);
             return None;
         };
-        if envelope.sender == self.claim.sender() {
+        if self.claim.is_own(envelope.sender) {
             self.note_own(&envelope.body, now, commands);
             return None;
         }

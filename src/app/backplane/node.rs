@@ -12,6 +12,7 @@
 //! question, so that the number is given up here before Redis does, however long this process stood
 //! still.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::channel::{Channels, NodeNumber};
@@ -28,6 +29,8 @@ pub(super) struct NodeClaim {
     /// 0: there is none yet.
     number: NodeNumber,
     epoch: u64,
+    /// Those before, of which something may still be under way; the latest first.
+    past_epochs: VecDeque<u64>,
     /// Until when no other has the number; `None`: it is not known that it is so.
     held_until: Option<MonotonicTime>,
     next_at: MonotonicTime,
@@ -68,6 +71,7 @@ impl NodeClaim {
             token: format!("{:032x}", random::uuid()),
             number: 0,
             epoch: random_epoch(),
+            past_epochs: VecDeque::new(),
             held_until: None,
             next_at: MonotonicTime::START,
             asked: None,
@@ -80,6 +84,11 @@ impl NodeClaim {
             node: self.number,
             epoch: self.epoch,
         }
+    }
+
+    /// Whether this node has sent it, under whatever number.
+    pub(super) fn is_own(&self, sender: Sender) -> bool {
+        sender.epoch == self.epoch || self.past_epochs.contains(&sender.epoch)
     }
 
     /// The number by which others reach this node, also while it is not known whether it is still
@@ -178,6 +187,8 @@ impl NodeClaim {
             0 => Change::None,
             number => {
                 // What was sent under the old number stays that of another sender.
+                self.past_epochs.truncate(MAX_PAST_EPOCHS - 1);
+                self.past_epochs.push_front(self.epoch);
                 self.epoch = random_epoch();
                 self.token = format!("{:032x}", random::uuid());
                 Change::Lost(number)
@@ -195,6 +206,9 @@ impl NodeClaim {
         self.asked.is_none().then_some(self.next_at)
     }
 }
+
+/// More than are lost while something waits for Redis.
+const MAX_PAST_EPOCHS: usize = 8;
 
 fn random_epoch() -> u64 {
     let mut bytes = [0; 8];
@@ -317,6 +331,7 @@ mod tests {
         assert_eq!(changes, [Change::Lost(number), Change::Claimed]);
         assert_ne!(claim.number(), number);
         assert_ne!(claim.sender().epoch, sender.epoch);
+        assert!(claim.is_own(sender) && claim.is_own(claim.sender()));
         assert_eq!(keys.keys[&key].0, "other", "what is another's stays so");
 
         // The same between two questions, when it has run out.
