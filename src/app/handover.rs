@@ -166,7 +166,7 @@ impl Sessions {
         let replay = match serial {
             None => Replay::Off,
             Some(_) if record.flag(AWAITS_RESUME)? => Replay::First,
-            Some(_) => Replay::On,
+            Some(_) => Replay::Unheard,
         };
         record.end()?;
         // Who was served by the resource for all other paths is so again.

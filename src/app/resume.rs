@@ -70,11 +70,18 @@ impl Sessions {
         now: MonotonicTime,
         commands: &mut Commands,
     ) -> bool {
-        let session = self.sessions.get_mut(id.slot as usize);
-        let Some(session) = session.filter(|session| session.replay == Replay::First) else {
+        let Some(session) = self.sessions.get_mut(id.slot as usize) else {
             return false;
         };
-        session.replay = Replay::On;
+        match session.replay {
+            Replay::First => session.replay = Replay::Unheard,
+            Replay::Unheard => {
+                session.replay = Replay::On;
+                self.mailbox.confirm(id.slot);
+                return false;
+            }
+            Replay::On | Replay::Off => return false,
+        }
         let Some(claim) = OwnedClaim::of(message) else {
             return false;
         };

@@ -93,6 +93,8 @@ pub(super) enum Replay {
     Off,
     /// It has, and its first message is to come, which may say that it was here before.
     First,
+    /// It has said that it was, and nothing since: perhaps it has not heard the answer.
+    Unheard,
     /// It has.
     On,
 }

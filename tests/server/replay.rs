@@ -286,6 +286,36 @@ fn a_page_that_had_received_nothing_before_it_was_lost_misses_nothing() {
     tab.expect(&feedback(&lost.uuid, 1));
 }
 
+// protocol.md 9.3
+#[test]
+fn an_answer_that_was_lost_may_be_asked_for_until_the_tab_says_something() {
+    let server = Server::start("");
+    let lost = Tab::open(&server).lose();
+    push_until_kept(&server, &feedback(&lost.uuid, 1));
+    // Each time the connection stands, and the page knows nothing of it.
+    let mut standing: Vec<Tab> = Vec::new();
+    for _ in 0..3 {
+        let tab = lost.expect_missed(&server, 1);
+        if let Some(mut before) = standing.pop() {
+            before.expect(&feedback(&lost.uuid, 1));
+            before.conn.expect_close_and_end(4409);
+        }
+        standing.push(tab);
+    }
+    let mut tab = standing.pop().expect("the last one");
+    tab.expect(&feedback(&lost.uuid, 1));
+    tab.conn.round_trip();
+    let back = lost.come_back(&server);
+    assert_eq!(
+        back.gap.as_deref(),
+        Some("unknown"),
+        "it has heard the answer"
+    );
+    assert_ne!(back.tab.uuid, lost.uuid);
+    // Nobody has taken its place.
+    tab.conn.round_trip();
+}
+
 fn lost_with(lost: Lost, cursor: &str) -> Lost {
     Lost {
         cursor: cursor.to_owned(),

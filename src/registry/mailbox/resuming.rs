@@ -129,6 +129,13 @@ impl Mailbox {
         })
     }
 
+    /// The client in this slot has said something: it has heard how it may come back.
+    pub fn confirm(&mut self, slot: u32) {
+        if let Some(number) = self.tabs.on(slot) {
+            self.tabs.end_retry(number);
+        }
+    }
+
     /// What the client in this slot, which has just opted in, has missed since a page was made for it
     /// (protocol.md 9.8).
     pub fn since(&mut self, slot: u32, cursor: &str) -> Option<Missed> {

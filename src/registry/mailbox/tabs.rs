@@ -170,6 +170,11 @@ impl Tabs {
         self.retries.insert(number, retry);
     }
 
+    /// A tab has heard what came of its use of a secret.
+    pub(super) fn end_retry(&mut self, number: TabNumber) {
+        self.retries.remove(&number);
+    }
+
     /// Whether a secret is a tab's, or was until a use of which the tab has not heard.
     pub(super) fn is_secret_of(
         &self,
@@ -180,9 +185,7 @@ impl Tabs {
         let Some(tab) = self.all.get(number) else {
             return false;
         };
-        let is_again = |retry: &Retry| {
-            tab.slot == AWAY && retry.secret.is(secret) && Some(retry.cursor) == cursor
-        };
+        let is_again = |retry: &Retry| retry.secret.is(secret) && Some(retry.cursor) == cursor;
         tab.secret.is(secret) || self.retries.get(&number).is_some_and(is_again)
     }
 
