@@ -2,17 +2,15 @@
 //! that pushes, with a server that is stopped, killed and started again, and a line that is cut.
 
 use std::fmt::Display;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use rustix::process::Signal;
 use websock::client::{Client, ClientSettings, Error, Message, Push, Receipt};
 
 use crate::harness::server::{Run, binary};
 use crate::harness::{PATIENCE, Server, eventually};
+use crate::line::{End, Line};
 use crate::{address, text};
 
 /// A page that comes back, and its uuid.
@@ -201,6 +199,61 @@ fn who_reads_too_little_is_closed_and_then_gets_the_rest() {
     }
 }
 
+/// Receives messages of these numbers, and comes back as often as it takes.
+#[track_caller]
+fn receive_all(page: &mut Client, numbers: impl Iterator<Item = u32>, what: &str) {
+    for number in numbers {
+        loop {
+            match page.receive(Some(PATIENCE)) {
+                Ok(Some(Message::Text(text))) => {
+                    let wanted = format!(r#""message":{number},"#);
+                    assert!(text.contains(&wanted), "{what}: {text}, not {number}");
+                    break;
+                }
+                Ok(other) => panic!("{what}: {other:?}, not {number}"),
+                Err(_) => eventually("the page comes back", || match page.reconnect() {
+                    Ok(resumed) => {
+                        assert_eq!(resumed.gap, None, "{what}, behind {number}");
+                        true
+                    }
+                    Err(_) => false,
+                }),
+            }
+        }
+    }
+}
+
+// protocol.md 9.3
+#[test]
+fn a_line_that_is_cut_behind_any_byte_loses_and_doubles_nothing() {
+    // Behind the whole answer to the upgrade, `ready`, `next`, `resumed` and the messages.
+    const LONGEST: usize = 1_000;
+    let server = Server::start("maxPerIP=10000\nmaxClients=10000");
+    let line = Line::to(server.address());
+    let settings = ClientSettings {
+        resume: true,
+        ..ClientSettings::page()
+    };
+    let url = format!("ws://{}/web", line.address);
+    let mut page = Client::connect(&url, &settings).expect("it connects");
+    let uuid = page.uuid().to_owned();
+    let mut sent = 0;
+    for len in (0..LONGEST).step_by(STEP) {
+        for (end, times) in [(End::Unnoticed, 1), (End::Noticed, 2), (End::Unnoticed, 3)] {
+            line.cut(end);
+            push_all(server.address(), sent + 1..=sent + 3, &uuid);
+            line.mend_for(&vec![(len, end); times]);
+            let what = format!("{times} times behind {len} bytes");
+            receive_all(&mut page, sent + 1..=sent + 3, &what);
+            sent += 3;
+            assert_eq!(page.uuid(), uuid);
+        }
+    }
+}
+
+/// Every how many bytes; a number without a common divisor with what is sent.
+const STEP: usize = 7;
+
 // protocol.md 9.8
 #[test]
 fn what_comes_between_a_position_and_the_connection_comes_first() {
@@ -228,79 +281,4 @@ fn what_comes_between_a_position_and_the_connection_comes_first() {
         gap.starts_with(r#"{"opcode":"gap","gap":"unknown""#),
         "{gap}"
     );
-}
-
-/// How a connection ends for the server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// Not at all: it still stands there, and nobody reads it.
-    Unnoticed,
-    Noticed,
-}
-
-/// A line to a server, which can be cut and mended; the client's end always notices.
-struct Line {
-    address: SocketAddr,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    is_cut: bool,
-    /// Both ends of each connection. Those of the server stay open until the end.
-    ends: Vec<(TcpStream, TcpStream)>,
-    dead: Vec<TcpStream>,
-}
-
-impl Line {
-    fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let client = client.expect("a client");
-                let mut state = shared.lock().expect("no thread has panicked");
-                if state.is_cut {
-                    continue;
-                }
-                let Ok(server) = TcpStream::connect(server) else {
-                    continue;
-                };
-                pump(&client, &server);
-                pump(&server, &client);
-                state.ends.push((client, server));
-            }
-        });
-        Self { address, state }
-    }
-
-    fn cut(&self, end: End) {
-        let mut state = self.state.lock().expect("no thread has panicked");
-        state.is_cut = true;
-        for (client, server) in std::mem::take(&mut state.ends) {
-            let _ = client.shutdown(Shutdown::Both);
-            if end == End::Noticed {
-                let _ = server.shutdown(Shutdown::Both);
-            }
-            state.dead.push(server);
-        }
-    }
-
-    fn mend(&self) {
-        self.state.lock().expect("no thread has panicked").is_cut = false;
-    }
-}
-
-/// Carries what comes from one end to the other.
-fn pump(from: &TcpStream, to: &TcpStream) {
-    let [mut from, mut to] = [from, to].map(|end| end.try_clone().expect("another handle"));
-    thread::spawn(move || {
-        let mut buffer = [0; 4_096];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            // What the other end does not take is lost, as on a dead line.
-            let _ = to.write_all(&buffer[..count]);
-        }
-    });
 }

@@ -10,6 +10,7 @@ mod commands;
 )]
 #[path = "../server/harness/mod.rs"]
 mod harness;
+mod line;
 mod receipts;
 mod resume;
 mod tls;
