@@ -4,11 +4,13 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::process::Signal;
 use websock::client::{Client, ClientSettings, Error, Message, Push, Receipt};
 
-use crate::harness::server::{Run, binary};
+use crate::harness::server::{Directory, Run, binary};
 use crate::harness::{PATIENCE, Server, eventually};
 use crate::line::{End, Line};
 use crate::{address, text};
@@ -75,18 +77,59 @@ fn expect_all(listener: &Run, last: u32) {
     );
 }
 
+/// Where the server keeps what it knows, and the ini text for that.
+fn with_state() -> (Directory, String) {
+    let state = Directory::new();
+    let ini = format!("stateDir={}\n", state.path.display());
+    (state, ini)
+}
+
+// protocol.md 9.6
+// protocol.md 9.7
+#[test]
+fn a_server_that_is_stopped_and_started_again_loses_nothing() {
+    let (_state, ini) = with_state();
+    let server = Server::start(&ini);
+    let place = server.address();
+    let (listener, uuid) = listen(place);
+    push_all(place, 1..=3, &uuid);
+    listener.wait_for_lines("message", 3);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    let (refused, refusals) = mpsc::channel();
+    let receiver = uuid.clone();
+    let script = thread::spawn(move || {
+        for number in 4..=10 {
+            let _ = push(place, &packet(number, &receiver), || {
+                let _ = refused.send(());
+            });
+        }
+    });
+    refusals.recv_timeout(PATIENCE).expect("nobody is there");
+    let _again = Server::start(&format!("adress=ws://{place}\n{ini}"));
+    script.join().expect("all are pushed");
+    expect_all(&listener, 10);
+    let stderr = listener.stderr();
+    assert!(stderr.contains("resumed: "), "{stderr}");
+    assert!(!stderr.contains("gap: "), "{stderr}");
+    assert_eq!(stderr.matches("listening as ").count(), 1, "{stderr}");
+}
+
 // protocol.md 9.7
 #[test]
 fn what_a_server_cannot_know_any_more_is_told() {
     for end in [Signal::KILL, Signal::TERM] {
-        let server = Server::start("");
+        // What a crash leaves behind is no help, nor is an end that writes nothing.
+        let (_state, with_state) = with_state();
+        let ini = if end == Signal::KILL { &with_state } else { "" };
+        let server = Server::start(ini);
         let place = server.address();
         let (listener, uuid) = listen(place);
         push_all(place, 1..=1, &uuid);
         listener.wait_for_lines("message", 1);
         server.signal(end);
         server.wait_exit();
-        let _again = Server::start(&format!("adress=ws://{place}"));
+        let _again = Server::start(&format!("adress=ws://{place}\n{ini}"));
         listener.wait_for_stderr("gap: restart");
         eventually("it has another uuid", || {
             listener.stderr().matches("listening as ").count() == 2

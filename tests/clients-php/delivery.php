@@ -140,3 +140,40 @@ test('a page that begins at a position of the real server misses nothing since t
     $push->broadcast('later');
     same('later', $page->packet()['message']);
 });
+
+test('the real server keeps what a script misses over a restart', function () {
+    $ini = ['stateDir' => getenv('WORK') . '/state'];
+    mkdir($ini['stateDir']);
+    $program = null;
+    $url = server($ini, $program);
+    $client = new Client($url, ['resume' => true, 'ident' => 'worker']);
+    $uuid = $client->uuid;
+    $to = ['ident' => 'worker'];
+    $push = new Push($url);
+    same(1, $push->feedback(1, $to));
+    same(0, $push->queued());
+    same(1, $client->receive(DEADLINE_SECONDS)['message']);
+    $program->end();
+    same(['restart'], received($client), 'before the end');
+    $url = server(['adress' => $url] + $ini, $program);
+    same(0, $push->feedback(2, $to));
+    same(1, $push->queued());
+    $results = $push->sendAll([
+        ['opcode' => 'broadcast', 'message' => 'for pages'],
+        ['opcode' => 'feedback', 'ident' => 'worker', 'message' => 3],
+        ['opcode' => 'feedback', 'ident' => 'nobody', 'message' => 4],
+    ]);
+    same([0, 1, 0], array_map(fn($result) => $result['queued'] ?? 0, $results));
+    same(1, $push->queued(), 'of the batch');
+    same(['replayed' => 2, 'gap' => null], $client->resume());
+    same($uuid, $client->uuid);
+    same(2, $client->receive(DEADLINE_SECONDS)['message']);
+    same(3, $client->receive(DEADLINE_SECONDS)['message']);
+    same(1, $push->feedback(4, $to));
+    same(4, $client->receive(DEADLINE_SECONDS)['message']);
+    // A crash.
+    $program->end(SIGKILL);
+    same([], received($client));
+    server(['adress' => $url] + $ini);
+    same(['replayed' => 0, 'gap' => 'restart'], $client->resume());
+});
