@@ -23,6 +23,7 @@ install_packages() {
     command -v python3 >/dev/null || missing+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
+    command -v firefox-esr >/dev/null || command -v firefox >/dev/null || missing+=(firefox-esr)
     command -v npm >/dev/null || missing+=(nodejs npm)
     command -v curl >/dev/null || missing+=(curl)
     command -v openssl >/dev/null || missing+=(openssl)

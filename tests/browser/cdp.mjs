@@ -91,20 +91,16 @@ class Browser {
   }
 }
 
-/** A tab. What its page logs as JSON, no text twice, is kept in `told`. */
-class Page extends EventEmitter {
+/** What a page logs as JSON, no text twice, is kept in `told`. */
+export class Log extends EventEmitter {
   told = [];
   #texts = new Set();
 
-  constructor(call, targetId) {
-    super();
-    Object.assign(this, { call, targetId });
-    this.on('Runtime.consoleAPICalled', ({ args: [{ value }] }) => {
-      if (this.#texts.has(value)) return; // a page out of the cache has all its log repeated
-      this.#texts.add(value);
-      this.told.push(JSON.parse(value));
-      this.emit('told');
-    });
+  keep(text) {
+    if (this.#texts.has(text)) return; // a page out of the cache has all its log repeated
+    this.#texts.add(text);
+    this.told.push(JSON.parse(text));
+    this.emit('told');
   }
 
   /** The first thing told since `start` that has all these fields. */
@@ -120,6 +116,15 @@ class Page extends EventEmitter {
     const what = `${JSON.stringify(fields)} in:\n${this.told.map(told => JSON.stringify(told)).join('\n')}`;
     return within(find(), what);
   }
+}
+
+/** A tab. */
+class Page extends Log {
+  constructor(call, targetId) {
+    super();
+    Object.assign(this, { call, targetId });
+    this.on('Runtime.consoleAPICalled', ({ args: [{ value }] }) => this.keep(value));
+  }
 
   async go(url) {
     const loaded = once(this, 'Page.loadEventFired');
@@ -127,9 +132,28 @@ class Page extends EventEmitter {
     await within(loaded, url);
   }
 
+  reload() {
+    return this.call('Page.reload');
+  }
+
   async back() {
     const { currentIndex, entries } = await this.call('Page.getNavigationHistory');
     await this.call('Page.navigateToHistoryEntry', { entryId: entries[currentIndex - 1].id });
+  }
+
+  /** What an expression gives, or what its promise does; it counts as the user's doing. */
+  async evaluate(expression) {
+    const options = { expression, awaitPromise: true, returnByValue: true, userGesture: true };
+    const { result, exceptionDetails } = await this.call('Runtime.evaluate', options);
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+    return result.value;
+  }
+
+  /** Takes the network away from the page, or gives it back. */
+  async setOffline(offline) {
+    await this.call('Network.enable');
+    const conditions = { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
+    await this.call('Network.emulateNetworkConditions', conditions);
   }
 
   /** `frozen` or `active`; only a hidden page can be frozen. */

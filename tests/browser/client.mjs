@@ -80,7 +80,7 @@ function gone(uuid) {
 /** The page is there again, on one new connection, and hears what is sent to it. */
 async function isBack(tab, start, oldUuid) {
   const { uuid } = await tab.tells({ type: 'ready' }, start);
-  assert.notEqual(uuid, oldUuid);
+  assert.equal(uuid, oldUuid);
   assert.equal(await push(uuid, 'welcome back'), 1);
   await tab.tells({ type: 'feedback', message: 'welcome back' }, start);
   const attempts = tab.told.slice(start).filter(({ type }) => type === 'connecting');

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo page, and the client in other pages, in headless Chromium against the server.
+# The demo page, and the client in other pages, in headless Chromium and Firefox against the server.
 # Last lines: those of node's test runner, and N passed, N failed. Exit: 0 if none failed, else 1.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,11 +12,12 @@ ensure_node
 CHROMIUM=$(command -v chromium || command -v chromium-browser) || { echo "browser: no chromium" >&2; exit 1; }
 cargo build --locked --quiet --bin websock
 WEBSOCK=$(target_directory)/debug/websock
-export CHROMIUM WEBSOCK
+FIREFOX=$(command -v firefox-esr || command -v firefox) || { echo "browser: no firefox" >&2; exit 1; }
+export CHROMIUM FIREFOX WEBSOCK
 (cd tests/browser && npm install --silent --no-audit --no-fund --no-package-lock)
 
 code=0
-(cd tests/browser && timeout 600 node --test --test-reporter=spec --test-concurrency=1 suite.mjs client.mjs events.mjs) </dev/null 2>&1 | tee "$report" || code=$?
+(cd tests/browser && timeout 600 node --test --test-reporter=spec --test-concurrency=1 suite.mjs client.mjs events.mjs resume.mjs) </dev/null 2>&1 | tee "$report" || code=$?
 passed=$(sed -n 's/^ℹ pass //p' "$report")
 failed=$(sed -n 's/^ℹ fail //p' "$report")
 # A runner that broke off has failed, whatever it printed.

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { connected, event, eventWhere, startProxy, startServer, within } from './harness.mjs';
+import {
+  connected,
+  event,
+  eventWhere,
+  randomFrom,
+  range,
+  startProxy,
+  startServer,
+  within,
+} from './harness.mjs';
 
 /** A sender behind the proxy, a receiver that is not, and what the receiver has got. */
 async function setUp(t, options) {
@@ -96,15 +105,6 @@ test('the silence of a half-open connection is found out without a message', asy
   await ready;
 });
 
-/** Small, repeatable random numbers. */
-function randomFrom(seed) {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 const SEEDS = (process.env.WEBSOCK_SEEDS ?? '1,2,3,4,5,6').split(',').map(Number);
 
 for (const seed of SEEDS) {
@@ -127,7 +127,7 @@ for (const seed of SEEDS) {
     await flushed(context);
     assert.deepEqual(
       got,
-      Array.from({ length: 300 }, (_, number) => number),
+      range(300),
     );
   });
 }

@@ -1,6 +1,6 @@
-// Servers, a proxy that fails as told, and waiting with a deadline.
+// Servers, clients, pushes, and waiting with a deadline.
 import { spawn } from 'node:child_process';
-import { EventEmitter, once } from 'node:events';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,20 +9,12 @@ import { createInterface } from 'node:readline';
 import WS from 'ws';
 
 import { Websock } from '../../clients/js/websock.mjs';
+import { within } from './proxies.mjs';
 
-const DEADLINE_MS = 20_000;
+export { listen, startHttpProxy, startProxy, within } from './proxies.mjs';
 
 /** What the browser has and this Node may not. */
 export const WebSocket = WS;
-
-/** The promise, or an error that says what was waited for. */
-export function within(promise, what) {
-  let timer;
-  const deadline = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), DEADLINE_MS);
-  });
-  return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
-}
 
 /** The next event of that type. */
 export async function event(target, type) {
@@ -98,19 +90,6 @@ async function listeningUrl(output) {
   throw new Error('the server ended before it listened');
 }
 
-/** Listens on a free port of this machine with `server`, until the test ends. */
-export async function listen(t, server) {
-  const sockets = new Set();
-  server.on('connection', (socket) => sockets.add(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    sockets.forEach((socket) => socket.destroy());
-    server.close();
-  });
-  return server.address().port;
-}
-
 /** A port on which nobody listens. */
 export async function unusedPort() {
   const server = net.createServer();
@@ -122,54 +101,24 @@ export async function unusedPort() {
   return port;
 }
 
-/**
- * Passes bytes between clients and the server at `port`, until told otherwise: `hold('up')` keeps
- * what clients send, `hold('down')` what they get, until `release()`; `held(way)` resolves when
- * something has been kept; `cut()` breaks every connection, and what was kept is lost.
- */
-export async function startProxy(t, port) {
-  const ways = { up: new Way(), down: new Way() };
-  const sockets = new Set();
-  const server = net.createServer((client) => {
-    const upstream = net.connect(port, '127.0.0.1');
-    ways.up.join(client, upstream);
-    ways.down.join(upstream, client);
-    for (const socket of [client, upstream]) {
-      sockets.add(socket);
-      socket.on('error', () => {}); // `close` follows
-      socket.on('close', () => {
-        [client, upstream].forEach((end) => sockets.delete(end.destroy()));
-      });
-    }
+/** A push; its status and what is answered. */
+export async function push({ port }, packet) {
+  const response = await fetch(`http://127.0.0.1:${port}/push`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(packet),
   });
-  return {
-    url: `ws://127.0.0.1:${await listen(t, server)}/web`,
-    hold: (way) => (ways[way].isHeld = true),
-    held: (way) => within(ways[way].kept(), `bytes on the way ${way}`),
-    release: () => Object.values(ways).forEach((way) => way.release()),
-    cut: () => sockets.forEach((socket) => socket.destroy()),
-  };
+  return [response.status, await response.json()];
 }
 
-/** One of the two directions of a proxy. */
-class Way extends EventEmitter {
-  isHeld = false;
-  #kept = [];
+/** The numbers below `end`. */
+export const range = (end) => Array.from({ length: end }, (_, number) => number);
 
-  join(from, to) {
-    from.on('data', (bytes) => {
-      if (!this.isHeld) return to.write(bytes);
-      this.#kept.push({ to, bytes });
-      this.emit('kept');
-    });
-  }
-
-  async kept() {
-    if (!this.#kept.length) await once(this, 'kept');
-  }
-
-  release() {
-    this.isHeld = false;
-    for (const { to, bytes } of this.#kept.splice(0)) if (!to.destroyed) to.write(bytes);
-  }
+/** Small, repeatable random numbers. */
+export function randomFrom(seed) {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
 }

@@ -173,6 +173,7 @@ for (const reason of ['restart', 'overflow', 'expired', 'unknown', 'backplane'])
     await WebSocket.last.next();
     const uuid = reason === 'unknown' ? 'u2' : 'u1';
     await WebSocket.last.say(resumed({ uuid, gap: reason, cursor: 'F-300', resume: 'new' }));
+    assert.equal(client.cursor, 'F-300');
     await WebSocket.last.say(kept(301));
     assert.deepEqual(told(), [
       ['ready', uuid],

@@ -363,6 +363,21 @@ test('a stream tells its end by a code, as a WebSocket does', async (t) => {
   assert.equal(client.state, 'unauthorized');
 });
 
+test('a server that restarts is asked for a stream until it is back', async (t) => {
+  const { pass, WebSocket, fetch, client } = await onEvents(t);
+  await fetch.stream.say({ opcode: 'restart', after: 10 });
+  await fetch.stream.write('event: close\ndata: {"code":1012,"reason":""}\n\n');
+  await pass(10);
+  for (let times = 0; times < 5; times++) {
+    await fetch.stream.fail();
+    await pass(0);
+  }
+  assert.deepEqual([WebSocket.all.length, fetch.streams.length], [2, 7]);
+  await fetch.stream.open();
+  await fetch.stream.say(ready(2));
+  assert.equal(client.state, 'open');
+});
+
 test('whoever is not signed in is told so at once', async (t) => {
   const context = setUp(t);
   const { fetch, client } = context;
@@ -453,6 +468,24 @@ test('WebSocket that is there again takes over without a loss or a copy', async 
   assert.deepEqual([secret, cursor], ['s1', 'E-103']);
 });
 
+test('what the page has said over the stream itself does not come back by the WebSocket', async (t) => {
+  const { pass, WebSocket, fetch, client, told } = await onEvents(t, { heartbeat: 0 });
+  await pass(MINUTE);
+  const own = client.broadcast('own');
+  await flush();
+  const { once } = JSON.parse(fetch.posts[0].packet.message);
+  await fetch.posts[0].answer(204);
+  await fetch.stream.next();
+  await own;
+  await WebSocket.last.say(onSocket(1));
+  await WebSocket.last.say({ ...kept('own'), once });
+  await WebSocket.last.say(kept(103));
+  assert.deepEqual(
+    told().filter(([type]) => type === 'message'),
+    [['message', 103]],
+  );
+});
+
 test('it takes over when nothing is under way', async (t) => {
   const { pass, WebSocket, fetch, client } = await onEvents(t, { heartbeat: 0 });
   await pass(MINUTE);
@@ -488,6 +521,19 @@ test('a trial ends with the client', async (t) => {
   assert.deepEqual([client.state, trial.isClosed], ['closed', true]);
   await pass(60 * MINUTE);
   assert.equal(WebSocket.all.length, 3);
+});
+
+test('a trial ends with the stream that it was beside', async (t) => {
+  const { window, pass, WebSocket, fetch, client } = await onEvents(t);
+  window.dispatchEvent(new Event('online'));
+  const trial = WebSocket.last;
+  await fetch.stream.end();
+  assert.equal(trial.isClosed, true);
+  await pass(0);
+  await fetch.stream.open();
+  await fetch.stream.say(ready(2));
+  await trial.say(onSocket(1));
+  assert.deepEqual([client.transport, client.uuid], ['sse', 'e2']);
 });
 
 test('a stream that is lost later is preceded by a WebSocket', async (t) => {

@@ -244,11 +244,14 @@ export class Websock extends EventTarget {
       refuse('invalid', 'feedback needs a uuid or an ident, or a user');
     }
     const isRepeatable = this.#options.resend && FORWARDED.includes(packet.opcode);
-    const text = JSON.stringify(isRepeatable ? { once: newId(), ...packet } : packet);
+    const sent = isRepeatable ? { once: newId(), ...packet } : packet;
+    const text = JSON.stringify(sent);
     if (hasLoneSurrogate(text)) refuse('invalid', 'a text with half an emoji (lone surrogate)');
     if (this.#outbox.length && this.#outboxLength + text.length > this.#options.outboxLimit) {
       refuse('full', 'the outbox is full (outboxLimit)');
     }
+    // It would come back if this page caught up with it under another uuid.
+    if (opcode === 'broadcast' && isRepeatable) remember(this.#seen, sent.once);
     return { text, isRepeatable };
   }
 
@@ -480,7 +483,7 @@ export class Websock extends EventTarget {
    * it, such as the scheme; then it was ours if our socket has failed. Chromium tells no `close`.
    */
   #handleViolation({ blockedURI, disposition }) {
-    if (this.#uuid || disposition !== 'enforce' || this.#transport === 'sse') return;
+    if (this.#uuid || disposition !== 'enforce') return;
     const hasFailed = this.#socket && !(this.#socket.readyState < 2);
     const isNamed = schemeless(blockedURI) === schemeless(this.#url);
     if (!isNamed && !(hasFailed && this.#url.startsWith(blockedURI))) return;
@@ -516,10 +519,8 @@ export class Websock extends EventTarget {
   }
 
   #isSseDue() {
-    if (!this.#canFallBack || this.#blocked < MAX_BLOCKED) return false;
-    if (Date.now() < this.#retryAt) return true;
-    this.#blocked = MAX_BLOCKED - 1; // one more failure brings it back
-    return false;
+    const isBlocked = this.#blocked >= MAX_BLOCKED && Date.now() < this.#retryAt;
+    return this.#canFallBack && isBlocked;
   }
 
   #openEvents() {
@@ -530,14 +531,14 @@ export class Websock extends EventTarget {
 
   /** An attempt has failed, or a connection has ended: does the way let WebSockets through? */
   async #judge(code) {
-    if (this.#uuid || this.#transport === 'sse') {
-      if (!this.#uuid && code === 1006) this.#blocked = MAX_BLOCKED - 1;
+    if (this.#uuid || Date.now() < this.#restart?.until) return;
+    const isSilent = !this.#hasHeard && (code === 1006 || code === 1005);
+    if (this.#transport === 'sse') {
+      if (isSilent) this.#blocked = MAX_BLOCKED - 1; // a WebSocket has its turn
       return;
     }
-    const isSilent = !this.#hasHeard && (code === 1006 || code === 1005);
-    const isRestart = Date.now() < this.#restart?.until;
     if (!isSilent) this.#blocked = 0;
-    if (!isSilent || isRestart || !this.#canFallBack) return;
+    if (!isSilent || !this.#canFallBack) return;
     const { fetch, connectTimeout } = this.#options;
     const signal = AbortSignal.any?.([this.#end.signal, AbortSignal.timeout(connectTimeout)]);
     if (!(await offersEvents(fetch, this.#address, this.#words(false), signal))) return;
@@ -607,7 +608,9 @@ export class Websock extends EventTarget {
     this.#state = 'connecting';
     this.#transport = 'websocket';
     this.#use(trial.socket);
-    for (const data of trial.received) this.#handleData(data);
+    // Without cursors there is no telling what both have brought.
+    const received = this.#isNumbered ? trial.received : trial.received.slice(0, 1);
+    for (const data of received) this.#handleData(data);
   }
 
   #endTrial() {
