@@ -95,6 +95,8 @@ pub struct BackplaneFigures {
     pub repeated_count: u64,
     /// Envelopes of another time.
     pub untimely_count: u64,
+    /// How often pages were told that something may be missing.
+    pub gap_count: u64,
     /// How often the subscription was lost.
     pub outage_count: u64,
     /// From publishing to Redis's answer, in nanoseconds.

@@ -41,6 +41,7 @@ pub(super) fn to_json(figures: &BackplaneFigures) -> Value {
             "late": figures.late_count,
         },
         "refused": refusals(figures).iter().map(|(_, count)| count).sum::<u64>(),
+        "gaps": figures.gap_count,
         "outages": figures.outage_count,
         "roundTrips": figures.round_trips.count(),
         "roundTripSeconds": figures.round_trips.sum() as f64 / 1e9,
@@ -85,6 +86,7 @@ pub(super) fn write_metrics(out: &mut Exposition, figures: Option<&BackplaneFigu
     for (reason, count) in refusals(figures) {
         refused.sample(&[reason], count);
     }
+    out.single(&GAPS, figures.gap_count);
     out.single(&OUTAGES, figures.outage_count);
     out.begin(&ROUND_TRIP).histogram(&figures.round_trips, 1e9);
 }
@@ -158,6 +160,10 @@ pub(super) static REFUSED: Metric = metric(
     "websock_backplane_refused_total",
     "reason",
     "Envelopes that did not count: signed wrong, heard before, of another time.",
+);
+pub(super) static GAPS: Metric = counter(
+    "websock_backplane_gaps_total",
+    "How often pages were told that messages of other servers may be missing.",
 );
 pub(super) static OUTAGES: Metric = counter(
     "websock_backplane_outages_total",

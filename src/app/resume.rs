@@ -1,8 +1,11 @@
 //! Tabs that come back: what they say, and what they are told (protocol.md §9).
 
+use std::time::Duration;
+
 use log::{debug, info};
 use serde_json::Value;
 
+use super::availability::Goodbye;
 use super::commands::{Commands, NOBODY};
 use super::opening::{field, has_word};
 use super::sessions::{Newcomer, Reads, Replay, Sessions};
@@ -52,7 +55,15 @@ impl Sessions {
             Reads::Frames => None,
         };
         let since = last_event.or_else(|| field(query, "since"));
-        let missed = since.and_then(|since| self.mailbox.since(slot, since));
+        // What other servers have said to a user of whom no tab was here has not been heard.
+        let is_heard = self.backplane.as_deref().is_none_or(|backplane| {
+            let user = newcomer.identity.user.as_ref();
+            user.is_none_or(|user| backplane.hears_user(user.as_str()))
+        });
+        let missed = since.and_then(|since| match is_heard {
+            true => self.mailbox.since(slot, since),
+            false => Some(self.mailbox.since_unheard()),
+        });
         Some(Begun {
             cursor: missed
                 .as_ref()
@@ -60,6 +71,23 @@ impl Sessions {
             secret,
             missed,
         })
+    }
+
+    /// Those who have opted in to be told of a restart, and when each is to come back.
+    pub(super) fn goodbyes(&self) -> Vec<Goodbye> {
+        let slots = self.restart_audience().snapshot();
+        let ids = slots.iter().filter_map(|slot| {
+            let slot = u32::try_from(slot).ok()?;
+            self.clients.in_slot(slot)
+        });
+        let mut millis = [0; 2];
+        let goodbye = |id| {
+            random::fill(&mut millis);
+            let spread = u64::from(u16::from_be_bytes(millis)) % GOODBYE_SPREAD_MILLIS;
+            let after = Duration::from_millis(spread);
+            Goodbye { id, after }
+        };
+        ids.map(goodbye).collect()
     }
 
     /// Sees to a message that says that a tab was here before; whether it is one.
@@ -212,6 +240,9 @@ impl OwnedClaim {
         })
     }
 }
+
+/// Pages that are to come back all at once do so within this time.
+const GOODBYE_SPREAD_MILLIS: u64 = 3000;
 
 /// Longest packet by which a tab comes back, in bytes.
 const MAX_RESUME_BYTES: usize = 1 << 10;

@@ -4,6 +4,8 @@
 //! Owns the resources and a session for each open client. Who may come in is decided elsewhere
 //! ([`Admission`](super::admission::Admission)).
 
+use std::time::Duration;
+
 use log::{info, warn};
 
 use super::backplane::Backplane;
@@ -450,7 +452,12 @@ impl Sessions {
         self.restart_audience.remove(id.slot);
         self.senders.remove(id);
         if let Some(backplane) = self.backplane.as_deref_mut() {
-            backplane.leave(id, &self.clients, now);
+            // What is said to those who may come back is kept for them here.
+            let stays = match session.replay {
+                Replay::Off => Duration::ZERO,
+                Replay::First | Replay::On => self.mailbox.time(),
+            };
+            backplane.leave(id, &self.clients, now + stays);
         }
         self.clients.close(id);
         Some(session.kind)

@@ -566,6 +566,110 @@ fn a_node_whose_number_is_anothers_by_now_takes_a_new_one_and_its_pages_are_foun
     page.expect_text(&packet);
 }
 
+/// A page that has opted in to come back, with its `ready`.
+#[track_caller]
+fn resuming(server: &Server, target: &str, user: &str) -> (Conn, serde_json::Value) {
+    let mut conn = connect(server);
+    let request = Request::to(target);
+    conn.upgrade(&match user {
+        "" => request,
+        user => request.with("Cookie", &format!("websock_token={}", token(user))),
+    });
+    let ready = conn.read_text("ready");
+    let ready = serde_json::from_str(&ready).expect("JSON");
+    (conn, ready)
+}
+
+// protocol.md 11.5
+#[test]
+fn whoever_has_opted_in_is_told_that_messages_of_others_are_missing() {
+    let cluster = Cluster::start_with(2, "backplaneTimeout=100ms");
+    let (mut page, _) = resuming(&cluster.nodes[0], "/web?resume=1", "");
+    let mut old = cluster.nodes[0].web();
+    let packet = |n: usize| format!(r#"{{"opcode":"broadcast","n":{n}}}"#);
+    assert_eq!(push(&cluster.nodes[1], &packet(1)), delivered(2));
+    assert!(page.read_text("the first").contains(r#""n":1,"#));
+    old.expect_text(&packet(1));
+    // Redis says that it has gone to both.
+    cluster.redis.state().loses_all = true;
+    let nodes = r#""nodes":{"asked":2,"answered":0}"#;
+    let answer = push(&cluster.nodes[1], &packet(2));
+    assert_eq!(answer, (200, format!(r#"{{"delivered":0,{nodes}}}"#)));
+    cluster.redis.state().loses_all = false;
+    assert_eq!(push(&cluster.nodes[1], &packet(3)), delivered(2));
+    old.expect_text(&packet(3));
+    let told = [page.read_text("one"), page.read_text("the other")];
+    let gap = told
+        .iter()
+        .find(|text| text.starts_with(r#"{"opcode":"gap","gap":"backplane","cursor":""#));
+    assert!(gap.is_some(), "{told:?}");
+    assert!(
+        told.iter().any(|text| text.contains(r#""n":3,"#)),
+        "{told:?}"
+    );
+    // Whoever has not opted in is told nothing.
+    assert_eq!(push(&cluster.nodes[1], &packet(4)), delivered(2));
+    old.expect_text(&packet(4));
+}
+
+// protocol.md 11.5
+// protocol.md 9.6
+#[test]
+fn what_is_pushed_at_another_node_is_kept_for_a_tab_that_is_away() {
+    let cluster = Cluster::start(2);
+    let (page, ready) = resuming(&cluster.nodes[0], "/web?resume=1", "42");
+    cluster.wait_for_subscribers("websock:u:42", 1);
+    page.close();
+    let uuid = ready["uuid"].as_str().expect("a uuid");
+    for packet in [feedback("uuid", uuid, 1), feedback("user", "42", 2)] {
+        let answer = push(&cluster.nodes[1], &packet);
+        assert_eq!(answer, (202, r#"{"delivered":0,"queued":1}"#.to_owned()));
+    }
+    let (mut page, _) = resuming(&cluster.nodes[0], "/web?resume=1", "42");
+    let text = |key: &str| ready[key].as_str().expect("a text").to_owned();
+    page.send_text(&format!(
+        r#"{{"opcode":"resume","uuid":"{uuid}","secret":"{}","cursor":"{}"}}"#,
+        text("resume"),
+        text("cursor")
+    ));
+    page.expect_next();
+    let resumed = page.read_text("resumed");
+    assert!(resumed.contains(r#""replayed":2,"gap":null"#), "{resumed}");
+    assert!(page.read_text("the first").contains(r#""n":1,"#));
+    assert!(page.read_text("the second").contains(r#""n":2,"#));
+    // It is there as before.
+    assert_eq!(
+        push(&cluster.nodes[1], &feedback("uuid", uuid, 3)),
+        delivered(1)
+    );
+}
+
+// protocol.md 11.5
+// protocol.md 9.8
+#[test]
+fn what_was_said_to_a_user_before_any_tab_of_it_was_here_is_a_gap() {
+    let cluster = Cluster::start(2);
+    let (status, body) = ask(&cluster.nodes[0], "GET", "/position", "");
+    assert_eq!(status, 200);
+    let position: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let cursor = position["cursor"].as_str().expect("a cursor");
+    let target = format!("/web?resume=1&since={cursor}");
+    let (mut page, _) = resuming(&cluster.nodes[0], &target, "42");
+    let gap = page.read_text("a gap");
+    let expected = r#"{"opcode":"gap","gap":"backplane","cursor":""#;
+    assert!(gap.starts_with(expected), "{gap}");
+    cluster.wait_for_subscribers("websock:u:42", 1);
+    // The next one misses nothing.
+    let (_, body) = ask(&cluster.nodes[0], "GET", "/position", "");
+    let position: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let cursor = position["cursor"].as_str().expect("a cursor");
+    let packet = feedback("user", "42", 1);
+    assert_eq!(push(&cluster.nodes[1], &packet), delivered(1));
+    let target = format!("/web?resume=1&since={cursor}");
+    let (mut page, _) = resuming(&cluster.nodes[0], &target, "42");
+    assert!(page.read_text("what was missed").contains(r#""n":1,"#));
+}
+
 // protocol.md 11.4
 #[test]
 fn nodes_are_told_to_those_who_may_push() {

@@ -11,7 +11,7 @@ use super::envelope::{Body, Envelope, Found, Heartbeat, NodeReceipt, Sender};
 use super::figures::Counts;
 use super::interest::Interest;
 use super::node::{Change, NodeClaim};
-use super::peers::{Hole, Peers, Verdict, micros};
+use super::peers::{Hole, PEER_TIMEOUT, Peers, Verdict, micros};
 use super::published::Published;
 use super::routed::{Routed, Total};
 use super::settings::{BackplaneSecret, BackplaneSettings};
@@ -45,6 +45,13 @@ pub(crate) struct Backplane {
     /// What Redis has not confirmed.
     pub(super) published: HashMap<CallId, Published>,
     pub(super) published_bytes: usize,
+    /// Since when all that is wanted is heard.
+    connected_at: MonotonicTime,
+    /// When those are looked at that have not been heard since an outage.
+    outage_check: Option<MonotonicTime>,
+    /// When pages are told that something may be missing, and when they were last.
+    gap_at: Option<MonotonicTime>,
+    gap_told_at: Option<MonotonicTime>,
     /// When Redis has confirmed something, or was given something while it owed nothing.
     pub(super) progress_at: MonotonicTime,
     /// Deliveries to clients here whose receipt another node wants.
@@ -120,6 +127,10 @@ impl Backplane {
             clients: HashMap::new(),
             published: HashMap::new(),
             published_bytes: 0,
+            connected_at: MonotonicTime::START,
+            outage_check: None,
+            gap_at: None,
+            gap_told_at: None,
             progress_at: MonotonicTime::START,
             arrived: HashMap::new(),
             receipts: BTreeMap::new(),
@@ -191,15 +202,20 @@ impl Backplane {
         channels.for_each(|channel| self.interest.want(channel));
     }
 
-    /// A client goes, of whom the registry still knows.
-    pub(crate) fn leave(&mut self, id: ConnId, clients: &Clients, now: MonotonicTime) {
+    /// A client goes, of whom the registry still knows; until then it may come back.
+    pub(crate) fn leave(&mut self, id: ConnId, clients: &Clients, until: MonotonicTime) {
         let Some(client) = self.clients.remove(&id) else {
             return;
         };
         let uuid = clients.uuid(id).filter(|_| client.is_by_name);
         let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
         let channels = name.into_iter().chain(self.channels_of(id, clients));
-        channels.for_each(|channel| self.interest.give_back(&channel, now));
+        channels.for_each(|channel| self.interest.give_back(&channel, until));
+    }
+
+    /// Whether all that others say to this user is heard.
+    pub(crate) fn hears_user(&self, user: &str) -> bool {
+        self.is_connected() && self.interest.has(&self.channels.of_user(user))
     }
 
     /// A client has another uuid than before.
@@ -282,6 +298,8 @@ impl Backplane {
                 if !std::mem::replace(&mut self.is_subscribed, true) {
                     info!("backplane: subscribed to {} channels", self.interest.len());
                     self.claim.ask_soon(now);
+                    self.connected_at = now;
+                    self.outage_check = Some(now + PEER_TIMEOUT);
                     self.next_beat = now;
                 }
             }
@@ -446,8 +464,29 @@ impl Backplane {
     }
 
     /// A peer has told how far it is.
-    pub(super) fn note_beat(&mut self, sender: Sender, beat: Heartbeat) {
-        if self.peers.note_beat(sender, beat) == Hole::Some {
+    pub(super) fn note_beat(&mut self, sender: Sender, beat: Heartbeat, now: MonotonicTime) {
+        let connected = now - self.connected_at;
+        if self.peers.note_beat(sender, beat, connected) == Hole::Some {
+            self.note_gap(now);
+        }
+    }
+
+    /// Something of others may be missing here: pages are told, once for all that comes up in a
+    /// second.
+    pub(super) fn note_gap(&mut self, now: MonotonicTime) {
+        let next = self
+            .gap_told_at
+            .map_or(now, |told| now.max(told + GAP_PAUSE));
+        self.gap_at.get_or_insert(next);
+    }
+
+    fn tell_gaps(&mut self, now: MonotonicTime) {
+        if self.outage_check.take_if(|at| *at <= now).is_some() && self.peers.forget_unheard() {
+            self.note_gap(now);
+        }
+        if self.gap_at.take_if(|at| *at <= now).is_some() {
+            self.gap_told_at = Some(now);
+            self.counts.gaps += 1;
             self.effects.push_back(Effect::Gap);
         }
     }
@@ -471,6 +510,7 @@ impl Backplane {
             self.next_beat = now + HEARTBEAT;
             self.beat(Leaving::No, now, commands);
         }
+        self.tell_gaps(now);
         for (sender, receipts) in std::mem::take(&mut self.receipts) {
             self.publish_receipts(sender, receipts, now, commands);
         }
@@ -510,6 +550,8 @@ impl Backplane {
             self.interest.next_deadline(),
             self.claim.next_deadline(),
             self.routed.next_deadline(),
+            self.outage_check,
+            self.gap_at,
         ];
         parts.into_iter().flatten().min()
     }
@@ -601,6 +643,9 @@ pub(super) const FIRST_CALL: u64 = 1 << 63;
 /// a batch waits: what is at its end would else be late without any fault of others.
 const MAX_UNCONFIRMED: usize = 256;
 const MAX_UNANSWERED: usize = 1024;
+
+/// Between two times that pages are told that something may be missing.
+const GAP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(5);

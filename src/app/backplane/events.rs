@@ -3,6 +3,7 @@
 use super::backplane::{Backplane, Effect};
 use super::routed::Total;
 use super::settings::BackplaneSettings;
+use crate::app::availability::say_goodbye;
 use crate::app::calls::{CallId, Receipt};
 use crate::app::{App, Commands};
 use crate::base::MonotonicTime;
@@ -108,6 +109,8 @@ impl App {
                     if let Some(backplane) = sessions.backplane.as_deref_mut() {
                         backplane.find_by_name(&sessions.clients);
                     }
+                    let goodbyes = sessions.goodbyes();
+                    say_goodbye(&goodbyes, commands);
                 }
             }
         }

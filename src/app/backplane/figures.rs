@@ -33,6 +33,7 @@ impl Backplane {
             forged_count: counts.forged,
             repeated_count: counts.repeated,
             untimely_count: counts.untimely,
+            gap_count: counts.gaps,
             outage_count: counts.outages,
             round_trips: counts.round_trips.clone(),
         }
@@ -69,6 +70,8 @@ pub(super) struct Counts {
     pub(super) repeated: u64,
     /// Envelopes of another time.
     pub(super) untimely: u64,
+    /// How often pages were told that something may be missing.
+    pub(super) gaps: u64,
     /// How often the subscriber has lost Redis.
     pub(super) outages: u64,
     /// From publishing to Redis's answer, in nanoseconds.
@@ -87,6 +90,7 @@ impl Default for Counts {
             forged: 0,
             repeated: 0,
             untimely: 0,
+            gaps: 0,
             outages: 0,
             round_trips: Histogram::new(ROUND_TRIP_BOUNDS),
         }

@@ -3,7 +3,7 @@
 //! Each is subscribed to when its first client comes, and given back some time after its last one has
 //! gone, so that pages which are loaded anew change nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::base::MonotonicTime;
@@ -14,16 +14,18 @@ pub(super) struct Interest {
     wanted: HashMap<Box<[u8]>, Wanted>,
     /// Those to be subscribed to.
     new: Vec<Box<[u8]>>,
-    /// Those that nobody wants, since when; some may be wanted again.
-    unwanted: VecDeque<(MonotonicTime, Box<[u8]>)>,
+    /// Those that nobody wants, and until when they are kept all the same; some may be wanted again.
+    unwanted: BTreeSet<(MonotonicTime, Box<[u8]>)>,
     byte_count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     count: usize,
-    /// Nobody wants it since then.
-    unwanted_since: Option<MonotonicTime>,
+    /// The latest time until which somebody has wanted it who has gone.
+    until: MonotonicTime,
+    /// Nobody wants it, and it is kept until then.
+    unwanted_until: Option<MonotonicTime>,
 }
 
 /// What Redis is to be told.
@@ -38,28 +40,33 @@ impl Interest {
     pub(super) fn want(&mut self, channel: Vec<u8>) {
         if let Some(wanted) = self.wanted.get_mut(&*channel) {
             wanted.count += 1;
-            wanted.unwanted_since = None;
+            if let Some(until) = wanted.unwanted_until.take() {
+                self.unwanted.remove(&(until, channel.into()));
+            }
             return;
         }
         let channel = channel.into_boxed_slice();
         self.byte_count += channel.len();
         let wanted = Wanted {
             count: 1,
-            unwanted_since: None,
+            until: MonotonicTime::START,
+            unwanted_until: None,
         };
         self.wanted.insert(channel.clone(), wanted);
         self.new.push(channel);
     }
 
-    /// Somebody wants it no more.
-    pub(super) fn give_back(&mut self, channel: &[u8], now: MonotonicTime) {
+    /// Somebody wants it no more, or not for longer than until `at`.
+    pub(super) fn give_back(&mut self, channel: &[u8], at: MonotonicTime) {
         let Some(wanted) = self.wanted.get_mut(channel) else {
             return debug_assert!(false, "it was wanted");
         };
         wanted.count = wanted.count.saturating_sub(1);
+        // Whoever of several stays longest counts.
+        wanted.until = wanted.until.max(at + LINGER);
         if wanted.count == 0 {
-            wanted.unwanted_since = Some(now);
-            self.unwanted.push_back((now, channel.into()));
+            wanted.unwanted_until = Some(wanted.until);
+            self.unwanted.insert((wanted.until, channel.into()));
         }
     }
 
@@ -70,16 +77,13 @@ impl Interest {
             subscribe: new.into_iter().map(Vec::from).collect(),
             unsubscribe: Vec::new(),
         };
-        while let Some((since, _)) = self.unwanted.front()
-            && (*since + LINGER <= now || self.unwanted.len() > MAX_UNWANTED)
-            && let Some((since, channel)) = self.unwanted.pop_front()
+        while let Some((until, _)) = self.unwanted.first()
+            && (*until <= now || self.unwanted.len() > MAX_UNWANTED)
+            && let Some((_, channel)) = self.unwanted.pop_first()
         {
-            let wanted = self.wanted.get(&channel);
-            if wanted.is_some_and(|wanted| wanted.unwanted_since == Some(since)) {
-                self.byte_count -= channel.len();
-                self.wanted.remove(&channel);
-                changes.unsubscribe.push(channel.into());
-            }
+            self.byte_count -= channel.len();
+            self.wanted.remove(&channel);
+            changes.unsubscribe.push(channel.into());
         }
         changes
     }
@@ -89,7 +93,12 @@ impl Interest {
         if !self.new.is_empty() || self.unwanted.len() > MAX_UNWANTED {
             return Some(MonotonicTime::START);
         }
-        self.unwanted.front().map(|(since, _)| *since + LINGER)
+        self.unwanted.first().map(|(until, _)| *until)
+    }
+
+    /// Whether a channel is heard, and was so before it was wanted last.
+    pub(super) fn has(&self, channel: &[u8]) -> bool {
+        self.wanted.contains_key(channel)
     }
 
     /// Number of channels.
@@ -106,8 +115,8 @@ impl Interest {
 /// How long a channel is kept that nobody wants: a page that is loaded anew is back by then.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Most of those; the oldest go before their time.
-const MAX_UNWANTED: usize = 10_000;
+/// Most of those; those that are due first go before their time.
+const MAX_UNWANTED: usize = 50_000;
 
 /// What one channel takes in the table besides its name, and once more in the upstream.
 const ENTRY_BYTES: usize = 80;
@@ -149,9 +158,10 @@ mod tests {
         assert_eq!(names(&changes.unsubscribe), ["a"]);
         interest.want(b"a".to_vec());
         assert_eq!(names(&interest.take_changes(after(13)).subscribe), ["a"]);
-        interest.give_back(b"b", after(20));
+        // One of two may come back until 25, and is the first to go.
         interest.want(b"b".to_vec());
         interest.give_back(b"b", after(25));
+        interest.give_back(b"b", after(20));
         assert_eq!(interest.take_changes(after(30)), Changes::default());
         let changes = interest.take_changes(after(35));
         assert_eq!(names(&changes.unsubscribe), ["b"]);
@@ -167,6 +177,7 @@ mod tests {
             interest.want(name.clone());
             interest.give_back(&name, after(1));
         }
+        assert_eq!(interest.next_deadline(), Some(MonotonicTime::START));
         let changes = interest.take_changes(after(1));
         assert_eq!(changes.unsubscribe.len(), 5);
         assert_eq!(interest.len(), MAX_UNWANTED);

@@ -23,6 +23,7 @@ struct Peer {
     heard_count: u64,
     /// This node was cut off since `beat`.
     has_outage: bool,
+    has_beaten: bool,
     last_heard: MonotonicTime,
     has_left: bool,
     clock: ClockOffset,
@@ -122,18 +123,26 @@ impl Peers {
         number.map_or(Hole::None, |number| peer.note_number(number, 1))
     }
 
-    /// A peer has told how far it is.
-    pub(super) fn note_beat(&mut self, sender: Sender, beat: Heartbeat) -> Hole {
+    /// A peer has told how far it is. This node hears everything since the time `connected`.
+    pub(super) fn note_beat(
+        &mut self,
+        sender: Sender,
+        beat: Heartbeat,
+        connected: Duration,
+    ) -> Hole {
         let Some(peer) = self.known.get_mut(&sender) else {
             return Hole::None;
         };
         let by_number = peer.note_number(beat.number, 0);
         let heard = peer.beat.message_count + peer.heard_count;
-        // Whether what it has sent meanwhile was for anybody here cannot be known.
-        let may_have_missed = peer.has_outage && beat.message_count != heard;
+        // Whoever was there before may have said something that was not heard here. Whether it was
+        // for anybody here cannot be known.
+        let is_older = !peer.has_beaten && Duration::from_secs(beat.uptime_seconds) > connected;
+        let may_have_missed = (peer.has_outage || is_older) && beat.message_count != heard;
         peer.beat = beat;
         peer.heard_count = 0;
         peer.has_outage = false;
+        peer.has_beaten = true;
         peer.has_left = beat.is_leaving;
         match may_have_missed {
             true => Hole::Some,
@@ -151,6 +160,16 @@ impl Peers {
         for peer in self.known.values_mut() {
             peer.has_outage = true;
         }
+    }
+
+    /// Whether there are peers that have not been heard since an outage: what they have sent in it
+    /// is not known, and will not be. They are not counted again.
+    pub(super) fn forget_unheard(&mut self) -> bool {
+        let peers = self.known.values_mut();
+        // All of them, not up to the first one.
+        peers.fold(false, |any, peer| {
+            any | (std::mem::take(&mut peer.has_outage) && !peer.has_left)
+        })
     }
 
     /// Peers that are there.
@@ -196,6 +215,7 @@ impl Peer {
             beat: Heartbeat::default(),
             heard_count: 0,
             has_outage: false,
+            has_beaten: false,
             last_heard: now,
             has_left: false,
             clock: ClockOffset {
@@ -229,7 +249,7 @@ const CLOCK_PERIOD: Duration = Duration::from_secs(60);
 pub(super) const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// Whoever is silent for so long is not there any more: three heartbeats.
-const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Most senders that are remembered.
 const MAX_KNOWN: usize = 8192;
@@ -238,6 +258,9 @@ const MAX_KNOWN: usize = 8192;
 mod tests {
     use super::super::envelope::Body;
     use super::*;
+
+    /// Longer than anybody has been there.
+    const LONG: Duration = Duration::from_secs(1 << 20);
 
     const NOW: u64 = 1_800_000_000;
 
@@ -351,9 +374,9 @@ mod tests {
             message_count: 100,
             ..Heartbeat::default()
         };
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::None);
+        assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::None);
         beat.number = 10;
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::Some);
+        assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::Some);
         assert_eq!(peers.note_message(sender(1), Some(11)), Hole::None);
         assert_eq!(peers.note_message(sender(2), Some(11)), Hole::None);
     }
@@ -366,18 +389,48 @@ mod tests {
             message_count: 100,
             ..Heartbeat::default()
         };
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::None);
+        assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::None);
         beat.message_count = 150;
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::None, "for others");
+        assert_eq!(
+            peers.note_beat(sender(1), beat, LONG),
+            Hole::None,
+            "for others"
+        );
         assert_eq!(peers.note_message(sender(1), None), Hole::None);
         peers.note_outage();
         beat.message_count = 151;
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::None, "it had come");
+        assert_eq!(
+            peers.note_beat(sender(1), beat, LONG),
+            Hole::None,
+            "it had come"
+        );
         peers.note_outage();
         beat.message_count = 152;
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::Some);
+        assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::Some);
         beat.message_count = 153;
-        assert_eq!(peers.note_beat(sender(1), beat), Hole::None);
+        assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::None);
+        peers.note_outage();
+        assert!(peers.forget_unheard() && !peers.forget_unheard());
+    }
+
+    #[test]
+    fn what_was_sent_before_this_node_was_there_counts_as_missed() {
+        for (message_count, uptime_seconds, connected_seconds, hole) in [
+            (5, 100, 99, Hole::Some),
+            (5, 100, 100, Hole::None),
+            (0, 100, 5, Hole::None),
+        ] {
+            let mut peers = Peers::default();
+            peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+            let beat = Heartbeat {
+                message_count,
+                uptime_seconds,
+                ..Heartbeat::default()
+            };
+            let connected = Duration::from_secs(connected_seconds);
+            assert_eq!(peers.note_beat(sender(1), beat, connected), hole);
+            assert_eq!(peers.note_beat(sender(1), beat, connected), Hole::None);
+        }
     }
 
     #[test]
@@ -396,7 +449,7 @@ mod tests {
             is_leaving: true,
             ..Heartbeat::default()
         };
-        peers.note_beat(sender(2), beat);
+        peers.note_beat(sender(2), beat, LONG);
         assert!(present(&peers, 15).is_empty());
     }
 }

@@ -1,6 +1,5 @@
 //! What other nodes have sent: it goes the way of all messages to clients here, and is not sent on.
 
-use super::backplane::Effect;
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::peers::Hole;
 use crate::api::PushError;
@@ -86,7 +85,7 @@ impl Delivery<'_> {
             }
             Body::Heartbeat(beat) => {
                 if let Some(backplane) = self.backplane.as_deref_mut() {
-                    backplane.note_beat(sender, beat);
+                    backplane.note_beat(sender, beat, self.now);
                 }
             }
         }
@@ -105,7 +104,7 @@ impl Delivery<'_> {
         if let Some(backplane) = self.backplane.as_deref_mut()
             && backplane.peers.note_message(sender, number) == Hole::Some
         {
-            backplane.add_effect(Effect::Gap);
+            backplane.note_gap(self.now);
         }
     }
 

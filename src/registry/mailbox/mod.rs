@@ -153,6 +153,11 @@ impl Mailbox {
         !self.settings.time.is_zero()
     }
 
+    /// How long a tab may be away.
+    pub fn time(&self) -> Duration {
+        self.settings.time
+    }
+
     /// Whether something is kept, so that messages are numbered.
     pub fn is_active(&self) -> bool {
         self.tabs.len() > 0 || self.position.is_some()

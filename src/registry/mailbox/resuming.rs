@@ -164,6 +164,16 @@ impl Mailbox {
         Some(missed)
     }
 
+    /// The same where it is not known what other servers have said to its user.
+    pub fn since_unheard(&mut self) -> Missed {
+        let missed = Missed {
+            cursor: self.cursor(),
+            texts: Err(Gap::Backplane),
+        };
+        self.count(&missed);
+        missed
+    }
+
     /// Messages of other servers may be missing from now on; the cursor behind that gap.
     pub fn note_foreign_gap(&mut self) -> Cursor {
         self.last += 1;

@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) is_cluster: bool,
     /// `PUBLISH` has no answer, and no effect.
     pub(crate) is_stuck: bool,
+    /// `PUBLISH` is answered as ever, and nobody gets it.
+    pub(crate) loses_all: bool,
     /// All that was published: channel and payload.
     pub(crate) published: Vec<(Vec<u8>, Vec<u8>)>,
     /// All that was said to it but for that, as words.
@@ -235,7 +237,10 @@ fn publish(state: &mut State, channel: &[u8], payload: &[u8]) -> usize {
     }
     let mut count = 0;
     for connection in state.connections.values_mut() {
-        if connection.channels.contains(channel) && connection.stream.write_all(&message).is_ok() {
+        if !connection.channels.contains(channel) {
+            continue;
+        }
+        if state.loses_all || connection.stream.write_all(&message).is_ok() {
             count += 1;
         }
     }
