@@ -1,7 +1,8 @@
 //! Several servers as one (protocol.md §11), with what speaks as a Redis does between them.
 
 use crate::harness::http::Response;
-use crate::harness::{Conn, Redis, Request, Server, connect, eventually};
+use crate::harness::redis::Redis;
+use crate::harness::{Conn, Request, Server, connect, eventually};
 use crate::users::{KEY, token};
 use rustix::process::Signal;
 

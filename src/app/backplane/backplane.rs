@@ -7,8 +7,8 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::channel::{Channels, node_of, with_node};
+use super::counts::Counts;
 use super::envelope::{Body, Envelope, Found, Heartbeat, NodeReceipt, Sender};
-use super::figures::Counts;
 use super::interest::Interest;
 use super::node::{Change, NodeClaim};
 use super::peers::{Hole, PEER_TIMEOUT, Peers, Verdict, micros};

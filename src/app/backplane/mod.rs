@@ -17,6 +17,7 @@
 mod backplane;
 mod channel;
 mod codec;
+mod counts;
 mod envelope;
 mod events;
 mod figures;

@@ -23,7 +23,6 @@ use socket2::{Domain, Socket, Type};
 
 pub(crate) use client::Conn;
 pub(crate) use http::Request;
-pub(crate) use redis::Redis;
 pub(crate) use server::Server;
 
 /// How long any one wait may take.
