@@ -63,12 +63,12 @@ fn names_and_the_order_of_opening() {
 #[test]
 fn streams_of_events_and_who_may_send_for_them() {
     let mut fleet = Fleet::start("pingInterval=200ms");
-    let stream = |fleet: &Fleet, target| {
+    let stream = |fleet: &Fleet, target: &str| {
         let request = events::request(target, events::EVENT_SOURCE);
         Events::begin(connect_to(fleet.address), &request)
     };
-    let mut first = stream(&fleet, "/sse");
-    let mut told = stream(&fleet, "/sse?user=1");
+    let (mut first, mut last) = (stream(&fleet, "/sse"), String::new());
+    let mut told = stream(&fleet, "/sse?resume=1");
     let framing = Request::php("/php").with("X-Websock-Frames", "stream");
     let mut script = fleet.open(&framing);
     for number in 0..3 {
@@ -76,8 +76,15 @@ fn streams_of_events_and_who_may_send_for_them() {
         old.wait_for_log("connections handed over");
         let packet = format!(r#"{{"opcode":"broadcast","number":{number}}}"#);
         script.send_for_next(&packet);
+        first.expect_text(&packet);
+        let event = told.read_event();
+        assert!(
+            event
+                .data
+                .is_some_and(|data| data.starts_with(packet.trim_end_matches('}')))
+        );
+        last = event.id.expect("a cursor");
         for stream in [&mut first, &mut told] {
-            stream.expect_text(&packet);
             let echo = format!(r#"{{"opcode":"echo","number":{number}}}"#);
             let body = events::body(&stream.uuid, &stream.secret, &echo);
             let response = events::post_by(connect_to(fleet.address), &body, "");
@@ -88,6 +95,9 @@ fn streams_of_events_and_who_may_send_for_them() {
         let wrong = events::body(&first.uuid, &told.secret, "ping");
         let response = events::post_by(connect_to(fleet.address), &wrong, "");
         assert_eq!(response.status(), 403);
+        // Whoever is lost now resumes behind a number that another process has given.
+        let resumed = format!("/sse?resume=1&lastEventId={last}");
+        assert!(stream(&fleet, &resumed).ready.contains(&last));
         // It lives on with its heartbeat.
         let comment = first.read();
         assert_eq!(comment, Event::default());

@@ -76,16 +76,24 @@ impl Events {
         parse(&block)
     }
 
+    /// The next event; comments in front of it mean nothing.
+    #[track_caller]
+    pub(crate) fn read_event(&mut self) -> Event {
+        loop {
+            let event = self.read();
+            if event != Event::default() {
+                return event;
+            }
+        }
+    }
+
     /// The text of the next message; comments in front of it mean nothing.
     #[track_caller]
     pub(crate) fn read_text(&mut self, what: &str) -> String {
-        loop {
-            let event = self.read();
-            if let Some(data) = event.data {
-                assert_eq!(event.name, "", "expected {what}, got {data}");
-                return data;
-            }
-        }
+        let event = self.read_event();
+        let data = event.data.expect(what);
+        assert_eq!(event.name, "", "expected {what}, got {data}");
+        data
     }
 
     #[track_caller]
@@ -96,12 +104,7 @@ impl Events {
     /// The event of a close frame, and the end of the stream.
     #[track_caller]
     pub(crate) fn expect_close(&mut self, code: u16, reason: &str) {
-        let event = loop {
-            let event = self.read();
-            if event != Event::default() {
-                break event;
-            }
-        };
+        let event = self.read_event();
         let reason = serde_json::Value::from(reason);
         let data = format!("{{\"code\":{code},\"reason\":{reason}}}");
         assert_eq!((&*event.name, event.data), ("close", Some(data)));
