@@ -124,6 +124,32 @@ test('a browser comes back by itself when the server has been replaced', async (
   await page.context().close();
 });
 
+test('what was said while the server was replaced comes to a browser that reads again, once and in order', async () => {
+  await stop(server);
+  const state = `stateDir=${join(directory, 'state')}\n`;
+  server = await startServer(directory, port, state);
+  const page = await open(url('/'));
+  await page.evaluate(url => read(url), url('/sse?resume=1'));
+  await awaitCount(page, 1, 'message', 'ready');
+  await push({ opcode: 'broadcast', number: 1 });
+  await awaitCount(page, 1, 'message', 'broadcast');
+  for (let round = 2; round < 6; round += 2) {
+    await stop(server);
+    server = await startServer(directory, port, state);
+    // Most likely before it has come back.
+    await push({ opcode: 'broadcast', number: round });
+    await awaitCount(page, round, 'message', 'broadcast');
+    await push({ opcode: 'broadcast', number: round + 1 });
+    await awaitCount(page, round + 1, 'message', 'broadcast');
+  }
+  const told = await page.evaluate(() =>
+    events.filter(({ packet }) => packet?.opcode === 'broadcast').map(({ packet, lastEventId }) => [packet.number, packet.cursor === lastEventId]),
+  );
+  assert.deepEqual(told, [1, 2, 3, 4, 5].map(number => [number, true]));
+  assert.equal(await page.evaluate(() => count('message', 'gap')), 0);
+  await page.context().close();
+});
+
 test('a browser comes back that has asked a server which was about to end', async () => {
   await stop(server);
   server = await startServer(directory, port, 'closeTimeout=20\nshutdownTimeout=20\n');

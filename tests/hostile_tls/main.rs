@@ -4,6 +4,8 @@
 mod deaths;
 #[path = "../hostile/descriptors.rs"]
 mod descriptors;
+#[path = "../hostile/event_streams.rs"]
+mod event_streams;
 #[path = "../hostile/floods.rs"]
 mod floods;
 mod fragments;

@@ -915,3 +915,26 @@ fn more_than_a_queue_holds_is_replayed_to_a_stream() {
     }
     back.round_trip(&server);
 }
+
+// protocol.md 9.9
+// protocol.md 9.7
+#[test]
+fn a_stream_misses_nothing_over_a_restart() {
+    let server = Server::start("stateDir={dir}/state\ndrainSpread=0\ncloseTimeout=100ms");
+    let (mut events, before) = resume(&server, "/sse?resume=1", "");
+    push(&server, &broadcast(1));
+    let (_, last) = read_number(&mut events);
+    let (other, _) = resume(&server, "/sse?resume=1", "");
+    push(&server, &broadcast(2));
+    let server = server.start_again(Signal::TERM);
+    push(&server, &broadcast(3));
+    drop((events, other));
+    for (id, expected) in [(&before, &[1, 2, 3][..]), (&last, &[2, 3])] {
+        let header = format!("Last-Event-ID: {id}\r\n");
+        let (mut back, _) = resume(&server, "/sse?resume=1", &header);
+        for number in expected {
+            assert_eq!(read_number(&mut back).0, *number);
+        }
+        back.round_trip(&server);
+    }
+}
