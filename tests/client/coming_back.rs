@@ -141,6 +141,37 @@ fn what_a_server_cannot_know_any_more_is_told() {
     }
 }
 
+// protocol.md 9.7
+#[test]
+fn a_server_that_hands_over_keeps_what_is_missed_and_whoever_is_there() {
+    let folder = Directory::new();
+    let control = folder.path.join("control");
+    let ini = format!("takeoverSocket={}", control.display());
+    let server = Server::start(&ini);
+    let place = server.address();
+    let line = Line::to(place);
+    let (present, present_uuid) = listen(place);
+    let (away, away_uuid) = listen(line.address);
+    push_all(place, [1, 2].into_iter(), &away_uuid);
+    away.wait_for_lines("message", 2);
+    present.wait_for_lines("message", 1);
+    line.cut(End::Noticed);
+    push_all(place, 3..=4, &away_uuid);
+    let mut successor = Command::new(binary());
+    let file = folder.write_ini(&format!("adress=ws://{place}\n{ini}"));
+    successor.arg("-i").arg(file).arg("--takeover");
+    let successor = Run::start(successor);
+    assert_eq!(server.wait_exit().code(), Some(0));
+    push_all(place, 5..=6, &away_uuid);
+    push_all(place, [7].into_iter(), &present_uuid);
+    present.wait_for_log(r#""message":7"#);
+    line.mend();
+    away.wait_for_stderr("resumed: 4 messages");
+    expect_all(&away, 6);
+    assert_eq!(present.stderr().lines().count(), 1, "{}", present.stderr());
+    drop(successor);
+}
+
 // protocol.md 9.3
 // protocol.md 9.6
 #[test]
