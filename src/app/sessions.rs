@@ -455,7 +455,7 @@ impl Sessions {
             // What is said to those who may come back is kept for them here.
             let stays = match session.replay {
                 Replay::Off => Duration::ZERO,
-                Replay::First | Replay::On => self.mailbox.time(),
+                Replay::First | Replay::Unheard | Replay::On => self.mailbox.time(),
             };
             backplane.leave(id, &self.clients, now + stays);
         }
