@@ -218,9 +218,14 @@ impl<Y: System> EventLoop<Y> {
             info!("#{slot}: the TLS handshake failed: the client has left it ({address})");
             self.counts.failed_handshake_count += 1;
         }
+        let is_event_stream = link.connection.is_event_stream();
         if link.connection.handle_eof(&mut self.context).is_some() {
             debug!("#{slot} ends without a close frame");
-            self.links.count_end(id, ABNORMAL_CLOSURE, LOST);
+            match is_event_stream {
+                // Its reader has no other way to leave.
+                true => (self.links).count_end(id, code_of_client(None), CLOSED_BY_CLIENT),
+                false => self.links.count_end(id, ABNORMAL_CLOSURE, LOST),
+            }
         }
         self.links.ended.push(id);
         self.links.touch(id);
