@@ -94,6 +94,32 @@ test('a client that resumes gets what it has missed once and in order, or is tol
     same(1008, $refused->getCode());
 });
 
+test('a line that is cut behind any byte loses and doubles nothing', function () {
+    $client = new Client('ws://' . stub('resume, cut'), ['resume' => true]);
+    same([], received($client));
+    $expected = 1;
+    $round = 0;
+    do {
+        $round++;
+        for ($connections = 0; $expected <= 3 * $round; $connections++) {
+            same(true, $connections < 2, "all of round $round in two connections");
+            try {
+                $resumed = $client->resume();
+                same(null, $resumed['gap'], "gap in front of $expected");
+                same('OLD', $client->uuid);
+                while (true) {
+                    same($expected, (int) $client->receive(DEADLINE_SECONDS)['message'], 'message');
+                    $expected++;
+                }
+            } catch (ConnectionLost | ConnectException $lost) {
+                // What comes next is behind the message that was received last.
+            }
+        }
+        // Until a whole answer is shorter than what is let through.
+    } while ($connections === 2);
+    same(true, $round > 30, "round $round");
+});
+
 test('a client resumes only if it was made for that', function () {
     $url = 'ws://' . stub('say every message back');
     $client = new Client($url);
@@ -142,7 +168,7 @@ test('a page that begins at a position of the real server misses nothing since t
 });
 
 test('the real server keeps what a script misses over a restart', function () {
-    $ini = ['stateDir' => getenv('WORK') . '/state'];
+    $ini = ['stateDir' => getenv('WORK') . '/state', 'shutdownTimeout' => '0'];
     mkdir($ini['stateDir']);
     $program = null;
     $url = server($ini, $program);

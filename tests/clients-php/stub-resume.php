@@ -68,3 +68,34 @@ function resume(Peer $peer, int $number): void
         resumed($peer, ['OLD', 'S2', 'e-6'], $answer, numbered(9));
     }
 }
+
+/**
+ * Keeps three messages more for each round of two connections. The first of a round is cut behind 13
+ * bytes more than that of the round before, the second is whole. Connection 1 is before all rounds.
+ */
+function resumeCut(Peer $peer, int $number): void
+{
+    $round = intdiv($number, 2);
+    $left = $number % 2 === 0 ? 13 * $round : PHP_INT_MAX;
+    $say = static function (string ...$bytes) use ($peer, &$left): void {
+        $all = implode($bytes);
+        $peer->say(substr($all, 0, min($left, strlen($all))));
+        $left -= strlen($all);
+        if ($left <= 0) {
+            exit(0);
+        }
+    };
+    $answer = $peer->upgrade(false);
+    $uuid = $number === 1 ? 'OLD' : "N$number";
+    $ready = ['opcode' => 'ready', 'uuid' => $uuid, 'cursor' => 'e-0', 'resume' => "S$number"];
+    $say($answer, frame(json_encode($ready)));
+    if ($number === 1) {
+        return;
+    }
+    $claim = json_decode($peer->readFrame()[1], true);
+    $cursor = (int) substr($claim['cursor'], 2);
+    $missed = $cursor < 3 * $round ? range($cursor + 1, 3 * $round) : [];
+    $packet = ['opcode' => 'resumed', 'uuid' => $claim['uuid'], 'replayed' => count($missed)];
+    $packet += ['gap' => null, 'cursor' => $claim['cursor'], 'resume' => "S$number"];
+    $say(frame(NEXT), frame(json_encode($packet)), ...array_map(fn($n) => frame(numbered($n)), $missed));
+}

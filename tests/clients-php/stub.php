@@ -275,6 +275,7 @@ $roles = [
         $peer->readFrame();
     },
     'resume' => 'resume',
+    'resume, cut' => 'resumeCut',
     'no greeting' => static function (Peer $peer): void {
         $peer->say($peer->upgrade(false));
         $peer->readFrame();
