@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use log::warn;
 
+use super::backplane::Backplane;
 use super::peer::Peer;
 use super::resource::ErrorPackets;
 use super::sessions::{Chunking, Replay, Session, Sessions, turn_away};
@@ -34,7 +35,7 @@ impl App {
     /// What is known of a client, for [`take_over`](Self::take_over); `None` if it is none.
     pub fn hand_over(&self, id: ConnId, now: MonotonicTime) -> Option<Vec<u8>> {
         let sign_in = self.sign_in.hand_over(id, now);
-        self.sessions.hand_over(id, sign_in.as_deref())
+        self.sessions.hand_over(id, sign_in.as_deref(), now)
     }
 
     /// What is known besides clients, for [`take_over_state`](Self::take_over_state).
@@ -44,6 +45,10 @@ impl App {
         let mailbox = &self.sessions.mailbox;
         if mailbox.is_active() {
             record.put(MAILBOX, &mailbox.hand_over(&self.sessions.clients, now));
+        }
+        let backplane = self.sessions.backplane.as_deref();
+        if let Some(node) = backplane.and_then(Backplane::hand_over) {
+            record.put(NODE, &node);
         }
         record.into_bytes()
     }
@@ -60,7 +65,11 @@ impl App {
         let signed_out = record.record(SIGNED_OUT)?;
         self.sign_in.take_over_signed_out(signed_out, now)?;
         let mailbox = record.take(MAILBOX).map(Record::parse).transpose()?;
+        let node = record.take(NODE).map(Record::parse).transpose()?;
         record.end()?;
+        if let (Some(node), Some(backplane)) = (node, self.sessions.backplane.as_deref_mut()) {
+            backplane.take_over(node, &self.sessions.clients, now)?;
+        }
         match mailbox {
             Some(mailbox) => self.sessions.take_over_mailbox(mailbox, now),
             None => Ok(()),
@@ -123,7 +132,7 @@ impl Sessions {
         session.is_some_and(|session| session.chunking == Chunking::On)
     }
 
-    fn hand_over(&self, id: ConnId, sign_in: Option<&[u8]>) -> Option<Vec<u8>> {
+    fn hand_over(&self, id: ConnId, sign_in: Option<&[u8]>, now: MonotonicTime) -> Option<Vec<u8>> {
         let session = self.sessions.get(id.slot as usize)?;
         let mut record = RecordWriter::default();
         record.put(CLIENT, &self.clients.hand_over(id)?);
@@ -142,6 +151,9 @@ impl Sessions {
         if let Some(serial) = self.mailbox.serial(id.slot) {
             record.put_number(REPLAY, u64::from(serial));
             record.put_number(AWAITS_RESUME, u64::from(session.replay == Replay::First));
+        }
+        if let Some(backplane) = self.backplane.as_deref() {
+            record.put_number(AGE_MICROS, backplane.age_of(id, now));
         }
         Some(record.into_bytes())
     }
@@ -168,6 +180,7 @@ impl Sessions {
             Some(_) if record.flag(AWAITS_RESUME)? => Replay::First,
             Some(_) => Replay::Unheard,
         };
+        let age = Duration::from_micros(record.number_if(AGE_MICROS)?.unwrap_or(0));
         record.end()?;
         // Who was served by the resource for all other paths is so again.
         let Some(resource) = self.find_resource(path.unwrap_or_default()) else {
@@ -182,7 +195,7 @@ impl Sessions {
             knows_restarts,
             replay,
         };
-        self.enter(id, session, now);
+        self.enter(id, session, now - age);
         if let Some(digest) = sender {
             self.senders.insert_digest(id, digest);
         }
@@ -217,7 +230,11 @@ const SENDER: u8 = 6;
 /// Those who do not know it forget what was kept, and say so by a gap.
 const REPLAY: u8 = 128;
 const AWAITS_RESUME: u8 = 129;
+/// Those who do not know it take it for one that has just opened.
+const AGE_MICROS: u8 = 130;
 
 /// Of what is known besides clients.
 const SIGNED_OUT: u8 = 1;
 const MAILBOX: u8 = 128;
+/// Those who do not know it take another number.
+const NODE: u8 = 129;

@@ -263,7 +263,14 @@ impl App {
                     self.handle_delivered(call, whole, now, commands);
                 }
             }
-            Event::Availability(availability) => self.availability = availability,
+            Event::Availability(availability) => {
+                self.availability = availability;
+                if let Some(backplane) = self.sessions.backplane.as_deref_mut()
+                    && !availability.is_ready()
+                {
+                    backplane.leave_others(now);
+                }
+            }
             Event::Restarting(goodbyes) => availability::say_goodbye(goodbyes, commands),
             Event::Reported { id, report } => {
                 let (sessions, admission) = (&self.sessions, &self.admission);

@@ -40,6 +40,7 @@ pub(crate) struct Backplane {
     is_subscribed: bool,
     /// What is for this node by its number comes here.
     is_listening: bool,
+    leaving: Leaving,
     /// All clients here.
     clients: HashMap<ConnId, OpenClient>,
     /// What Redis has not confirmed.
@@ -124,6 +125,7 @@ impl Backplane {
             routed: Routed::default(),
             is_subscribed: false,
             is_listening: false,
+            leaving: Leaving::No,
             clients: HashMap::new(),
             published: HashMap::new(),
             published_bytes: 0,
@@ -187,13 +189,13 @@ impl Backplane {
         with_node(uuid, self.claim.number_for_newcomers(now))
     }
 
-    /// A client has come.
-    pub(crate) fn enter(&mut self, id: ConnId, clients: &Clients, now: MonotonicTime) {
+    /// A client has come, or has opened before and comes from another process.
+    pub(crate) fn enter(&mut self, id: ConnId, clients: &Clients, opened_at: MonotonicTime) {
         let uuid = clients.uuid(id);
         let is_web = clients.kind(id) == Some(ClientKind::Web);
         let uuid = uuid.filter(|uuid| is_web && !self.leads_here(uuid));
         let client = OpenClient {
-            opened_at: now,
+            opened_at,
             is_by_name: uuid.is_some(),
         };
         self.clients.insert(id, client);
@@ -253,6 +255,30 @@ impl Backplane {
         }
     }
 
+    /// This node has the number that its clients' uuids name.
+    pub(super) fn find_by_number(&mut self, clients: &Clients, now: MonotonicTime) {
+        let number = self.claim.number();
+        for (id, client) in &mut self.clients {
+            if let Some(uuid) = clients.uuid(*id).filter(|_| client.is_by_name)
+                && leads_to(&uuid, number)
+            {
+                client.is_by_name = false;
+                let name = self.channels.of_name(&uuid.to_string());
+                self.interest.give_back(&name, now);
+            }
+        }
+    }
+
+    /// What is for this node by its number is to come here.
+    pub(super) fn begin_to_listen(&mut self) {
+        let number = self.claim.number();
+        self.interest.want(self.channels.of_node(number));
+    }
+
+    pub(super) fn opened_at(&self, id: ConnId) -> Option<MonotonicTime> {
+        self.clients.get(&id).map(|client| client.opened_at)
+    }
+
     fn channels_of(&self, id: ConnId, clients: &Clients) -> impl Iterator<Item = Vec<u8>> + use<> {
         let ident = match clients.ident(id) {
             "" => Ident::None,
@@ -270,10 +296,9 @@ impl Backplane {
 
     /// A client here as others are told of it.
     pub(super) fn found(&self, client: ConnId, now: MonotonicTime) -> Found {
-        let opened_at = self.clients.get(&client).map(|client| client.opened_at);
         Found {
             client,
-            opened_at: micros(opened_at.unwrap_or(now)),
+            opened_at: micros(self.opened_at(client).unwrap_or(now)),
         }
     }
 
@@ -401,7 +426,7 @@ impl Backplane {
             Change::Claimed => {
                 let number = self.claim.number();
                 info!("backplane: this is node {number}");
-                self.interest.want(self.channels.of_node(number));
+                self.begin_to_listen();
             }
             Change::Lost(number) => {
                 warn!("backplane: node {number} is another server by now: a new number is taken");
@@ -508,7 +533,7 @@ impl Backplane {
         }
         if self.is_connected() && self.next_beat <= now {
             self.next_beat = now + HEARTBEAT;
-            self.beat(Leaving::No, now, commands);
+            self.beat(now, commands);
         }
         self.tell_gaps(now);
         for (sender, receipts) in std::mem::take(&mut self.receipts) {
@@ -528,13 +553,19 @@ impl Backplane {
         }
     }
 
-    pub(super) fn beat(&mut self, leaving: Leaving, now: MonotonicTime, commands: &mut Commands) {
+    /// This node is about to go: others are told.
+    pub(crate) fn leave_others(&mut self, now: MonotonicTime) {
+        self.leaving = Leaving::Yes;
+        self.next_beat = now;
+    }
+
+    fn beat(&mut self, now: MonotonicTime, commands: &mut Commands) {
         let body = Body::Heartbeat(Heartbeat {
             number: self.number,
             message_count: self.message_count,
             client_count: self.clients.len() as u64,
             uptime_seconds: self.uptime(now).as_secs(),
-            is_leaving: leaving == Leaving::Yes,
+            is_leaving: self.leaving == Leaving::Yes,
         });
         self.publish_quietly(self.channels.everybody(), body, now, commands);
     }

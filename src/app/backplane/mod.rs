@@ -21,6 +21,7 @@ mod counts;
 mod envelope;
 mod events;
 mod figures;
+mod handover;
 mod interest;
 mod node;
 mod peers;

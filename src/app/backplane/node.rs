@@ -105,6 +105,20 @@ impl NodeClaim {
         }
     }
 
+    /// What proves that the number is ours.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Goes on with the number that another process has had. It is asked at once whether it is still
+    /// ours; until then newcomers are given none.
+    pub(super) fn take_over(&mut self, number: NodeNumber, token: String) {
+        self.number = number;
+        self.token = token;
+        self.held_until = Some(MonotonicTime::START);
+        self.next_at = MonotonicTime::START;
+    }
+
     /// What is to be asked now, by this call.
     pub(super) fn next_question(
         &mut self,
@@ -349,6 +363,19 @@ mod tests {
         keys.keys.insert(key, ("other".into(), after(2000)));
         let changes = go_on(&mut claim, &mut keys, now);
         assert_eq!(changes, [Change::Lost(number), Change::Claimed]);
+    }
+
+    #[test]
+    fn another_process_goes_on_with_the_number() {
+        let (mut claim, mut keys) = (NodeClaim::new(), Keys::default());
+        go_on(&mut claim, &mut keys, after(0));
+        let mut successor = NodeClaim::new();
+        successor.take_over(claim.number(), claim.token().to_owned());
+        assert_eq!(successor.number(), claim.number());
+        assert_eq!(successor.number_for_newcomers(after(5)), 0);
+        assert_eq!(go_on(&mut successor, &mut keys, after(5)), [Change::None]);
+        assert_eq!(successor.number_for_newcomers(after(5)), claim.number());
+        assert_ne!(successor.sender(), claim.sender(), "it counts anew");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::envelope::{Envelope, Heartbeat, Sender};
 use super::window::Window;
-use crate::base::MonotonicTime;
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 
 /// All senders that have been heard lately.
 #[derive(Debug, Default)]
@@ -185,6 +185,44 @@ impl Peers {
         })
     }
 
+    /// How far each is, for [`take_over`](Self::take_over).
+    pub(super) fn hand_over(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.known.iter().map(|(sender, peer)| {
+            let mut record = RecordWriter::default();
+            record.put_number(NODE, sender.node.into());
+            record.put_number(EPOCH, sender.epoch);
+            record.put_number(SEQUENCE, peer.window.highest());
+            record.put_number_if(LAST_NUMBER, peer.number);
+            let message_count = peer.beat.message_count + peer.heard_count;
+            record.put_number(MESSAGE_COUNT, message_count);
+            record.into_bytes()
+        })
+    }
+
+    /// What another process has heard of others; what they have sent since has not come.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(super) fn take_over(records: &[&[u8]], now: MonotonicTime) -> Result<Self, BadRecord> {
+        let mut peers = Self::default();
+        for record in records.iter().take(MAX_KNOWN) {
+            let mut record = Record::parse(record)?;
+            let sender = Sender {
+                node: record.number(NODE)?,
+                epoch: record.number(EPOCH)?,
+            };
+            let mut peer = Peer::new(now);
+            peer.window.skip(record.number(SEQUENCE)?);
+            peer.number = record.number_if(LAST_NUMBER)?;
+            peer.beat.message_count = record.number(MESSAGE_COUNT)?;
+            peer.has_outage = true;
+            peer.has_beaten = true;
+            record.end()?;
+            peers.known.insert(sender, peer);
+        }
+        Ok(peers)
+    }
+
     /// Forgets those whose envelopes would be too old by now, and the quietest if there are too
     /// many.
     fn make_room(&mut self, now: MonotonicTime) {
@@ -235,6 +273,12 @@ impl Peer {
         }
     }
 }
+
+const NODE: u8 = 1;
+const EPOCH: u8 = 2;
+const SEQUENCE: u8 = 3;
+const LAST_NUMBER: u8 = 4;
+const MESSAGE_COUNT: u8 = 5;
 
 /// A time here as others are told it.
 pub(super) fn micros(time: MonotonicTime) -> u64 {
@@ -411,6 +455,31 @@ mod tests {
         assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::None);
         peers.note_outage();
         assert!(peers.forget_unheard() && !peers.forget_unheard());
+    }
+
+    #[test]
+    fn another_process_knows_what_has_come_and_sees_what_has_not() {
+        let mut peers = Peers::default();
+        peers.judge(&envelope(1, 9, NOW), NOW, after(0));
+        peers.note_message(sender(1), Some(5));
+        let records: Vec<_> = peers.hand_over().collect();
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        for (message_count, number, hole) in
+            [(1, 5, Hole::None), (2, 5, Hole::Some), (1, 6, Hole::Some)]
+        {
+            let mut peers = Peers::take_over(&records, after(0)).unwrap();
+            let verdict = peers.judge(&envelope(1, 9, NOW), NOW, after(1));
+            assert_eq!(verdict, Verdict::Repeated);
+            let verdict = peers.judge(&envelope(1, 10, NOW), NOW, after(1));
+            assert_eq!(verdict, Verdict::New);
+            let beat = Heartbeat {
+                message_count,
+                number,
+                ..Heartbeat::default()
+            };
+            assert_eq!(peers.note_beat(sender(1), beat, LONG), hole);
+        }
+        assert!(Peers::take_over(&[b"x"], after(0)).is_err());
     }
 
     #[test]

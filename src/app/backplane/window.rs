@@ -13,6 +13,17 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// The highest number that has come.
+    pub(super) fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// All up to this number have come.
+    pub(super) fn skip(&mut self, number: u64) {
+        self.highest = number;
+        self.heard = u128::MAX;
+    }
+
     /// Notes a number; whether it is new. What is older than the window counts as heard.
     pub(super) fn note(&mut self, number: u64) -> bool {
         if number > self.highest {
