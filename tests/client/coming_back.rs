@@ -97,10 +97,9 @@ fn a_server_that_is_stopped_and_started_again_loses_nothing() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit().code(), Some(0));
     let (refused, refusals) = mpsc::channel();
-    let receiver = uuid.clone();
     let script = thread::spawn(move || {
         for number in 4..=10 {
-            let _ = push(place, &packet(number, &receiver), || {
+            let _ = push(place, &packet(number, &uuid), || {
                 let _ = refused.send(());
             });
         }
