@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rustix::process::Signal;
 
+use crate::harness::events::{self, EVENT_SOURCE, Events};
 use crate::harness::frame::{close_payload, masked, unmasked};
 use crate::harness::http::Response;
 use crate::harness::{Conn, Request, Server, connect, connect_to, connect_to_file, eventually};
@@ -410,6 +411,29 @@ fn clients_that_leave_are_counted_by_how_they_do() {
         total + 3.0
     );
     assert_eq!(figures.last["websock_connections{kind=\"web\"}"], 0.0);
+}
+
+// promise: counters are what has happened, exactly
+// protocol.md 9.9
+#[test]
+fn who_reads_a_stream_of_events_counts_as_a_web_client() {
+    let (server, mut figures) = Figures::start("");
+    let open = "websock_connections{kind=\"web\"}";
+    let mut events = Events::open(&server, "/sse", EVENT_SOURCE);
+    assert_eq!(figures.value(open), 1.0);
+    events.round_trip(&server);
+    let closed = "websock_closings_total{code=\"1005\",reason=\"closed by the client\"}";
+    events.conn.shut_down_write();
+    events.conn.expect_end();
+    eventually("it has gone", || figures.value(open) == 0.0);
+    assert_eq!(figures.value(closed), 1.0);
+    let refused = "websock_refusals_total{code=\"403\",\
+                   reason=\"no stream of events has this uuid and secret\"}";
+    let wrong = events::body(&events.uuid, &events.secret, "ping");
+    assert_eq!(events::post(&server, &wrong, "").status(), 403);
+    assert_eq!(figures.value(refused), 1.0);
+    let opened = "websock_clients_opened_total{kind=\"web\"}";
+    assert_eq!(figures.last[opened], 1.0);
 }
 
 // promise: reasons have the same words in figures, log and close frame
