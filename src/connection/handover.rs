@@ -174,6 +174,16 @@ mod tests {
         MonotonicTime::START + Duration::from_secs(1000)
     }
 
+    /// One whose request is not answered.
+    fn asking() -> (Connection, TurnContext) {
+        let mut context = context(long_ago());
+        let mut connection = Connection::new(&context);
+        let mut bytes = HEAD.as_bytes().to_vec();
+        let event = connection.receive(&mut bytes.as_mut_slice(), &mut context);
+        assert!(matches!(event, Some(Event::Head(_))));
+        (connection, context)
+    }
+
     fn open(framing: PhpFraming, keepalive: Keepalive) -> (Connection, TurnContext) {
         let request = Request::parse(HEAD.as_bytes()).unwrap();
         let on = CompressionSettings {
@@ -185,11 +195,7 @@ mod tests {
             PhpFraming::Stream => upgrade.negotiate(&request, &on),
             _ => upgrade,
         };
-        let mut context = context(long_ago());
-        let mut connection = Connection::new(&context);
-        let mut bytes = HEAD.as_bytes().to_vec();
-        let event = connection.receive(&mut bytes.as_mut_slice(), &mut context);
-        assert!(matches!(event, Some(Event::Head(_))));
+        let (mut connection, mut context) = asking();
         assert_eq!(connection.hand_over(context.now), None, "no answer yet");
         connection.accept(&upgrade, framing, keepalive, &mut context);
         assert_eq!(connection.hand_over(context.now), None, "the 101 waits");
@@ -233,6 +239,12 @@ mod tests {
                 all.push((connection, context));
             }
         }
+        for event_ids in [EventIds::Cursors, EventIds::None] {
+            let (mut stream, mut context) = asking();
+            stream.stream_events(b"head", event_ids, &mut context);
+            drain(&mut stream, &mut context);
+            all.push((stream, context));
+        }
         let (mut pinged, mut context) = open(PhpFraming::Stream, Keepalive::Pings);
         context.now += context.limits.ping_interval;
         assert!(pinged.handle_timeout(&mut context).is_some());
@@ -244,7 +256,7 @@ mod tests {
     #[test]
     fn a_connection_is_the_same_in_another_process_with_another_clock() {
         let all = quiescent();
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 10);
         for (connection, mut before) in all {
             before.now += Duration::from_millis(1500);
             let bytes = connection.hand_over(before.now).expect("it is quiescent");

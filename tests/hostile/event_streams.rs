@@ -36,7 +36,8 @@ fn those_who_never_read_their_stream_are_cut_whoever_fills_it() {
     let mut count = 0;
     while post(server, &long, "").status() == 204 {
         count += 1;
-        assert!(count < 1000, "it is never cut");
+        // Its queue, and what the kernel takes.
+        assert!(count < 300, "it is cut too late");
         scene.step();
     }
     assert!(scene.grown_bytes() < 64 << 20, "{}", scene.grown_bytes());
