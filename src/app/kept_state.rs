@@ -54,6 +54,7 @@ impl App {
         }
         let taken = self.sessions.mailbox.take_over(mailbox, ago, now);
         taken.map_err(not_understood)?;
+        self.sessions.mailbox.settle();
         Ok(self.sessions.mailbox.figures().away)
     }
 

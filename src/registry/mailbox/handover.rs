@@ -98,7 +98,7 @@ impl Mailbox {
     }
 
     /// Goes on with what was written so long ago. All tabs are away until they come back, or are
-    /// [taken up](Self::take_up).
+    /// [taken up](Self::take_up); [`settle`](Self::settle) has to follow.
     ///
     /// # Errors
     /// A record that is not understood; nothing has changed.
@@ -137,7 +137,6 @@ impl Mailbox {
         }
         record.end()?;
         *self = reading.finish()?;
-        self.keep_within_memory();
         Ok(())
     }
 
@@ -148,6 +147,12 @@ impl Mailbox {
         };
         self.tabs.come_back(number, slot);
         true
+    }
+
+    /// Nobody else is taken up.
+    pub fn settle(&mut self) {
+        self.tabs.forget_serials();
+        self.keep_within_memory();
     }
 }
 

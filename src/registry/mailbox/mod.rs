@@ -370,7 +370,6 @@ impl Mailbox {
     /// Forgets whoever has been away for too long, and what nobody can ask for any more; at most so
     /// much at once.
     pub fn handle_timeout(&mut self, now: MonotonicTime) {
-        self.tabs.forget_serials();
         for _ in 0..FORGOTTEN_AT_ONCE {
             if let Some((_, number)) = self.tabs.least_heard().filter(|t| self.tab_due(*t) <= now) {
                 self.remove(number);
@@ -551,3 +550,6 @@ fn with_cursor(text: &[u8], cursor: Cursor) -> Option<Rc<[u8]>> {
 
 /// Most tabs and messages that are forgotten in one turn: some milliseconds' work.
 const FORGOTTEN_AT_ONCE: usize = 8192;
+
+#[cfg(test)]
+mod tests;
