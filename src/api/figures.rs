@@ -3,6 +3,7 @@
 use super::readiness::NotReady;
 use crate::base::{Histogram, Tally};
 use crate::protocol::traffic::Traffic;
+use crate::registry::mailbox::ReplayFigures;
 
 /// What the loop counts.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct AppFigures {
     pub refusals: Tally<Reason>,
     /// Responses to pushes, by status.
     pub push_answers: Tally<u16>,
+    /// What is kept for tabs that may come back.
+    pub replay: ReplayFigures,
     /// Other servers; `None`: this one is alone.
     pub backplane: Option<BackplaneFigures>,
 }

@@ -5,6 +5,7 @@
 use super::exposition::{Exposition, Metric, MetricKind};
 use super::figures::{AppFigures, LoopFigures, QueueCounts, Reason};
 use super::nodes;
+use super::replay;
 use super::response::Response;
 use crate::base::Tally;
 use crate::protocol::frame::Opcode;
@@ -47,6 +48,7 @@ pub fn render(figures: &LoopFigures, app: &AppFigures) -> String {
         .histogram(&figures.turn_durations, 1e9);
     out.begin(&TURN_BACKLOG).histogram(&figures.backlogs, 1.0);
     write_certificates(&mut out, figures);
+    replay::write_metrics(&mut out, &app.replay);
     nodes::write_metrics(&mut out, app.backplane.as_ref());
     write_process(&mut out, figures);
     out.into_text()
@@ -380,6 +382,14 @@ pub static METRICS: &[&Metric] = &[
     &TURN_BACKLOG,
     &CERTIFICATE_END,
     &CERTIFICATE_FAILURES,
+    &replay::TABS,
+    &replay::STREAMS,
+    &replay::MESSAGES,
+    &replay::BYTES,
+    &replay::LIMIT_BYTES,
+    &replay::RESUMES,
+    &replay::REPLAYED,
+    &replay::DROPPED,
     &nodes::CONNECTED,
     &nodes::PEERS,
     &nodes::CHANNELS,
@@ -446,6 +456,7 @@ mod tests {
             opened: KindCounts { web: 3, php: 0 },
             refusals: Tally::of([Reason::new(403, "The origin is \"not\" allowed.")]),
             push_answers: Tally::of([200]),
+            replay: Default::default(),
             backplane: Some(BackplaneFigures {
                 is_connected: true,
                 own: NodeFigures {

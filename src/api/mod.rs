@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod nodes;
 mod posted;
 pub mod readiness;
+mod replay;
 mod response;
 pub mod status;
 pub mod users;

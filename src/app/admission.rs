@@ -19,6 +19,7 @@ use crate::protocol::error::Rejection;
 use crate::protocol::host::Host;
 use crate::protocol::http::Request;
 use crate::registry::clients::ClientKind;
+use crate::registry::mailbox::ReplayFigures;
 
 /// What the administrator allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +158,7 @@ impl Admission {
             opened: self.opened,
             refusals: self.refusals.clone(),
             push_answers: push_answers.clone(),
+            replay: ReplayFigures::default(),
             backplane: None,
         }
     }

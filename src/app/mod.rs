@@ -28,6 +28,7 @@ mod push;
 mod pushed;
 mod readers;
 mod receipts;
+mod replay_packets;
 mod reply;
 mod report;
 mod request_checks;

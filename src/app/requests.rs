@@ -420,6 +420,7 @@ impl Requests {
             return debug!("#{} has gone before it was answered", id.slot);
         };
         let mut figures = admission.figures(&self.push_answers, sessions.clients().user_count());
+        figures.replay = sessions.mailbox.figures();
         let backplane = sessions.backplane.as_deref();
         figures.backplane = backplane.map(|backplane| backplane.figures(now));
         let response = question.answer(report, &figures, sessions, admission);

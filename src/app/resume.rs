@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use log::{debug, info};
+use log::info;
 use serde_json::Value;
 
 use super::availability::Goodbye;
 use super::commands::{Commands, NOBODY};
 use super::opening::{field, has_word};
+use super::replay_packets::{gap_packet, reply_texts, resumed_packet};
 use super::sessions::{Newcomer, Reads, Replay, Sessions};
 use crate::base::log_target::CONNECTIONS;
 use crate::base::{MonotonicTime, random};
@@ -174,42 +175,6 @@ impl Sessions {
         commands.reply(MessageKind::Text, packet.as_bytes());
         reply_texts(&resumed.missed, commands);
     }
-}
-
-/// What a page gets behind `ready` that has come with `since` (protocol.md 9.8).
-pub(super) fn reply_missed(missed: &Missed, commands: &mut Commands) {
-    if let Err(gap) = missed.texts {
-        debug!("a page has come with a gap: {}", gap.name());
-        let packet = gap_packet(gap, missed.cursor);
-        commands.reply(MessageKind::Text, packet.as_bytes());
-    }
-    reply_texts(missed, commands);
-}
-
-/// protocol.md 9.8.
-fn gap_packet(gap: Gap, cursor: Cursor) -> String {
-    let gap = gap.name();
-    format!(r#"{{"opcode":"gap","gap":"{gap}","cursor":"{cursor}"}}"#)
-}
-
-fn reply_texts(missed: &Missed, commands: &mut Commands) {
-    for text in missed.texts.iter().flatten() {
-        commands.reply(MessageKind::Text, text);
-    }
-}
-
-/// protocol.md 9.3.
-fn resumed_packet(uuid: &str, resumed: &Resumed) -> String {
-    let Missed { cursor, texts } = &resumed.missed;
-    let uuid = Value::from(uuid);
-    let (count, gap) = match texts {
-        Ok(texts) => (texts.len(), Value::Null),
-        Err(gap) => (0, Value::from(gap.name())),
-    };
-    let secret = &resumed.secret;
-    format!(
-        r#"{{"opcode":"resumed","uuid":{uuid},"replayed":{count},"gap":{gap},"cursor":"{cursor}","resume":"{secret}"}}"#
-    )
 }
 
 /// What a tab says of itself; what is missing or no text is empty.

@@ -15,10 +15,10 @@ use super::delivery::{Content, Delivery, Listeners};
 use super::logout::{self, close_packet};
 use super::opening::{has_word, knows_restarts, ready_packet};
 use super::receipts::Receipts;
+use super::replay_packets;
 use super::resource::{
     Client, ClientRequest, Dialogue, ErrorPackets, Handle, Received, Resource, ResourceId,
 };
-use super::resume;
 use super::senders::Senders;
 use super::web_sends::WebSends;
 use crate::base::log_target::CONNECTIONS;
@@ -326,7 +326,7 @@ impl Sessions {
                 handle.reply(&ready);
             }
             if let Some(missed) = begun.and_then(|begun| begun.missed) {
-                resume::reply_missed(&missed, handle.delivery.commands);
+                replay_packets::reply_missed(&missed, handle.delivery.commands);
             }
             resource.on_open(client, &newcomer.request, handle);
         });

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::cursor::{Cursor, SecretDigest};
-use super::log::{Kept, Owner, Stream};
-use super::tabs::{AWAY, Away, Retry, Tab, TabNumber};
-use super::{Mailbox, Position};
+use super::log::{Kept, Owner, Stream, TabNumber};
+use super::mailbox::{Mailbox, Position};
+use super::tabs::{AWAY, Away, Retry, Tab};
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 use crate::registry::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
 use crate::registry::identity::{Identity, SessionDigest, UserId};

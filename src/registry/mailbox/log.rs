@@ -8,8 +8,10 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use super::super::numbered::Numbered;
-use super::tabs::TabNumber;
 use crate::base::MonotonicTime;
+
+/// Names a tab for as long as it may come back.
+pub(super) type TabNumber = NonZeroU32;
 
 /// Whose stream it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

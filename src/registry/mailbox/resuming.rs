@@ -3,50 +3,13 @@
 use std::rc::Rc;
 
 use super::cursor::{Cursor, Secret, SecretDigest};
-use super::log::Kept;
-use super::tabs::{AWAY, Retry, TabNumber};
-use super::{Mailbox, Owner};
+use super::gap::Gap;
+use super::log::{Kept, Owner, TabNumber};
+use super::mailbox::Mailbox;
+use super::tabs::{AWAY, Retry};
 use crate::base::MonotonicTime;
 use crate::protocol::packet::Ident;
 use crate::registry::clients::{ClientKind, ClientUuid, Clients};
-
-/// Why what was missed cannot be told (protocol.md 9.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// The cursor is one of another server, or of this one before it has lost everything.
-    Restart,
-    /// More was missed than is kept.
-    Overflow,
-    /// What was kept for the tab has been dropped.
-    Expired,
-    /// Messages of other servers may be missing.
-    Backplane,
-    /// Nobody knows what was missed: the secret is wrong or used, the uuid is another's, the cursor
-    /// is none.
-    Unknown,
-}
-
-impl Gap {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Restart,
-        Self::Overflow,
-        Self::Expired,
-        Self::Backplane,
-        Self::Unknown,
-    ];
-
-    /// Its word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Restart => "restart",
-            Self::Overflow => "overflow",
-            Self::Expired => "expired",
-            Self::Backplane => "backplane",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// Who somebody says it is.
 #[derive(Clone, Copy)]

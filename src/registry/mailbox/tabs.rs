@@ -4,16 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 
 use super::super::clients::{ClientKind, ClientUuid, Clients};
-use super::super::identity::Identity;
+use super::super::identity::{Identity, Logout};
 use super::super::numbered::Numbered;
 use super::cursor::{Cursor, SecretDigest};
-use super::log::Stream;
+use super::log::{Stream, TabNumber};
 use crate::base::MonotonicTime;
 use crate::connection::{ConnId, SlotMap};
 use crate::protocol::packet::Ident;
-
-/// Names a tab for as long as it may come back.
-pub(super) type TabNumber = NonZeroU32;
 
 /// A tab that has opted in.
 pub(super) struct Tab {
@@ -209,7 +206,7 @@ impl Tabs {
     }
 
     /// The tabs that a logout concerns and that are away.
-    pub(super) fn log_out(&mut self, logout: &super::Logout<'_>) -> Vec<TabNumber> {
+    pub(super) fn log_out(&mut self, logout: &Logout<'_>) -> Vec<TabNumber> {
         let ids = self.away.log_out(logout);
         self.away.take_logouts();
         let numbers = ids.into_iter().filter_map(|id| TabNumber::new(id.slot));

@@ -1,9 +1,14 @@
+use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::clients::{ClientKind, ClientUuid, Clients};
+use super::super::identity::{Identity, UserId};
 use super::*;
-use crate::base::Record;
+use crate::base::{MonotonicTime, Record};
+use crate::connection::ConnId;
+use crate::protocol::packet::Ident;
 
 const SETTINGS: ReplaySettings = ReplaySettings {
     max_messages: 1000,
