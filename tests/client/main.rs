@@ -14,6 +14,7 @@ mod line;
 mod receipts;
 mod resume;
 mod tls;
+mod under_load;
 mod wrong_servers;
 
 use std::time::Duration;
