@@ -151,6 +151,37 @@ function gone(uuid) {
   return within(ask(), 'a server that knows that nobody is there');
 }
 
+inBoth('the server is restarted while a script pushes ten messages: all are there, in order', async () => {
+  const { tab, uuid } = await open(direct());
+  await pushTen(uuid, async () => {
+    await stopServer();
+    server = await startServer(directory, port, `stateDir=${directory}\n`);
+  });
+  await gotTen(tab, uuid);
+});
+
+inBoth('the demo page shows them, and that it has resumed', async () => {
+  const tab = await browser.open(`http://127.0.0.1:${port}/`);
+  const shown = () => tab.evaluate(`[...document.querySelectorAll('#log p')].map((p) => p.innerText).reverse()`);
+  const lines = async text => {
+    for (;;) {
+      const all = await shown();
+      if (all.some(line => line.includes(text))) return all;
+    }
+  };
+  await within(lines('ready'), 'the demo page');
+  const uuid = await tab.evaluate('ws.uuid');
+  await pushTen(uuid, async () => {
+    await stopServer();
+    server = await startServer(directory, port, `stateDir=${directory}\n`);
+  });
+  const all = await within(lines('feedback9'), 'the last message');
+  const numbers = all.filter(line => line.includes('feedback')).map(line => Number(/(\d)$/.exec(line)[1]));
+  assert.deepEqual(numbers, [...Array(10).keys()]);
+  assert.ok(all.some(line => line.includes('resumed')), all.join('\n'));
+  assert.equal(await tab.evaluate(`document.getElementById('uuid').textContent`), uuid);
+});
+
 inBoth('the server is killed: the demo page says that something may be missing', async () => {
   const tab = await browser.open(`http://127.0.0.1:${port}/`);
   await within(tab.evaluate(`ws.state === 'open' || new Promise((then) => ws.addEventListener('ready', then))`), 'ready');

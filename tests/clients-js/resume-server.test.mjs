@@ -1,6 +1,9 @@
 // Nothing is lost while away, against the real server (docs/protocol.md 9).
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { fakePage, record } from './fake-socket.mjs';
@@ -149,6 +152,16 @@ for (const [count, expected] of [
   });
 }
 
+test('what a page has said itself does not count as missed', async (t) => {
+  const context = await setUp(t, { ini: { replaySize: 5 } });
+  const { tab, told } = context;
+  for (const number of range(20)) await tab.broadcast(number);
+  const resumed = event(tab, 'resumed');
+  context.proxy.cut();
+  assert.equal((await resumed).replayed, 0);
+  assert.ok(told().every(([type]) => type !== 'gap'));
+});
+
 test('numbered, unnumbered and own packets in turn come once and in order', async (t) => {
   const context = await setUp(t);
   const { server, proxy, tab, messages } = context;
@@ -187,6 +200,32 @@ test('a tab that was away for too long is told', async (t) => {
   page.dispatchEvent(new Event('resume'));
   assert.equal((await gap).reason, 'expired');
   assert.equal(told().filter(([type]) => type === 'message').length, 0);
+});
+
+/** A folder for what the server writes down. */
+function stateDirectory(t) {
+  const directory = mkdtempSync(join(tmpdir(), 'websock-state-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  return directory;
+}
+
+test('over a restart nothing is lost where the server writes down what it keeps', async (t) => {
+  const ini = { stateDir: stateDirectory(t) };
+  const { server, tab, told, next, proxy } = await setUp(t, { ini });
+  const { uuid } = tab;
+  await push(server, feedback(uuid, 0));
+  await next(1);
+  proxy.hold('down');
+  await push(server, feedback(uuid, 1));
+  await server.stop();
+  proxy.cut();
+  proxy.release();
+  const again = await startServer(t, { port: server.port, ini });
+  const [status] = await push(again, feedback(uuid, 2));
+  assert.ok(status === 202 || status === 200, `${status}`);
+  assert.deepEqual(await next(3), range(3));
+  assert.equal(tab.uuid, uuid);
+  assert.ok(told().every(([type]) => type !== 'gap'));
 });
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {
@@ -297,7 +336,7 @@ test('messages to a user are caught up with by each of its tabs; nobody else get
   assert.equal(tab.user, '7');
 });
 
-const TABS = Number(process.env.WEBSOCK_TABS ?? 1000);
+const TABS = Number(process.env.WEBSOCK_TABS ?? 300);
 
 test(`${TABS} tabs through a proxy that cuts at random: nothing lost, nothing double`, async (t) => {
   const random = randomFrom(Number(process.env.WEBSOCK_SEEDS?.split(',')[0] ?? 7));
@@ -305,7 +344,11 @@ test(`${TABS} tabs through a proxy that cuts at random: nothing lost, nothing do
   const proxy = await startProxy(t, server.port);
   const sender = await connected(t, `${server.url}/web`);
   const options = { timeout: 10_000, connectTimeout: 10_000 };
-  const tabs = await Promise.all(range(TABS).map(() => connected(t, proxy.url, options)));
+  const tabs = [];
+  while (tabs.length < TABS) {
+    const some = range(Math.min(50, TABS - tabs.length));
+    tabs.push(...(await Promise.all(some.map(() => connected(t, proxy.url, options)))));
+  }
   const uuids = tabs.map(({ uuid }) => uuid);
   const seen = tabs.map((tab) => watch(tab));
   const expected = tabs.map(() => []);
@@ -331,4 +374,29 @@ test(`${TABS} tabs through a proxy that cuts at random: nothing lost, nothing do
   assert.deepEqual(tabs.map(({ uuid }) => uuid), uuids);
   const replayed = seen.flatMap(({ told }) => told()).filter(([type]) => type === 'resumed');
   t.diagnostic(`${replayed.length} times resumed`);
+});
+
+test('the server is replaced 20 times under load: nothing lost, nothing double', async (t) => {
+  const ini = { stateDir: stateDirectory(t), replaySize: 5000, drainSpread: 0 };
+  let server = await startServer(t, { ini });
+  const tabs = await Promise.all(range(20).map(() => connected(t, `${server.url}/web`)));
+  const seen = tabs.map((tab) => watch(tab));
+  let isOver = false;
+  let count = 0;
+  const say = async () => {
+    for (; !isOver; count++) await tabs[0].broadcast(count);
+  };
+  const load = say();
+  for (let times = 0; times < 20; times++) {
+    await seen[1].next(count + 10);
+    await server.stop();
+    server = await startServer(t, { port: server.port, ini });
+  }
+  isOver = true;
+  await within(load, 'the last answer');
+  await Promise.all(seen.slice(1).map(({ next }) => next(count)));
+  seen.forEach(({ messages, told }, one) => {
+    if (one > 0) assert.deepEqual(messages(), range(count));
+    assert.deepEqual(told().filter(([type]) => type === 'gap'), []);
+  });
 });

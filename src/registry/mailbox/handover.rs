@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::cursor::{Cursor, SecretDigest};
 use super::log::{Kept, Owner, Stream, TabNumber};
 use super::mailbox::{Mailbox, Position};
+use super::own::OwnBroadcasts;
 use super::tabs::{AWAY, Away, Retry, Tab};
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 use crate::registry::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
@@ -112,6 +113,7 @@ impl Mailbox {
         taken.epoch = record.number(EPOCH)?;
         taken.last = record.number(LAST)?;
         taken.foreign_floor = record.number(FOREIGN_FLOOR)?;
+        taken.own = OwnBroadcasts::from_number(taken.last);
         taken.tabs.set_last_serial(record.number(LAST_SERIAL)?);
         let left = record.duration_if(POSITION)?;
         if let Some(left) = left {

@@ -9,6 +9,7 @@ use super::super::identity::{Identity, Logout, UserId};
 use super::cursor::{Cursor, Secret};
 use super::gap::Gap;
 use super::log::{Kept, Log, Owner, Stream, TabNumber};
+use super::own::OwnBroadcasts;
 use super::tabs::{Away, Tab, Tabs};
 use super::users::Users;
 use crate::base::{MonotonicTime, random};
@@ -46,6 +47,7 @@ pub struct Mailbox {
     pub(super) tabs: Tabs,
     pub(super) users: Users,
     pub(super) everybody: Stream,
+    pub(super) own: OwnBroadcasts,
     /// Whoever has asked for a position may come with it until then.
     pub(super) position: Option<Position>,
     /// Up to this number, messages of other servers may be missing.
@@ -114,6 +116,7 @@ impl Mailbox {
             tabs: Tabs::default(),
             users: Users::default(),
             everybody: Stream::default(),
+            own: OwnBroadcasts::default(),
             position: None,
             foreign_floor: 0,
             counts: ReplayCounts::default(),
@@ -306,9 +309,12 @@ impl Mailbox {
         if !self.is_active() {
             return None;
         }
-        let sender = self.tabs.on(from).and_then(|number| self.tabs.get(number));
+        let tab = self.tabs.on(from);
+        let sender = tab.and_then(|number| self.tabs.get(number));
         let sender = sender.map_or(0, |tab| tab.serial);
-        self.add(Owner::Everybody, sender, text, now)
+        let text = self.add(Owner::Everybody, sender, text, now)?;
+        self.own.note(tab, self.last);
+        Some(text)
     }
 
     fn add(
@@ -379,6 +385,7 @@ impl Mailbox {
             return;
         };
         self.log.clear(&mut tab.stream);
+        self.own.remove(number);
         if let Some(user) = tab.user {
             if let Some(stream) = self.users.get_mut(user) {
                 stream.tab_count -= 1;

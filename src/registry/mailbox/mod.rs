@@ -13,6 +13,7 @@ mod handover;
 mod log;
 #[expect(clippy::module_inception, reason = "what the folder is about")]
 mod mailbox;
+mod own;
 mod resuming;
 mod retention;
 mod tabs;

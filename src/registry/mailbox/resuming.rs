@@ -105,7 +105,8 @@ impl Mailbox {
         let tab = self.tabs.on(slot)?;
         let cursor = Cursor::parse(cursor).ok_or(Gap::Unknown);
         let seen = cursor.and_then(|cursor| self.check(cursor)).and_then(|n| {
-            let floor = self.shared_floor(tab);
+            let (user, everybody) = self.shared_floors(tab);
+            let floor = user.max(everybody);
             let gap = match self.everybody.is_empty() {
                 true => Gap::Expired,
                 false => Gap::Overflow,
@@ -159,22 +160,22 @@ impl Mailbox {
 
     fn check_streams(&self, tab: TabNumber, number: u64) -> Result<u64, Gap> {
         let own_floor = self.tabs.get(tab).map_or(0, |tab| tab.stream.floor());
-        let is_whole = own_floor.max(self.shared_floor(tab)) <= number;
+        let (user, everybody) = self.shared_floors(tab);
+        let is_whole = own_floor.max(user) <= number && everybody <= self.own.known(tab, number);
         is_whole.then_some(number).ok_or(Gap::Overflow)
     }
 
-    /// Up to which number messages to a tab's user and to everybody may be missing.
-    fn shared_floor(&self, tab: TabNumber) -> u64 {
+    /// Up to which number messages to a tab's user may be missing, and up to which those to everybody.
+    fn shared_floors(&self, tab: TabNumber) -> (u64, u64) {
         let Some(tab) = self.tabs.get(tab) else {
-            return u64::MAX;
+            return (u64::MAX, u64::MAX);
         };
         let user = tab.user.and_then(|user| self.users.get(user));
-        let user = user.map_or(0, |user| user.stream.floor());
         let everybody = match tab.kind {
             ClientKind::Web => self.everybody.floor(),
             ClientKind::Php => 0,
         };
-        user.max(everybody)
+        (user.map_or(0, |user| user.stream.floor()), everybody)
     }
 
     /// What stands behind a number in all streams of a tab, in order.

@@ -83,7 +83,8 @@ impl Mailbox {
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
-        self.tabs.held_bytes() + self.users.held_bytes() + self.log.held_bytes()
+        let own = self.own.held_bytes();
+        self.tabs.held_bytes() + self.users.held_bytes() + self.log.held_bytes() + own
     }
 
     /// How much is kept.
