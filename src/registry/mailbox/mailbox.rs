@@ -165,11 +165,12 @@ impl Mailbox {
     /// `cursor`, and from now on whoever comes with it misses nothing, for as long as a tab may be
     /// away (protocol.md 9.8).
     pub fn position(&mut self, now: MonotonicTime) -> Cursor {
-        let was_active = self.is_active();
-        let floor = self.position.map_or(self.last, |position| position.floor);
+        if !self.is_active() {
+            self.begin();
+        }
+        let floor = self.absent_floor();
         let until = now + self.settings.time;
         self.position = Some(Position { until, floor });
-        self.begin(was_active);
         self.cursor()
     }
 
@@ -177,15 +178,10 @@ impl Mailbox {
 
     /// A client has opted in. The secret by which it comes back.
     pub fn open(&mut self, client: &Newcomer<'_>) -> Secret {
-        let was_active = self.is_active();
-        let floor = self.absent_floor();
-        let user = client.user.map(|user| {
-            let number = self.users.find_or_add(user, floor);
-            if let Some(user) = self.users.get_mut(number) {
-                user.tab_count += 1;
-            }
-            number
-        });
+        if !self.is_active() {
+            self.begin();
+        }
+        let user = client.user.map(|user| self.begin_user(user));
         let secret = Secret::new();
         let tab = Tab {
             slot: client.slot,
@@ -196,7 +192,6 @@ impl Mailbox {
             kind: client.kind,
         };
         self.tabs.open(client.slot, client.uuid, tab);
-        self.begin(was_active);
         secret
     }
 
@@ -361,16 +356,37 @@ impl Mailbox {
 
     // ---- inside
 
-    /// From when on nothing is missing in the stream of a user that is not there.
-    fn absent_floor(&self) -> u64 {
-        self.position.map_or(self.last, |position| position.floor)
+    /// From when on nothing is missing in the stream of a user that is not there: with no position
+    /// given, from now on, and whoever was told a cursor before has perhaps missed something.
+    fn absent_floor(&mut self) -> u64 {
+        match self.position {
+            Some(position) => position.floor,
+            None => self.leave_all_behind(),
+        }
     }
 
-    /// Somebody may ask for what comes from now on.
-    fn begin(&mut self, was_active: bool) {
-        if !was_active {
-            self.everybody = Stream::from_floor(self.last);
+    /// A number behind that of every cursor that was told: what had none may have been sent since,
+    /// and so nobody who comes with one of those is told that nothing is missing.
+    pub(super) fn leave_all_behind(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Somebody may ask for what comes from now on, and nobody could until now.
+    fn begin(&mut self) {
+        self.everybody = Stream::from_floor(self.leave_all_behind());
+    }
+
+    /// A tab of this user has come.
+    fn begin_user(&mut self, user: &UserId) -> NonZeroU32 {
+        let number = self.users.find(user.as_str()).unwrap_or_else(|| {
+            let floor = self.absent_floor();
+            self.users.find_or_add(user, floor)
+        });
+        if let Some(user) = self.users.get_mut(number) {
+            user.tab_count += 1;
         }
+        number
     }
 
     /// If nobody can ask any more, nothing is kept.

@@ -140,8 +140,7 @@ impl Mailbox {
 
     /// Messages of other servers may be missing from now on; the cursor behind that gap.
     pub fn note_foreign_gap(&mut self) -> Cursor {
-        self.last += 1;
-        self.foreign_floor = self.last;
+        self.foreign_floor = self.leave_all_behind();
         self.cursor()
     }
 
@@ -255,6 +254,118 @@ impl Mailbox {
                     *count += 1;
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod unseen_tests {
+    use super::super::{Newcomer, ReplaySettings};
+    use super::*;
+    use crate::connection::ConnId;
+    use crate::registry::identity::{Identity, UserId};
+    use std::time::Duration;
+
+    /// A mailbox in which pages come one after the other.
+    struct Stage {
+        mailbox: Mailbox,
+        clients: Clients,
+        now: MonotonicTime,
+        slot: u32,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            Self {
+                mailbox: Mailbox::new(ReplaySettings::default()),
+                clients: Clients::default(),
+                now: MonotonicTime::START + Duration::from_secs(1000),
+                slot: 0,
+            }
+        }
+
+        fn open(&mut self, user: &str) -> ConnId {
+            self.slot += 1;
+            let (id, user) = (
+                ConnId {
+                    slot: self.slot,
+                    generation: 0,
+                },
+                UserId::new(user),
+            );
+            let uuid = ClientUuid::from_text(&format!("page {}", self.slot));
+            self.mailbox.open(&Newcomer {
+                slot: id.slot,
+                kind: ClientKind::Web,
+                uuid: &uuid,
+                user: user.as_ref(),
+            });
+            self.clients.open(id, ClientKind::Web, uuid, "");
+            let session = None;
+            self.clients.identify(id, &Identity { user, session });
+            id
+        }
+
+        fn close(&mut self, id: ConnId) {
+            self.mailbox.leave(id, &self.clients, self.now);
+            self.clients.close(id);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now = self.now + time;
+            self.mailbox.handle_timeout(self.now);
+        }
+
+        fn gap(&mut self, user: &str, cursor: Cursor) -> Option<Gap> {
+            let id = self.open(user);
+            let missed = self.mailbox.since(id.slot, &cursor.to_string());
+            self.close(id);
+            missed.and_then(|missed| missed.texts.err())
+        }
+    }
+
+    const MESSAGE: &[u8] = br#"{"n":1}"#;
+    const LONG: Duration = Duration::from_secs(10_000);
+
+    #[test]
+    fn what_was_sent_while_nobody_was_there_is_a_gap_for_the_last_cursor() {
+        for has_position in [false, true] {
+            let mut stage = Stage::new();
+            let id = stage.open("");
+            let text = stage.mailbox.keep_for_all(u32::MAX, MESSAGE, stage.now);
+            assert!(text.is_some());
+            let cursor = stage.mailbox.cursor();
+            stage.close(id);
+            assert_eq!(stage.gap("", cursor), None, "it is kept");
+            stage.pass(LONG);
+            let text = stage.mailbox.keep_for_all(u32::MAX, MESSAGE, stage.now);
+            assert!(text.is_none(), "it has no cursor");
+            if has_position {
+                stage.mailbox.position(stage.now);
+            }
+            assert_eq!(stage.gap("", cursor), Some(Gap::Expired));
+        }
+    }
+
+    #[test]
+    fn what_was_sent_to_a_user_who_was_not_there_is_a_gap_for_the_last_cursor() {
+        for has_position in [false, true] {
+            let mut stage = Stage::new();
+            stage.open("somebody else");
+            let id = stage.open("42");
+            let cursor = stage.mailbox.cursor();
+            stage.close(id);
+            assert_eq!(stage.gap("42", cursor), None, "it would be kept");
+            stage.pass(LONG);
+            let kept = stage.mailbox.keep_for_user("42", MESSAGE, stage.now);
+            assert!(kept.is_none());
+            if has_position {
+                stage.mailbox.position(stage.now);
+            }
+            assert_eq!(stage.gap("42", cursor), Some(Gap::Expired));
+            // Who stands where a page is made now misses nothing.
+            let position = stage.mailbox.position(stage.now);
+            assert_eq!(stage.gap("7", position), None);
         }
     }
 }

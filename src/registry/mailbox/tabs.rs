@@ -41,6 +41,7 @@ pub(super) struct Tabs {
     away_bytes: usize,
     /// Scripts are not found by their uuid otherwise (protocol.md 3.2).
     scripts: HashMap<ClientUuid, TabNumber>,
+    script_names: HashMap<TabNumber, ClientUuid>,
     /// Those whose last secret may have been used without their knowing.
     retries: HashMap<TabNumber, Retry>,
     /// Those who have come from another process, until they are taken up.
@@ -92,9 +93,14 @@ impl Tabs {
         let number = self.all.insert(tab);
         self.by_slot.insert(slot as usize, number);
         if kind == ClientKind::Php {
-            self.scripts.insert(uuid.clone(), number);
+            self.name_script(number, uuid);
         }
         number
+    }
+
+    fn name_script(&mut self, number: TabNumber, uuid: &ClientUuid) {
+        self.scripts.insert(uuid.clone(), number);
+        self.script_names.insert(number, uuid.clone());
     }
 
     /// A tab's connection is no longer its own.
@@ -156,8 +162,8 @@ impl Tabs {
         self.leave_slot(number);
         self.retries.remove(&number);
         let tab = self.all.remove(number)?;
-        if tab.kind == ClientKind::Php {
-            self.scripts.retain(|_, script| *script != number);
+        if let Some(name) = self.script_names.remove(&number) {
+            self.scripts.remove(&name);
         }
         Some(tab)
     }
@@ -186,13 +192,15 @@ impl Tabs {
         tab.secret.is(secret) || self.retries.get(&number).is_some_and(is_again)
     }
 
-    /// The tab of this uuid, connected or not.
+    /// The tab of this uuid, connected or not. Who has chosen the name of one that is away has it
+    /// for as long as it is connected, whether it has opted in or not.
     pub(super) fn named(&self, uuid: &str, clients: &Clients) -> Option<TabNumber> {
-        let connected = clients.find(uuid, &Ident::None);
-        let connected = connected.and_then(|id| self.on(id.slot));
-        let away = || self.find_away(uuid, &Ident::None);
+        if let Some(connected) = clients.find(uuid, &Ident::None) {
+            return self.on(connected.slot);
+        }
+        let away = self.find_away(uuid, &Ident::None);
         let script = || self.scripts.get(&ClientUuid::from_text(uuid)).copied();
-        connected.or_else(away).or_else(script)
+        away.or_else(script)
     }
 
     /// The one that a feedback means among those who are away (protocol.md 3.1).
@@ -252,7 +260,7 @@ impl Tabs {
         let (kind, serial) = (tab.kind, tab.serial);
         let number = self.all.insert(tab);
         if kind == ClientKind::Php {
-            self.scripts.insert(client.uuid.clone(), number);
+            self.name_script(number, &client.uuid);
         }
         self.by_serial.insert(serial, number);
         self.go_away(number, client, heard);
