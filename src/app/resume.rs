@@ -9,6 +9,7 @@ use super::availability::Goodbye;
 use super::commands::{Commands, NOBODY};
 use super::opening::{field, has_word};
 use super::replay_packets::{gap_packet, reply_texts, resumed_packet};
+use super::resource::ClientRequest;
 use super::sessions::{Newcomer, Reads, Replay, Sessions};
 use crate::base::log_target::CONNECTIONS;
 use crate::base::{MonotonicTime, random};
@@ -48,11 +49,9 @@ impl Sessions {
         // An `EventSource` that comes back by itself has the URL of the first time; those that are
         // made of something else may have no say in headers.
         let last_event = match newcomer.reads {
-            Reads::Events => newcomer
-                .request
-                .header("Last-Event-ID")
-                .filter(|id| !id.is_empty())
-                .or_else(|| field(query, "lastEventId")),
+            Reads::Events => {
+                last_event_id(&newcomer.request).or_else(|| field(query, "lastEventId"))
+            }
             Reads::Frames => None,
         };
         let since = last_event.or_else(|| field(query, "since"));
@@ -175,6 +174,13 @@ impl Sessions {
         commands.reply(MessageKind::Text, packet.as_bytes());
         reply_texts(&resumed.missed, commands);
     }
+}
+
+/// The header `Last-Event-ID`; one that is no text is a cursor that nobody has given.
+fn last_event_id<'a>(request: &ClientRequest<'a>) -> Option<&'a str> {
+    let ids = request.head.header_values("Last-Event-ID");
+    let id = ids.filter(|id| !id.is_empty()).last()?;
+    Some(str::from_utf8(id).unwrap_or_default())
 }
 
 /// What a tab says of itself; what is missing or no text is empty.

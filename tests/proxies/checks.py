@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -126,12 +127,12 @@ class Client:
 class Events:
     """A stream of events, and what its page sends."""
 
-    def __init__(self, port, headers=(), patience=PATIENCE):
+    def __init__(self, port, headers=(), patience=PATIENCE, words="user=1"):
         self.port = port
         self.connection = self.connect(patience)
         # A browser sends no Origin to its own site.
         lines = {"Host": "site.example", "Accept": "text/event-stream", **dict(headers)}
-        self.connection.request("GET", "/websock/sse?user=1", headers=lines)
+        self.connection.request("GET", f"/websock/sse?{words}", headers=lines)
         self.response = self.connection.getresponse()
         if self.response.status != 200:
             raise Refused(self.response.status, self.response.read().decode())
@@ -219,6 +220,24 @@ def events_come_at_once(port, _log, _pings):
     packet = {"opcode": "broadcast", "message": "x" * (1 << 20)}
     page.ask(packet)
     assert stream.read_packet() == packet
+
+
+def curl_reads_events(port, _log, _pings):
+    command = ["curl", "--silent", "--no-buffer", "--max-time", str(PATIENCE)]
+    url = f"http://127.0.0.1:{port}/websock/sse?resume=1"
+    with subprocess.Popen([*command, url], stdout=subprocess.PIPE, text=True) as curl:
+        lines = iter(curl.stdout.readline, "")
+        ready = json.loads(next(line for line in lines if line.startswith("data: "))[6:])
+        page = Client(port)
+        page.ask({"opcode": "feedback", "uuid": ready["uuid"], "message": "hello"})
+        cursor = next(line for line in lines if line.startswith("id: ")).strip()[4:]
+        packet = json.loads(next(line for line in lines if line.startswith("data: "))[6:])
+        assert (packet["message"], packet["cursor"]) == ("hello", cursor), packet
+        curl.kill()
+    # What has come since follows that event.
+    page.ask({"opcode": "broadcast", "message": "missed"})
+    events = Events(port, headers={"Last-Event-ID": cursor}.items(), words="resume=1")
+    assert events.read_packet()["message"] == "missed"
 
 
 def what_a_reader_of_events_sends(port, _log, _pings):
@@ -321,6 +340,7 @@ CHECKS = [
     no_figures_for_outside,
     the_log_has_the_clients_address,
     events_come_at_once,
+    curl_reads_events,
     what_a_reader_of_events_sends,
     a_reader_of_events_of_a_refused_origin,
     a_reader_of_events_that_leaves_is_gone,

@@ -25,7 +25,7 @@ trap 'end_proxies; stop || true; rm -rf "$work"; echo "$broken"' EXIT
 
 interval=1 pings=3
 if [ "${1:-}" = --all ]; then interval=30 pings=4; fi
-for tool in nginx apache2 haproxy caddy python3 openssl; do
+for tool in nginx apache2 haproxy caddy curl python3 openssl; do
     command -v "$tool" >/dev/null || { echo "proxies: $tool is needed" >&2; exit 1; }
 done
 bin=${WEBSOCK_BIN:-}

@@ -877,6 +877,18 @@ fn what_cannot_be_filled_is_told_as_a_gap_with_a_cursor_of_its_own() {
     for garbage in ["x", "0", "-1", ".", "%00", &"f".repeat(4000), "\"}", "a,b"] {
         expect_gap(garbage, "unknown");
     }
+    // Bytes that are no text, too: else their sender would take it that nothing was missed.
+    let mut head = request("/sse?resume=1", "Last-Event-ID: \u{ff}x\r\n").into_bytes();
+    let at = head
+        .iter()
+        .position(|byte| *byte >= 0x80)
+        .expect("it is there");
+    head.remove(at);
+    let mut conn = connect(&server);
+    conn.send_bytes(&head);
+    conn.read_head();
+    let told = conn.read_through(b"\"gap\":\"unknown\"", "a gap");
+    assert!(told.starts_with(b"retry: "));
     let (epoch, _) = before.split_once('.').expect("two parts");
     expect_gap(&format!("{epoch}.ffffffffffffffff"), "unknown");
     expect_gap(&format!("{epoch}.10000000000000000"), "unknown");
