@@ -65,6 +65,14 @@ pub fn findings(options: &Options, dial: Option<&str>) -> Findings {
     check_log(&config, &mut found);
     check_state_dir(&config, &mut found);
     check_sign_in(&config, &mut found);
+    match net::try_backplane(&config.server.backplane) {
+        Some(Ok(success)) => found.successes.push(format!("backplane: {success}")),
+        Some(Err(reason)) => {
+            let problem = config.problem("backplane", reason);
+            found.problems.push(problem.to_string());
+        }
+        None => {}
+    }
     if let Some(url) = dial {
         match connect(url, &config, &mut found.warnings) {
             Ok(()) => found.successes.push(format!("{url} answers: ready")),

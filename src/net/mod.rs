@@ -8,6 +8,7 @@
 mod accepting;
 mod acceptor;
 mod asking;
+mod backplane_trial;
 mod broadcasting;
 mod broadcasts;
 mod callers;
@@ -83,6 +84,7 @@ mod upstreams;
 pub mod wheel;
 mod writing;
 
+pub use self::backplane_trial::try_backplane;
 pub use self::drain::DrainSettings;
 pub use self::endpoint::{
     Endpoint, ListenAddress, ListenerOptions, ProxyProtocol, Security, SocketFile,

@@ -21,7 +21,7 @@ use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
 use crate::registry::{ClientKind, ClientUuid, Clients};
-use crate::upstream::redis::SubscriberEvent;
+use crate::upstream::redis::{SubscriberEvent, Value};
 use crate::upstream::{Answer, Settings, Target, Upkeep, Upstream, UpstreamId};
 
 /// This node among others.
@@ -69,6 +69,7 @@ pub(crate) struct Backplane {
     pub(super) counts: Counts,
     pub(super) refusals: LogLimiter,
     pub(super) losses: LogLimiter,
+    unclaimed: LogLimiter,
 }
 
 /// A client here.
@@ -146,6 +147,7 @@ impl Backplane {
             counts: Counts::default(),
             refusals: LogLimiter::default(),
             losses: LogLimiter::default(),
+            unclaimed: LogLimiter::default(),
         })
     }
 
@@ -408,13 +410,20 @@ impl Backplane {
         let values = answer.into_redis();
         let known = values.as_deref().ok();
         match self.claim.handle_answer(call, known, now) {
-            Some(change) => self.note_number(change, now),
+            Some(change) => {
+                let error = known.and_then(|values| values.iter().find_map(Value::as_error));
+                if let Some(error) = error
+                    && let Some(count) = self.unclaimed.count(now)
+                {
+                    warn!("backplane: no node number was given ({count} times): {error}");
+                }
+                self.note_number(change, now);
+            }
             None => {
-                let reached = match known {
-                    Some([value]) => value.as_integer(),
-                    Some(_) | None => None,
+                let reached = match &values {
+                    Ok(values) => reached_count(values),
+                    Err(error) => Err(error.to_string()),
                 };
-                let reached = reached.and_then(|count| usize::try_from(count).ok());
                 self.note_published(call, reached, now, commands);
             }
         }
@@ -644,6 +653,17 @@ pub(super) enum Leaving {
     Yes,
     /// It is not.
     No,
+}
+
+/// How many have got what was published.
+fn reached_count(values: &[Value]) -> Result<usize, String> {
+    let value = values.first();
+    if let Some(kind) = value.and_then(Value::as_error) {
+        return Err(kind.to_string());
+    }
+    let count = value.and_then(Value::as_integer);
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| "the answer is none to PUBLISH".to_owned())
 }
 
 fn leads_to(uuid: &ClientUuid, number: u16) -> bool {

@@ -52,7 +52,7 @@ impl Backplane {
             }
         }
         if !is_sent && is_message {
-            self.note_loss(now);
+            self.note_loss("more waits than backplaneQueue has room for", now);
         }
     }
 
@@ -144,11 +144,11 @@ impl Backplane {
         }
     }
 
-    /// Redis has published something for so many nodes; `None`: it has not, or it is not known.
+    /// Redis has published something for so many nodes; `Err`: why it has not, or why it is not known.
     pub(super) fn note_published(
         &mut self,
         id: CallId,
-        reached: Option<usize>,
+        reached: Result<usize, String>,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
@@ -161,29 +161,26 @@ impl Backplane {
             && let Some(call) = self.routed.get_mut(routed)
         {
             call.publishing_count = call.publishing_count.saturating_sub(1);
-            call.reached_count += reached.unwrap_or(0);
-            call.is_partial |= reached.is_none();
+            call.reached_count += reached.as_ref().copied().unwrap_or(0);
+            call.is_partial |= reached.is_err();
             self.settle(routed, now, commands);
         }
         match reached {
-            Some(_) => self
+            Ok(_) => self
                 .counts
                 .round_trips
                 .observe(nanoseconds(now - published.at)),
-            None if published.is_message => self.note_loss(now),
-            None => {}
+            Err(why) if published.is_message => self.note_loss(&why, now),
+            Err(_) => {}
         }
     }
 
     /// A message was not published: others see that by a number that does not come.
-    fn note_loss(&mut self, now: MonotonicTime) {
+    fn note_loss(&mut self, why: &str, now: MonotonicTime) {
         self.number += 1;
         self.counts.lost += 1;
         if let Some(count) = self.losses.count(now) {
-            warn!(
-                "backplane: {count} messages to other servers lost: Redis has been away for longer \
-                 than 5 s, or more waits than backplaneQueue has room for"
-            );
+            warn!("backplane: {count} messages to other servers lost, the last one: {why}");
         }
     }
 
