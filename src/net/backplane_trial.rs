@@ -68,3 +68,30 @@ fn judge(target: &Target, values: &[Value]) -> Result<String, String> {
 
 /// How long Redis may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::redis::ErrorKind;
+
+    #[test]
+    fn what_redis_refuses_is_a_problem_but_for_the_count() {
+        let target = Target::redis("redis://localhost").expect("a URL");
+        let ok = || Value::Integer(1);
+        let count = |count| Value::Array(vec![Value::Bytes(b"b".to_vec()), Value::Integer(count)]);
+        let forbidden = || Value::Error(ErrorKind::Forbidden);
+        for (values, answer) in [
+            (vec![ok(), count(1)], Ok(": one server is connected")),
+            (vec![ok(), count(3)], Ok(": 3 servers are connected")),
+            (vec![ok(), forbidden()], Ok("answers")),
+            (vec![forbidden(), ok(), count(1)], Err(())),
+            (vec![], Err(())),
+        ] {
+            let judged = judge(&target, &values);
+            match answer {
+                Ok(end) => assert!(judged.expect("fine").ends_with(end)),
+                Err(()) => assert!(judged.is_err()),
+            }
+        }
+    }
+}

@@ -618,10 +618,21 @@ fn whoever_has_opted_in_is_told_that_messages_of_others_are_missing() {
 #[test]
 fn what_is_pushed_at_another_node_is_kept_for_a_tab_that_is_away() {
     let cluster = Cluster::start(2);
-    let (page, ready) = resuming(&cluster.nodes[0], "/web?resume=1", "42");
+    let mut page = connect(&cluster.nodes[0]);
+    let cookie = format!("websock_token={}", token("42"));
+    let request = Request::to("/web?resume=1").with("Cookie", &cookie);
+    page.upgrade(&request.with("Ident", "till"));
+    let ready = page.read_text("ready");
+    let ready: serde_json::Value = serde_json::from_str(&ready).expect("JSON");
     cluster.wait_for_subscribers("websock:u:42", 1);
+    cluster.wait_for_subscribers("websock:i:till", 1);
     page.close();
     let uuid = ready["uuid"].as_str().expect("a uuid");
+    let by_ident = feedback("ident", "till", 0);
+    for node in &cluster.nodes {
+        let answer = push(node, &by_ident);
+        assert_eq!(answer, (202, r#"{"delivered":0,"queued":1}"#.to_owned()));
+    }
     for packet in [feedback("uuid", uuid, 1), feedback("user", "42", 2)] {
         let answer = push(&cluster.nodes[1], &packet);
         assert_eq!(answer, (202, r#"{"delivered":0,"queued":1}"#.to_owned()));
@@ -635,7 +646,10 @@ fn what_is_pushed_at_another_node_is_kept_for_a_tab_that_is_away() {
     ));
     page.expect_next();
     let resumed = page.read_text("resumed");
-    assert!(resumed.contains(r#""replayed":2,"gap":null"#), "{resumed}");
+    assert!(resumed.contains(r#""replayed":4,"gap":null"#), "{resumed}");
+    for _ in &cluster.nodes {
+        assert!(page.read_text("by ident").contains(r#""n":0,"#));
+    }
     assert!(page.read_text("the first").contains(r#""n":1,"#));
     assert!(page.read_text("the second").contains(r#""n":2,"#));
     // It is there as before.

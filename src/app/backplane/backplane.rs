@@ -13,7 +13,7 @@ use super::interest::Interest;
 use super::node::{Change, NodeClaim};
 use super::peers::{Hole, PEER_TIMEOUT, Peers, Verdict, micros};
 use super::published::Published;
-use super::routed::{Routed, Total};
+use super::routed::{Message, Routed, Total};
 use super::settings::{BackplaneSecret, BackplaneSettings};
 use crate::app::calls::{CallId, Receipt};
 use crate::app::commands::Commands;
@@ -94,6 +94,11 @@ pub(crate) enum Effect {
     Deliver {
         client: ConnId,
         text: String,
+        call: Option<CallId>,
+    },
+    /// A message is kept for whoever of its uuid or ident is away.
+    Keep {
+        message: Box<Message>,
         call: Option<CallId>,
     },
     /// Something that was for clients here may be lost.

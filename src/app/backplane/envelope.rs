@@ -84,6 +84,13 @@ pub(super) enum Body<'a> {
         client: ConnId,
         text: &'a str,
     },
+    /// A message for whoever of this uuid or ident is away and may come back.
+    ToAway {
+        call: CallNumber,
+        uuid: &'a str,
+        ident: Ident<'a>,
+        text: &'a str,
+    },
     /// Whoever has asked in this epoch is told what became of it.
     Receipts {
         epoch: u64,
@@ -125,6 +132,8 @@ pub(super) struct NodeReceipt {
     pub(super) kept: u64,
     /// Who was looked for.
     pub(super) found: Option<Found>,
+    /// Nobody was found, but somebody who is away and may come back.
+    pub(super) is_away: bool,
     /// Tabs of each user that was asked about.
     pub(super) tabs: Vec<u64>,
 }
@@ -194,6 +203,7 @@ impl<'a> Body<'a> {
             | Self::Logout { call, .. }
             | Self::Find { call, .. }
             | Self::ToClient { call, .. }
+            | Self::ToAway { call, .. }
             | Self::CountTabs { call, .. } => *call,
             Self::Receipts { .. } | Self::Heartbeat(_) => 0,
         }
@@ -220,13 +230,18 @@ impl<'a> Body<'a> {
             Self::Find { call, uuid, ident } => {
                 to.numbers(FIND, &[*call]);
                 to.bytes(uuid.as_bytes());
-                let (kind, ident) = match ident {
-                    Ident::None => (NO_IDENT, ""),
-                    Ident::Text(text) => (TEXT_IDENT, text.as_ref()),
-                    Ident::Number(number) => (NUMBER_IDENT, *number),
-                };
-                to.0.push(kind);
-                to.rest(ident.as_bytes());
+                to.ident(ident);
+            }
+            Self::ToAway {
+                call,
+                uuid,
+                ident,
+                text,
+            } => {
+                to.numbers(TO_AWAY, &[*call]);
+                to.bytes(uuid.as_bytes());
+                to.ident(ident);
+                to.rest(text.as_bytes());
             }
             Self::ToClient { call, client, text } => {
                 to.numbers(TO_CLIENT, &[*call]);
@@ -286,12 +301,13 @@ impl<'a> Body<'a> {
             FIND => Self::Find {
                 call: from.number()?,
                 uuid: from.text()?,
-                ident: match (from.byte()?, from.rest()?) {
-                    (NO_IDENT, "") => Ident::None,
-                    (TEXT_IDENT, text) => Ident::Text(text.into()),
-                    (NUMBER_IDENT, number) => Ident::Number(number),
-                    _ => return Err(BadEnvelope),
-                },
+                ident: from.ident()?,
+            },
+            TO_AWAY => Self::ToAway {
+                call: from.number()?,
+                uuid: from.text()?,
+                ident: from.ident()?,
+                text: from.rest()?,
             },
             TO_CLIENT => Self::ToClient {
                 call: from.number()?,
@@ -327,6 +343,7 @@ impl NodeReceipt {
         to.number(self.full);
         to.number(self.kept);
         match self.found {
+            None if self.is_away => to.0.push(FOUND_AWAY),
             None => to.0.push(NOT_FOUND),
             Some(Found { client, opened_at }) => {
                 to.0.push(FOUND);
@@ -339,6 +356,7 @@ impl NodeReceipt {
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, BadEnvelope> {
+        let mut is_away = false;
         Ok(Self {
             call: from.number()?,
             queued: from.number()?,
@@ -346,12 +364,17 @@ impl NodeReceipt {
             kept: from.number()?,
             found: match from.byte()? {
                 NOT_FOUND => None,
+                FOUND_AWAY => {
+                    is_away = true;
+                    None
+                }
                 FOUND => Some(Found {
                     client: from.client()?,
                     opened_at: from.number()?,
                 }),
                 _ => return Err(BadEnvelope),
             },
+            is_away,
             tabs: {
                 let count = from.number()?;
                 // Each takes a byte at least, so that nobody makes us keep more than was sent.
@@ -375,6 +398,16 @@ impl Writer {
         self.rest(text.as_bytes());
     }
 
+    fn ident(&mut self, ident: &Ident<'_>) {
+        let (kind, ident) = match ident {
+            Ident::None => (NO_IDENT, ""),
+            Ident::Text(text) => (TEXT_IDENT, text.as_ref()),
+            Ident::Number(number) => (NUMBER_IDENT, *number),
+        };
+        self.0.push(kind);
+        self.bytes(ident.as_bytes());
+    }
+
     fn client(&mut self, client: ConnId) {
         self.number(client.slot.into());
         self.number(client.generation.into());
@@ -382,6 +415,15 @@ impl Writer {
 }
 
 impl<'a> Reader<'a> {
+    fn ident(&mut self) -> Result<Ident<'a>, BadEnvelope> {
+        match (self.byte()?, self.text()?) {
+            (NO_IDENT, "") => Ok(Ident::None),
+            (TEXT_IDENT, text) => Ok(Ident::Text(text.into())),
+            (NUMBER_IDENT, number) => Ok(Ident::Number(number)),
+            _ => Err(BadEnvelope),
+        }
+    }
+
     fn client(&mut self) -> Result<ConnId, BadEnvelope> {
         Ok(ConnId {
             slot: self.small()?,
@@ -429,6 +471,7 @@ const TO_CLIENT: u8 = 6;
 const RECEIPTS: u8 = 7;
 const HEARTBEAT: u8 = 8;
 const COUNT_TABS: u8 = 9;
+const TO_AWAY: u8 = 10;
 
 const NO_IDENT: u8 = 0;
 const TEXT_IDENT: u8 = 1;
@@ -436,6 +479,7 @@ const NUMBER_IDENT: u8 = 2;
 
 const NOT_FOUND: u8 = 0;
 const FOUND: u8 = 1;
+const FOUND_AWAY: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -462,7 +506,12 @@ mod tests {
                 client: CLIENT,
                 opened_at: 1 << 40,
             }),
+            is_away: false,
             tabs: vec![1, 0, 500],
+        };
+        let away = NodeReceipt {
+            is_away: true,
+            ..NodeReceipt::default()
         };
         let (call, number) = (77, 1000);
         let text = "{\"opcode\":\"feedback\",\"t\":\"\u{20ac}\"}";
@@ -510,9 +559,15 @@ mod tests {
                 client: CLIENT,
                 text,
             },
+            Body::ToAway {
+                call,
+                uuid: "u",
+                ident: Ident::Text("i".into()),
+                text,
+            },
             Body::Receipts {
                 epoch: u64::MAX,
-                receipts: vec![receipt, NodeReceipt::default()],
+                receipts: vec![receipt, away, NodeReceipt::default()],
             },
             Body::Heartbeat(Heartbeat {
                 number,

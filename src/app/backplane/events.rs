@@ -103,6 +103,9 @@ impl App {
                     let mut delivery = self.sessions.delivery(now, commands);
                     delivery.feedback_to_client(client, &text, call);
                 }
+                Effect::Keep { message, call } => {
+                    self.sessions.delivery(now, commands).keep(&message, call);
+                }
                 Effect::Gap => self.sessions.tell_gap(commands),
                 Effect::NumberLost => {
                     let sessions = &mut self.sessions;

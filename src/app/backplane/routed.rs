@@ -11,6 +11,7 @@ use super::envelope::{Found, NodeReceipt};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
+use crate::protocol::packet::Ident;
 
 /// All that are not answered yet.
 #[derive(Debug, Default)]
@@ -60,14 +61,50 @@ pub(super) enum Stage {
     Find {
         message: Box<Message>,
         best: Option<Candidate>,
+        /// Where somebody of that name is away, who gets it if nobody is there; `None` in it: here.
+        away: Option<Option<u16>>,
     },
 }
 
 /// A message and whom it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     pub(super) uuid: String,
+    pub(super) ident: OwnIdent,
     pub(super) text: String,
+}
+
+/// An ident that outlives its packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OwnIdent {
+    None,
+    Text(String),
+    Number(String),
+}
+
+impl OwnIdent {
+    pub(super) fn of(ident: &Ident<'_>) -> Self {
+        match ident {
+            Ident::None => Self::None,
+            Ident::Text(text) => Self::Text(text.to_string()),
+            Ident::Number(number) => Self::Number((*number).to_owned()),
+        }
+    }
+
+    pub(super) fn as_ident(&self) -> Ident<'_> {
+        match self {
+            Self::None => Ident::None,
+            Self::Text(text) => Ident::Text(text.as_str().into()),
+            Self::Number(number) => Ident::Number(number),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Text(text) | Self::Number(text) => text.len(),
+        }
+    }
 }
 
 /// A client that may be the receiver.
@@ -154,6 +191,11 @@ impl RoutedCall {
             let sums = self.tabs.iter_mut().zip(&receipt.tabs);
             sums.for_each(|(sum, more)| *sum = sum.saturating_add(*more));
         }
+        if receipt.is_away
+            && let Stage::Find { away, .. } = &mut self.stage
+        {
+            away.get_or_insert(Some(node));
+        }
         if let Some(Found { client, opened_at }) = receipt.found {
             self.consider(Candidate {
                 node: Some(node),
@@ -198,7 +240,7 @@ impl RoutedCall {
 
 impl Message {
     fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.uuid.capacity() + self.text.capacity()
+        size_of::<Self>() + self.uuid.capacity() + self.text.capacity() + self.ident.len()
     }
 }
 
@@ -314,6 +356,7 @@ mod tests {
     fn the_oldest_client_is_the_receiver_whoever_answers_first() {
         let message = Message {
             uuid: String::new(),
+            ident: OwnIdent::Text("i".into()),
             text: "t".into(),
         };
         // Node, slot, when it has opened by the clock there, how far that is behind.
@@ -324,6 +367,7 @@ mod tests {
                 Stage::Find {
                     message: Box::new(message.clone()),
                     best: None,
+                    away: None,
                 },
             );
             call.consider(Candidate {

@@ -230,9 +230,14 @@ impl Backplane {
                 }
                 self.send_by_name(id, call, &message, now, commands);
             }
-            Stage::Find { message, best } => match best {
-                None => self.tell(call, total),
-                Some(best) => self.send_to_found(call, best, *message, now, commands),
+            Stage::Find {
+                message,
+                best,
+                away,
+            } => match (best, away) {
+                (Some(best), _) => self.send_to_found(call, best, *message, now, commands),
+                (None, Some(node)) => self.send_to_away(call, node, message, now, commands),
+                (None, None) => self.tell(call, total),
             },
         }
     }
@@ -267,6 +272,33 @@ impl Backplane {
             uuid: &message.uuid,
             text: &message.text,
         };
+        self.publish_message(channel, body, routed, now, commands);
+    }
+
+    /// Nobody is there, but somebody may come back who gets the message then.
+    fn send_to_away(
+        &mut self,
+        mut call: RoutedCall,
+        node: Option<u16>,
+        message: Box<Message>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        call.awaits_local = node.is_none();
+        let routed = call.asker.is_some().then(|| self.wait_for(call, now));
+        let Some(node) = node else {
+            return self.add_effect(Effect::Keep {
+                message,
+                call: routed,
+            });
+        };
+        let body = Body::ToAway {
+            call: routed.map_or(0, |id| id.0),
+            uuid: &message.uuid,
+            ident: message.ident.as_ident(),
+            text: &message.text,
+        };
+        let channel = self.channels.of_node(node);
         self.publish_message(channel, body, routed, now, commands);
     }
 

@@ -2,8 +2,9 @@
 
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::peers::Hole;
+use super::routed::Message;
 use crate::api::PushError;
-use crate::app::calls::CallId;
+use crate::app::calls::{CallId, Receipt};
 use crate::app::commands::NOBODY;
 use crate::app::delivery::{Delivery, Listeners, Receiver};
 use crate::protocol::message::MessageKind;
@@ -49,6 +50,18 @@ impl Delivery<'_> {
                 };
                 self.answer(sender, call, receipt);
             }
+            Body::ToAway {
+                call,
+                uuid,
+                ident,
+                text,
+            } => {
+                let ident = &ident;
+                let to = Receiver::Name { uuid, ident };
+                self.deliver(sender, call, |delivery, call| {
+                    delivery.feedback_here(to, text, |_| call)
+                });
+            }
             Body::Find { call, uuid, ident } => {
                 let client = self.clients.find(uuid, &ident);
                 let found = self.backplane.as_deref_mut().and_then(|backplane| {
@@ -57,6 +70,7 @@ impl Delivery<'_> {
                 });
                 let receipt = NodeReceipt {
                     found,
+                    is_away: client.is_none() && self.mailbox.is_away(uuid, &ident),
                     ..NodeReceipt::default()
                 };
                 self.answer(sender, call, receipt);
@@ -91,6 +105,20 @@ impl Delivery<'_> {
         }
     }
 
+    /// Keeps a message for somebody who is away, or delivers it if that one has come back by now.
+    pub(super) fn keep(&mut self, message: &Message, call: Option<CallId>) {
+        let ident = &message.ident.as_ident();
+        let uuid = message.uuid.as_str();
+        let to = Receiver::Name { uuid, ident };
+        let kept = self.feedback_here(to, &message.text, |_| call);
+        if kept.is_err()
+            && let (Some(call), Some(backplane)) = (call, self.backplane.as_deref_mut())
+        {
+            let (receipt, now) = (Receipt::default(), self.now);
+            backplane.handle_delivered(call, receipt, now, self.commands);
+        }
+    }
+
     /// Notes that a message has come, and whether one before it has not.
     fn note_message(&mut self, sender: Sender, body: &Body<'_>) {
         let number = match body {
@@ -98,6 +126,7 @@ impl Delivery<'_> {
             Body::ToUuid { .. }
             | Body::ToUser { .. }
             | Body::ToClient { .. }
+            | Body::ToAway { .. }
             | Body::Find { .. } => None,
             Body::CountTabs { .. } | Body::Receipts { .. } | Body::Heartbeat(_) => return,
         };

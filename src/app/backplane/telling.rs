@@ -7,7 +7,7 @@
 use super::backplane::Backplane;
 use super::channel::node_of;
 use super::envelope::Body;
-use super::routed::{Candidate, Message, RoutedCall, Stage};
+use super::routed::{Candidate, Message, OwnIdent, RoutedCall, Stage};
 use crate::api::PushError;
 use crate::app::calls::{CallId, Recipients};
 use crate::app::delivery::{Delivery, Listeners, Receiver};
@@ -34,6 +34,7 @@ impl ToName<'_> {
     fn keep(&self) -> Box<Message> {
         Box::new(Message {
             uuid: self.uuid.to_owned(),
+            ident: OwnIdent::of(self.ident),
             text: self.text.to_owned(),
         })
     }
@@ -125,6 +126,7 @@ impl Delivery<'_> {
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> Result<usize, PushError> {
         let here = self.clients.find(to.uuid, to.ident);
+        let is_away = here.is_none() && self.mailbox.is_away(to.uuid, to.ident);
         let Some(backplane) = self.backplane.as_deref_mut() else {
             return Err(PushError::Nobody);
         };
@@ -141,6 +143,7 @@ impl Delivery<'_> {
             Stage::Find {
                 message: to.keep(),
                 best: None,
+                away: is_away.then_some(None),
             },
         );
         if let Some(here) = here {
