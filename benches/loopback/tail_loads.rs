@@ -168,6 +168,14 @@ fn watched(wires: &mut [Wire]) -> Poll {
     poll
 }
 
+/// A signal ends a wait early, which does no harm.
+fn wait(poll: &mut Poll, events: &mut Events, time: Duration) {
+    match poll.poll(events, Some(time)) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+        waited => waited.unwrap(),
+    }
+}
+
 fn broadcast(server: &Server, tab_count: usize, signals: Signals<'_>) {
     let mut wires: Vec<Wire> = (0..=tab_count).map(|_| open(server, "")).collect();
     let frame = rows::masked(&packet("broadcast", 1 << 10));
@@ -180,8 +188,7 @@ fn broadcast(server: &Server, tab_count: usize, signals: Signals<'_>) {
             wires[0].write_all(&frame).unwrap();
             due += Duration::from_secs(1);
         }
-        poll.poll(&mut events, Some(Duration::from_millis(5)))
-            .unwrap();
+        wait(&mut poll, &mut events, Duration::from_millis(5));
         for event in &events {
             drain(&mut wires[event.token().0]);
         }
@@ -246,8 +253,7 @@ fn exchange(
     let mut events = Events::with_capacity(1024);
     begin(signals);
     while goes_on(signals) {
-        poll.poll(&mut events, Some(Duration::from_millis(50)))
-            .unwrap();
+        wait(&mut poll, &mut events, Duration::from_millis(50));
         for event in &events {
             let at = event.token().0;
             let (sent, received) = &mut states[at];

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -109,9 +110,18 @@ fn start(load: Load, peer: Option<&Path>) -> Server {
     server
 }
 
-/// Of a process or, without one, of this thread, where that is allowed.
+/// Of a process, where that is allowed.
 fn raise_priority(process: Option<Pid>) {
     let _ = setpriority_process(process, -20);
+}
+
+/// Has this thread run as soon as it is woken, where that is allowed.
+fn run_at_once() {
+    raise_priority(None);
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let mut command = Command::new("chrt");
+    command.args(["-f", "-p", "10", &thread]);
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 fn measure(server: &Server, load: Load, plan: &Plan) -> Vec<Duration> {
@@ -124,8 +134,12 @@ fn measure(server: &Server, load: Load, plan: &Plan) -> Vec<Duration> {
         while !is_under_way.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        raise_priority(None);
-        probe.run(plan.time)
+        // On a thread of its own: whatever this one starts would run at once, too.
+        let probing = scope.spawn(|| {
+            run_at_once();
+            probe.run(plan.time)
+        });
+        probing.join().unwrap()
     })
 }
 
@@ -190,55 +204,88 @@ impl Probe {
         }
     }
 
-    /// Sends on time, and measures from when it was to send: who waits for one that is late would
-    /// have waited for the next one, too.
+    /// Sends on time, whether or not those before have arrived, and measures from when it was to
+    /// send: nobody else in the queue would wait less for that.
     fn run(&mut self, time: Duration) -> Vec<Duration> {
-        let began = Instant::now();
-        let mut latencies = Vec::new();
-        let mut due = began;
-        let mut number = 0_u64;
-        while due - began < time {
-            if let Some(rest) = due.checked_duration_since(Instant::now()) {
-                std::thread::sleep(rest);
-            }
-            number += 1;
-            let mark = format!("probe{number:09}");
-            let packet = format!(
-                r#"{{"opcode":"feedback","uuid":"{}","message":"{mark}"}}"#,
-                self.uuid
-            );
-            let request = rows::masked(packet.as_bytes());
-            self.script.write_all(&request).unwrap();
-            self.await_mark(mark.as_bytes());
-            latencies.push(due.elapsed());
-            drain(&mut self.script);
-            due += INTERVAL;
-        }
-        latencies
-    }
-
-    fn await_mark(&mut self, mark: &[u8]) {
-        let (mut tail, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
-        let mut events = Events::with_capacity(4);
-        let began = Instant::now();
-        loop {
-            match self.tab.read(&mut chunk) {
-                Ok(0) => panic!("the server has closed"),
-                Ok(len) => {
-                    tail.extend_from_slice(&chunk[..len]);
-                    if tail.windows(mark.len()).any(|window| window == mark) {
-                        return;
+        let count = (time.as_nanos() / INTERVAL.as_nanos()) as usize;
+        let began = Instant::now() + INTERVAL;
+        let due = |number: usize| began + INTERVAL * number as u32;
+        let (script, uuid) = (&mut self.script, &self.uuid);
+        let (tab, poll) = (&mut self.tab, &mut self.poll);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                run_at_once();
+                for number in 0..count {
+                    if let Some(rest) = due(number).checked_duration_since(Instant::now()) {
+                        std::thread::sleep(rest);
                     }
-                    tail.drain(..tail.len().saturating_sub(mark.len()));
+                    let packet = format!(
+                        r#"{{"opcode":"feedback","uuid":"{uuid}","message":"{MARK}{number:09}"}}"#
+                    );
+                    let request = rows::masked(packet.as_bytes());
+                    script.write_all(&request).unwrap();
+                    drain(script);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    assert!(began.elapsed() < PATIENCE, "a feedback was lost");
-                    let wait = Some(Duration::from_secs(1));
-                    self.poll.poll(&mut events, wait).unwrap();
+            });
+            let mut arrivals = Arrivals::default();
+            let mut latencies = Vec::new();
+            let mut events = Events::with_capacity(4);
+            while latencies.len() < count {
+                match tab.read(&mut arrivals.chunk) {
+                    Ok(0) => panic!("the server has closed"),
+                    Ok(len) => {
+                        let now = Instant::now();
+                        arrivals.take(len, |number| {
+                            assert_eq!(number, latencies.len(), "in order, none lost");
+                            latencies.push(now - due(number));
+                        });
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        let began = Instant::now();
+                        match poll.poll(&mut events, Some(PATIENCE)) {
+                            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                            polled => polled.unwrap(),
+                        }
+                        assert!(began.elapsed() < PATIENCE, "feedbacks were lost");
+                    }
+                    Err(error) => panic!("{error}"),
                 }
-                Err(error) => panic!("{error}"),
             }
+            latencies
+        })
+    }
+}
+
+/// Finds the numbers of feedbacks in what a tab reads.
+struct Arrivals {
+    chunk: Vec<u8>,
+    /// The end of what was read before, in which a mark may have begun.
+    kept: Vec<u8>,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            chunk: vec![0; 64 << 10],
+            kept: Vec::new(),
         }
+    }
+}
+
+impl Arrivals {
+    fn take(&mut self, len: usize, mut on_number: impl FnMut(usize)) {
+        self.kept.extend_from_slice(&self.chunk[..len]);
+        let mut end = 0;
+        while let Some(at) = memchr::memmem::find(&self.kept[end..], MARK.as_bytes()) {
+            let digits = end + at + MARK.len()..end + at + MARK_LEN;
+            let Some(text) = self.kept.get(digits.clone()) else {
+                break;
+            };
+            on_number(std::str::from_utf8(text).unwrap().parse().unwrap());
+            end = digits.end;
+        }
+        let kept_from = end.max(self.kept.len().saturating_sub(MARK_LEN - 1));
+        self.kept.drain(..kept_from);
     }
 }
 
@@ -259,6 +306,10 @@ pub(crate) fn drain(wire: &mut Wire) -> usize {
         }
     }
 }
+
+/// Stands before the number of a feedback, which has nine digits.
+const MARK: &str = "probe";
+const MARK_LEN: usize = MARK.len() + 9;
 
 /// From one feedback to the next.
 const INTERVAL: Duration = Duration::from_millis(1);
