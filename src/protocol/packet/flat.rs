@@ -145,16 +145,24 @@ fn plain_len(text: &[u8]) -> usize {
     text.len() - rest.len() + rest.iter().take_while(|byte| !is_special(byte)).count()
 }
 
-/// The same where it is worth a call.
+/// The same where it is worth a call. In blocks that are still in the first cache when they are looked
+/// through for the second time.
 fn long_plain_len(text: &[u8]) -> usize {
-    let end = memchr2(b'"', b'\\', text).unwrap_or(text.len());
-    let plain = text.get(..end).unwrap_or_default();
-    // Without early exit, so that the compiler can use wide registers.
-    let has_control = plain.iter().fold(false, |any, &byte| any | (byte < b' '));
-    if !has_control {
-        return end;
+    let mut len = 0;
+    for block in text.chunks(BLOCK_BYTES) {
+        let end = memchr2(b'"', b'\\', block).unwrap_or(block.len());
+        let plain = block.get(..end).unwrap_or_default();
+        // Without early exit, so that the compiler can use wide registers.
+        let has_control = plain.iter().fold(false, |any, &byte| any | (byte < b' '));
+        if has_control {
+            return len + plain.iter().take_while(|byte| **byte >= b' ').count();
+        }
+        len += end;
+        if end < block.len() {
+            break;
+        }
     }
-    plain.iter().take_while(|byte| **byte >= b' ').count()
+    len
 }
 
 /// The highest bit of each quote, backslash and control character, and perhaps of bytes behind the
@@ -179,3 +187,27 @@ const BLANKS: u64 = ONES * b' ' as u64;
 
 /// Words of a string that are looked at before it counts as long.
 const SHORT_WORDS: usize = 4;
+
+/// Bytes of a long string that are looked through at a time.
+const BLOCK_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_the_plain_part_is_found_at_every_place_near_the_ends_of_words_and_blocks() {
+        let plain = vec![b'x'; 2 * BLOCK_BYTES + 100];
+        assert_eq!(plain_len(&plain), plain.len());
+        let block_end = SHORT_WORDS * size_of::<u64>() + BLOCK_BYTES;
+        let places = (0..100).chain(block_end - 20..block_end + 20);
+        for at in places.chain(block_end + BLOCK_BYTES - 20..block_end + BLOCK_BYTES + 20) {
+            for special in [b'"', b'\\', 0, b'\n', 0x1f] {
+                let mut text = plain.clone();
+                text[at] = special;
+                assert_eq!(plain_len(&text), at, "{special:#x}");
+                assert_eq!(plain_len(&text[..at]), at, "without it");
+            }
+        }
+    }
+}
