@@ -27,6 +27,7 @@ mod php_framing;
 mod rate;
 mod receiving;
 mod sending;
+mod spare_buffers;
 mod state;
 
 pub use self::conn_id::ConnId;

@@ -6,17 +6,16 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::spare_buffers::SpareBuffers;
 use crate::protocol::deflate::{Deflater, Inflater};
 use crate::protocol::extension::Context;
 
 /// Buffers that are lent to connections while something waits in them, so that an idle
 /// connection owns none and a busy server allocates none. The same for inflaters and deflaters
 /// that remember nothing from one message to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BufferPool {
-    spare: Vec<Vec<u8>>,
-    spare_bytes: usize,
-    max_spare_bytes: usize,
+    spare: SpareBuffers,
     #[expect(
         clippy::vec_box,
         reason = "they go into messages boxed and come back so"
@@ -27,23 +26,10 @@ pub struct BufferPool {
     queues: Vec<Box<Queue>>,
 }
 
-impl Default for BufferPool {
-    fn default() -> Self {
-        Self {
-            spare: Vec::new(),
-            spare_bytes: 0,
-            max_spare_bytes: MAX_SPARE_BYTES,
-            inflaters: Vec::new(),
-            deflaters: Vec::new(),
-            queues: Vec::new(),
-        }
-    }
-}
-
 impl BufferPool {
-    /// Keeps no more than so many bytes in spare buffers, if that is less than it would.
-    pub fn limit_spare_bytes(&mut self, max_spare_bytes: usize) {
-        self.max_spare_bytes = MAX_SPARE_BYTES.min(max_spare_bytes);
+    /// Keeps no more than a part of `memory_limit_bytes` in spare buffers.
+    pub fn limit_spare_bytes(&mut self, memory_limit_bytes: usize) {
+        self.spare.limit(memory_limit_bytes);
     }
 
     /// An empty buffer.
@@ -55,21 +41,27 @@ impl BufferPool {
 
     /// A buffer with whatever it was left with, for who writes over it.
     pub fn take_as_left(&mut self) -> Vec<u8> {
-        let buffer = self.spare.pop().unwrap_or_default();
-        self.spare_bytes -= buffer.capacity();
-        buffer
+        self.spare.take()
+    }
+
+    /// The same for a message of which `len` bytes are announced.
+    pub fn take_for(&mut self, len: u64) -> Vec<u8> {
+        self.spare.take_for(len)
     }
 
     /// Takes a buffer back; what would hold too much memory is freed instead.
     pub fn give(&mut self, buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        let is_full = self.spare.len() >= MAX_SPARE_BUFFERS
-            || self.spare_bytes + capacity > self.max_spare_bytes;
-        if capacity == 0 || is_full {
-            return;
-        }
-        self.spare_bytes += capacity;
-        self.spare.push(buffer);
+        self.spare.give(buffer);
+    }
+
+    /// Whether there are large buffers that [`trim_unused`](Self::trim_unused) may free.
+    pub fn has_large(&self) -> bool {
+        self.spare.has_large()
+    }
+
+    /// Frees large buffers that nobody has needed since the last call.
+    pub fn trim_unused(&mut self) {
+        self.spare.trim_unused();
     }
 
     fn take_queue(&mut self) -> Box<Queue> {
@@ -115,8 +107,9 @@ impl BufferPool {
 
     /// Frees everything spare.
     pub fn trim(&mut self) {
+        self.spare.clear();
         *self = Self {
-            max_spare_bytes: self.max_spare_bytes,
+            spare: std::mem::take(&mut self.spare),
             ..Self::default()
         };
     }
@@ -126,7 +119,7 @@ impl BufferPool {
         let deflaters = self.deflaters.iter().map(Deflater::held_bytes);
         let queues = self.queues.len() * size_of::<Queue>();
         let inflaters = self.inflaters.len() * Inflater::HELD_BYTES;
-        self.spare_bytes + inflaters + deflaters.sum::<usize>() + queues
+        self.spare.held_bytes() + inflaters + deflaters.sum::<usize>() + queues
     }
 }
 
@@ -436,13 +429,6 @@ impl Output {
         self.queue.get_or_insert_with(|| pool.take_queue())
     }
 }
-
-/// Most memory that spare buffers may hold, in bytes: several turns' output of a busy server.
-const MAX_SPARE_BYTES: usize = 4 << 20;
-
-/// Most spare buffers: thousands of tiny ones, as pings to all leave behind, are no gain over the
-/// allocator.
-const MAX_SPARE_BUFFERS: usize = 1024;
 
 /// Most spare queues: as many as are flushed in one turn because of broadcasts.
 const MAX_SPARE_QUEUES: usize = 1024;

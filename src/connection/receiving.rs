@@ -224,11 +224,15 @@ impl Connection {
         match &mut self.compression {
             Some(compression) if header.rsv1 && is_open => {
                 let inflater = compression.take_inflater(pool);
-                Assembler::with_inflater(kind, pool.take(), inflater)
+                // What it becomes is not known; text gets to a quarter or less.
+                let likely_len = header.payload_len.saturating_mul(4);
+                let mut buffer = pool.take_for(likely_len);
+                buffer.clear();
+                Assembler::with_inflater(kind, buffer, inflater)
             }
             // Once our close frame is out nobody reads messages: their bytes are let pass.
             _ if header.rsv1 => Assembler::with_buffer(MessageKind::Binary, pool.take()),
-            _ => Assembler::with_buffer(kind, pool.take_as_left()),
+            _ => Assembler::with_buffer(kind, pool.take_for(header.payload_len)),
         }
     }
 

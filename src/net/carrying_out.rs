@@ -95,7 +95,11 @@ impl<Y: System> EventLoop<Y> {
             self.links.touch(id);
         }
         let (frames, current) = self.commands.reply_mut();
-        let returned = message.filter(|_| current == CurrentMessage::Returned);
+        let mut message = message;
+        let returned = message.take_if(|_| current == CurrentMessage::Returned);
+        if let Some(handled) = message {
+            self.context.pool.give(handled.into_bytes());
+        }
         if frames.is_empty() && returned.is_none() {
             return;
         }

@@ -71,6 +71,8 @@ pub struct EventLoop<Y: System> {
     /// Bytes of messages that may still be handled from the backlog in this turn; the rest of it
     /// waits for the next one.
     pub(super) work_budget_bytes: usize,
+    /// Spare buffers are looked at after a while.
+    trims_buffers: bool,
     /// Bytes that the application held at the last look.
     pub(super) app_bytes: usize,
     /// Sessions may have been read that the application has not been told of.
@@ -111,9 +113,7 @@ impl<Y: System> EventLoop<Y> {
     ) -> Self {
         let now = system.now();
         let mut context = TurnContext::new(now, settings.limits);
-        context
-            .pool
-            .limit_spare_bytes(settings.memory_limit_bytes / 16);
+        context.pool.limit_spare_bytes(settings.memory_limit_bytes);
         Self {
             context,
             links: Links::default(),
@@ -135,6 +135,7 @@ impl<Y: System> EventLoop<Y> {
             cipher_buffer: ReadBuffer::new(READ_BUFFER_BYTES),
             handshake_budget: 0,
             work_budget_bytes: 0,
+            trims_buffers: false,
             app_bytes: 0,
             has_sessions: false,
             wants_memory: WantsMemory::No,
@@ -352,6 +353,11 @@ impl<Y: System> EventLoop<Y> {
         self.stop_without_clients();
         self.go_on_handing_over();
         self.links.end_turn();
+        if self.context.pool.has_large() && !self.trims_buffers {
+            self.trims_buffers = true;
+            let at = self.context.now + TRIM_INTERVAL;
+            self.timers.set(Timer::SpareBuffers, at);
+        }
         match self.app.next_deadline() {
             Some(at) if at > self.context.now => self.timers.set(Timer::App, at),
             Some(_) => {}
@@ -368,6 +374,10 @@ impl<Y: System> EventLoop<Y> {
                 Timer::Accept => self.accept_again(),
                 Timer::Supervision => self.report_to_manager(),
                 Timer::Summary => self.tell_summary(),
+                Timer::SpareBuffers => {
+                    self.trims_buffers = false;
+                    self.context.pool.trim_unused();
+                }
                 Timer::Certificates => self.certificates.look(self.context.now, &mut self.timers),
                 // The turn that it brings about is enough.
                 Timer::Shutdown | Timer::App | Timer::Upstreams | Timer::Handover => {}
@@ -436,6 +446,10 @@ impl<Y: System> EventLoop<Y> {
 /// Size of the receive buffer: what a busy connection may bring in one turn, and small enough to
 /// stay in the second-level cache while its frames are unmasked and handled.
 const READ_BUFFER_BYTES: usize = 128 << 10;
+
+/// How long large buffers are kept without being needed, to twice that: while long messages come and
+/// go each finds one, and soon after the last the memory is back.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Most TLS handshakes that are worked on in one turn: each costs up to a millisecond, and those
 /// who are connected must not wait for a storm of them.

@@ -68,8 +68,7 @@ impl<Y: System> EventLoop<Y> {
             self.begin_summaries();
         }
         self.context.limits = limits;
-        let spare_bytes = memory_limit_bytes / 16;
-        self.context.pool.limit_spare_bytes(spare_bytes);
+        self.context.pool.limit_spare_bytes(memory_limit_bytes);
         let trusted_proxies = app.admission.trusted_proxies.clone();
         self.proxy_headers = ProxyHeaders::new(trusted_proxies);
         let slots = 0..self.links.table.slot_count();

@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Summary,
     /// The certificates' files are looked at.
     Certificates,
+    /// Large buffers that nobody needs are freed.
+    SpareBuffers,
     /// The application has something to do.
     App,
     /// The first deadline of all calls to other servers, and of their connections.
@@ -100,6 +102,7 @@ fn key_of(timer: Timer) -> usize {
         Timer::Supervision => 5,
         Timer::Handover => 6,
         Timer::Summary => 7,
+        Timer::SpareBuffers => 8,
         Timer::Link(slot) | Timer::Write(slot) => slot + FIXED_COUNT,
     }
 }
@@ -114,11 +117,12 @@ fn timer_of(key: usize) -> Timer {
         5 => Timer::Supervision,
         6 => Timer::Handover,
         7 => Timer::Summary,
+        8 => Timer::SpareBuffers,
         key => Timer::Link(key - FIXED_COUNT),
     }
 }
 
-const FIXED_COUNT: usize = 8;
+const FIXED_COUNT: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -138,6 +142,7 @@ mod tests {
             Timer::Upstreams,
             Timer::Supervision,
             Timer::Handover,
+            Timer::SpareBuffers,
             Timer::Summary,
         ];
         let second = start + Duration::from_secs(1);

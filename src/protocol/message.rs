@@ -86,6 +86,8 @@ pub struct Assembler {
     fragment_count: u32,
     /// What the buffer may grow to: the limit that the last header was judged by.
     max_bytes: usize,
+    /// Length of the message when all that has been announced of it has arrived.
+    announced_len: usize,
     inflating: Option<Inflating>,
 }
 
@@ -114,6 +116,7 @@ impl Assembler {
             utf8: Validator::default(),
             fragment_count: 0,
             max_bytes: usize::MAX,
+            announced_len: usize::MAX,
             inflating: None,
         }
     }
@@ -148,8 +151,10 @@ impl Assembler {
         if header.payload_len > free_bytes as u64 {
             return Err(Violation::MessageTooBig);
         }
-        if let Some(inflating) = &mut self.inflating {
-            inflating.wire_bytes += header.payload_len as usize;
+        let payload_len = header.payload_len as usize;
+        match &mut self.inflating {
+            Some(inflating) => inflating.wire_bytes += payload_len,
+            None => self.announced_len = self.len + payload_len,
         }
         Ok(())
     }
@@ -263,13 +268,14 @@ impl Assembler {
         self.len = end;
     }
 
-    /// Sees to it that the buffer does not double beyond the longest message there can be, when
-    /// `added` bytes come to those that have arrived.
+    /// Sees to it that the buffer does not double beyond the longest message there can be, nor beyond
+    /// what is announced, when `added` bytes come to those that have arrived.
     fn reserve(&mut self, added: usize) {
         let needed = self.len.saturating_add(added);
         let doubled = self.bytes.capacity().saturating_mul(2);
-        if needed > self.bytes.capacity() && doubled > self.max_bytes {
-            let added = self.max_bytes.max(needed) - self.bytes.len();
+        let most = self.max_bytes.min(self.announced_len);
+        if needed > self.bytes.capacity() && doubled > most {
+            let added = most.max(needed) - self.bytes.len();
             self.bytes.reserve_exact(added);
         }
     }

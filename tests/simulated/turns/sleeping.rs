@@ -23,6 +23,24 @@ fn with_nothing_due_the_loop_waits_for_ever() {
 }
 
 #[test]
+fn large_buffers_are_freed_soon_after_the_last_long_message_and_then_the_loop_sleeps() {
+    let mut server = Server::new(&settings());
+    let mut client = server.open_at("/echo", "", "192.0.2.1");
+    let long = "x".repeat(300 << 10);
+    client.say(&long);
+    server.settle();
+    assert!(client.heard() == [long]);
+    client.end.reset();
+    server.settle();
+    let wait = server.event_loop.next_wait();
+    assert!(wait <= Some(6 * SECOND) && wait.is_some(), "{wait:?}");
+    server.advance(11 * SECOND);
+    // The wheel forgets the deadlines of the connection.
+    server.advance(60 * SECOND);
+    assert_eq!(server.event_loop.next_wait(), None);
+}
+
+#[test]
 fn who_says_nothing_is_waited_for_until_its_deadline() {
     let mut server = Server::new(&settings());
     let end = server.connect("192.0.2.1");
