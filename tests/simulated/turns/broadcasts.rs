@@ -348,7 +348,7 @@ fn a_stop_in_the_middle_of_a_broadcast_lets_everybody_have_it() {
 #[test]
 fn nobody_is_cut_for_memory_that_members_are_still_to_get() {
     let mut settings = settings();
-    settings.memory_limit_bytes = 600 << 10;
+    settings.memory_limit_bytes = 400 << 10;
     let mut server = Server::new(&settings);
     let open = |server: &mut Server| server.open("192.0.2.8");
     let mut members: Vec<Client> = (0..150).map(|_| open(&mut server)).collect();
