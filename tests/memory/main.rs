@@ -13,9 +13,12 @@ use std::time::Duration;
 use allocation_counter::measure;
 use rustix::process::{Signal, getpid, kill_process};
 use websock::app::Standard;
-use websock::connection::ConnId;
+use websock::connection::{ConnId, MonotonicTime};
 use websock::net::{Endpoint, Security, Server, ServerSettings};
-use websock::registry::{ClientKind, ClientUuid, Clients, Identity, SessionDigest, UserId};
+use websock::registry::mailbox::Newcomer;
+use websock::registry::{
+    ClientKind, ClientUuid, Clients, Identity, Mailbox, ReplaySettings, SessionDigest, UserId,
+};
 
 /// A client that knows just enough: it writes masked frames and counts bytes.
 struct Client(TcpStream);
@@ -180,4 +183,101 @@ fn the_registry_keeps_100_bytes_for_a_signed_in_client_and_none_for_an_anonymous
     let each =
         (registry_bytes(10_000, shared) - registry_bytes(10_000, |_| Identity::default())) / 10_000;
     assert!(each < 60, "{each} bytes");
+}
+
+/// Bytes that are kept for `count` tabs that have opted in to be told what they miss, each of a user
+/// of its own or of none; and for the same when they are away.
+fn mailbox_bytes(count: u32, user: impl Fn(u32) -> Option<UserId>) -> (i64, usize) {
+    let mut mailbox = Mailbox::new(ReplaySettings::default());
+    let info = measure(|| {
+        for slot in 0..count {
+            let uuid = ClientUuid::Standard(u128::from(slot) + 1);
+            mailbox.open(&Newcomer {
+                slot,
+                kind: ClientKind::Web,
+                uuid: &uuid,
+                user: user(slot).as_ref(),
+            });
+        }
+    });
+    (info.bytes_current, mailbox.held_bytes())
+}
+
+#[test]
+fn a_tab_that_has_opted_in_and_is_idle_takes_120_bytes_more() {
+    // Tables double: right after that they are at their emptiest.
+    for count in [10_000, 28_672, 28_673, 100_000] {
+        let user = |slot: u32| UserId::new(&format!("user-{slot}"));
+        for (bytes, counted) in [mailbox_bytes(count, |_| None), mailbox_bytes(count, user)] {
+            let each = bytes as f64 / f64::from(count);
+            println!(
+                "{each:.1} bytes for each of {count}, counted as {}",
+                counted / count as usize
+            );
+            assert!(each <= 120.0, "{each} bytes for each of {count}");
+            assert!(each > 40.0, "{each} bytes: nothing is kept");
+            let ratio = counted as f64 / bytes as f64;
+            assert!(
+                (0.8..1.25).contains(&ratio),
+                "{counted} bytes are counted, not {bytes}"
+            );
+        }
+    }
+}
+
+/// What is counted for those who are away is what they take.
+#[test]
+fn tabs_that_are_away_are_counted_as_what_they_take() {
+    for is_user in [false, true] {
+        let count: u32 = 20_000;
+        let settings = ReplaySettings {
+            max_bytes: 1 << 30,
+            ..ReplaySettings::default()
+        };
+        let mut mailbox = Mailbox::new(settings);
+        let now = MonotonicTime::START + Duration::from_secs(1000);
+        let info = measure(|| {
+            let mut clients = Clients::default();
+            for slot in 0..count {
+                let id = ConnId {
+                    slot,
+                    generation: 1,
+                };
+                let uuid = ClientUuid::Standard(u128::from(slot) + 1);
+                let identity = Identity {
+                    user: UserId::new(&format!("user-{slot}")).filter(|_| is_user),
+                    session: None,
+                };
+                clients.open(id, ClientKind::Web, uuid.clone(), "");
+                clients.identify(id, &identity);
+                mailbox.open(&Newcomer {
+                    slot,
+                    kind: ClientKind::Web,
+                    uuid: &uuid,
+                    user: identity.user.as_ref(),
+                });
+                mailbox.leave(id, &clients, now);
+                clients.close(id);
+            }
+        });
+        let (bytes, counted) = (info.bytes_current as f64, mailbox.held_bytes() as f64);
+        let each = bytes / f64::from(count);
+        println!(
+            "{each:.1} bytes for each that is away, counted as {:.1}",
+            counted / f64::from(count)
+        );
+        assert!(
+            (0.8..1.6).contains(&(counted / bytes)),
+            "{counted} are counted, not {bytes}"
+        );
+        // In the end nothing is left.
+        let info = measure(|| {
+            while let Some(due) = mailbox.next_deadline() {
+                mailbox.handle_timeout(due);
+            }
+        });
+        assert_eq!(mailbox.held_bytes(), 0);
+        let left = bytes + info.bytes_current as f64;
+        assert!(left < bytes / 10.0, "{left} of {bytes} bytes are left");
+    }
 }

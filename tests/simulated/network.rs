@@ -10,6 +10,7 @@ mod pair;
 mod peer;
 mod pusher;
 mod records;
+mod replay;
 
 use std::time::Duration;
 
