@@ -545,6 +545,7 @@ fn what_is_forged_or_heard_before_or_was_for_another_channel_counts_nowhere() {
 fn a_node_whose_number_is_anothers_by_now_takes_a_new_one_and_its_pages_are_found() {
     let cluster = Cluster::start(2);
     let mut page = cluster.nodes[0].web();
+    let (mut told, _) = resuming(&cluster.nodes[0], "/web?user=1", "");
     let before = page.uuid[32..].to_owned();
     cluster.redis.give_keys_away();
     // It looks when it has come back, not only after some seconds.
@@ -558,6 +559,13 @@ fn a_node_whose_number_is_anothers_by_now_takes_a_new_one_and_its_pages_are_foun
             metric(node, "websock_backplane_connected") == "1"
         });
     }
+    // Whoever has asked for new words comes back under the new one.
+    let restart = told.read_text("restart");
+    assert!(
+        restart.starts_with(r#"{"opcode":"restart","after":"#),
+        "{restart}"
+    );
+    told.expect_close_and_end(1012);
     assert_ne!(cluster.nodes[0].web().uuid[32..], before);
     cluster.wait_for_subscribers(&format!("websock:c:{}", page.uuid), 1);
     let packet = feedback("uuid", &page.uuid, 1);

@@ -230,6 +230,21 @@ async function closeClient({ id }) {
 
 const reasons = list => list.map(({ code, reason, count }) => ({ key: `${code} ${reason}`, cells: [String(code), reason, count] }));
 
+function showNodes(backplane) {
+  const row = ({ node, clients, uptime, silent }, index) => {
+    const last = silent ? `${duration(silent)} ago` : 'just now';
+    const heard = index === 0 ? 'this server' : last;
+    return { key: String(node), cells: [String(node || '–'), clients, duration(uptime), heard] };
+  };
+  fill('nodes', backplane ? backplane.nodes.map(row) : [], 'this server is alone: backplane is not set');
+  const { connected, published, lost, receipts, queue, roundTrips, roundTripSeconds } = backplane ?? {};
+  const average = roundTrips ? `${(1000 * roundTripSeconds / roundTrips).toFixed(1)} ms on average` : 'none yet';
+  const state = connected ? '' : 'Redis is away, other servers are not reached. ';
+  find('nodes-note').textContent = backplane
+    ? `${state}Published: ${published}, lost: ${lost}; receipts: ${receipts.received}, late: ${receipts.late}; waiting: ${queue.bytes} bytes; round trip to Redis: ${average}`
+    : '';
+}
+
 function showRest(status) {
   fill('refusals', reasons(status.refusals), 'nobody was refused');
   fill('closings', reasons(status.closings), 'nobody has gone');
@@ -243,6 +258,7 @@ function showRest(status) {
   }), 'none: no address speaks TLS');
   const failed = status.failedCertificates;
   find('certificates-note').textContent = failed ? `${failed} files could not be taken up: see the log` : '';
+  showNodes(status.backplane);
   const lines = status.log.length ? [...status.log].reverse() : ['none'];
   const log = find('log');
   if (log.dataset.shown !== lines.join('\n')) {

@@ -16,12 +16,15 @@
 #[expect(clippy::module_inception, reason = "it holds what the folder is about")]
 mod backplane;
 mod channel;
+mod clients_here;
 mod codec;
 mod counts;
+mod delivering;
 mod envelope;
 mod events;
 mod figures;
 mod handover;
+mod hearing;
 mod interest;
 mod node;
 mod peers;
@@ -31,6 +34,7 @@ mod sending;
 mod settings;
 mod taking_in;
 mod telling;
+mod timing;
 mod window;
 
 pub(super) use self::backplane::Backplane;

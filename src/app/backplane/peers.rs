@@ -156,9 +156,10 @@ impl Peers {
     }
 
     /// This node has been cut off: what was sent meanwhile has not come.
-    pub(super) fn note_outage(&mut self) {
+    pub(super) fn note_outage(&mut self, now: MonotonicTime) {
         for peer in self.known.values_mut() {
-            peer.has_outage = true;
+            // Whoever has been silent for long has not sent anything.
+            peer.has_outage |= !peer.has_left && now - peer.last_heard < PEER_TIMEOUT * 2;
         }
     }
 
@@ -441,20 +442,22 @@ mod tests {
             "for others"
         );
         assert_eq!(peers.note_message(sender(1), None), Hole::None);
-        peers.note_outage();
+        peers.note_outage(after(1));
         beat.message_count = 151;
         assert_eq!(
             peers.note_beat(sender(1), beat, LONG),
             Hole::None,
             "it had come"
         );
-        peers.note_outage();
+        peers.note_outage(after(1));
         beat.message_count = 152;
         assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::Some);
         beat.message_count = 153;
         assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::None);
-        peers.note_outage();
+        peers.note_outage(after(1));
         assert!(peers.forget_unheard() && !peers.forget_unheard());
+        peers.note_outage(after(30));
+        assert!(!peers.forget_unheard(), "it had gone long before");
     }
 
     #[test]

@@ -130,7 +130,9 @@ impl Delivery<'_> {
         let Some(backplane) = self.backplane.as_deref_mut() else {
             return Err(PushError::Nobody);
         };
-        if !backplane.is_connected() {
+        // What is looked for is kept meanwhile.
+        let is_full = backplane.routed.held_bytes() > MAX_HELD_BYTES;
+        if !backplane.is_connected() || is_full {
             let call = self.begin(ask(Recipients::One), Stage::Deliver);
             let call = call.unwrap_or_default();
             let sent = self.feedback_here(to.receiver(), to.text, |_| call);
@@ -282,3 +284,6 @@ impl Delivery<'_> {
         }
     }
 }
+
+/// Most bytes of messages whose receiver is looked for, before others are not asked any more.
+const MAX_HELD_BYTES: usize = 32 << 20;

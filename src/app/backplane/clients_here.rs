@@ -1,0 +1,137 @@
+//! The clients of this node: by which channels others reach them.
+
+use super::backplane::{Backplane, OpenClient};
+use super::channel::{node_of, with_node};
+use super::envelope::Found;
+use super::peers::micros;
+use crate::base::MonotonicTime;
+use crate::connection::ConnId;
+use crate::protocol::packet::Ident;
+use crate::registry::{ClientKind, ClientUuid, Clients};
+
+impl Backplane {
+    /// The uuid of a newcomer: it says where the client is.
+    pub(crate) fn stamp(&self, uuid: u128, now: MonotonicTime) -> u128 {
+        with_node(uuid, self.claim.number_for_newcomers(now))
+    }
+
+    /// A client has come, or has opened before and comes from another process.
+    pub(crate) fn enter(&mut self, id: ConnId, clients: &Clients, opened_at: MonotonicTime) {
+        let uuid = clients.uuid(id);
+        let is_web = clients.kind(id) == Some(ClientKind::Web);
+        let uuid = uuid.filter(|uuid| is_web && !self.leads_here(uuid));
+        let client = OpenClient {
+            opened_at,
+            is_by_name: uuid.is_some(),
+        };
+        self.clients.insert(id, client);
+        let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
+        let channels = name.into_iter().chain(self.channels_of(id, clients));
+        channels.for_each(|channel| self.interest.want(channel));
+    }
+
+    /// A client goes, of whom the registry still knows; until then it may come back.
+    pub(crate) fn leave(&mut self, id: ConnId, clients: &Clients, until: MonotonicTime) {
+        let Some(client) = self.clients.remove(&id) else {
+            return;
+        };
+        let uuid = clients.uuid(id).filter(|_| client.is_by_name);
+        let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
+        let channels = name.into_iter().chain(self.channels_of(id, clients));
+        channels.for_each(|channel| self.interest.give_back(&channel, until));
+    }
+
+    /// Whether all that others say to this user is heard.
+    pub(crate) fn hears_user(&self, user: &str) -> bool {
+        self.is_connected() && self.interest.has(&self.channels.of_user(user))
+    }
+
+    /// A client has another uuid than before.
+    pub(crate) fn rename(
+        &mut self,
+        id: ConnId,
+        (before, after): (&ClientUuid, &ClientUuid),
+        now: MonotonicTime,
+    ) {
+        let is_by_name = !self.leads_here(after);
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if is_by_name {
+            self.interest
+                .want(self.channels.of_name(&after.to_string()));
+        }
+        if std::mem::replace(&mut client.is_by_name, is_by_name) {
+            let name = self.channels.of_name(&before.to_string());
+            self.interest.give_back(&name, now);
+        }
+    }
+
+    /// The number has changed: whoever has a uuid of the old one is to be found by name.
+    pub(crate) fn find_by_name(&mut self, clients: &Clients) {
+        let number = self.claim.number();
+        for (id, client) in &mut self.clients {
+            let is_web = clients.kind(*id) == Some(ClientKind::Web);
+            if let Some(uuid) = clients.uuid(*id).filter(|_| is_web && !client.is_by_name)
+                && !leads_to(&uuid, number)
+            {
+                client.is_by_name = true;
+                self.interest.want(self.channels.of_name(&uuid.to_string()));
+            }
+        }
+    }
+
+    /// This node has the number that its clients' uuids name.
+    pub(super) fn find_by_number(&mut self, clients: &Clients, now: MonotonicTime) {
+        let number = self.claim.number();
+        for (id, client) in &mut self.clients {
+            if let Some(uuid) = clients.uuid(*id).filter(|_| client.is_by_name)
+                && leads_to(&uuid, number)
+            {
+                client.is_by_name = false;
+                let name = self.channels.of_name(&uuid.to_string());
+                self.interest.give_back(&name, now);
+            }
+        }
+    }
+
+    /// What is for this node by its number is to come here.
+    pub(super) fn begin_to_listen(&mut self) {
+        let number = self.claim.number();
+        self.interest.want(self.channels.of_node(number));
+    }
+
+    pub(super) fn opened_at(&self, id: ConnId) -> Option<MonotonicTime> {
+        self.clients.get(&id).map(|client| client.opened_at)
+    }
+
+    fn channels_of(&self, id: ConnId, clients: &Clients) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let ident = match clients.ident(id) {
+            "" => Ident::None,
+            ident => Ident::Text(ident.into()),
+        };
+        let user = clients.user(id);
+        let user = user.map(|user| self.channels.of_user(user));
+        user.into_iter().chain(self.channels.of_ident(&ident))
+    }
+
+    /// Whether this uuid says that its client is here.
+    fn leads_here(&self, uuid: &ClientUuid) -> bool {
+        leads_to(uuid, self.claim.number())
+    }
+
+    /// A client here as others are told of it.
+    pub(super) fn found(&self, client: ConnId, now: MonotonicTime) -> Found {
+        Found {
+            client,
+            opened_at: micros(self.opened_at(client).unwrap_or(now)),
+        }
+    }
+}
+
+fn leads_to(uuid: &ClientUuid, number: u16) -> bool {
+    match uuid {
+        ClientUuid::Standard(bits) => number != 0 && node_of(*bits) == number,
+        ClientUuid::Chosen(_) => false,
+    }
+}

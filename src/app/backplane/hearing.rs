@@ -1,0 +1,171 @@
+//! What Redis says to this node, and what comes of it.
+
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::backplane::{Backplane, Effect};
+use super::envelope::{Body, Envelope};
+use super::node::Change;
+use super::peers::{PEER_TIMEOUT, Verdict};
+use crate::app::calls::CallId;
+use crate::app::commands::Commands;
+use crate::base::MonotonicTime;
+use crate::upstream::Answer;
+use crate::upstream::redis::{SubscriberEvent, Value};
+
+impl Backplane {
+    /// The subscriber has told something; a message is to be [opened](Self::open).
+    pub(crate) fn handle_subscriber(
+        &mut self,
+        event: SubscriberEvent,
+        now: MonotonicTime,
+    ) -> Option<(Vec<u8>, Vec<u8>)> {
+        match event {
+            SubscriberEvent::Message { channel, payload } => return Some((channel, payload)),
+            SubscriberEvent::Subscribed { channel } => {
+                let number = self.claim.number();
+                if number != 0 && channel == self.channels.of_node(number) {
+                    self.is_listening = true;
+                    self.next_beat = now;
+                }
+            }
+            SubscriberEvent::Ready => {
+                if !std::mem::replace(&mut self.is_subscribed, true) {
+                    info!("backplane: subscribed to {} channels", self.interest.len());
+                    self.claim.ask_soon(now);
+                    self.connected_at = now;
+                    self.outage_check = Some(now + PEER_TIMEOUT);
+                    self.next_beat = now;
+                }
+            }
+            SubscriberEvent::Lost => {
+                warn!("backplane: Redis is away, other servers are not reached");
+                self.is_subscribed = false;
+                self.is_listening = false;
+                self.counts.outages += 1;
+                self.peers.note_outage(now);
+            }
+        }
+        None
+    }
+
+    /// The envelope of a message, if it is one that counts.
+    pub(super) fn open<'a>(
+        &mut self,
+        channel: &[u8],
+        payload: &'a [u8],
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) -> Option<Envelope<'a>> {
+        let Ok(envelope) = Envelope::open(payload, channel, &self.secret) else {
+            self.counts.forged += 1;
+            self.refuse("not signed by backplaneSecret, or of another version", now);
+            return None;
+        };
+        if self.claim.is_own(envelope.sender) {
+            self.note_own(&envelope.body, now, commands);
+            return None;
+        }
+        let wall_clock = (self.wall_clock)().as_secs();
+        match self.peers.judge(&envelope, wall_clock, now) {
+            verdict @ (Verdict::New | Verdict::First) => {
+                if verdict == Verdict::First {
+                    // It learns of us, though not of all at the same moment.
+                    let soon = Duration::from_millis(u64::from(self.claim.number() % 128));
+                    self.next_beat = self.next_beat.min(now + soon);
+                }
+                self.counts.received += 1;
+                Some(envelope)
+            }
+            Verdict::Repeated => {
+                self.counts.repeated += 1;
+                self.refuse("heard before", now);
+                None
+            }
+            Verdict::Untimely => {
+                self.counts.untimely += 1;
+                self.refuse("sent at another time: check the servers' clocks", now);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, why: &str, now: MonotonicTime) {
+        if let Some(count) = self.refusals.count(now) {
+            warn!("backplane: {count} envelopes refused, the last one: {why}");
+        }
+    }
+
+    /// What this node has published has come back.
+    fn note_own(&mut self, body: &Body<'_>, now: MonotonicTime, commands: &mut Commands) {
+        let call = body.call();
+        if call != 0
+            && let Some(routed) = self.routed.get_mut(CallId(call))
+        {
+            routed.own_count += 1;
+            self.settle(CallId(call), now, commands);
+        }
+    }
+
+    /// Redis has answered the publisher.
+    pub(crate) fn handle_answer(
+        &mut self,
+        answer: Answer,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let call = answer.call;
+        let values = answer.into_redis();
+        let known = values.as_deref().ok();
+        match self.claim.handle_answer(call, known, now) {
+            Some(change) => {
+                let error = known.and_then(|values| values.iter().find_map(Value::as_error));
+                if let Some(error) = error
+                    && let Some(count) = self.unclaimed.count(now)
+                {
+                    warn!("backplane: no node number was given ({count} times): {error}");
+                }
+                self.note_number(change, now);
+            }
+            None => {
+                let reached = match &values {
+                    Ok(values) => reached_count(values),
+                    Err(error) => Err(error.to_string()),
+                };
+                self.note_published(call, reached, now, commands);
+            }
+        }
+    }
+
+    fn note_number(&mut self, change: Change, now: MonotonicTime) {
+        match change {
+            Change::None => {}
+            Change::Claimed => {
+                let number = self.claim.number();
+                info!("backplane: this is node {number}");
+                self.begin_to_listen();
+            }
+            Change::Lost(number) => {
+                warn!("backplane: node {number} is another server by now: a new number is taken");
+                let channel = self.channels.of_node(number);
+                self.interest.give_back(&channel, now);
+                self.is_listening = false;
+                // A sender of its own, whose numbers begin anew.
+                (self.sequence, self.number, self.message_count) = (0, 0, 0);
+                self.effects.push_back(Effect::NumberLost);
+            }
+        }
+    }
+}
+
+/// How many have got what was published.
+fn reached_count(values: &[Value]) -> Result<usize, String> {
+    let value = values.first();
+    if let Some(kind) = value.and_then(Value::as_error) {
+        return Err(kind.to_string());
+    }
+    let count = value.and_then(Value::as_integer);
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| "the answer is none to PUBLISH".to_owned())
+}
