@@ -63,7 +63,7 @@ pub enum Event<'a> {
         id: ConnId,
         /// Where it came from.
         peer: Peer,
-        /// When it was heard last, if messages have flowed.
+        /// When it was heard last, if messages have flowed and somebody has asked for a sign of life.
         heard: Option<MonotonicTime>,
     },
     /// Another thread of the program pushes a packet; `AnswerPush` has to follow.

@@ -408,10 +408,10 @@ impl Sessions {
         self.with_resource(id, None, now, commands, |resource, client, handle| {
             resource.on_close(client, handle);
         });
-        let heard = heard.unwrap_or(now);
-        match self.senders.digest(id) {
-            Some(_) => self.mailbox.leave_unnamed(id, &self.clients, heard),
-            None => self.mailbox.leave(id, &self.clients, heard),
+        match (self.senders.digest(id), heard) {
+            (Some(_), _) => self.mailbox.leave_unnamed(id, &self.clients, now),
+            (None, Some(heard)) => self.mailbox.leave(id, &self.clients, heard),
+            (None, None) => self.mailbox.leave_unwatched(id, &self.clients, now),
         }
         self.let_go(id, now)
     }

@@ -272,7 +272,8 @@ impl Connection {
         }
     }
 
-    /// When the peer was heard last, if messages flow or have flowed.
+    /// When the peer was heard last, if messages flow or have flowed; `None` also if it is not pinged,
+    /// as it may listen without a word.
     pub fn last_heard(&self, limits: &Limits) -> Option<MonotonicTime> {
         self.state.heard(limits.ping_interval)
     }

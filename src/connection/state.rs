@@ -79,19 +79,30 @@ impl State {
     /// What follows this at once, without regard to anything.
     pub(super) fn aborted(&self) -> Self {
         let liveness = match *self {
-            Self::Open { liveness, .. } => Some(liveness),
+            Self::Open {
+                liveness,
+                keepalive: Keepalive::Pings,
+            } => Some(liveness),
+            Self::Open { .. } => None,
             Self::Aborted { liveness } => liveness,
             _ => self.heard(Duration::ZERO).map(Liveness::Heard),
         };
         Self::Aborted { liveness }
     }
 
-    /// When the peer was heard last, if messages have flowed. Of one that was pinged since, it is
-    /// known that it was silent for `ping_interval` before.
+    /// When the peer was heard last, if messages have flowed and that is known. Of one that was pinged since, it is
+    /// known that it was silent for `ping_interval` before. Of one that is not pinged nothing is known:
+    /// it may have listened without a word all the time.
     pub(super) fn heard(&self, ping_interval: Duration) -> Option<MonotonicTime> {
+        let is_pinged = !ping_interval.is_zero();
         match *self {
-            Self::Open { liveness, .. } => Some(liveness.heard(ping_interval)),
-            Self::Aborted { liveness } => Some(liveness?.heard(ping_interval)),
+            Self::Open {
+                liveness,
+                keepalive: Keepalive::Pings,
+            } => is_pinged.then(|| liveness.heard(ping_interval)),
+            Self::Aborted { liveness } => {
+                liveness.filter(|_| is_pinged).map(|liveness| liveness.heard(ping_interval))
+            }
             Self::Closing { heard, .. }
             | Self::Draining { heard, .. }
             | Self::Closed { heard, .. } => heard,
@@ -101,6 +112,7 @@ impl State {
             | Self::ReadingBody(_)
             | Self::AwaitingResponse
             | Self::KeepAlive { .. }
+            | Self::Open { .. }
             // It cannot be heard.
             | Self::Streaming { .. } => None,
         }

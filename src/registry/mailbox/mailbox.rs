@@ -202,6 +202,15 @@ impl Mailbox {
 
     /// A client's connection has ended; it was last heard at `heard`.
     pub fn leave(&mut self, id: ConnId, clients: &Clients, heard: MonotonicTime) {
+        if let Some(number) = self.tabs.on(id.slot) {
+            self.tabs.note_heard(number, heard);
+        }
+        self.leave_unwatched(id, clients, heard);
+    }
+
+    /// The same for one of which nobody knows when it was heard: nobody has asked it for a sign of
+    /// life, and it may have listened without a word until `now`.
+    pub fn leave_unwatched(&mut self, id: ConnId, clients: &Clients, now: MonotonicTime) {
         let Some(number) = self.tabs.on(id.slot) else {
             return;
         };
@@ -217,7 +226,7 @@ impl Mailbox {
             ident: clients.ident(id),
             identity: &identity,
         };
-        self.tabs.go_away(number, &client, heard);
+        self.tabs.go_away(number, &client, now);
         self.keep_within_memory();
     }
 

@@ -127,13 +127,6 @@ impl Tabs {
         self.away.identify(id, client.identity);
         self.away_since.insert(number, Absence { heard, bytes });
         self.least_heard.insert((heard, number));
-        if self
-            .retries
-            .get(&number)
-            .is_some_and(|retry| heard > retry.at)
-        {
-            self.retries.remove(&number);
-        }
     }
 
     /// A tab that was away has a connection.
@@ -171,6 +164,14 @@ impl Tabs {
     /// A tab's secret is used at a cursor.
     pub(super) fn note_use(&mut self, number: TabNumber, retry: Retry) {
         self.retries.insert(number, retry);
+    }
+
+    /// A tab was heard at this time, and so has got what was said to it before.
+    pub(super) fn note_heard(&mut self, number: TabNumber, heard: MonotonicTime) {
+        let is_told = |retry: &Retry| heard > retry.at;
+        if self.retries.get(&number).is_some_and(is_told) {
+            self.retries.remove(&number);
+        }
     }
 
     /// A tab has heard what came of its use of a secret.
