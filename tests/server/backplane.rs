@@ -693,6 +693,22 @@ fn what_was_said_to_a_user_before_any_tab_of_it_was_here_is_a_gap() {
     assert!(page.read_text("what was missed").contains(r#""n":1,"#));
 }
 
+// promise: a reload of each key takes effect
+#[test]
+fn how_long_and_how_much_waits_follows_a_reload() {
+    let cluster = Cluster::start_with(2, "backplaneTimeout=1m\nbackplaneQueue=1M");
+    cluster.nodes[1].signal(Signal::STOP);
+    let limit = || metric(&cluster.nodes[0], "websock_backplane_queue_limit_bytes");
+    assert_eq!(limit(), "1048576");
+    let ini = ini(&cluster.redis, "backplaneTimeout=50ms\nbackplaneQueue=64K");
+    cluster.nodes[0].reload(&format!("authKey={KEY}\n{ini}"), "Settings read again");
+    assert_eq!(limit(), "65536");
+    let answer = push(&cluster.nodes[0], r#"{"opcode":"broadcast"}"#);
+    let nodes = r#""nodes":{"asked":1,"answered":0}"#;
+    assert_eq!(answer, (200, format!(r#"{{"delivered":0,{nodes}}}"#)));
+    cluster.nodes[1].signal(Signal::CONT);
+}
+
 // protocol.md 11.4
 #[test]
 fn nodes_are_told_to_those_who_may_push() {

@@ -801,6 +801,16 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "the_time_for_what_is_under_way_follows_a_reload",
     ),
     (
+        "backplaneTimeout",
+        "tests/server/backplane.rs",
+        "how_long_and_how_much_waits_follows_a_reload",
+    ),
+    (
+        "backplaneQueue",
+        "tests/server/backplane.rs",
+        "how_long_and_how_much_waits_follows_a_reload",
+    ),
+    (
         "replaySize",
         "tests/server/replay.rs",
         "what_is_kept_follows_a_reload",
