@@ -196,6 +196,8 @@ class OfRedis(Loaded):
         self.settle()
         self.check()
 
+
+class OfRedisLongOnes(Loaded):
     # protocol.md 11.4
     def test_it_is_slow(self):
         self.load()

@@ -393,7 +393,7 @@ impl Cluster {
 }
 
 /// Whether holes are told to tabs that have asked for it.
-const GAPS_ARE_TOLD: bool = false;
+const GAPS_ARE_TOLD: bool = true;
 
 const USERS: usize = 4;
 const IDENTS: usize = 3;
