@@ -27,10 +27,17 @@
 //! each is started as `FILE PORT [CERT KEY]`, with COMPRESSION=on in its environment for (e), and
 //! speaks the dialogue on `/web`. Priorities are raised where that is allowed.
 //!
+//! `backplane` measures three servers that are one by a Redis (protocol.md §11), what a message to
+//! another of them costs the servers and Redis, a crowd that comes back, and growth with the number of
+//! servers (default: benches/backplane.svg); `backplane peers DIR` Socket.IO with its Redis adapter as
+//! well, which `npm install --prefix DIR socket.io @socket.io/redis-adapter redis` has put into DIR.
+//!
 //! The server runs on the first core (by `taskset`), the generator on the second.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)] // a measurement that fails has to stop
 
+mod backplane;
+mod backplane_plot;
 mod busy_day;
 mod client;
 mod growth;
@@ -102,6 +109,13 @@ fn main() {
         let svg =
             value_of(&arguments, "--svg").map_or_else(|| plot("tails", is_test), PathBuf::from);
         tails::run(&plan, &svg, is_json);
+    }
+    if is_named("backplane") {
+        let peers = chosen.iter().position(|name| name == "peers");
+        let peers = peers.map(|at| Path::new(&chosen[at + 1]));
+        let svg =
+            value_of(&arguments, "--svg").map_or_else(|| plot("backplane", is_test), PathBuf::from);
+        backplane::run(time, peers, &svg, is_test);
     }
     if is_named("busy-day") {
         let time = Duration::from_secs_f64(

@@ -159,16 +159,17 @@ impl Server {
 
     /// User and system time so far, in ticks of 10 ms.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let text = fs::read_to_string(path).unwrap();
-        let fields = text.rsplit_once(')').unwrap().1.split_whitespace();
-        let ticks: u64 = fields
-            .skip(11)
-            .take(2)
-            .map(|t| t.parse::<u64>().unwrap())
-            .sum();
-        Duration::from_millis(ticks * 10)
+        cpu_time_of(self.process.id())
     }
+}
+
+/// User and system time of a process so far, in ticks of 10 ms.
+pub(crate) fn cpu_time_of(process: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields = text.rsplit_once(')').unwrap().1.split_whitespace();
+    let ticks = fields.skip(11).take(2);
+    let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 impl Drop for Server {
@@ -179,13 +180,13 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens on just now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// A program that runs on the first core, where `taskset` is there.
-fn pinned(program: PathBuf) -> Command {
+pub(crate) fn pinned(program: PathBuf) -> Command {
     let version = Command::new("taskset")
         .arg("-V")
         .stdout(Stdio::null())

@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-MODULES = ['faults', 'rows']
+MODULES = ['rolling', 'faults', 'rows']
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
