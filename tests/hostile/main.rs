@@ -17,6 +17,7 @@ mod garbage;
 mod harness;
 mod memory;
 mod oversized;
+mod replay;
 mod scene;
 mod slow_loris;
 mod slow_readers;

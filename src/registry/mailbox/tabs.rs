@@ -287,7 +287,7 @@ impl Tabs {
 
     /// Bytes that all hold, but for messages.
     pub(super) fn held_bytes(&self) -> usize {
-        self.all.len() * TAB_BYTES + self.away_bytes
+        (self.all.len() - self.away_count()) * TAB_BYTES + self.away_bytes
     }
 }
 
@@ -308,9 +308,9 @@ fn id_of(number: TabNumber) -> ConnId {
 /// What a tab costs: itself, and the way to it from its slot.
 const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
 
-/// What it costs to be found while one is away: a record and its index, and a place in the order of
-/// silence.
-const AWAY_BYTES: usize = 160;
+/// What a tab costs that is away: besides itself a record by which it is found and its index, and a
+/// place in the order of silence.
+const AWAY_BYTES: usize = TAB_BYTES + 160;
 
 /// What a user costs on top of that, but for a name that is long.
 const AWAY_USER_BYTES: usize = 110;
