@@ -12,6 +12,7 @@ import {
   range,
   startHttpProxy,
   startServer,
+  stateDirectory,
 } from './harness.mjs';
 
 const fetch = globalThis.fetch;
@@ -99,6 +100,25 @@ test('a server that is restarted says so, and finds the stream again', async (t)
   await ready;
   assert.equal(client.transport, 'sse');
   await client.echo('there again');
+});
+
+test('events miss nothing over a restart of a server that writes down what it keeps', async (t) => {
+  const ini = { stateDir: stateDirectory(t), drainSpread: '1' };
+  const { server, client, direct } = await setUp(t, 'refuse', { ini });
+  const gaps = [];
+  client.addEventListener('gap', ({ reason }) => gaps.push(reason));
+  const other = await connected(t, direct);
+  const seen = [];
+  client.addEventListener('broadcast', ({ packet }) => seen.push(packet.message));
+  const first = event(client, 'broadcast');
+  await other.broadcast('before');
+  await first;
+  const missed = eventWhere(client, 'broadcast', ({ packet }) => packet.message === 'meanwhile');
+  await server.stop();
+  await startServer(t, { port: server.port, ini });
+  await other.broadcast('meanwhile');
+  await missed;
+  assert.deepEqual([seen, gaps, client.transport], [['before', 'meanwhile'], [], 'sse']);
 });
 
 test('WebSocket takes over when it gets through, under load, and nothing is lost', async (t) => {

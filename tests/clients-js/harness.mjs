@@ -90,6 +90,13 @@ async function listeningUrl(output) {
   throw new Error('the server ended before it listened');
 }
 
+/** A folder for what the server writes down. */
+export function stateDirectory(t) {
+  const directory = mkdtempSync(join(tmpdir(), 'websock-state-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  return directory;
+}
+
 /** A port on which nobody listens. */
 export async function unusedPort() {
   const server = net.createServer();

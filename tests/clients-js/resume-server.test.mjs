@@ -1,9 +1,6 @@
 // Nothing is lost while away, against the real server (docs/protocol.md 9).
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { fakePage, record } from './fake-socket.mjs';
@@ -17,6 +14,7 @@ import {
   range,
   startProxy,
   startServer,
+  stateDirectory,
   WebSocket,
   within,
 } from './harness.mjs';
@@ -201,13 +199,6 @@ test('a tab that was away for too long is told', async (t) => {
   assert.equal((await gap).reason, 'expired');
   assert.equal(told().filter(([type]) => type === 'message').length, 0);
 });
-
-/** A folder for what the server writes down. */
-function stateDirectory(t) {
-  const directory = mkdtempSync(join(tmpdir(), 'websock-state-'));
-  t.after(() => rmSync(directory, { recursive: true }));
-  return directory;
-}
 
 test('over a restart nothing is lost where the server writes down what it keeps', async (t) => {
   const ini = { stateDir: stateDirectory(t) };
