@@ -75,7 +75,7 @@ impl Connection {
         if self.output_weight() > context.limits.max_queue_bytes {
             return Err(SendError::QueueFull);
         }
-        if let Some((_, payload)) = take_apart(frame)
+        if let Some((Opcode::Text, payload)) = take_apart(frame)
             && let Some(id) = event_ids.of(frame.get(payload).unwrap_or_default())
         {
             self.output

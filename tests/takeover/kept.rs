@@ -67,7 +67,7 @@ fn streams_of_events_and_who_may_send_for_them() {
         let request = events::request(target, events::EVENT_SOURCE);
         Events::begin(connect_to(fleet.address), &request)
     };
-    let (mut first, mut last) = (stream(&fleet, "/sse"), String::new());
+    let mut first = stream(&fleet, "/sse");
     let mut told = stream(&fleet, "/sse?resume=1");
     let framing = Request::php("/php").with("X-Websock-Frames", "stream");
     let mut script = fleet.open(&framing);
@@ -83,7 +83,7 @@ fn streams_of_events_and_who_may_send_for_them() {
                 .data
                 .is_some_and(|data| data.starts_with(packet.trim_end_matches('}')))
         );
-        last = event.id.expect("a cursor");
+        let last = event.id.expect("a cursor");
         for stream in [&mut first, &mut told] {
             let echo = format!(r#"{{"opcode":"echo","number":{number}}}"#);
             let body = events::body(&stream.uuid, &stream.secret, &echo);
