@@ -812,3 +812,39 @@ fn what_is_older_than_replay_time_is_not_used() {
     server.wait_for_log("it is older than replayTime");
     assert_eq!(claim.come_back(&server).gap.as_deref(), Some("restart"));
 }
+
+// protocol.md 9.3
+// protocol.md 9.2
+#[test]
+fn what_went_into_a_connection_that_was_dead_is_not_lost() {
+    let server = Server::start("");
+    let mut dead = Tab::open(&server);
+    push(&server, &to_all(1));
+    dead.expect(&to_all(1));
+    // It takes them, and nobody reads them; what has no cursor comes in between.
+    for n in 2..=4 {
+        assert_eq!(push(&server, &feedback(&dead.uuid, n)).0, 200);
+        dead.conn.send_text(r#"{"opcode":"echo"}"#);
+    }
+    let mut tab = dead.claim().expect_missed(&server, 3);
+    (2..=4).for_each(|n| tab.expect(&feedback(&dead.uuid, n)));
+    tab.conn.round_trip();
+}
+
+// protocol.md 9.2
+#[test]
+fn a_page_that_was_idle_for_long_can_be_lost_for_a_moment() {
+    let server = Server::start("replayTime=600ms\npingInterval=100ms");
+    let mut tab = Tab::open(&server);
+    // Longer than replayTime, with nothing but pings.
+    for _ in 0..10 {
+        let payload = tab.conn.expect_ping();
+        tab.conn.send_pong(&payload);
+    }
+    let mut other = Tab::open(&server);
+    let claim = tab.claim();
+    tab.conn.reset();
+    let back = claim.come_back(&server);
+    assert_eq!((back.gap, back.replayed), (None, 0));
+    other.conn.round_trip();
+}

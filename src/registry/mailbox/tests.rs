@@ -391,3 +391,42 @@ proptest! {
         prop_assert_eq!(world.mailbox.next_deadline(), None);
     }
 }
+
+/// Whatever is in a file: it is refused, or all of it is gone in the end.
+#[test]
+fn no_byte_of_what_was_written_can_break_anything() {
+    let mut world = World::new(SETTINGS);
+    for step in [
+        Step::Open("1"),
+        Step::Open(""),
+        Step::Open("2"),
+        Step::Lose(0),
+        Step::ToPage(0),
+        Step::ToUser("1"),
+        Step::Return(1, false),
+        Step::End(1),
+        Step::ToAll(2),
+    ] {
+        world.step(&step);
+    }
+    world.mailbox.position(at(0));
+    let written = world.mailbox.hand_over(&world.clients, at(0));
+    let mut taken_count = 0;
+    for place in 0..written.len() {
+        for bits in [1, 0x80, 0xff] {
+            let mut bytes = written.clone();
+            bytes[place] ^= bits;
+            let mut mailbox = Mailbox::new(SETTINGS);
+            let record = Record::parse(&bytes);
+            let taken = record.and_then(|record| mailbox.take_over(record, Duration::ZERO, at(0)));
+            taken_count += u32::from(taken.is_ok());
+            mailbox.settle();
+            // A time that is far ahead comes in the end.
+            while let Some(due) = mailbox.next_deadline() {
+                mailbox.handle_timeout(due);
+            }
+            assert_eq!(mailbox.held_bytes(), 0, "at {place}");
+        }
+    }
+    assert!(taken_count > 100, "numbers may be others");
+}
