@@ -29,6 +29,7 @@ pub(crate) fn draw(svg: &Path, tails: &[Tail]) -> Result<(), Box<dyn std::error:
         let mut chart = ChartBuilder::on(area)
             .caption(load.title(), ("sans-serif", 16))
             .margin(8)
+            .margin_right(28)
             .x_label_area_size(36)
             .y_label_area_size(64)
             .build_cartesian_2d((0.05..1_000.0_f64).log_scale(), (0.0..4.0_f64).step(1.0))?;
