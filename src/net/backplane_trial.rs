@@ -28,11 +28,12 @@ fn ask(target: &Target, settings: &BackplaneSettings) -> Result<Vec<Value>, Stri
     let roots = roots.map_or(RootsSource::System, RootsSource::File);
     let upstream = client.add_upstream_with(upstream, roots);
     let name = |end: &str| format!("{}{end}", settings.prefix).into_bytes();
-    let key = name("check");
+    // Where an ACL may let a server write, and nowhere else (docs/several-machines.md).
+    let (key, channel) = (name("node:check"), name("check"));
     let request = Request::new("SET", &[&key, b"check", b"NX", b"PX", b"1000"])
         .then("PEXPIRE", &[&key, b"1000"])
         .then("GET", &[&key])
-        .then("PUBLISH", &[&key, b""])
+        .then("PUBLISH", &[&channel, b""])
         .then("PUBSUB", &[b"NUMSUB", &name("b")]);
     client.call(
         upstream,
