@@ -429,7 +429,7 @@ fn user_password_and_database_are_in_the_url_and_the_prefix_is_ones_own() {
 #[test]
 fn while_redis_is_away_everybody_serves_its_own_and_says_what_is_missing() {
     let cluster = Cluster::start_with(2, "backplaneTimeout=300ms");
-    let (mut here, mut there) = (cluster.nodes[0].web(), cluster.nodes[1].web());
+    let (mut here, there) = (cluster.nodes[0].web(), cluster.nodes[1].web());
     let mut named = cluster.named(0, "shop");
     cluster.redis.go_away();
     cluster.nodes[0].wait_for_log("Redis is away");

@@ -312,7 +312,7 @@ mod unseen_tests {
         }
 
         fn pass(&mut self, time: Duration) {
-            self.now = self.now + time;
+            self.now += time;
             self.mailbox.handle_timeout(self.now);
         }
 
