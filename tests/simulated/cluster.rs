@@ -301,7 +301,7 @@ impl Cluster {
         // Those who have died since may have got it.
         let silent = receivers
             .iter()
-            .filter(|page| page.is_gone && !has_heard(&page));
+            .filter(|page| page.is_gone && !has_heard(page));
         let delivered = answer["delivered"].as_u64().unwrap() as usize;
         assert!(
             delivered <= heard + silent.count(),
