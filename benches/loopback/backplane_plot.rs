@@ -31,7 +31,8 @@ pub(crate) fn draw(svg: &Path, points: &[Point]) -> Result<(), Box<dyn std::erro
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.0}"))
         .draw()?;
-    let lines: [(&str, RGBColor, fn(&Point) -> f64); 4] = [
+    type Line = (&'static str, RGBColor, fn(&Point) -> f64);
+    let lines: [Line; 4] = [
         ("feedback, all servers", RGBColor(0x1f, 0x77, 0xb4), |p| {
             p.1.0
         }),
