@@ -385,10 +385,9 @@ fn what_cannot_be_filled_is_said() {
     // Wrong secret, another's uuid, a cursor that is none.
     let tab = Tab::open(&server);
     let other = Tab::open(&server);
-    let zeros = "0".repeat(32);
     for claim in [
         Lost {
-            secret: zeros.clone(),
+            secret: "0".repeat(32),
             ..tab.claim()
         },
         Lost {
@@ -755,7 +754,8 @@ fn stopped(server: Server) -> (Server, Lost, PathBuf) {
 // protocol.md 9.7
 #[test]
 fn a_file_that_is_not_as_it_was_written_is_not_believed() {
-    let spoilers: [(&str, fn(&Path)); 7] = [
+    type Spoiler = (&'static str, fn(&Path));
+    let spoilers: [Spoiler; 7] = [
         ("it is cut off or was changed", |file| {
             let bytes = fs::read(file).expect("read");
             fs::write(file, &bytes[..bytes.len() - 1]).expect("written");
