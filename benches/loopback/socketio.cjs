@@ -15,7 +15,8 @@ async function main() {
     const subscriber = publisher.duplicate();
     await Promise.all([publisher.connect(), subscriber.connect()]);
     const http = createServer();
-    const io = new Server(http, { adapter: createAdapter(publisher, subscriber), transports: ['websocket'] });
+    const io = new Server(http, { adapter: createAdapter(publisher, subscriber), transports: ['websocket'],
+        pingInterval: 600_000, pingTimeout: 600_000 });
     const own = http.listeners('request').slice();
     http.removeAllListeners('request');
     http.on('request', (request, response) => {
