@@ -3,10 +3,11 @@
 use log::warn;
 use serde_json::Value;
 
+use super::conversation::NEXT_PACKET;
 use super::logout::NOT_SIGNED_IN;
 use super::newcomers::Arrival;
 use super::resource::ClientRequest;
-use super::sessions::{NEXT_PACKET, Newcomer, Reads, turn_away};
+use super::sessions::{Newcomer, Reads, turn_away};
 use super::sign_in::Decision;
 use super::{App, Commands};
 use crate::base::MonotonicTime;

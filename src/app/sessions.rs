@@ -9,10 +9,10 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::backplane::Backplane;
-use super::chunks::{ChunkLimits, ChunkStore, TooMuch};
+use super::chunks::{ChunkLimits, ChunkStore};
 use super::commands::Commands;
 use super::delivery::{Content, Delivery, Listeners};
-use super::logout::{self, close_packet};
+use super::logout::close_packet;
 use super::opening::{has_word, knows_restarts, ready_packet};
 use super::receipts::Receipts;
 use super::replay_packets;
@@ -23,13 +23,12 @@ use super::senders::Senders;
 use super::web_sends::WebSends;
 use crate::base::log_target::CONNECTIONS;
 use crate::base::{LogLimiter, MonotonicTime, SlotMap, random};
-use crate::connection::{ConnId, Message};
+use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::message::MessageKind;
-use crate::protocol::utf8;
 use crate::registry::{
-    ClientKind, ClientUuid, Clients, Identity, Logout, Mailbox, Members, ReplaySettings, Speakers,
+    ClientKind, ClientUuid, Clients, Identity, Mailbox, Members, ReplaySettings, Speakers,
 };
 
 /// What the dialogue is held against.
@@ -47,11 +46,11 @@ pub struct DialogueSettings {
 
 /// All resources, and all who are connected to them.
 pub(super) struct Sessions {
-    settings: DialogueSettings,
+    pub(super) settings: DialogueSettings,
     pub(super) clients: Clients,
     resources: Vec<Registered>,
     pub(super) sessions: SlotMap<Session>,
-    chunks: ChunkStore,
+    pub(super) chunks: ChunkStore,
     /// Web clients of all resources that speak the dialogue.
     pub(super) speakers: Speakers,
     /// What those are told who come back.
@@ -227,28 +226,6 @@ impl Sessions {
         &self.clients
     }
 
-    /// Gives a client a new ticket, if it has opted in.
-    pub(super) fn renew_ticket(&self, id: ConnId, ticket: &str, commands: &mut Commands) {
-        let session = self.sessions.get(id.slot as usize);
-        if session.is_some_and(|session| session.error_packets == ErrorPackets::Wanted)
-            && self.speakers.contains(id.slot)
-        {
-            let packet = format!(r#"{{"opcode":"ticket","ticket":"{ticket}"}}"#);
-            commands.send(id, MessageKind::Text, packet.as_bytes(), None);
-        }
-    }
-
-    /// Ends an open connection that is not, or no longer, signed in.
-    pub(super) fn sign_off(&mut self, id: ConnId, error: &'static str, commands: &mut Commands) {
-        self.mailbox.forget(id.slot);
-        logout::sign_off(&[id], error, &self.speakers, commands);
-    }
-
-    /// Who was logged out since this was asked last.
-    pub(super) fn take_logouts(&mut self) -> Vec<Logout<'static>> {
-        self.clients.take_logouts()
-    }
-
     /// The way of messages that come from none of the connections here.
     pub(super) fn delivery<'a>(
         &'a mut self,
@@ -329,57 +306,6 @@ impl Sessions {
                 replay_packets::reply_missed(&missed, handle.delivery.commands);
             }
             resource.on_open(client, &newcomer.request, handle);
-        });
-    }
-
-    /// A complete message came.
-    pub(super) fn handle_message(
-        &mut self,
-        id: ConnId,
-        message: &Message<'_>,
-        now: MonotonicTime,
-        commands: &mut Commands,
-    ) {
-        let Some(kind) = self.dialogue_of(id) else {
-            return;
-        };
-        if kind == Dialogue::None {
-            return self.pass(id, Received::AsItCame(message), now, commands);
-        }
-        // protocol.md 2.2: before anything that the message causes.
-        commands.reply(MessageKind::Text, NEXT_PACKET.as_bytes());
-        let text = as_text(message);
-        if self.is_resume(id, &text, now, commands) {
-            return;
-        }
-        match self.buffer(id, &text, now) {
-            Buffered::Nothing if message.kind() == text.kind() => {
-                self.pass(id, Received::AsItCame(&text), now, commands);
-            }
-            // What goes back is a text frame (protocol.md 2.7).
-            Buffered::Nothing => self.pass(id, Received::Made(&text), now, commands),
-            Buffered::Kept => {}
-            Buffered::Joined(joined) => {
-                let joined = Message::Text(joined.as_str().into());
-                self.pass(id, Received::Made(&joined), now, commands);
-            }
-            Buffered::TooBig => {
-                let reason = "more than maxChunks chunks, or longer than allowed together";
-                commands.close(id, CloseCode::MESSAGE_TOO_BIG, reason);
-            }
-        }
-    }
-
-    fn pass(
-        &mut self,
-        id: ConnId,
-        received: Received<'_>,
-        now: MonotonicTime,
-        commands: &mut Commands,
-    ) {
-        let message = Some(received);
-        self.with_resource(id, message, now, commands, |resource, client, handle| {
-            resource.on_data(client, received.message(), handle);
         });
     }
 
@@ -503,46 +429,13 @@ impl Sessions {
 
     // ---- inside
 
-    fn dialogue_of(&self, id: ConnId) -> Option<Dialogue> {
+    pub(super) fn dialogue_of(&self, id: ConnId) -> Option<Dialogue> {
         let session = self.sessions.get(id.slot as usize)?;
         Some(self.resources.get(usize::from(session.resource))?.kind)
     }
 
-    /// protocol.md 4.2, 4.3.
-    fn buffer(&mut self, id: ConnId, message: &Message<'_>, now: MonotonicTime) -> Buffered {
-        let Some(session) = self.sessions.get_mut(id.slot as usize) else {
-            return Buffered::Kept;
-        };
-        let Message::Text(text) = message else {
-            return Buffered::Nothing;
-        };
-        match (text.as_bytes(), session.chunking) {
-            (b"bufferON", _) => {
-                session.chunking = Chunking::On;
-                self.chunks.begin(id, now);
-                Buffered::Kept
-            }
-            (b"bufferOFF", _) => {
-                session.chunking = Chunking::Off;
-                let joined = self.chunks.take(id);
-                joined.map_or(Buffered::Kept, Buffered::Joined)
-            }
-            (_, Chunking::Off) => Buffered::Nothing,
-            (_, Chunking::On) => {
-                let max_bytes = match session.kind {
-                    ClientKind::Web => self.settings.max_web_message_bytes,
-                    ClientKind::Php => self.settings.max_message_bytes,
-                };
-                match self.chunks.add(id, text.as_str(), max_bytes) {
-                    Ok(()) => Buffered::Kept,
-                    Err(TooMuch) => Buffered::TooBig,
-                }
-            }
-        }
-    }
-
     /// Calls a resource about one of its connections; does nothing if it is not open.
-    fn with_resource(
+    pub(super) fn with_resource(
         &mut self,
         id: ConnId,
         received: Option<Received<'_>>,
@@ -595,37 +488,11 @@ impl Sessions {
     }
 }
 
-/// What `bufferON` and `bufferOFF` make of a message.
-enum Buffered {
-    /// Nothing: it is handled as it is.
-    Nothing,
-    /// It is kept, or was one of the two.
-    Kept,
-    /// All that was kept is handled as one message.
-    Joined(String),
-    /// It is one chunk or some bytes too many.
-    TooBig,
-}
-
-/// Where events are asked for.
-pub(super) const EVENTS_PATH: &str = "/sse";
-
-/// Answer to every complete data message (protocol.md 2.2).
-pub(super) const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
-
 /// protocol.md 1.10, 1.11: a packet, then the close frame.
 pub(super) fn turn_away(id: ConnId, error: &str, code: CloseCode, commands: &mut Commands) {
     commands.reply(MessageKind::Text, close_packet(error).as_bytes());
     commands.close(id, code, error.to_owned());
 }
 
-/// protocol.md 2.7: binary messages that are UTF-8 count as text.
-fn as_text<'a>(message: &Message<'a>) -> Message<'a> {
-    match *message {
-        Message::Text(text) => Message::Text(text.as_str().into()),
-        Message::Binary(bytes) => match utf8::check(bytes) {
-            Some(text) => Message::Text(text.into()),
-            None => Message::Binary(bytes),
-        },
-    }
-}
+/// Where events are asked for.
+pub(super) const EVENTS_PATH: &str = "/sse";
