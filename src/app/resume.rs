@@ -169,7 +169,12 @@ impl Sessions {
                 id.slot,
                 texts.len()
             ),
-            Err(gap) => info!("#{} has come back with a gap: {}", id.slot, gap.name()),
+            Err(gap) => info!(
+                target: CONNECTIONS,
+                "#{} has come back with a gap: {}",
+                id.slot,
+                gap.name()
+            ),
         }
         commands.reply(MessageKind::Text, packet.as_bytes());
         reply_texts(&resumed.missed, commands);
