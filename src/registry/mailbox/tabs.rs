@@ -287,7 +287,8 @@ impl Tabs {
 
     /// Bytes that all hold, but for messages.
     pub(super) fn held_bytes(&self) -> usize {
-        (self.all.len() - self.away_count()) * TAB_BYTES + self.away_bytes
+        let connected_bytes = (self.all.len() - self.away_count()) * TAB_BYTES;
+        connected_bytes + self.away_bytes + self.retries.len() * RETRY_BYTES
     }
 }
 
@@ -307,6 +308,9 @@ fn id_of(number: TabNumber) -> ConnId {
 
 /// What a tab costs: itself, and the way to it from its slot.
 const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
+
+/// What it costs that a secret may be used again.
+const RETRY_BYTES: usize = size_of::<(TabNumber, Retry)>() * 3 / 2;
 
 /// What a tab costs that is away: besides itself a record by which it is found and its index, and a
 /// place in the order of silence.
