@@ -80,7 +80,7 @@ impl Default for Requests {
             congested_until: None,
             jobs: Jobs::default(),
             held_bytes: 0,
-            push_answers: Tally::of([200, 202, 202, 400, 401, 403, 404, 413, 415, 503, 504]),
+            push_answers: Tally::of([200, 202, 400, 401, 403, 404, 413, 415, 503, 504]),
         }
     }
 }
