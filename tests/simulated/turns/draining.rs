@@ -89,6 +89,8 @@ fn who_has_opted_in_is_told_within_the_spread_and_everybody_else_at_once() {
         assert!((140..260).contains(&count), "{count} in second {second}");
     }
     assert!(server.event_loop.is_done());
+    // Their places are kept until nobody can come back to them any more (protocol.md 9.2).
+    server.advance(Duration::from_secs(121));
     assert_eq!(server.event_loop.held_bytes(), 0);
 }
 
