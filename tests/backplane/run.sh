@@ -43,6 +43,14 @@ left_out=(
     # Whether a feedback that nobody waits for has found somebody elsewhere is not asked.
     feedback::a_feedback_to_nobody_is_next_only_and_a_debug_line
     log_lines::what_found_nobody_is_a_line_at_debug
+    # They have a Redis of their own, which they script.
+    backplane::
+    # It says something of the Redis, too.
+    dial::check_tells_what_the_machine_does_not_allow
+    # The backplane counts, too.
+    monitoring::deliveries_count_queues_and_pushes_their_responses
+    # What other nodes have said to a user who was not here is a gap (protocol.md 11.5).
+    replay::a_page_misses_nothing_between_being_made_and_connecting
 )
 server_suite() {
     local skipped=() report=$work/server code=0
