@@ -102,7 +102,10 @@ impl Peers {
         }
         let peer = self.known.entry(envelope.sender);
         let peer = peer.or_insert_with(|| Peer::new(now));
-        if !peer.window.note(envelope.sequence) {
+        if is_first {
+            // What it has sent before was not for us: whoever sends it again has recorded it.
+            peer.window.skip(envelope.sequence);
+        } else if !peer.window.note(envelope.sequence) {
             return Verdict::Repeated;
         }
         peer.last_heard = now;
@@ -134,7 +137,7 @@ impl Peers {
             return Hole::None;
         };
         let by_number = peer.note_number(beat.number, 0);
-        let heard = peer.beat.message_count + peer.heard_count;
+        let heard = peer.message_count();
         // Whoever was there before may have said something that was not heard here. Whether it was
         // for anybody here cannot be known.
         let is_older = !peer.has_beaten && Duration::from_secs(beat.uptime_seconds) > connected;
@@ -194,8 +197,7 @@ impl Peers {
             record.put_number(EPOCH, sender.epoch);
             record.put_number(SEQUENCE, peer.window.highest());
             record.put_number_if(LAST_NUMBER, peer.number);
-            let message_count = peer.beat.message_count + peer.heard_count;
-            record.put_number(MESSAGE_COUNT, message_count);
+            record.put_number(MESSAGE_COUNT, peer.message_count());
             record.into_bytes()
         })
     }
@@ -264,9 +266,15 @@ impl Peer {
         }
     }
 
+    /// Messages of it, as far as they are known.
+    fn message_count(&self) -> u64 {
+        // It says what it likes.
+        self.beat.message_count.saturating_add(self.heard_count)
+    }
+
     /// `number` is the last that it has told everybody; `count` of these come with it.
     fn note_number(&mut self, number: u64, count: u64) -> Hole {
-        let expected = self.number.map(|before| before + count);
+        let expected = self.number.map(|before| before.saturating_add(count));
         self.number = Some(self.number.map_or(number, |before| before.max(number)));
         match expected.is_some_and(|expected| number > expected) {
             true => Hole::Some,
@@ -356,6 +364,43 @@ mod tests {
             assert_eq!(judge(10 + difference, 1, NOW + difference, 1), verdict);
             assert_eq!(judge(20 + difference, 2, NOW - difference, 1), verdict);
         }
+    }
+
+    // docs/several-machines.md: a record can be played only until its sender has been heard
+    #[test]
+    fn what_was_sent_before_its_sender_was_first_heard_does_not_count_any_more() {
+        let mut peers = Peers::default();
+        for (sequence, verdict) in [
+            (100, Verdict::First),
+            (99, Verdict::Repeated),
+            (50, Verdict::Repeated),
+            (100, Verdict::Repeated),
+            (102, Verdict::New),
+            (101, Verdict::New),
+        ] {
+            let envelope = envelope(1, sequence, NOW);
+            assert_eq!(peers.judge(&envelope, NOW, after(0)), verdict, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn no_number_that_a_peer_tells_does_harm() {
+        let mut peers = Peers::default();
+        let beat = Heartbeat {
+            number: u64::MAX,
+            message_count: u64::MAX,
+            client_count: u64::MAX,
+            uptime_seconds: u64::MAX,
+            is_leaving: false,
+        };
+        for sequence in [u64::MAX - 1, u64::MAX] {
+            peers.judge(&envelope(1, sequence, NOW), NOW, after(0));
+            peers.note_message(sender(1), Some(u64::MAX));
+            peers.note_beat(sender(1), beat, LONG);
+            peers.note_message(sender(1), Some(u64::MAX));
+        }
+        assert_eq!(peers.hand_over().count(), 1);
+        assert_eq!(peers.present(after(0)).count(), 1);
     }
 
     #[test]
