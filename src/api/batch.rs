@@ -213,6 +213,11 @@ impl Batch {
         Some(self.body.get(range).unwrap_or_default())
     }
 
+    /// Bytes of the packet that comes next; 0: there is none.
+    pub fn next_len(&self) -> usize {
+        self.packets.as_slice().first().map_or(0, Range::len)
+    }
+
     /// Position of the packet that comes next.
     pub fn next_index(&self) -> usize {
         self.outcomes.len()

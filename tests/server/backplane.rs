@@ -373,6 +373,47 @@ fn whoever_does_not_answer_is_counted_and_waited_for_no_longer() {
     });
 }
 
+/// A feedback to a user of about so many bytes.
+fn long_feedback(user: &str, len: usize) -> String {
+    let text = "x".repeat(len);
+    format!(r#"{{"opcode":"feedback","user":"{user}","message":"{text}"}}"#)
+}
+
+// protocol.md 11.4, 11.5
+#[test]
+fn messages_of_any_length_get_through_a_queue_that_others_use() {
+    let cluster = Cluster::start_with(2, "backplaneQueue=64K");
+    let mut tab = cluster.tab(1, "jane");
+    let packets: Vec<String> = [30_000, 60_000, 10, 200_000, 31_000, 40_000]
+        .map(|len| long_feedback("jane", len))
+        .into();
+    let (status, body) = push(&cluster.nodes[0], &format!("[{}]", packets.join(",")));
+    assert!(
+        status == 200 && !body.contains("partial"),
+        "{status} {body}"
+    );
+    assert!(body.starts_with(r#"{"delivered":6,"#), "{body}");
+    packets.iter().for_each(|packet| tab.expect_text(packet));
+    // Pushes of one packet, all at once.
+    let many = 12;
+    let mut conns: Vec<_> = (0..many).map(|_| connect(&cluster.nodes[0])).collect();
+    let packet = long_feedback("jane", 60_000);
+    for conn in &mut conns {
+        let head = format!(
+            "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            packet.len()
+        );
+        conn.send_bytes(format!("{head}{packet}").as_bytes());
+    }
+    for conn in &mut conns {
+        let response: Response = conn.read_response();
+        let answer = (response.status(), response.body.trim_end().to_owned());
+        assert_eq!(answer, delivered(1));
+    }
+    (0..many).for_each(|_| tab.expect_text(&packet));
+}
+
 // protocol.md 11.1
 #[test]
 fn a_start_while_redis_is_away_works_and_cluster_mode_is_refused() {

@@ -100,9 +100,7 @@ impl Backplane {
         };
         let bytes = envelope.seal(&channel, &self.secret);
         let byte_count = bytes.len() + channel.len();
-        // One that is longer than the queue goes alone.
-        let is_full = self.published_bytes + byte_count > self.settings.max_queue_bytes;
-        if is_full && self.published_bytes > 0 {
+        if !self.has_room_for(byte_count) {
             return false;
         }
         let request = Request::new("PUBLISH", &[&channel, &bytes]);
@@ -123,6 +121,25 @@ impl Backplane {
         self.counts.published += 1;
         self.ask(id, request, now, commands);
         true
+    }
+
+    /// Whether so much may wait for Redis beside what does. The longest message has to get through
+    /// among others, too: where half of the queue is free, it may take more than is left.
+    fn has_room_for(&self, byte_count: usize) -> bool {
+        let limit = self.settings.max_queue_bytes;
+        self.published_bytes == 0 || self.published_bytes + byte_count.min(limit / 2) <= limit
+    }
+
+    /// Until when a push of so many bytes had better wait: there is no room for it, but there will
+    /// be, as Redis takes what is on its way.
+    pub(crate) fn full_until(
+        &self,
+        byte_count: usize,
+        now: MonotonicTime,
+    ) -> Option<MonotonicTime> {
+        let until = self.progress_at + self.settings.timeout;
+        let is_full = !self.has_room_for(byte_count.saturating_add(ENVELOPE_BYTES));
+        (is_full && self.is_connected() && now < until).then_some(until)
     }
 
     /// Sends commands to Redis.
@@ -335,6 +352,9 @@ impl Backplane {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// More than an envelope and its channel add to most messages.
+const ENVELOPE_BYTES: usize = 512;
 
 /// How long a message waits for Redis.
 const QUEUE_TIME: Duration = Duration::from_secs(5);

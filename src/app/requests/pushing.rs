@@ -5,7 +5,7 @@ use log::debug;
 
 use super::{PendingRequest, Requests, Task};
 use crate::api::{Outcome, PushError, Reach, Wait};
-use crate::app::backplane::Total;
+use crate::app::backplane::{Backplane, Total};
 use crate::app::calls::{Asker, Call, CallId, Receipt, Recipients, Ticket};
 use crate::app::commands::{Commands, NOBODY};
 use crate::app::pushed::{Pushed, push};
@@ -34,6 +34,12 @@ impl Requests {
         let mut budget = DELIVERIES_PER_TURN;
         self.congested_until = None;
         while budget > 0 {
+            let backplane = sessions.backplane.as_deref();
+            let full_until = |backplane: &Backplane| backplane.full_until(batch.next_len(), now);
+            self.congested_until = backplane.and_then(full_until);
+            if self.congested_until.is_some() {
+                break;
+            }
             let index = batch.next_index();
             let Some(packet) = batch.next_packet() else {
                 break;
