@@ -34,9 +34,10 @@ impl Config {
         let unused = is_set.iter().filter(|(_, is_set)| *is_set);
         let unused = unused.filter(|_| backplane.target.is_none());
         let reason = "not used, as backplane is not set";
-        unused
-            .map(|(key, _)| self.problem(key, reason).to_string())
-            .collect()
+        let unused = unused.map(|(key, _)| self.problem(key, reason).to_string());
+        let is_unsigned = backplane.target.is_some() && self.backplane_secret.is_none();
+        let unsigned = is_unsigned.then(|| self.problem("backplane", UNSIGNED).to_string());
+        unused.chain(unsigned).collect()
     }
 }
 
@@ -59,6 +60,9 @@ fn read(path: &Path) -> Result<BackplaneSecret, String> {
         )
     })
 }
+
+const UNSIGNED: &str = "backplaneSecret is not set: whoever may publish in that Redis can send to \
+    all pages; set the same secret at all servers (openssl rand -hex 32)";
 
 /// Longest secret in a file.
 const MAX_SECRET_BYTES: u64 = 4096;

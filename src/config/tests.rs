@@ -552,6 +552,20 @@ fn tls_files_without_tls_are_a_warning() {
     assert_eq!(config.warnings, expected);
 }
 
+// protocol.md 11.1
+#[test]
+fn a_backplane_without_a_secret_is_a_warning() {
+    let config = expect("backplane=redis://user:password@127.0.0.1");
+    let [warning] = &config.warnings[..] else {
+        panic!("{:?}", config.warnings);
+    };
+    let start = "websock.ini, line 1: backplane=(hidden): backplaneSecret is not set: ";
+    assert!(warning.starts_with(start), "{warning}");
+    let secret = "0123456789abcdef0123456789abcdef";
+    let signed = format!("backplane=redis://127.0.0.1\nbackplaneSecret={secret}");
+    assert_eq!(expect(&signed).warnings, [""; 0]);
+}
+
 #[test]
 fn later_trouble_can_name_its_line() {
     let config = expect("\nadress=localhost:1");

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
-use log::warn;
-
 use super::channel::Channels;
 use super::counts::Counts;
 use super::envelope::{NodeReceipt, Sender};
@@ -111,9 +109,6 @@ impl Backplane {
         let mut interest = Interest::default();
         interest.want(channels.everybody());
         let secret = settings.secret.clone();
-        if secret.is_none() {
-            warn!("{NO_SECRET}");
-        }
         Some(Self {
             settings: settings.clone(),
             secret: secret.unwrap_or_else(BackplaneSecret::none),
@@ -271,6 +266,3 @@ const MAX_CALLS: usize = 1 << 20;
 
 /// What an envelope adds to a message, its channel and the syntax of Redis included.
 const ENVELOPE_BYTES: usize = 64 << 10;
-
-const NO_SECRET: &str = "backplaneSecret is not set: whoever may publish in that Redis can send to \
-    all pages; set the same secret at all servers";
