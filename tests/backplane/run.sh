@@ -49,6 +49,7 @@ left_out=(
     dial::check_tells_what_the_machine_does_not_allow
     # The backplane counts, too.
     monitoring::deliveries_count_queues_and_pushes_their_responses
+    monitoring::messages_and_frames_are_counted_however_they_come
     # What other nodes have said to a user who was not here is a gap (protocol.md 11.5).
     replay::a_page_misses_nothing_between_being_made_and_connecting
 )

@@ -64,15 +64,17 @@ impl Tab {
         assert_eq!(self.read(), message);
     }
 
-    /// The connection is gone without a word.
+    /// The connection is gone without a word, and the server has seen it.
+    #[track_caller]
     pub(crate) fn lose(self) -> Lost {
         let Self {
-            conn,
+            mut conn,
             uuid,
             cursor,
             secret,
         } = self;
-        drop(conn);
+        conn.shut_down_write();
+        conn.read_to_end();
         Lost {
             uuid,
             cursor,
