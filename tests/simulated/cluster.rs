@@ -254,6 +254,7 @@ impl Cluster {
         self.nodes[node] = self.new_node();
         for page in self.pages.iter_mut().filter(|page| page.node == node) {
             page.is_gone = true;
+            page.may_come_back = false;
         }
         self.open_page(node);
         self.open_page(node);
@@ -374,8 +375,14 @@ impl Cluster {
                     To::Page(_) => 1,
                 };
                 let (status, answer) = self.pushed[at].answer.as_ref().expect("an answer");
-                let expected = if count > 0 || to == To::All { 200 } else { 404 };
-                assert_eq!(*status, expected, "{to:?} from {node}: {answer}");
+                let is_kept = count == 0 && self.receivers(&self.pushed[at]).iter().any(is_away);
+                let expected = match (count, to) {
+                    (0, To::User(_) | To::Ident(_)) if is_kept => &[202, 404][..],
+                    (0, To::User(_) | To::Ident(_)) => &[404],
+                    _ => &[200],
+                };
+                let is_expected = expected.contains(status);
+                assert!(is_expected, "{status} to {to:?} from {node}: {answer}");
                 assert_eq!(answer["delivered"], count, "{to:?} from {node}: {answer}");
                 assert!(answer.get("nodes").is_none() && answer.get("partial").is_none());
             }
@@ -390,6 +397,11 @@ impl Cluster {
         let numbers: BTreeSet<_> = self.pages[first..].iter().map(Page::node_number).collect();
         assert_eq!(numbers.len(), self.nodes.len(), "{numbers:?}");
     }
+}
+
+/// It has gone, but what is sent to it may be kept until it is back.
+fn is_away(page: &&Page) -> bool {
+    page.is_gone && page.may_come_back
 }
 
 /// Whether holes are told to tabs that have asked for it.
@@ -473,6 +485,31 @@ fn cluster_in_fine_weather_loses_nothing() {
         assert_eq!(heard.count(), expected, "{pushed:?}");
         assert_eq!(answer["delivered"], expected, "{pushed:?}");
     }
+}
+
+// protocol.md 9.6, 11.6
+#[test]
+fn cluster_keeps_what_is_for_those_who_may_come_back() {
+    let mut cluster = Cluster::new(2, 3);
+    let pages = cluster.pages.iter_mut();
+    pages
+        .filter(|page| page.ident == 0 || page.user == 0)
+        .for_each(Page::break_off);
+    cluster.redis.most_delay = Duration::ZERO;
+    cluster.rest(1000);
+    for to in [To::Ident(0), To::User(0)] {
+        for node in 0..3 {
+            let at = cluster.pushed.len();
+            cluster.push_to(node, to);
+            for _ in 0..5 {
+                cluster.step(MOST_MILLIS);
+            }
+            let (status, answer) = cluster.pushed[at].answer.as_ref().expect("an answer");
+            assert_eq!(*status, 202, "{to:?} from {node}: {answer}");
+        }
+    }
+    cluster.check_peace();
+    cluster.check();
 }
 
 // protocol.md 11.2

@@ -29,6 +29,8 @@ pub(super) struct Page {
     pub(super) gap_count: usize,
     /// Its node has died, or has sent it away.
     pub(super) is_gone: bool,
+    /// Its node lives, and may keep for it what it is sent (protocol.md 9.6).
+    pub(super) may_come_back: bool,
 }
 
 impl Page {
@@ -52,10 +54,17 @@ impl Page {
             order: Vec::new(),
             gap_count: 0,
             is_gone: false,
+            may_come_back: true,
         };
         page.listen();
         assert!(!page.uuid.is_empty(), "no ready");
         page
+    }
+
+    /// Its connection breaks.
+    pub(super) fn break_off(&mut self) {
+        self.end.reset();
+        self.is_gone = true;
     }
 
     /// Takes in what has come.
