@@ -85,6 +85,23 @@ impl Config {
             })
             .chain(self.sign_in_oddities())
             .chain(self.backplane_oddities())
+            .chain(self.replay_oddity())
             .collect()
+    }
+
+    /// A page that only listens is heard when it answers a ping, and its loss may be seen as late as
+    /// `pingInterval` and `pongTimeout` after that: then what was kept for it should still be there.
+    fn replay_oddity(&self) -> Option<String> {
+        let limits = &self.server.limits;
+        let time = self.server.replay.time;
+        let silence = limits.ping_interval + limits.pong_timeout;
+        let is_off = time.is_zero() || limits.ping_interval.is_zero();
+        (!is_off && time <= silence).then(|| {
+            let reason = format!(
+                "pages that only listen may not be able to come back; longer than pingInterval and \
+                 pongTimeout together ({silence:?}) is wanted"
+            );
+            self.problem("replayTime", reason).to_string()
+        })
     }
 }

@@ -566,6 +566,41 @@ fn a_backplane_without_a_secret_is_a_warning() {
     assert_eq!(expect(&signed).warnings, [""; 0]);
 }
 
+// protocol.md 9.2
+#[test]
+fn a_replay_time_in_which_nobody_need_be_heard_is_a_warning() {
+    let warned = [
+        ("replayTime=50", "websock.ini, line 1: replayTime=50"),
+        ("pingInterval=100", "replayTime=120 (the default)"),
+        (
+            "pongTimeout=500ms\npingInterval=1\nreplayTime=1500ms",
+            "websock.ini, line 3: replayTime=1500ms",
+        ),
+    ];
+    for (ini, value) in warned {
+        let config = expect(ini);
+        let [warning] = &config.warnings[..] else {
+            panic!("one warning of {ini}, not {:?}", config.warnings);
+        };
+        let limits = &config.server.limits;
+        let silence = limits.ping_interval + limits.pong_timeout;
+        let expected = format!(
+            "{value}: pages that only listen may not be able to come back; longer than \
+             pingInterval and pongTimeout together ({silence:?}) is wanted"
+        );
+        assert_eq!(*warning, expected);
+    }
+    for ini in [
+        "",
+        "replayTime=51",
+        "replayTime=0",
+        "replayTime=1\npingInterval=0",
+    ] {
+        let config = expect(ini);
+        assert_eq!(config.warnings, Vec::<String>::new(), "{ini}");
+    }
+}
+
 #[test]
 fn later_trouble_can_name_its_line() {
     let config = expect("\nadress=localhost:1");
