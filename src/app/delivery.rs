@@ -266,6 +266,16 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    /// The same as a client's own choice, by which it may come back (protocol.md 9.3).
+    pub(super) fn choose_name(&mut self, id: ConnId, name: &str) -> Result<(), RenameError> {
+        let before = self.clients.uuid(id).filter(|_| self.mailbox.has(id.slot));
+        self.rename(id, name)?;
+        if let (Some(before), Some(after)) = (before, self.clients.uuid(id)) {
+            self.mailbox.rename(id.slot, before, &after);
+        }
+        Ok(())
+    }
+
     /// Sends a message to one connection, whatever it is about.
     pub(super) fn send(
         &mut self,

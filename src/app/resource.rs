@@ -228,7 +228,7 @@ impl Handle<'_> {
     /// # Errors
     /// The name is none, or somebody else has it.
     pub fn rename(&mut self, name: &str) -> Result<(), RenameError> {
-        self.delivery.rename(self.current, name)
+        self.delivery.choose_name(self.current, name)
     }
 
     /// The uuid of a client, as text.

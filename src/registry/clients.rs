@@ -43,7 +43,7 @@ pub enum ClientKind {
 }
 
 /// A client's uuid: a version-4 UUID, or the name it has chosen (protocol.md 2.9).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClientUuid {
     /// The UUID's 128 bits; its text is the lower-case hyphenated form.
     Standard(u128),

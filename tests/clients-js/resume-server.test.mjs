@@ -22,10 +22,10 @@ import {
 const feedback = (uuid, message) => ({ opcode: 'feedback', uuid, message });
 
 /** A server, a proxy that fails as told, and a tab behind it that tells what it sees. */
-async function setUp(t, { ini, ...options } = {}) {
+async function setUp(t, { ini, path = '/web', ...options } = {}) {
   const server = await startServer(t, { ini });
   const proxy = await startProxy(t, server.port);
-  const tab = await connected(t, proxy.url, options);
+  const tab = await connected(t, new URL(path, proxy.url).href, options);
   return { server, proxy, tab, ...watch(tab) };
 }
 
@@ -198,6 +198,21 @@ test('a tab that was away for too long is told', async (t) => {
   page.dispatchEvent(new Event('resume'));
   assert.equal((await gap).reason, 'expired');
   assert.equal(told().filter(([type]) => type === 'message').length, 0);
+});
+
+// protocol.md 2.9
+// protocol.md 9.3
+test('a page that has chosen a name loses nothing, and then knows it', async (t) => {
+  const context = await setUp(t, { path: '/' });
+  const { server, tab, told, next } = context;
+  await tab.send({ opcode: 'uuid', message: 'kiosk' });
+  for (const number of [0, 1]) {
+    await away(context, () => queued(server, feedback('kiosk', number)));
+    assert.equal(tab.uuid, 'kiosk');
+  }
+  await push(server, feedback('kiosk', 2));
+  while (!(await next(1)).includes(2)) await event(tab, 'message');
+  assert.ok(told().every(([type]) => type !== 'gap'));
 });
 
 test('over a restart nothing is lost where the server writes down what it keeps', async (t) => {

@@ -107,6 +107,21 @@ test('it becomes the old tab, under the old uuid, and what it missed follows', a
   assert.deepEqual([client.state, client.uuid, client.cursor], ['open', 'u1', 'E-104']);
 });
 
+// protocol.md 2.9
+// protocol.md 9.3
+test('it takes over the uuid that resumed says: a name that was chosen for the old tab', async (t) => {
+  const context = await connected(t);
+  const { WebSocket, client } = context;
+  await comeBack(context);
+  assert.deepEqual(WebSocket.last.sent, [JSON.stringify(request())], 'what it was told');
+  await WebSocket.last.next();
+  await WebSocket.last.say(resumed({ uuid: 'kiosk' }));
+  assert.equal(client.uuid, 'kiosk');
+  await comeBack(context, ready(3));
+  const again = request({ uuid: 'kiosk', secret: 's2' });
+  assert.deepEqual(WebSocket.last.sent, [JSON.stringify(again)]);
+});
+
 test('a second loss asks by the new secret, from where it had come to', async (t) => {
   const context = await connected(t);
   const { WebSocket, told } = context;

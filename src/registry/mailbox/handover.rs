@@ -11,6 +11,7 @@ use super::log::{Kept, Owner, Stream, TabNumber};
 use super::mailbox::{Mailbox, Position};
 use super::own::OwnBroadcasts;
 use super::tabs::{AWAY, Away, Retry, Tab};
+use super::told::Told;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 use crate::registry::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
 use crate::registry::identity::{Identity, SessionDigest, UserId};
@@ -93,6 +94,10 @@ impl Mailbox {
         if let Some(retry) = self.tabs.retry(number) {
             record.put(RETRY_SECRET, retry.secret.as_bytes());
             record.put_number(RETRY_NUMBER, retry.cursor.number);
+        }
+        if let Some(told) = self.tabs.told_of(number) {
+            record.put(TOLD_UUID, told.uuid.to_string().as_bytes());
+            record.put_number(IS_TOLD_PAST, u64::from(told.is_past));
         }
         self.write_stream(&tab.stream, now, &mut record);
         Some(record.into_bytes())
@@ -229,6 +234,7 @@ impl<'a> Reading<'a> {
         let silent_for = record.duration(SILENT_FOR)?;
         let retry_secret = record.take(RETRY_SECRET).map(<[u8; 16]>::try_from);
         let retry_number = record.number_if(RETRY_NUMBER)?;
+        let told = read_told(&mut record)?;
         let wrong = |tag| Err(BadRecord::Value(tag));
         if !is_name(uuid) {
             return wrong(UUID);
@@ -268,7 +274,7 @@ impl<'a> Reading<'a> {
             identity: &identity,
         };
         let heard = self.now - silent_for;
-        let number = self.mailbox.tabs.add_away(tab, &client, heard);
+        let number = self.mailbox.tabs.add_away(tab, &client, told, heard);
         let stream = self.stream(&mut record, Owner::Tab(number))?;
         record.end()?;
         if let Some(tab) = self.mailbox.tabs.get_mut(number) {
@@ -312,6 +318,19 @@ impl<'a> Reading<'a> {
     }
 }
 
+fn read_told(record: &mut Record<'_>) -> Result<Option<Told>, BadRecord> {
+    let Some(uuid) = record.text_if(TOLD_UUID)? else {
+        return Ok(None);
+    };
+    match is_name(uuid) {
+        true => Ok(Some(Told {
+            uuid: ClientUuid::from_text(uuid),
+            is_past: record.flag(IS_TOLD_PAST)?,
+        })),
+        false => Err(BadRecord::Value(TOLD_UUID)),
+    }
+}
+
 const EPOCH: u8 = 1;
 const LAST: u8 = 2;
 const FOREIGN_FLOOR: u8 = 3;
@@ -337,6 +356,10 @@ const RETRY_NUMBER: u8 = 10;
 /// Of every stream.
 const FLOOR: u8 = 11;
 const MESSAGE: u8 = 12;
+
+/// Of a tab.
+const TOLD_UUID: u8 = 13;
+const IS_TOLD_PAST: u8 = 14;
 
 /// Of a message.
 const NUMBER: u8 = 1;

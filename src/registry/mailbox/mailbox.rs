@@ -200,6 +200,14 @@ impl Mailbox {
         self.tabs.on(slot).is_some()
     }
 
+    /// The client in this slot has chosen another name, `after`, than `before`; it may come back by
+    /// either, since perhaps only somebody else knows that one.
+    pub fn rename(&mut self, slot: u32, before: ClientUuid, after: &ClientUuid) {
+        if let Some(number) = self.tabs.on(slot) {
+            self.tabs.rename(number, before, after);
+        }
+    }
+
     /// A client's connection has ended; it was last heard at `heard`.
     pub fn leave(&mut self, id: ConnId, clients: &Clients, heard: MonotonicTime) {
         if let Some(number) = self.tabs.on(id.slot) {

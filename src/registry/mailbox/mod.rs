@@ -19,6 +19,7 @@ mod retention;
 mod tabs;
 #[cfg(test)]
 mod tests;
+mod told;
 mod users;
 
 pub use self::cursor::{Cursor, Secret};

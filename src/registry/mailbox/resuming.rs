@@ -53,14 +53,19 @@ impl Mailbox {
     ) -> Option<Resumed> {
         let own = self.tabs.on(slot)?;
         let cursor = Cursor::parse(claim.cursor);
-        let old = self.tabs.named(claim.uuid, clients);
         let digest = SecretDigest::of(claim.secret);
         let is_it = |&old: &TabNumber| {
             self.tabs.is_secret_of(old, &digest, cursor) && self.is_same_user(own, old)
         };
-        let proven = old.filter(is_it);
-        let is_foreign =
-            proven.is_none() && (old.is_some() || clients.find(claim.uuid, &Ident::None).is_some());
+        // Who is called so now need not be the one who was.
+        let mut called = self.tabs.told(claim.uuid);
+        called.extend(self.tabs.named(claim.uuid, clients));
+        let proven = called.iter().copied().find(is_it);
+        // If somebody has taken its name, it cannot have it.
+        let proven = proven.and_then(|old| Some((old, self.tabs.name_of(old, clients)?)));
+        let is_foreign = proven.is_none()
+            && (!called.is_empty() || clients.find(claim.uuid, &Ident::None).is_some());
+        let (proven, name) = proven.unzip();
         let seen = match cursor {
             Some(cursor) if !is_foreign => self.check(cursor).and_then(|number| {
                 let tab = proven.ok_or(Gap::Expired)?;
@@ -71,7 +76,7 @@ impl Mailbox {
         let mut uuid = None;
         let mut replaced = None;
         if let Some(old) = proven.filter(|&old| old != own) {
-            uuid = Some(ClientUuid::from_text(claim.uuid));
+            uuid = name;
             replaced = self.change_place(old, own, slot);
         }
         let tab = proven.unwrap_or(own);
@@ -83,7 +88,7 @@ impl Mailbox {
             texts: seen.map(|number| self.behind(tab, number)),
         };
         self.count(&missed);
-        let secret = self.renew_secret(tab, &digest, cursor.filter(|_| proven.is_some()), now)?;
+        let secret = self.renew_secret(tab, &digest, cursor.filter(|_| proven.is_some()), now);
         Some(Resumed {
             uuid,
             replaced,
@@ -228,9 +233,9 @@ impl Mailbox {
         used: &SecretDigest,
         cursor: Option<Cursor>,
         now: MonotonicTime,
-    ) -> Option<Secret> {
+    ) -> Secret {
         let secret = Secret::new();
-        self.tabs.get_mut(number)?.secret = secret.digest();
+        self.tabs.tell(number, secret.digest());
         if let Some(cursor) = cursor {
             let retry = Retry {
                 secret: *used,
@@ -239,7 +244,7 @@ impl Mailbox {
             };
             self.tabs.note_use(number, retry);
         }
-        Some(secret)
+        secret
     }
 
     fn count(&mut self, missed: &Missed) {

@@ -1,5 +1,6 @@
 //! Tabs that have opted in: those who are connected, and those who may come back.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 
@@ -8,6 +9,7 @@ use super::super::identity::{Identity, Logout};
 use super::super::numbered::Numbered;
 use super::cursor::{Cursor, SecretDigest};
 use super::log::{Stream, TabNumber};
+use super::told::{Told, ToldUuids};
 use crate::base::MonotonicTime;
 use crate::connection::{ConnId, SlotMap};
 use crate::protocol::packet::Ident;
@@ -42,6 +44,9 @@ pub(super) struct Tabs {
     /// Scripts are not found by their uuid otherwise (protocol.md 3.2).
     scripts: HashMap<ClientUuid, TabNumber>,
     script_names: HashMap<TabNumber, ClientUuid>,
+    told: ToldUuids,
+    /// Bytes for those of them who are away, which are in `away_bytes`, too.
+    away_told_bytes: usize,
     /// Those whose last secret may have been used without their knowing.
     retries: HashMap<TabNumber, Retry>,
     /// Those who have come from another process, until they are taken up.
@@ -52,6 +57,7 @@ pub(super) struct Tabs {
 struct Absence {
     heard: MonotonicTime,
     bytes: usize,
+    told_bytes: usize,
 }
 
 /// A use of a secret of which the tab has perhaps not heard: while it was not heard since, it may do
@@ -98,9 +104,30 @@ impl Tabs {
         number
     }
 
+    /// Of several scripts of one name, the first is found by it.
     fn name_script(&mut self, number: TabNumber, uuid: &ClientUuid) {
-        self.scripts.insert(uuid.clone(), number);
-        self.script_names.insert(number, uuid.clone());
+        self.unname_script(number);
+        if let Entry::Vacant(entry) = self.scripts.entry(uuid.clone()) {
+            entry.insert(number);
+            self.script_names.insert(number, uuid.clone());
+        }
+    }
+
+    fn unname_script(&mut self, number: TabNumber) {
+        if let Some(name) = self.script_names.remove(&number) {
+            self.scripts.remove(&name);
+        }
+    }
+
+    /// A tab has chosen the name `after` in place of `before`.
+    pub(super) fn rename(&mut self, number: TabNumber, before: ClientUuid, after: &ClientUuid) {
+        let Some(tab) = self.all.get(number) else {
+            return;
+        };
+        if tab.kind == ClientKind::Php {
+            self.name_script(number, after);
+        }
+        self.told.rename(number, before, after);
     }
 
     /// A tab's connection is no longer its own.
@@ -119,13 +146,20 @@ impl Tabs {
         };
         let user = client.identity.user.as_ref();
         let user_bytes = user.map_or(0, |user| AWAY_USER_BYTES + user.as_str().len());
-        let bytes = AWAY_BYTES + client.ident.len() + user_bytes;
+        let told_bytes = self.told.get(number).map_or(0, Told::held_bytes);
+        self.away_told_bytes += told_bytes;
+        let bytes = AWAY_BYTES + client.ident.len() + user_bytes + told_bytes;
         self.away_bytes += bytes;
         let id = id_of(number);
         self.away
             .open(id, tab.kind, client.uuid.clone(), client.ident);
         self.away.identify(id, client.identity);
-        self.away_since.insert(number, Absence { heard, bytes });
+        let absence = Absence {
+            heard,
+            bytes,
+            told_bytes,
+        };
+        self.away_since.insert(number, absence);
         self.least_heard.insert((heard, number));
     }
 
@@ -139,9 +173,10 @@ impl Tabs {
     }
 
     fn end_absence(&mut self, number: TabNumber) {
-        if let Some(Absence { heard, bytes }) = self.away_since.remove(&number) {
-            self.least_heard.remove(&(heard, number));
-            self.away_bytes -= bytes;
+        if let Some(absence) = self.away_since.remove(&number) {
+            self.least_heard.remove(&(absence.heard, number));
+            self.away_bytes -= absence.bytes;
+            self.away_told_bytes -= absence.told_bytes;
             self.away.close(id_of(number));
         }
         if self.away_since.is_empty() {
@@ -154,11 +189,17 @@ impl Tabs {
         self.end_absence(number);
         self.leave_slot(number);
         self.retries.remove(&number);
-        let tab = self.all.remove(number)?;
-        if let Some(name) = self.script_names.remove(&number) {
-            self.scripts.remove(&name);
+        self.told.remove(number);
+        self.unname_script(number);
+        self.all.remove(number)
+    }
+
+    /// A tab is told its next secret, and what it is called.
+    pub(super) fn tell(&mut self, number: TabNumber, secret: SecretDigest) {
+        if let Some(tab) = self.all.get_mut(number) {
+            tab.secret = secret;
+            self.told.tell(number);
         }
-        Some(tab)
     }
 
     /// A tab's secret is used at a cursor.
@@ -202,6 +243,31 @@ impl Tabs {
         let away = self.find_away(uuid, &Ident::None);
         let script = || self.scripts.get(&ClientUuid::from_text(uuid)).copied();
         away.or_else(script)
+    }
+
+    /// The tabs that have chosen other names since they were told their secrets under this one.
+    pub(super) fn told(&self, uuid: &str) -> Vec<TabNumber> {
+        match self.told.is_empty() {
+            true => Vec::new(),
+            false => self.told.find(&ClientUuid::from_text(uuid)).collect(),
+        }
+    }
+
+    /// By which uuid a tab was told its secret, if it has chosen another since.
+    pub(super) fn told_of(&self, number: TabNumber) -> Option<&Told> {
+        self.told.get(number)
+    }
+
+    /// What a tab is called; `None`: somebody else has the name by now.
+    pub(super) fn name_of(&self, number: TabNumber, clients: &Clients) -> Option<ClientUuid> {
+        let name = match self.all.get(number)?.slot {
+            AWAY => self.away.uuid(id_of(number)),
+            slot => clients.uuid(clients.in_slot(slot)?),
+        }?;
+        match clients.find(&name.to_string(), &Ident::None) {
+            Some(holder) if self.on(holder.slot) != Some(number) => None,
+            Some(_) | None => Some(name),
+        }
     }
 
     /// The one that a feedback means among those who are away (protocol.md 3.1).
@@ -256,12 +322,16 @@ impl Tabs {
         &mut self,
         tab: Tab,
         client: &Away<'_>,
+        told: Option<Told>,
         heard: MonotonicTime,
     ) -> TabNumber {
         let (kind, serial) = (tab.kind, tab.serial);
         let number = self.all.insert(tab);
         if kind == ClientKind::Php {
             self.name_script(number, &client.uuid);
+        }
+        if let Some(told) = told {
+            self.told.put(number, told);
         }
         self.by_serial.insert(serial, number);
         self.go_away(number, client, heard);
@@ -288,7 +358,8 @@ impl Tabs {
     /// Bytes that all hold, but for messages.
     pub(super) fn held_bytes(&self) -> usize {
         let connected_bytes = (self.all.len() - self.away_count()) * TAB_BYTES;
-        connected_bytes + self.away_bytes + self.retries.len() * RETRY_BYTES
+        let told_bytes = self.told.held_bytes() - self.away_told_bytes;
+        connected_bytes + self.away_bytes + self.retries.len() * RETRY_BYTES + told_bytes
     }
 }
 

@@ -32,7 +32,12 @@ struct Page {
     user: &'static str,
     /// Its connection, and whether anything reaches it.
     conn: Option<(u32, bool)>,
+    /// By what it comes back: `told` or `name`.
     uuid: String,
+    /// What it was told that it is called.
+    told: String,
+    /// What others call it: what it has chosen last.
+    name: String,
     secret: String,
     cursor: String,
     /// Messages that it has not read.
@@ -49,6 +54,7 @@ struct World {
     now: u64,
     slot_count: u32,
     sent_count: u32,
+    chosen_count: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +66,8 @@ enum Step {
     End(usize),
     /// It comes back, and whether it reads what it gets.
     Return(usize, bool),
+    /// It chooses a name, and whether it comes back by that or by what it was told.
+    Choose(usize, bool),
     ToPage(usize),
     ToUser(&'static str),
     ToAll(usize),
@@ -90,6 +98,7 @@ impl World {
             now: 0,
             slot_count: 0,
             sent_count: 0,
+            chosen_count: 0,
         }
     }
 
@@ -118,12 +127,34 @@ impl World {
         self.pages.push(Page {
             user,
             conn: Some((slot, true)),
+            told: uuid.clone(),
+            name: uuid.clone(),
             uuid,
             secret: secret.to_string(),
             cursor: self.mailbox.cursor().to_string(),
             missed: Vec::new(),
             lost_at: self.now,
         });
+    }
+
+    /// Nobody else has chosen that name.
+    fn choose(&mut self, page: usize, goes_by_it: bool) {
+        let page = &mut self.pages[page];
+        let Some((slot, true)) = page.conn else {
+            return;
+        };
+        self.chosen_count += 1;
+        page.name = format!("name {}", self.chosen_count);
+        page.uuid = match goes_by_it {
+            true => page.name.clone(),
+            false => page.told.clone(),
+        };
+        page.lost_at = self.now;
+        self.mailbox.confirm(slot);
+        let before = self.clients.uuid(id(slot)).unwrap();
+        self.clients.rename(id(slot), &page.name).unwrap();
+        let after = ClientUuid::from_text(&page.name);
+        self.mailbox.rename(slot, before, &after);
     }
 
     fn end(&mut self, page: usize) {
@@ -207,6 +238,7 @@ impl World {
             return resumed.missed.texts.err();
         }
         page.lost_at = self.now;
+        (page.told, page.name) = (page.uuid.clone(), page.uuid.clone());
         page.secret = resumed.secret.to_string();
         page.cursor = resumed.missed.cursor.to_string();
         match resumed.missed.texts {
@@ -278,9 +310,14 @@ impl World {
                 }
                 return gap;
             }
+            Step::Choose(index, goes_by_it) => {
+                if let Some(page) = page(index) {
+                    self.choose(page, goes_by_it);
+                }
+            }
             Step::ToPage(index) => {
                 let to = page(index)?;
-                let uuid = self.pages[to].uuid.clone();
+                let uuid = self.pages[to].name.clone();
                 let conn = self.clients.find(&uuid, &Ident::None);
                 self.send(
                     |index, _| index == to,
@@ -339,6 +376,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => page().prop_map(Step::Lose),
         3 => page().prop_map(Step::End),
         6 => (page(), prop::bool::weighted(0.8)).prop_map(|(n, reads)| Step::Return(n, reads)),
+        3 => (page(), prop::bool::ANY).prop_map(|(n, goes_by_it)| Step::Choose(n, goes_by_it)),
         6 => page().prop_map(Step::ToPage),
         4 => prop_oneof![Just("1"), Just("2")].prop_map(Step::ToUser),
         4 => page().prop_map(Step::ToAll),
@@ -400,6 +438,7 @@ fn no_byte_of_what_was_written_can_break_anything() {
         Step::Open("1"),
         Step::Open(""),
         Step::Open("2"),
+        Step::Choose(1, false),
         Step::Lose(0),
         Step::ToPage(0),
         Step::ToUser("1"),
