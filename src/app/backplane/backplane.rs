@@ -13,6 +13,7 @@ use super::peers::Peers;
 use super::published::Published;
 use super::routed::{Message, Routed, Total};
 use super::settings::{BackplaneSecret, BackplaneSettings};
+use super::window::Window;
 use crate::app::calls::CallId;
 use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::ConnId;
@@ -55,6 +56,8 @@ pub(crate) struct Backplane {
     pub(super) effects: VecDeque<Effect>,
     pub(super) call_count: u64,
     pub(super) sequence: u64,
+    /// What of these has come back.
+    pub(super) own_window: Window,
     /// Of the last that everybody was told, or should have been.
     pub(super) number: u64,
     pub(super) message_count: u64,
@@ -136,6 +139,7 @@ impl Backplane {
             effects: VecDeque::new(),
             call_count: 0,
             sequence: 0,
+            own_window: Window::default(),
             number: 0,
             message_count: 0,
             next_beat: MonotonicTime::START,

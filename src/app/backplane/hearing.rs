@@ -8,6 +8,7 @@ use super::backplane::{Backplane, Effect};
 use super::envelope::{Body, Envelope};
 use super::node::Change;
 use super::peers::{PEER_TIMEOUT, Verdict};
+use super::window::Window;
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
@@ -64,6 +65,12 @@ impl Backplane {
             return None;
         };
         if self.claim.is_own(envelope.sender) {
+            let is_current = envelope.sender.epoch == self.claim.sender().epoch;
+            if is_current && !self.own_window.note(envelope.sequence) {
+                self.counts.repeated += 1;
+                self.refuse("heard before", now);
+                return None;
+            }
             self.note_own(&envelope.body, now, commands);
             return None;
         }
@@ -153,6 +160,7 @@ impl Backplane {
                 self.is_listening = false;
                 // A sender of its own, whose numbers begin anew.
                 (self.sequence, self.number, self.message_count) = (0, 0, 0);
+                self.own_window = Window::default();
                 self.effects.push_back(Effect::NumberLost);
             }
         }
@@ -168,4 +176,51 @@ fn reached_count(values: &[Value]) -> Result<usize, String> {
     let count = value.and_then(Value::as_integer);
     let count = count.and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| "the answer is none to PUBLISH".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::routed::{RoutedCall, Stage};
+    use super::super::settings::{BackplaneSecret, BackplaneSettings};
+    use super::*;
+    use crate::upstream::Target;
+
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+    // protocol.md 11.4
+    #[test]
+    fn what_this_node_has_said_itself_counts_once_however_often_it_is_played() {
+        let settings = BackplaneSettings {
+            target: Some(Target::redis("unix:/redis.sock").unwrap()),
+            secret: BackplaneSecret::new(&[7; 32]),
+            ..BackplaneSettings::default()
+        };
+        let (now, mut commands) = (MonotonicTime::START, Commands::default());
+        let mut backplane = Backplane::new(&settings, || NOW).unwrap();
+        let call = RoutedCall::new(Some(CallId(1)), Stage::Deliver);
+        let call = backplane.wait_for(call, now);
+        // This node and one that does not answer.
+        let routed = backplane.routed.get_mut(call).unwrap();
+        routed.reached_count = 2;
+        let channel = backplane.channels.everybody();
+        let envelope = Envelope {
+            sender: backplane.claim.sender(),
+            sequence: 1,
+            sent_at: NOW.as_secs(),
+            clock: 0,
+            body: Body::Broadcast {
+                call: call.0,
+                number: 1,
+                text: "{}",
+            },
+        };
+        let bytes = envelope.seal(&channel, &backplane.secret);
+        for _ in 0..3 {
+            let heard = backplane.open(&channel, &bytes, now, &mut commands);
+            assert_eq!(heard, None);
+        }
+        assert!(backplane.next_effect().is_none(), "one has not answered");
+        assert_eq!(backplane.routed.get_mut(call).unwrap().own_count, 1);
+        assert_eq!(backplane.counts.repeated, 2);
+    }
 }
