@@ -99,6 +99,24 @@ fn a_page_that_has_chosen_a_name_comes_back_by_the_uuid_that_it_was_told() {
 
 // protocol.md 9.3
 #[test]
+fn whoever_chooses_the_uuid_that_a_page_was_told_neither_stops_it_nor_becomes_it() {
+    let server = Server::start("");
+    let page = Request::to("/?resume=1");
+    let lost = open_named(&server, &page, "kiosk").lose();
+    let mut other = open_named(&server, &page, &lost.uuid);
+    let mut claim = other.claim();
+    lost.uuid.clone_into(&mut claim.uuid);
+    let back = lost.come_back_as(&server, &page);
+    assert_eq!((back.gap, back.tab.uuid.as_str()), (None, "kiosk"));
+    assert_eq!(push(&server, &to(&lost.uuid, 1)).0, 200);
+    other.expect(&to(&lost.uuid, 1));
+    drop(other);
+    let other = claim.come_back_as(&server, &page);
+    assert_eq!((other.gap, other.tab.uuid), (None, lost.uuid));
+}
+
+// protocol.md 9.3
+#[test]
 fn a_script_comes_back_by_either_uuid_and_a_wrong_secret_by_none() {
     let server = Server::start("");
     let script = Request::to("/?resume=1").with("Client-Type", "php");
