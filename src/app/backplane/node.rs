@@ -19,6 +19,7 @@ use super::channel::{Channels, NodeNumber};
 use super::envelope::Sender;
 use crate::app::calls::CallId;
 use crate::base::{MonotonicTime, random};
+use crate::protocol::redis::ErrorKind;
 use crate::upstream::redis::{Request, Value};
 
 /// The claim to a number.
@@ -180,6 +181,8 @@ impl NodeClaim {
                 }
                 self.lose(now)
             }
+            // The key is nobody's number any more, and will not be ours.
+            (Question::Renew, Some([_, Value::Error(ErrorKind::WrongType)])) => self.lose(now),
             // It has run out, or Redis has lost it: nobody else may have it.
             (Question::Renew, Some([_, Value::Nil])) => {
                 self.held_until = None;
@@ -363,6 +366,24 @@ mod tests {
         keys.keys.insert(key, ("other".into(), after(2000)));
         let changes = go_on(&mut claim, &mut keys, now);
         assert_eq!(changes, [Change::Lost(number), Change::Claimed]);
+    }
+
+    #[test]
+    fn a_key_that_somebody_has_spoilt_is_left_to_them() {
+        let (mut claim, mut keys) = (NodeClaim::new(), Keys::default());
+        go_on(&mut claim, &mut keys, after(0));
+        let number = claim.number();
+        let channels = Channels::new("");
+        assert!(
+            claim
+                .next_question(&channels, CallId(1), after(10))
+                .is_some()
+        );
+        let spoilt = [Value::Integer(1), Value::Error(ErrorKind::WrongType)];
+        let change = claim.handle_answer(CallId(1), Some(&spoilt), after(10));
+        assert_eq!(change, Some(Change::Lost(number)));
+        let changes = go_on(&mut claim, &mut keys, after(10));
+        assert_eq!(changes, [Change::Claimed]);
     }
 
     #[test]
