@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
-use websock::protocol::frame::{self, Opcode};
+use websock::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 use crate::server::Server;
 use crate::wire::Wire;
@@ -16,9 +16,7 @@ pub(crate) struct Flow {
     wire: Wire,
     /// What is sent for each exchange; empty: it only receives.
     request: Vec<u8>,
-    /// Bytes that an exchange brings back.
-    response_len: usize,
-    received: usize,
+    response: Response,
     unsent: Vec<u8>,
     begun: VecDeque<Instant>,
 }
@@ -35,16 +33,27 @@ impl Flow {
         opening: &[u8],
         opening_len: usize,
     ) -> (Self, Vec<u8>) {
+        Self::open_until(server, opening, |answer| answer.len() >= opening_len)
+    }
+
+    /// The same until what was read is enough.
+    pub(crate) fn open_until(
+        server: &Server,
+        opening: &[u8],
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> (Self, Vec<u8>) {
         let read = RefCell::new(Vec::new());
         let is_read = |answer: &[u8]| {
             answer.clone_into(&mut read.borrow_mut());
-            answer.len() >= opening_len
+            is_enough(answer)
         };
         let flow = Self {
             wire: Wire::open(server.address(), server.security(), opening, is_read),
             request: Vec::new(),
-            response_len: 0,
-            received: 0,
+            response: Response::Bytes {
+                len: 0,
+                received: 0,
+            },
             unsent: Vec::new(),
             begun: VecDeque::new(),
         };
@@ -53,11 +62,24 @@ impl Flow {
 
     /// What an exchange sends and how many bytes it gets.
     pub(crate) fn exchanging(self, request: Vec<u8>, response_len: usize) -> Self {
+        let response = Response::Bytes {
+            len: response_len,
+            received: 0,
+        };
         Self {
             request,
-            response_len,
+            response,
             ..self
         }
+    }
+
+    /// It sends nothing; each frame that it gets ends an exchange, however long it is.
+    pub(crate) fn receiving_frames(self) -> Self {
+        let response = Response::Frames {
+            header: Vec::new(),
+            left: 0,
+        };
+        Self { response, ..self }
     }
 
     /// Ends the connection as a browser does, and waits for the server to do so.
@@ -96,11 +118,12 @@ impl Flow {
 
     /// Reads all there is; the exchanges that this completes.
     fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let mut completed = 0;
         loop {
             match self.wire.read(buffer) {
                 Ok(0) => panic!("the server has closed"),
                 Ok(len) => {
-                    self.received += len;
+                    completed += self.response.completed_by(&buffer[..len]);
                     if len < buffer.len() && self.wire.reads_all() {
                         break;
                     }
@@ -109,8 +132,48 @@ impl Flow {
                 Err(error) => panic!("{error}"),
             }
         }
-        let completed = self.received / self.response_len;
-        self.received %= self.response_len;
+        completed
+    }
+}
+
+/// What an exchange brings back.
+enum Response {
+    /// So many bytes.
+    Bytes { len: usize, received: usize },
+    /// A frame. `header`: the part of its header that has come, `left`: bytes of its payload that
+    /// have not.
+    Frames { header: Vec<u8>, left: usize },
+}
+
+impl Response {
+    /// How many exchanges are over with these bytes.
+    fn completed_by(&mut self, mut bytes: &[u8]) -> usize {
+        let (header, left) = match self {
+            Self::Bytes { len, received } => {
+                *received += bytes.len();
+                let completed = *received / *len;
+                *received %= *len;
+                return completed;
+            }
+            Self::Frames { header, left } => (header, left),
+        };
+        let mut completed = 0;
+        while let Some((&first, rest)) = bytes.split_first() {
+            if *left > 0 {
+                let len = bytes.len().min(*left);
+                bytes = &bytes[len..];
+                *left -= len;
+                completed += usize::from(*left == 0);
+                continue;
+            }
+            header.push(first);
+            bytes = rest;
+            if let Some((head, _)) = Header::parse(header, Role::Client, Rsv1::Forbidden).unwrap() {
+                header.clear();
+                *left = head.payload_len as usize;
+                completed += usize::from(*left == 0);
+            }
+        }
         completed
     }
 }

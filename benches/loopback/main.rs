@@ -32,6 +32,13 @@
 //! servers (default: benches/backplane.svg); `backplane peers DIR` Socket.IO with its Redis adapter as
 //! well, which `npm install --prefix DIR socket.io @socket.io/redis-adapter redis` has put into DIR.
 //!
+//! `opted-in` runs echo, broadcast and feedback with all pages opted in to replay (`?resume=1`) and
+//! without, in turn (`--rounds`), and compares an idle page's memory.
+//!
+//! `restart` stops a server (SIGTERM) for which `--clients` tabs may come back, each with as much as is
+//! kept for it, starts another, has all come back at once, and draws when each has got everything
+//! (default: benches/restart.svg).
+//!
 //! The server runs on the first core (by `taskset`), the generator on the second.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)] // a measurement that fails has to stop
@@ -42,6 +49,8 @@ mod busy_day;
 mod client;
 mod growth;
 mod load;
+mod opted_in;
+mod restart;
 mod rows;
 mod server;
 mod sources;
@@ -116,6 +125,15 @@ fn main() {
         let svg =
             value_of(&arguments, "--svg").map_or_else(|| plot("backplane", is_test), PathBuf::from);
         backplane::run(time, peers, &svg, is_test);
+    }
+    if is_named("opted-in") {
+        let rounds = value_of(&arguments, "--rounds").map_or(7, |n| n.parse().unwrap());
+        opted_in::run(time, if is_test { 1 } else { rounds }, is_test);
+    }
+    if is_named("restart") {
+        let svg =
+            value_of(&arguments, "--svg").map_or_else(|| plot("restart", is_test), PathBuf::from);
+        restart::run(if is_test { 20 } else { clients }, &svg);
     }
     if is_named("busy-day") {
         let time = Duration::from_secs_f64(

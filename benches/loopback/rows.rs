@@ -287,7 +287,7 @@ pub(crate) fn push_request(packet: &str) -> Vec<u8> {
 }
 
 /// Half of the completed exchanges were the receivers' ends of the others.
-fn expect_half(outcome: Outcome) -> Outcome {
+pub(crate) fn expect_half(outcome: Outcome) -> Outcome {
     let operations = outcome.latencies.len();
     assert!(
         operations > 0 && outcome.operations >= operations,
@@ -339,23 +339,34 @@ fn page(server: &Server, headers: &str) -> Flow {
 }
 
 /// A script's, which buffers properly.
-fn script(server: &Server) -> Flow {
+pub(crate) fn script(server: &Server) -> Flow {
     page(server, SCRIPT_HEADERS)
+}
+
+/// A page's that has opted in or not: `ready` differs in length.
+pub(crate) fn page_as(server: &Server, is_opted_in: bool, headers: &str) -> Flow {
+    let query = if is_opted_in { "?resume=1" } else { "" };
+    let request = opening_at(&format!("/web{query}"), headers);
+    Flow::open_until(server, &request, |answer| answer.ends_with(b"\"}")).0
 }
 
 /// What makes a connection that of a script which buffers properly.
 pub(crate) const SCRIPT_HEADERS: &str = "Client-Type: php\r\nX-Websock-Frames: stream\r\n";
 
 pub(crate) fn opening(headers: &str) -> Vec<u8> {
+    opening_at("/web", headers)
+}
+
+pub(crate) fn opening_at(path: &str, headers: &str) -> Vec<u8> {
     format!(
-        "GET /web HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
     )
     .into_bytes()
 }
 
 /// A packet of about `len` bytes.
-fn packet(opcode: &str, ident: &str, len: usize) -> String {
+pub(crate) fn packet(opcode: &str, ident: &str, len: usize) -> String {
     let ident = if ident.is_empty() {
         String::new()
     } else {
@@ -373,11 +384,11 @@ pub(crate) fn masked(payload: &[u8]) -> Vec<u8> {
 }
 
 /// What the program is started with, but for its address.
-const QUIET: &str = "loglevel=warn\n";
+pub(crate) const QUIET: &str = "loglevel=warn\n";
 
 /// Length of the 101, of the frames of `ready` and `next`.
-const HEAD_LEN: usize = 129;
-const READY_LEN: usize = 66;
+pub(crate) const HEAD_LEN: usize = 129;
+pub(crate) const READY_LEN: usize = 66;
 
 /// The response to a push that has reached one client.
 pub(crate) const PUSHED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\

@@ -157,6 +157,22 @@ impl Server {
             * 1024
     }
 
+    /// The most memory that has been resident at once.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let text = fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Has it end by itself, and waits for that.
+    pub(crate) fn stop(mut self) {
+        let process = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// User and system time so far, in ticks of 10 ms.
     pub(crate) fn cpu_time(&self) -> Duration {
         cpu_time_of(self.process.id())
