@@ -97,8 +97,8 @@ fn restart(ring: Ring, len: usize, count: usize, name: &str) -> Vec<Duration> {
         filled.as_secs_f64()
     );
     println!(
-        "  stopped after {:.2} s; the first page is ready {:.2} s after the start; complete: half after {:.2} s, \
-         99 % {:.2} s, all {:.2} s",
+        "  stopped after {:.2} s; the first page is ready {:.2} s after the start; complete: half \
+         after {:.2} s, 99 % {:.2} s, all {:.2} s",
         stopped.as_secs_f64(),
         serving.as_secs_f64(),
         at(50),
