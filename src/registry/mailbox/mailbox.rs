@@ -1,5 +1,6 @@
 //! [`Mailbox`]: who has opted in, and the streams of messages.
 
+use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
@@ -473,7 +474,12 @@ fn with_cursor(text: &[u8], cursor: Cursor) -> Option<Rc<[u8]>> {
     let inside = text.trim_ascii_end().strip_suffix(b"}")?;
     let is_first = inside.trim_ascii().strip_prefix(b"{")?.is_empty();
     let separator = if is_first { "" } else { "," };
-    let tail = format!(r#"{separator}"cursor":"{cursor}"}}"#);
-    let text = [inside.trim_ascii_end(), tail.as_bytes()].concat();
-    Some(text.into())
+    let mut tail = String::with_capacity(MAX_TAIL_LEN);
+    write!(tail, r#"{separator}"cursor":"{cursor}"}}"#).ok()?;
+    // Their lengths are known, so that this is one allocation.
+    let head = inside.trim_ascii_end().iter();
+    Some(head.chain(tail.as_bytes()).copied().collect())
 }
+
+/// Room for what a cursor adds to a message, in bytes: two numbers of 16 digits, and 14 around them.
+const MAX_TAIL_LEN: usize = 48;
