@@ -9,7 +9,6 @@ use std::collections::{HashMap, VecDeque};
 
 use log::debug;
 
-use self::pushing::reach;
 use super::admission::Admission;
 use super::backplane::Total;
 use super::calls::{Asker, Call, CallId, Calls, Recipients};
@@ -271,7 +270,7 @@ impl Requests {
                 ..
             }) = self.take(id)
         {
-            respond(id, reply, asked.response(tabs, reach(total)), commands);
+            respond(id, reply, asked.response(tabs, total.reach()), commands);
         }
     }
 

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::envelope::{Found, NodeReceipt};
+use crate::api::Reach;
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
@@ -138,6 +139,15 @@ impl Total {
         Self {
             receipt,
             ..Self::default()
+        }
+    }
+
+    /// Which other nodes have said something.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach {
+            asked: self.asked_count,
+            answered: self.answered_count,
+            is_partial: self.is_partial,
         }
     }
 }

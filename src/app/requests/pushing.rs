@@ -4,7 +4,7 @@
 use log::debug;
 
 use super::{PendingRequest, Requests, Task};
-use crate::api::{Outcome, PushError, Reach, Wait};
+use crate::api::{Outcome, PushError, Wait};
 use crate::app::backplane::{Backplane, Total};
 use crate::app::calls::{Asker, Call, CallId, Receipt, Recipients, Ticket};
 use crate::app::commands::{Commands, NOBODY};
@@ -75,17 +75,12 @@ impl Requests {
     }
 
     /// Pushes that have waited for the backplane can go on.
-    pub(in crate::app) fn note_room(&mut self) {
+    pub(crate) fn note_room(&mut self) {
         self.congested_until = None;
     }
 
     /// What became of a packet.
-    pub(in crate::app) fn handle_receipt(
-        &mut self,
-        call: CallId,
-        total: Total,
-        commands: &mut Commands,
-    ) {
+    pub(crate) fn handle_receipt(&mut self, call: CallId, total: Total, commands: &mut Commands) {
         let Some(call) = self.calls.answer(call) else {
             return debug!("an answer came that nobody waits for any more");
         };
@@ -119,7 +114,7 @@ impl Requests {
     }
 
     /// Another thread of the program pushes a packet.
-    pub(in crate::app) fn handle_push(
+    pub(crate) fn handle_push(
         &mut self,
         ticket: Ticket,
         packet: &str,
@@ -156,19 +151,10 @@ impl Requests {
     }
 }
 
-/// Which other nodes have said something.
-pub(super) fn reach(total: &Total) -> Reach {
-    Reach {
-        asked: total.asked_count,
-        answered: total.answered_count,
-        is_partial: total.is_partial,
-    }
-}
-
 /// What has become of a packet.
 fn outcome(recipients: Recipients, total: &Total) -> Outcome {
     let Receipt { queued, full, kept } = total.receipt;
-    let reach = reach(total);
+    let reach = total.reach();
     match recipients {
         Recipients::One | Recipients::User if queued + full + kept == 0 && !reach.is_whole() => {
             Outcome::Unanswered(reach)
