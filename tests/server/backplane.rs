@@ -379,7 +379,8 @@ fn long_feedback(user: &str, len: usize) -> String {
     format!(r#"{{"opcode":"feedback","user":"{user}","message":"{text}"}}"#)
 }
 
-// protocol.md 11.4, 11.5
+// protocol.md 11.4
+// protocol.md 11.5
 #[test]
 fn messages_of_any_length_get_through_a_queue_that_others_use() {
     let cluster = Cluster::start_with(2, "backplaneQueue=64K");

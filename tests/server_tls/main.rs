@@ -64,6 +64,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("reload", "reads the same file"),
     (
+        "replay",
+        "above TLS: what is kept does not depend on it; coming back over TLS is in tests/client",
+    ),
+    ("replay_names", "above TLS, as replay"),
+    (
         "reload_keys",
         "the same keys; those of certificates are in tls",
     ),
