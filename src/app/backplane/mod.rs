@@ -6,8 +6,8 @@
 //!     └──── take_in ◄────────────┘  └──────── receipts ◄───────────┘
 //! ```
 //!
-//! Redis routes, this only publishes, subscribes and counts. [`Backplane`] is told what the publisher
-//! and the subscriber say, and by [`Delivery`](super::delivery::Delivery) what clients send; it never
+//! Redis routes, this only publishes, subscribes and counts. `Backplane` is told what the publisher
+//! and the subscriber say, and by `Delivery` what clients send; it never
 //! sends to a client itself. Each thing that it knows stands in a file of its own: who this node is
 //! (`node`), who else is there (`peers`), which channels are worth hearing (`interest`), what has not
 //! been answered (`routed`). Nothing here waits, and everything that is kept has a limit and a
