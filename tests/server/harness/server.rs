@@ -473,7 +473,7 @@ impl Directory {
         if let Some(url) = backplane() {
             // Each server alone with its Redis: tests know of no other.
             let prefix = self.path.file_name().unwrap_or_default().display();
-            ini += &format!("backplane={url}\nbackplanePrefix={prefix}:\n");
+            ini += &format!("backplane={url}\nbackplanePrefix={prefix}:\nbackplaneTimeout=5s\n");
         }
         match crate::WIRE {
             Wire::Plain => ini,
