@@ -98,6 +98,8 @@ fn a_thousand_half_sent_giants_stay_within_the_memory_limit() {
     let beginning = masked_as(FIN | TEXT, LengthForm::SixtyFour, 10 << 20, &payload);
     // A second time, since what the first leaves with the allocator is used again by the next.
     for _ in 0..2 {
+        // What those before have sent may still be read, and held, until they are seen to have gone.
+        scene.wait_until_gone();
         eventually("newcomers are taken", || {
             // Over TLS a refusal is an end in the handshake, which a client panics at.
             let taken = || {

@@ -120,6 +120,17 @@ impl Scene {
         expect_quiet(&self.server);
     }
 
+    /// Waits until the server has closed all connections that were made since the beginning.
+    #[track_caller]
+    pub(crate) fn wait_until_gone(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        // The honest client stays.
+        while Usage::of(&self.server).descriptors > self.before.descriptors + 1 {
+            assert!(Instant::now() < deadline, "connections stay open");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     /// What became of memory so far, in bytes beyond what was resident before.
     pub(crate) fn grown_bytes(&self) -> usize {
         let now = Usage::of(&self.server).resident_bytes;

@@ -751,6 +751,9 @@ fn an_ident_longer_than_max_ident_is_400() {
                 conn.send_text(&to_oneself);
                 conn.expect_next();
                 conn.expect_text(&to_oneself);
+                // The next one of that ident is not to be the second.
+                conn.shut_down_write();
+                conn.read_to_end();
             }
             for ident in ["i".repeat(most + 1), "9".repeat(4000)] {
                 let response = connect(&server).request(&request.clone().with("Ident", &ident));
