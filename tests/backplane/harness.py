@@ -343,9 +343,8 @@ class Node:
             raise AssertionError(f'{error}\n{self.log()[-4000:]}') from None
 
     def wait_until_in(self, times=1):
-        """It has a number and hears what it wants."""
-        self.wait_for_log('backplane: this is node')
-        self.wait_for_log('backplane: subscribed to', times)
+        """It has a number and hears what it wants, itself included."""
+        self.wait_for_log('backplane: connected', times)
         return self
 
     def request(self, method, path, body=None, headers=None, timeout=PATIENCE):

@@ -67,16 +67,6 @@ server_suite() {
     more=$(sed -n 's/^test result: .* \([0-9]*\) failed; .*/\1/p' "$report")
     # One that did not begin has failed.
     if [ "$code" != 0 ] && [ "${more:-0}" = 0 ]; then more=1; fi
-    # Beside seven others on a busy machine Redis may answer late, and then a push says so by "partial":
-    # whoever fails has to pass alone, with nobody beside it.
-    local again failures
-    mapfile -t failures < <(sed -n 's/^test \([a-z0-9_:]*\) \.\.\. FAILED$/\1/p' "$report")
-    for again in "${failures[@]}"; do
-        echo "again, alone: $again"
-        if WEBSOCK_BACKPLANE=unix:$work/redis.sock cargo test --locked --quiet --test server -- --exact "$again"; then
-            passed=$((passed + 1)) more=$((more - 1))
-        fi
-    done
     failed=$((failed + ${more:-1}))
 }
 case "$*" in

@@ -38,7 +38,7 @@ impl Cluster {
     fn add(&mut self, more: &str) {
         let ini = ini(&self.redis, more);
         let server = Server::start(&format!("authKey={KEY}\n{ini}"));
-        server.wait_for_log("backplane: this is node ");
+        server.wait_for_log("backplane: connected");
         self.nodes.push(server);
     }
 
@@ -432,7 +432,7 @@ fn a_start_while_redis_is_away_works_and_cluster_mode_is_refused() {
     assert_eq!(ready.0, 200);
     assert!(ready.1.contains("are not reached"), "{}", ready.1);
     cluster.redis.come_back();
-    server.wait_for_log("backplane: this is node ");
+    server.wait_for_log("backplane: connected");
     // Whoever came before is found by others all the same.
     cluster.wait_for_subscribers(&format!("websock:c:{}", early.uuid), 1);
     cluster.nodes.push(server);
@@ -456,7 +456,7 @@ fn user_password_and_database_are_in_the_url_and_the_prefix_is_ones_own() {
     let address = redis.address();
     let url = format!("redis://jane:pa55word@{address}/3");
     let server = Server::start(&format!("backplane={url}\nbackplanePrefix=shop-\n"));
-    server.wait_for_log("backplane: this is node ");
+    server.wait_for_log("backplane: connected");
     server.wait_for_log("backplaneSecret is not set");
     eventually("a subscription", || redis.subscriber_count("shop-b") == 1);
     let said = redis.state().said.join("\n");
@@ -576,7 +576,7 @@ fn what_is_forged_or_heard_before_or_was_for_another_channel_counts_nowhere() {
     let address = cluster.redis.address();
     let stranger = "backplaneSecret=another secret of at least 32 bytes";
     let stranger = Server::start(&format!("backplane=redis://{address}\n{stranger}\n"));
-    stranger.wait_for_log("backplane: this is node ");
+    stranger.wait_for_log("backplane: connected");
     push(&stranger, r#"{"opcode":"broadcast","n":3}"#);
     here.round_trip();
     there.round_trip();

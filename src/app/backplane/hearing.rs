@@ -22,6 +22,7 @@ impl Backplane {
         event: SubscriberEvent,
         now: MonotonicTime,
     ) -> Option<(Vec<u8>, Vec<u8>)> {
+        let was_connected = self.is_connected();
         match event {
             SubscriberEvent::Message { channel, payload } => return Some((channel, payload)),
             SubscriberEvent::Subscribed { channel } => {
@@ -33,7 +34,6 @@ impl Backplane {
             }
             SubscriberEvent::Ready => {
                 if !std::mem::replace(&mut self.is_subscribed, true) {
-                    info!("backplane: subscribed to {} channels", self.interest.len());
                     self.claim.ask_soon(now);
                     self.connected_at = now;
                     self.outage_check = Some(now + PEER_TIMEOUT);
@@ -47,6 +47,9 @@ impl Backplane {
                 self.counts.outages += 1;
                 self.peers.note_outage(now);
             }
+        }
+        if self.is_connected() && !was_connected {
+            info!("backplane: connected, {} channels", self.interest.len());
         }
         None
     }

@@ -52,8 +52,7 @@ impl Server {
         let run = Run::start(command);
         let addresses = run.wait_for_addresses(address_count);
         if backplane().is_some() && !ini.contains("console=false") {
-            run.wait_for_log("backplane: this is node");
-            run.wait_for_log("backplane: subscribed");
+            run.wait_for_log("backplane: connected");
         }
         Self {
             run,
@@ -471,7 +470,8 @@ impl Directory {
         let ini = ini.replace("{dir}", &self.path.display().to_string());
         let mut ini = format!("adress=ws://127.0.0.1:0\nconsole=true\n{ini}\n");
         if let Some(url) = backplane() {
-            // Each server alone with its Redis: tests know of no other.
+            // Each server alone with its Redis: tests know of no other. Eight of them share two cores,
+            // and none is about who answers late.
             let prefix = self.path.file_name().unwrap_or_default().display();
             ini += &format!("backplane={url}\nbackplanePrefix={prefix}:\nbackplaneTimeout=5s\n");
         }
