@@ -11,7 +11,8 @@ fn echo(len: usize) -> String {
 
 #[test]
 fn those_who_never_read_their_stream_are_cut_whoever_fills_it() {
-    let scene = Scene::start("maxQueue=256K\ncloseTimeout=1\nmemoryLimit=64M");
+    // A quarter of memoryLimit may be spare buffers, which are no leak.
+    let scene = Scene::start("maxQueue=256K\ncloseTimeout=1\nmemoryLimit=24M");
     let server = &scene.server;
     let mut deaf: Vec<Events> = (0..10)
         .map(|_| Events::open(server, "/sse", EVENT_SOURCE))
@@ -40,11 +41,9 @@ fn those_who_never_read_their_stream_are_cut_whoever_fills_it() {
         assert!(count < 300, "it is cut too late");
         scene.step();
     }
-    assert!(scene.grown_bytes() < 64 << 20, "{}", scene.grown_bytes());
+    assert!(scene.grown_bytes() < 24 << 20, "{}", scene.grown_bytes());
     drop((deaf, reader, sender, greedy));
-    // Both one right behind the other leave holes in the allocator's heap, which it keeps; with a
-    // pause of ten seconds between them it does not. More than memoryLimit they never are.
-    scene.end_keeping(32 << 20);
+    scene.end();
 }
 
 #[test]

@@ -107,8 +107,7 @@ impl Scene {
         self.expect_echo();
         self.progress.is_over.store(true, Ordering::Release);
         self.honest.join().expect("honest clients were served");
-        // Large buffers are kept for a while: up to ten seconds.
-        let (before, deadline) = (self.before, Instant::now() + 2 * PATIENCE);
+        let (before, deadline) = (self.before, Instant::now() + PATIENCE);
         loop {
             let now = Usage::of(&self.server);
             if now.is_back_at(before, margin) {
