@@ -17,6 +17,39 @@ pub struct Metric {
     pub labels: &'static str,
 }
 
+/// What only rises; `labels`: the names of its labels, with blanks between.
+pub(super) const fn counter(
+    name: &'static str,
+    labels: &'static str,
+    help: &'static str,
+) -> Metric {
+    metric(MetricKind::Counter, name, labels, help)
+}
+
+/// What rises and falls.
+pub(super) const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
+    metric(MetricKind::Gauge, name, labels, help)
+}
+
+/// How often something was how large.
+pub(super) const fn histogram(name: &'static str, help: &'static str) -> Metric {
+    metric(MetricKind::Histogram, name, "", help)
+}
+
+const fn metric(
+    kind: MetricKind,
+    name: &'static str,
+    labels: &'static str,
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        help,
+        labels,
+    }
+}
+
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {

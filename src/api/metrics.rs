@@ -2,7 +2,7 @@
 //!
 //! Labels have few values, none of which a peer can choose.
 
-use super::exposition::{Exposition, Metric, MetricKind};
+use super::exposition::{Exposition, Metric, counter, gauge, histogram};
 use super::figures::{AppFigures, LoopFigures, QueueCounts, Reason};
 use super::nodes;
 use super::replay;
@@ -164,32 +164,6 @@ const OPCODES: [(Opcode, &str); 6] = [
     (Opcode::Ping, "ping"),
     (Opcode::Pong, "pong"),
 ];
-
-const fn metric(
-    kind: MetricKind,
-    name: &'static str,
-    labels: &'static str,
-    help: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind,
-        help,
-        labels,
-    }
-}
-
-const fn counter(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    metric(MetricKind::Counter, name, labels, help)
-}
-
-const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Metric {
-    metric(MetricKind::Gauge, name, labels, help)
-}
-
-const fn histogram(name: &'static str, help: &'static str) -> Metric {
-    metric(MetricKind::Histogram, name, "", help)
-}
 
 static BUILD_INFO: Metric = gauge(
     "websock_build_info",

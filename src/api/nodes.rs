@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::exposition::{Exposition, Metric, MetricKind};
+use super::exposition::{Exposition, Metric, counter, gauge, histogram};
 use super::figures::{BackplaneFigures, NodeFigures};
 use super::response::Response;
 
@@ -91,87 +91,72 @@ pub(super) fn write_metrics(out: &mut Exposition, figures: Option<&BackplaneFigu
     out.begin(&ROUND_TRIP).histogram(&figures.round_trips, 1e9);
 }
 
-const fn metric(
-    kind: MetricKind,
-    name: &'static str,
-    labels: &'static str,
-    help: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind,
-        help,
-        labels,
-    }
-}
-
-const fn counter(name: &'static str, help: &'static str) -> Metric {
-    metric(MetricKind::Counter, name, "", help)
-}
-
-const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    metric(MetricKind::Gauge, name, "", help)
-}
-
 pub(super) static CONNECTED: Metric = gauge(
     "websock_backplane_connected",
+    "",
     "Whether other servers can be reached; missing without a backplane.",
 );
 pub(super) static PEERS: Metric = gauge(
     "websock_backplane_peers",
+    "",
     "Other servers that are heard of.",
 );
 pub(super) static CHANNELS: Metric = gauge(
     "websock_backplane_channels",
+    "",
     "Channels that are subscribed to.",
 );
 pub(super) static QUEUE_BYTES: Metric = gauge(
     "websock_backplane_queue_bytes",
+    "",
     "Bytes that Redis has not confirmed.",
 );
 pub(super) static QUEUE_LIMIT_BYTES: Metric = gauge(
     "websock_backplane_queue_limit_bytes",
+    "",
     "Most of them (backplaneQueue).",
 );
 pub(super) static PUBLISHED: Metric = counter(
     "websock_backplane_published_total",
+    "",
     "Envelopes given to Redis: messages, receipts, signs of life.",
 );
 pub(super) static RECEIVED: Metric = counter(
     "websock_backplane_received_total",
+    "",
     "Envelopes of other servers that have counted.",
 );
 pub(super) static LOST: Metric = counter(
     "websock_backplane_lost_total",
+    "",
     "Messages for other servers that Redis has not got in time.",
 );
-pub(super) static RECEIPTS: Metric = metric(
-    MetricKind::Counter,
+pub(super) static RECEIPTS: Metric = counter(
     "websock_backplane_receipts_total",
     "direction",
     "Receipts for other servers, and theirs.",
 );
 pub(super) static LATE: Metric = counter(
     "websock_backplane_late_total",
+    "",
     "Messages whose receipts were not all there within backplaneTimeout.",
 );
-pub(super) static REFUSED: Metric = metric(
-    MetricKind::Counter,
+pub(super) static REFUSED: Metric = counter(
     "websock_backplane_refused_total",
     "reason",
     "Envelopes that did not count: signed wrong, heard before, of another time.",
 );
 pub(super) static GAPS: Metric = counter(
     "websock_backplane_gaps_total",
+    "",
     "How often pages were told that messages of other servers may be missing.",
 );
 pub(super) static OUTAGES: Metric = counter(
     "websock_backplane_outages_total",
+    "",
     "How often the subscription was lost.",
 );
-pub(super) static ROUND_TRIP: Metric = metric(
-    MetricKind::Histogram,
+pub(super) static ROUND_TRIP: Metric = histogram(
     "websock_backplane_round_trip_seconds",
-    "",
     "From publishing to Redis's answer.",
 );

@@ -1,6 +1,6 @@
 //! What is kept for tabs that may come back, as metrics tell it (protocol.md §9).
 
-use super::exposition::{Exposition, Metric, MetricKind};
+use super::exposition::{Exposition, Metric, counter, gauge};
 use crate::registry::mailbox::{Gap, ReplayFigures};
 
 pub(super) fn write_metrics(out: &mut Exposition, figures: &ReplayFigures) {
@@ -20,64 +20,39 @@ pub(super) fn write_metrics(out: &mut Exposition, figures: &ReplayFigures) {
     out.single(&DROPPED, figures.counts.dropped);
 }
 
-const fn metric(
-    kind: MetricKind,
-    name: &'static str,
-    labels: &'static str,
-    help: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind,
-        help,
-        labels,
-    }
-}
-
-pub(super) static TABS: Metric = metric(
-    MetricKind::Gauge,
+pub(super) static TABS: Metric = gauge(
     "websock_replay_tabs",
     "state",
     "Tabs that can come back and miss nothing.",
 );
-pub(super) static STREAMS: Metric = metric(
-    MetricKind::Gauge,
+pub(super) static STREAMS: Metric = gauge(
     "websock_replay_streams",
     "",
     "Streams in which messages are kept: of tabs, of users, and of everybody.",
 );
-pub(super) static MESSAGES: Metric = metric(
-    MetricKind::Gauge,
-    "websock_replay_messages",
-    "",
-    "Messages that are kept.",
-);
-pub(super) static BYTES: Metric = metric(
-    MetricKind::Gauge,
+pub(super) static MESSAGES: Metric =
+    gauge("websock_replay_messages", "", "Messages that are kept.");
+pub(super) static BYTES: Metric = gauge(
     "websock_replay_bytes",
     "",
     "Memory for messages that are kept, and for the tabs that they are kept for.",
 );
-pub(super) static LIMIT_BYTES: Metric = metric(
-    MetricKind::Gauge,
+pub(super) static LIMIT_BYTES: Metric = gauge(
     "websock_replay_limit_bytes",
     "",
     "Most of it for messages and tabs that are away (replayMemory).",
 );
-pub(super) static RESUMES: Metric = metric(
-    MetricKind::Counter,
+pub(super) static RESUMES: Metric = counter(
     "websock_resumes_total",
     "outcome",
     "Tabs that have come back, by whether they were told what they had missed, or why not.",
 );
-pub(super) static REPLAYED: Metric = metric(
-    MetricKind::Counter,
+pub(super) static REPLAYED: Metric = counter(
     "websock_replayed_messages_total",
     "",
     "Messages that were sent to tabs which had missed them.",
 );
-pub(super) static DROPPED: Metric = metric(
-    MetricKind::Counter,
+pub(super) static DROPPED: Metric = counter(
     "websock_replay_dropped_total",
     "",
     "Messages and tabs that were dropped before their time, for want of memory.",

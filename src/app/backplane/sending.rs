@@ -138,7 +138,7 @@ impl Backplane {
         now: MonotonicTime,
     ) -> Option<MonotonicTime> {
         let until = self.progress_at + self.settings.timeout;
-        let is_full = !self.has_room_for(byte_count.saturating_add(ENVELOPE_BYTES));
+        let is_full = !self.has_room_for(byte_count.saturating_add(OVERHEAD_BYTES));
         (is_full && self.is_connected() && now < until).then_some(until)
     }
 
@@ -354,7 +354,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 /// More than an envelope and its channel add to most messages.
-const ENVELOPE_BYTES: usize = 512;
+const OVERHEAD_BYTES: usize = 512;
 
 /// How long a message waits for Redis.
 const QUEUE_TIME: Duration = Duration::from_secs(5);
