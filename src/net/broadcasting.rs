@@ -33,7 +33,7 @@ impl<S: Stream> Links<S> {
                 self.catch_up(slot, context);
                 let place = (&mut self.table, &mut self.shared_buffers);
                 let sent = deliver(place, (slot, from), &mut frame, context);
-                add(&mut receipt, self.note_delivery(sent, context));
+                receipt.add(self.note_delivery(sent, context));
             });
             self.count_broadcast(&frame, receipt, context);
             return Some(receipt);
@@ -65,7 +65,7 @@ impl<S: Stream> Links<S> {
             let sent = deliver(place, to, &mut broadcast.frame, context);
             let receipt = self.note_delivery(sent, context);
             if let Some(broadcast) = self.broadcasts.get_mut(index) {
-                add(&mut broadcast.receipt, receipt);
+                broadcast.receipt.add(receipt);
             }
         }
     }
@@ -148,8 +148,4 @@ fn deliver<S: Stream>(
         sent => sent,
     };
     Some((link.id, sent))
-}
-
-fn add(sum: &mut Receipt, receipt: Receipt) {
-    sum.add(receipt);
 }
