@@ -13,7 +13,7 @@ use super::resource::ErrorPackets;
 use super::sessions::{Chunking, Replay, Session, Sessions, turn_away};
 use super::{App, Commands};
 use crate::base::log_target::REFUSALS;
-use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, excerpt};
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, SecretDigest, excerpt};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::registry::ClientKind;
@@ -146,7 +146,7 @@ impl Sessions {
             record.put(SIGN_IN, sign_in);
         }
         if let Some(digest) = self.senders.digest(id) {
-            record.put(SENDER, digest);
+            record.put(SENDER, digest.as_bytes());
         }
         if let Some(serial) = self.mailbox.serial(id.slot) {
             record.put_number(REPLAY, u64::from(serial));
@@ -171,7 +171,10 @@ impl Sessions {
             false => ErrorPackets::Unknown,
         };
         let knows_restarts = record.flag(RESTARTS)?;
-        let sender = record.take(SENDER).map(<[u8; 32]>::try_from).transpose();
+        let sender = record
+            .take(SENDER)
+            .map(<[u8; SecretDigest::LEN]>::try_from)
+            .transpose();
         let sender = sender.map_err(|_| BadRecord::Value(SENDER))?;
         let serial = record.number_if(REPLAY)?.map(u32::try_from).transpose();
         let serial = serial.map_err(|_| BadRecord::Value(REPLAY))?;
@@ -197,7 +200,7 @@ impl Sessions {
         };
         self.enter(id, session, now - age);
         if let Some(digest) = sender {
-            self.senders.insert_digest(id, digest);
+            self.senders.insert(id, SecretDigest::from_bytes(digest));
         }
         if let Some(serial) = serial {
             self.taken_over.push((serial, id.slot));

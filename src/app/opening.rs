@@ -1,6 +1,7 @@
 //! What a client gets first, and which of the new words it has opted in to by its query.
 
-use crate::registry::{ClientUuid, Cursor, Secret, UserId};
+use crate::base::Secret;
+use crate::registry::{ClientUuid, Cursor, UserId};
 
 /// Whether a client has opted in to any of the new words.
 pub(super) fn knows_restarts(query: &str) -> bool {
@@ -27,7 +28,7 @@ pub(super) fn ready_packet(
     uuid: &ClientUuid,
     user: Option<&UserId>,
     ticket: Option<&str>,
-    send: Option<&str>,
+    send: Option<&Secret>,
     replay: Option<(Cursor, Option<&Secret>)>,
 ) -> String {
     let mut packet = format!(r#"{{"opcode":"ready","uuid":"{uuid}""#);

@@ -12,12 +12,12 @@ use super::replay_packets::{gap_packet, reply_texts, resumed_packet};
 use super::resource::ClientRequest;
 use super::sessions::{Newcomer, Reads, Replay, Sessions};
 use crate::base::log_target::CONNECTIONS;
-use crate::base::{MonotonicTime, random};
+use crate::base::{MonotonicTime, Secret, random};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::message::MessageKind;
 use crate::registry::mailbox::{self, Claim, Missed, Resumed};
-use crate::registry::{Audience, ClientUuid, Cursor, Gap, Secret};
+use crate::registry::{Audience, ClientUuid, Cursor, Gap};
 
 /// What a client begins with that has opted in.
 pub(super) struct Begun {

@@ -22,7 +22,7 @@ use super::resource::{
 use super::senders::Senders;
 use super::web_sends::WebSends;
 use crate::base::log_target::CONNECTIONS;
-use crate::base::{LogLimiter, MonotonicTime, SlotMap, random};
+use crate::base::{LogLimiter, MonotonicTime, Secret, SlotMap, random};
 use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
@@ -271,9 +271,9 @@ impl Sessions {
         let user = user.filter(|_| error_packets == ErrorPackets::Wanted);
         let ticket = newcomer.ticket.as_deref();
         let ticket = ticket.filter(|_| error_packets == ErrorPackets::Wanted);
-        let secret = (newcomer.reads == Reads::Events).then(Senders::new_secret);
+        let secret = (newcomer.reads == Reads::Events).then(Secret::new);
         if let Some(secret) = &secret {
-            self.senders.insert(id, secret);
+            self.senders.insert(id, secret.digest());
         }
         let begun = self.begin_replay(newcomer, &uuid);
         let replay = begun.as_ref().map(|begun| {
@@ -281,7 +281,7 @@ impl Sessions {
             let secret = (newcomer.reads == Reads::Frames).then_some(&begun.secret);
             (begun.cursor, secret)
         });
-        let ready = ready_packet(&uuid, user, ticket, secret.as_deref(), replay);
+        let ready = ready_packet(&uuid, user, ticket, secret.as_ref(), replay);
         self.clients.open(id, kind, uuid, newcomer.ident);
         self.clients.identify(id, newcomer.identity);
         let session = Session {

@@ -14,5 +14,5 @@ mod users;
 
 pub use self::clients::{ClientKind, ClientUuid, Clients, RenameError};
 pub use self::identity::{Identity, Logout, MAX_USER_BYTES, SessionDigest, UserId};
-pub use self::mailbox::{Cursor, Gap, Mailbox, ReplaySettings, Secret};
+pub use self::mailbox::{Cursor, Gap, Mailbox, ReplaySettings};
 pub use self::members::{Audience, Members, SlotSet, Speakers};

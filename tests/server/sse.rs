@@ -101,7 +101,7 @@ fn a_stream_is_a_response_that_goes_on_and_ready_comes_first() {
         let (uuid, secret) = (&events.uuid, &events.secret);
         let expected = format!(r#"{{"opcode":"ready","uuid":"{uuid}","send":"{secret}"}}"#);
         assert_eq!(events.ready, expected);
-        assert_eq!(secret.len(), 22, "128 bits in base64");
+        assert_eq!(secret.len(), 32, "128 bits in hexadecimal");
         events.round_trip(&server);
     }
     server.wait_for_log("ClientType:sse");

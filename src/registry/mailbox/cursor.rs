@@ -1,12 +1,6 @@
-//! Where a tab stands in all of its streams, and the secret by which it comes back (protocol.md 9.1,
-//! 9.3).
+//! Where a tab stands in all of its streams (protocol.md 9.1).
 
 use std::fmt;
-
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest;
-
-use crate::base::random;
 
 /// A place in the order of all messages that are kept: the number of the last one before it, among
 /// those of one epoch.
@@ -44,65 +38,6 @@ impl fmt::Display for Cursor {
 /// Digits of an epoch.
 const EPOCH_LEN: usize = 16;
 
-/// By which a tab proves that it is the one which has gone: 128 random bits.
-pub struct Secret(u128);
-
-impl Secret {
-    pub(super) fn new() -> Self {
-        let mut bytes = [0; 16];
-        random::fill(&mut bytes);
-        Self(u128::from_be_bytes(bytes))
-    }
-
-    pub(super) fn digest(&self) -> SecretDigest {
-        SecretDigest::of(&self.to_string())
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// What is kept of a secret.
-#[derive(Clone, Copy)]
-pub(super) struct SecretDigest([u8; Self::LEN]);
-
-impl SecretDigest {
-    /// Bytes of a digest.
-    pub(super) const LEN: usize = 16;
-
-    /// The first half of the SHA-256 of a secret's text.
-    pub(super) fn of(text: &str) -> Self {
-        let whole = digest::digest(&digest::SHA256, text.as_bytes());
-        let mut half = [0; Self::LEN];
-        half.iter_mut()
-            .zip(whole.as_ref())
-            .for_each(|(to, &from)| *to = from);
-        Self(half)
-    }
-
-    pub(super) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-
-    pub(super) const fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.0
-    }
-
-    /// Whether both are the same, in a time that does not tell how much of them is.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        verify_slices_are_equal(&self.0, &other.0).is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,14 +67,5 @@ mod tests {
         ] {
             assert_eq!(Cursor::parse(text), None, "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_new_each_time_and_only_its_digest_is_like_it() {
-        let (one, other) = (Secret::new(), Secret::new());
-        assert_eq!(one.to_string().len(), 32);
-        assert!(one.digest().is(&SecretDigest::of(&one.to_string())));
-        assert!(!one.digest().is(&other.digest()));
-        assert_eq!(format!("{one:?}"), "Secret");
     }
 }

@@ -6,13 +6,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::cursor::{Cursor, SecretDigest};
+use super::cursor::Cursor;
 use super::log::{Kept, Owner, Stream, TabNumber};
 use super::mailbox::{Mailbox, Position};
 use super::own::OwnBroadcasts;
 use super::tabs::{AWAY, Away, Retry, Tab};
 use super::told::Told;
-use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, SecretDigest};
 use crate::registry::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
 use crate::registry::identity::{Identity, SessionDigest, UserId};
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::super::clients::{ClientKind, ClientUuid, Clients};
 use super::super::identity::{Identity, Logout, UserId};
-use super::cursor::{Cursor, Secret};
+use super::cursor::Cursor;
 use super::gap::Gap;
 use super::log::{Kept, Log, Owner, Stream, TabNumber};
 use super::own::OwnBroadcasts;
 use super::tabs::{Away, Tab, Tabs};
 use super::users::Users;
-use crate::base::{MonotonicTime, random};
+use crate::base::{MonotonicTime, Secret, random};
 use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
 

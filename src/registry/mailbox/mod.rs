@@ -22,7 +22,7 @@ mod tests;
 mod told;
 mod users;
 
-pub use self::cursor::{Cursor, Secret};
+pub use self::cursor::Cursor;
 pub use self::gap::Gap;
 pub use self::mailbox::{
     KeptForUser, Mailbox, Newcomer, ReplayCounts, ReplayFigures, ReplaySettings,

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::cursor::{Cursor, Secret, SecretDigest};
+use super::cursor::Cursor;
 use super::gap::Gap;
 use super::log::{Kept, Owner, TabNumber};
 use super::mailbox::Mailbox;
 use super::tabs::{AWAY, Retry};
-use crate::base::MonotonicTime;
+use crate::base::{MonotonicTime, Secret, SecretDigest};
 use crate::protocol::packet::Ident;
 use crate::registry::clients::{ClientKind, ClientUuid, Clients};
 

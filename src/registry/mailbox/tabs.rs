@@ -7,10 +7,10 @@ use std::num::NonZeroU32;
 use super::super::clients::{ClientKind, ClientUuid, Clients};
 use super::super::identity::{Identity, Logout};
 use super::super::numbered::Numbered;
-use super::cursor::{Cursor, SecretDigest};
+use super::cursor::Cursor;
 use super::log::{Stream, TabNumber};
 use super::told::{Told, ToldUuids};
-use crate::base::MonotonicTime;
+use crate::base::{MonotonicTime, SecretDigest};
 use crate::connection::{ConnId, SlotMap};
 use crate::protocol::packet::Ident;
 

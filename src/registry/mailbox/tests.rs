@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, user: &str) -> (u32, String, Secret) {
+    fn connect(&mut self, user: &str) -> (u32, String, crate::base::Secret) {
         let slot = self.slot_count;
         self.slot_count += 1;
         let uuid = ClientUuid::Standard(u128::from(slot) + 1);
