@@ -96,7 +96,7 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
     }
     match request.path() {
         "/push" | "/users" | "/position" if is_preflight(request) => Route::Preflight,
-        "/sse" if is_preflight(request) => Route::PagePreflight("GET"),
+        EVENTS if is_preflight(request) => Route::PagePreflight("GET"),
         "/send" if is_preflight(request) => Route::PagePreflight("POST"),
         "/push/" => Route::Answer(Response::error(
             404,
@@ -123,7 +123,7 @@ pub fn route(request: &Request<'_>, demo: Demo) -> Route {
             (media_type == MediaType::Json).then_some(Route::Job)
         }),
         _ if is_handshake(request) => Route::None,
-        "/sse" => events(request),
+        EVENTS => events(request),
         "/send" => post(request, JSON_TYPE, |media_type| {
             (media_type == MediaType::Json).then_some(Route::Send)
         }),
@@ -196,6 +196,9 @@ fn events(request: &Request<'_>) -> Route {
 pub fn acceptance(request: &Request<'_>) -> Acceptance {
     Acceptance::of(request, "text", "event-stream")
 }
+
+/// Where a stream of events is (protocol.md 9.9).
+pub const EVENTS: &str = "/sse";
 
 /// In front of a user's id.
 const USER: &str = "/users/";

@@ -169,8 +169,9 @@ impl Delivery<'_> {
                 return Err(PushError::NoTab);
             }
             let call = ask(Recipients::User);
-            let tabs: Vec<ConnId> = self.clients.tabs_of(user).collect();
-            return Ok(self.send_to_tabs(&tabs, payload, call));
+            let is_own = self.clients.is_tab_of(self.commands.current(), user);
+            let tabs = self.clients.tabs_of(user);
+            return Ok(send_to_tabs(self.commands, (tabs, is_own), payload, call));
         };
         let tabs = self.clients.tabs_of(user);
         let (resuming, plain): (Vec<_>, Vec<_>) = tabs.partition(|tab| self.mailbox.has(tab.slot));
@@ -180,8 +181,12 @@ impl Delivery<'_> {
         let call = ask(Recipients::User);
         let parts = usize::from(!plain.is_empty()) + usize::from(!resuming.is_empty());
         self.expect(call, (parts, kept.away, resuming.len()));
-        let sent = self.send_to_tabs(&plain, payload, call);
-        Ok(sent + self.send_to_tabs(&resuming, &kept.text, call) + kept.away)
+        let current = self.commands.current();
+        let mut send = |tabs: Vec<ConnId>, payload: &[u8]| {
+            let is_own = tabs.contains(&current);
+            send_to_tabs(self.commands, (tabs.into_iter(), is_own), payload, call)
+        };
+        Ok(send(plain, payload) + send(resuming, &kept.text) + kept.away)
     }
 
     /// Sends a message to an audience, but for `from`; to how many here. What is for all who speak
@@ -290,17 +295,6 @@ impl Delivery<'_> {
         }
     }
 
-    fn send_to_tabs(&mut self, tabs: &[ConnId], payload: &[u8], call: Option<CallId>) -> usize {
-        let (current, message) = (self.commands.current(), (MessageKind::Text, payload));
-        let is_own = call.is_none() && tabs.contains(&current);
-        if is_own {
-            self.commands.reply(message.0, message.1);
-        }
-        let others = tabs.iter().copied();
-        let others = others.filter(|&tab| !(is_own && tab == current));
-        usize::from(is_own) + self.commands.send_to_each(others, message, call)
-    }
-
     fn send_to_all(
         &mut self,
         from: ConnId,
@@ -332,6 +326,23 @@ impl Delivery<'_> {
     fn can_be_kept(&self, payload: &[u8]) -> bool {
         self.mailbox.is_active() && (self.content == Content::Object || is_object(payload))
     }
+}
+
+/// Sends a text message to tabs; to how many. `is_own`: the connection at hand is one of them.
+fn send_to_tabs(
+    commands: &mut Commands,
+    (tabs, is_own): (impl Iterator<Item = ConnId>, bool),
+    payload: &[u8],
+    call: Option<CallId>,
+) -> usize {
+    let (current, message) = (commands.current(), (MessageKind::Text, payload));
+    // It gets its own behind its `next`; who wants a receipt is another one.
+    let is_own = is_own && call.is_none();
+    if is_own {
+        commands.reply(message.0, message.1);
+    }
+    let others = tabs.filter(|&tab| !(is_own && tab == current));
+    usize::from(is_own) + commands.send_to_each(others, message, call)
 }
 
 /// For messages of which nobody wants to know what became.

@@ -241,7 +241,9 @@ impl App {
     }
 
     fn asks_for_events(&self, request: &Request<'_>) -> bool {
-        matches!(api::route(request, self.demo), Route::EventStream)
+        // Each handshake comes by here, and few ask for that path.
+        request.path() == api::EVENTS
+            && matches!(api::route(request, self.demo), Route::EventStream)
     }
 
     /// The same for a request that asks for events. Whoever reads them is a page.
