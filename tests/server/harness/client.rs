@@ -551,7 +551,8 @@ impl Conn {
         self.expect_text(&packet);
     }
 
-    /// Comes back when the server has read and handled all that any connection had sent before.
+    /// Comes back when the server has read and handled all that any connection had sent before, but
+    /// for what takes several turns: TLS handshakes and long messages.
     ///
     /// The second echo is handled in a later turn of the server's loop than the first, which was
     /// in the same turn as those bytes, or a later one.
