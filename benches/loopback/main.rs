@@ -27,6 +27,9 @@
 //! each is started as `FILE PORT [CERT KEY]`, with COMPRESSION=on in its environment for (e), and
 //! speaks the dialogue on `/web`. Priorities are raised where that is allowed.
 //!
+//! `peers DIR` measures echo, broadcast, feedback, connect and an idle page's memory, here and on every
+//! program in DIR, in turn (`--rounds`), and prints the medians: a table beside others in one run.
+//!
 //! `backplane` measures three servers that are one by a Redis (protocol.md §11), what a message to
 //! another of them costs the servers and Redis, a crowd that comes back, and growth with the number of
 //! servers (default: benches/backplane.svg); `backplane peers DIR` Socket.IO with its Redis adapter as
@@ -50,6 +53,7 @@ mod client;
 mod growth;
 mod load;
 mod opted_in;
+mod peers;
 mod restart;
 mod rows;
 mod server;
@@ -109,22 +113,25 @@ fn main() {
     if is_named("vps") {
         vps::run(time, is_json, is_test);
     }
+    let peers_at = chosen.iter().position(|name| name == "peers");
+    let peers_at = peers_at.map(|at| Path::new(&chosen[at + 1]));
+    // Behind the name of another row they belong to that.
+    if is_test || chosen.first().is_some_and(|name| name == "peers") {
+        let rounds = value_of(&arguments, "--rounds").map_or(7, |n| n.parse().unwrap());
+        let programs = peers_at.map_or_else(Vec::new, peers::programs_in);
+        peers::run(&programs, time, if is_test { 1 } else { rounds }, is_test);
+    }
     if is_named("tails") {
-        let peers = match chosen.iter().position(|name| name == "peers") {
-            Some(at) => tails::peers_in(Path::new(&chosen[at + 1])),
-            None => Vec::new(),
-        };
-        let plan = tails_plan(&arguments, peers, time, is_test);
+        let programs = peers_at.map_or_else(Vec::new, peers::programs_in);
+        let plan = tails_plan(&arguments, programs, time, is_test);
         let svg =
             value_of(&arguments, "--svg").map_or_else(|| plot("tails", is_test), PathBuf::from);
         tails::run(&plan, &svg, is_json);
     }
     if is_named("backplane") {
-        let peers = chosen.iter().position(|name| name == "peers");
-        let peers = peers.map(|at| Path::new(&chosen[at + 1]));
         let svg =
             value_of(&arguments, "--svg").map_or_else(|| plot("backplane", is_test), PathBuf::from);
-        backplane::run(time, peers, &svg, is_test);
+        backplane::run(time, peers_at, &svg, is_test);
     }
     if is_named("opted-in") {
         let rounds = value_of(&arguments, "--rounds").map_or(7, |n| n.parse().unwrap());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use websock::protocol::frame;
 
 use crate::load::{Flow, Outcome, Pace, drive};
+use crate::peers::median;
 use crate::rows;
 use crate::server::{Kind, Server};
 use crate::wire::NEXT_LEN;
@@ -55,11 +56,6 @@ pub(crate) fn run(time: Duration, rounds: usize, is_test: bool) {
     let (without, with) = (memory(false), memory(true));
     let more = with - without;
     println!("idle, {count} pages: without {without:.0} bytes, opted in {with:.0}, {more:+.0}");
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn echo(is_in: bool, connections: usize, depth: usize, time: Duration) -> Outcome {

@@ -315,7 +315,11 @@ fn connect_signed_in(kind: sources::Kind, time: Duration) -> Outcome {
 }
 
 /// `headers`: header lines of the client with this number.
-fn connect_to(server: &Server, headers: impl Fn(usize) -> String, time: Duration) -> Outcome {
+pub(crate) fn connect_to(
+    server: &Server,
+    headers: impl Fn(usize) -> String,
+    time: Duration,
+) -> Outcome {
     let (began, cpu_before) = (Instant::now(), server.cpu_time());
     let mut latencies = Vec::new();
     while began.elapsed() < time {
@@ -335,7 +339,7 @@ fn connect_to(server: &Server, headers: impl Fn(usize) -> String, time: Duration
 
 /// A page's connection, `ready` read.
 fn page(server: &Server, headers: &str) -> Flow {
-    Flow::open(server, &opening(headers), HEAD_LEN + READY_LEN)
+    page_as(server, false, headers)
 }
 
 /// A script's, which buffers properly.

@@ -11,6 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::process::{Pid, setpriority_process};
 
 use crate::load::permille;
+use crate::peers;
 use crate::rows;
 use crate::server::Server;
 use crate::tail_loads::{Load, Scale};
@@ -53,26 +54,13 @@ impl Tail {
     }
 }
 
-/// The peers in a directory: its executable files.
-pub(crate) fn peers_in(directory: &Path) -> Vec<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: &PathBuf| {
-        path.metadata()
-            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    let entries = std::fs::read_dir(directory).expect("the directory of peers");
-    let mut peers: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    peers.retain(is_program);
-    peers.sort();
-    peers
-}
-
 /// Measures all servers in turn, forwards and backwards; prints, and draws into `svg`.
 pub(crate) fn run(plan: &Plan, svg: &Path, is_json: bool) {
     let mut tails: Vec<Tail> = Vec::new();
     for &load in &plan.loads {
         let first = tails.len();
-        let names = std::iter::once("websock".to_owned()).chain(plan.peers.iter().map(|p| name(p)));
+        let names =
+            std::iter::once("websock".to_owned()).chain(plan.peers.iter().map(|p| peers::name(p)));
         tails.extend(names.map(|server| Tail {
             server,
             load,
@@ -94,10 +82,6 @@ pub(crate) fn run(plan: &Plan, svg: &Path, is_json: bool) {
     }
     tail_plot::draw(svg, &tails).unwrap();
     println!("{}", svg.display());
-}
-
-fn name(program: &Path) -> String {
-    program.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 fn start(load: Load, peer: Option<&Path>) -> Server {
