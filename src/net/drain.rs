@@ -32,17 +32,31 @@ pub(super) struct Drain {
     audience: Vec<ConnId>,
     told_count: usize,
     start: MonotonicTime,
+    /// Over which they are told.
+    telling: Duration,
+    /// The longest time that one is told to stay away.
     spread: Duration,
 }
 
 impl Drain {
     /// Nobody has been told.
     pub(super) fn new(audience: Vec<ConnId>, settings: &DrainSettings, now: MonotonicTime) -> Self {
+        let spread = settings.spread_of(audience.len());
         Self {
-            spread: settings.spread_of(audience.len()),
+            telling: spread,
+            spread,
             told_count: 0,
             start: now,
             audience,
+        }
+    }
+
+    /// All are told at once, as whatever they say meanwhile would reach nobody. They come back no
+    /// sooner.
+    pub(super) fn at_once(self) -> Self {
+        Self {
+            telling: Duration::ZERO,
+            ..self
         }
     }
 
@@ -52,8 +66,8 @@ impl Drain {
     }
 
     /// The time over which they are told.
-    pub(super) fn spread(&self) -> Duration {
-        self.spread
+    pub(super) fn telling(&self) -> Duration {
+        self.telling
     }
 
     /// When the next one is to be told; `None`: all have been.
@@ -62,7 +76,7 @@ impl Drain {
             return None;
         }
         // Exact also for a million clients over an hour.
-        let nanoseconds = self.spread.as_nanos() * self.told_count as u128;
+        let nanoseconds = self.telling.as_nanos() * self.told_count as u128;
         let since_start = nanoseconds / self.audience.len() as u128;
         let since_start = u64::try_from(since_start).unwrap_or(u64::MAX);
         Some(self.start + Duration::from_nanos(since_start))
@@ -90,7 +104,7 @@ impl Drain {
     /// Time from `now` until the last one is told, at most.
     pub(super) fn rest(&self, now: MonotonicTime) -> Duration {
         match self.next_due() {
-            Some(_) => self.start + self.spread - now,
+            Some(_) => self.start + self.telling - now,
             None => Duration::ZERO,
         }
     }
@@ -139,7 +153,7 @@ mod tests {
                 (1, None) => Duration::from_micros(500),
                 _ => expected,
             };
-            assert_eq!(drain.spread(), expected, "{count} {spread:?}");
+            assert_eq!(drain.telling(), expected, "{count} {spread:?}");
         }
     }
 
@@ -168,6 +182,23 @@ mod tests {
         assert!(seen.iter().all(|count| *count == 1));
         assert!(drain.next_goodbyes(last_due + spread, || 1).is_empty());
         assert_eq!(drain.rest(last_due), Duration::ZERO);
+    }
+
+    #[test]
+    fn those_who_are_told_at_once_come_back_spread() {
+        let mut drain = drain_of(3_000, Some(Duration::from_secs(10))).at_once();
+        let mut after = Vec::new();
+        let mut number = 0;
+        while drain.next_due() == Some(MonotonicTime::START) {
+            let goodbyes = drain.next_goodbyes(MonotonicTime::START, || {
+                number += 7;
+                number
+            });
+            after.extend(goodbyes.iter().map(|goodbye| goodbye.after));
+        }
+        assert_eq!((after.len(), drain.next_due()), (3_000, None));
+        let most = after.iter().max().copied().unwrap_or_default();
+        assert!(most > Duration::from_secs(9) && most <= Duration::from_secs(10));
     }
 
     #[test]

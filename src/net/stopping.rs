@@ -100,7 +100,7 @@ impl<Y: System> EventLoop<Y> {
         if let LoopState::Leaving { until } = self.state
             && until <= now
         {
-            self.begin_drain();
+            self.begin_drain(|drain| drain);
         }
         if let LoopState::Draining(_) = self.state {
             self.tell_next();
@@ -108,7 +108,7 @@ impl<Y: System> EventLoop<Y> {
     }
 
     /// protocol.md 5.5, 12.1: 1001 to everybody, but for those who have opted in to be told more.
-    fn begin_drain(&mut self) {
+    fn begin_drain(&mut self, pace: impl FnOnce(Drain) -> Drain) {
         let now = self.context.now;
         self.announce(Availability::Draining);
         self.finish_accepted(now + self.settings.shutdown_timeout);
@@ -131,13 +131,13 @@ impl<Y: System> EventLoop<Y> {
                 self.links.close(id, CloseCode::GOING_AWAY, reason, context);
             }
         }
-        let drain = Drain::new(told_later, &self.settings.drain, now);
+        let drain = pace(Drain::new(told_later, &self.settings.drain, now));
         match drain.len() {
             0 => info!("Stopping: {client_count} connections are told"),
             count => info!(
                 "Stopping: {client_count} connections are told, {count} of them within {:?} when \
                  to come back",
-                drain.spread()
+                drain.telling()
             ),
         }
         self.state = LoopState::Draining(drain);
@@ -236,6 +236,11 @@ impl<Y: System> EventLoop<Y> {
                 self.links.touch(id);
             }
         }
-        self.begin_drain();
+        // Whom they speak to is not here any more: what they say from now on is not handled, so that
+        // they say it again to the successor.
+        self.begin_drain(Drain::at_once);
+        while let LoopState::Draining(_) = self.state {
+            self.tell_next();
+        }
     }
 }

@@ -298,6 +298,39 @@ fn clients_with_tls_are_told_to_go_and_the_others_stay() {
     plain.round_trip();
 }
 
+/// What they said from then on would reach only those who are still there.
+#[test]
+fn clients_with_tls_are_told_at_once_and_come_back_spread() {
+    let directory = crate::harness::server::Directory::new();
+    let identity = crate::harness::tls::write_identity(&directory.path);
+    let mut fleet = Fleet::start(&format!(
+        "adress=ws://127.0.0.1:0,wss://127.0.0.1:0\ndrainSpread=1h\n{identity}"
+    ));
+    let mut plain = fleet.web();
+    let address = fleet.run.wait_for_addresses(2)[1];
+    let mut encrypted: Vec<Conn> = (0..3)
+        .map(|_| {
+            let stream = std::net::TcpStream::connect(address).expect("the server accepts");
+            let transport = crate::harness::tls::TlsTransport::connect(stream);
+            let mut conn = Conn::new(Box::new(transport));
+            conn.upgrade(&Request::to("/web?resume=1"));
+            conn.read_text("ready");
+            conn
+        })
+        .collect();
+    fleet.replace();
+    for conn in &mut encrypted {
+        conn.send_text(r#"{"opcode":"broadcast","from":"a server that is not here any more"}"#);
+        let restart = conn.read_text("when to come back");
+        assert!(
+            restart.starts_with(r#"{"opcode":"restart","after":"#),
+            "{restart}"
+        );
+        conn.expect_close(1012);
+    }
+    plain.round_trip();
+}
+
 #[test]
 fn sigusr2_starts_a_successor() {
     let fleet = Fleet::start("");
