@@ -240,6 +240,39 @@ test('a cursor in an echo, or in an id, is the business of its sender', async (t
   assert.deepEqual([packets.length, client.cursor], [3, 'E-103']);
 });
 
+test('whatever its opcode, a message with a cursor has been here, and comes without it', async (t) => {
+  const context = await connected(t);
+  const { WebSocket, client, told } = context;
+  const price = { opcode: 'price', message: 7, cursor: 'E-102' };
+  const events = record(client, 'message');
+  await WebSocket.last.say(price);
+  assert.deepEqual(events[0][1].packet, { opcode: 'price', message: 7 });
+  assert.equal(client.cursor, 'E-102');
+  await comeBack(context);
+  assert.deepEqual(WebSocket.last.sent, [JSON.stringify(request({ cursor: 'E-102' }))]);
+  await WebSocket.last.next();
+  await WebSocket.last.say(resumed({ replayed: 1, cursor: 'E-102' }));
+  for (const packet of [price, kept(103)]) await WebSocket.last.say(packet);
+  assert.deepEqual(told().filter(([type]) => type === 'message'), [['message', 7], ['message', 103]]);
+});
+
+test('what comes before resumed and is not kept is not repeated, and shown behind it', async (t) => {
+  const context = await connected(t);
+  const { WebSocket, told } = context;
+  await comeBack(context);
+  await WebSocket.last.say({ opcode: 'notice', message: 'unnumbered' });
+  await WebSocket.last.say(kept(102));
+  await WebSocket.last.next();
+  await WebSocket.last.say(resumed({ replayed: 1 }));
+  await WebSocket.last.say(kept(102));
+  assert.deepEqual(told(), [
+    ['ready', 'u1'],
+    ['resumed', 1],
+    ['message', 'unnumbered'],
+    ['message', 102],
+  ]);
+});
+
 test('what it has sent waits for the answer to resume', async (t) => {
   const context = await connected(t);
   const { WebSocket, client } = context;

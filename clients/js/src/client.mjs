@@ -43,9 +43,6 @@ const UNAUTHORIZED = 4401;
 /** Opcodes that the server passes on unchanged, so that `once` reaches the receivers. */
 const FORWARDED = ['broadcast', 'feedback', 'echo'];
 
-/** Opcodes of the messages that are kept and have a cursor. */
-const KEPT = ['broadcast', 'feedback'];
-
 const DEFAULTS = {
   inFlight: 16, // messages sent ahead of their `next`
   resend: true, // messages in doubt are sent again
@@ -676,8 +673,9 @@ export class Websock extends EventTarget {
     this.#resuming = this.#tab = null;
     this.#cursor = cursor;
     this.#handleOpen({ ...ready, uuid, cursor, resume }, gap ?? undefined);
-    if (!gap) return this.#emit('resumed', { replayed }); // what came early is repeated
-    for (const packet of early) this.#deliver(packet);
+    if (!gap) this.#emit('resumed', { replayed });
+    // What is kept is repeated.
+    for (const packet of early) if (gap || !cursorOf(packet)) this.#deliver(packet);
     this.#cursor = cursor;
   }
 
@@ -730,8 +728,7 @@ export class Websock extends EventTarget {
 
   /** The packet as it was sent; nothing if it has been here before. */
   #pass(packet) {
-    const isKept = this.#isNumbered && KEPT.includes(packet?.opcode);
-    if (isKept && typeof packet.cursor === 'string') {
+    if (this.#isNumbered && cursorOf(packet)) {
       const { cursor, ...sent } = packet;
       packet = remember(this.#passed, cursor) ? sent : undefined;
       if (packet) this.#cursor = cursor;
@@ -812,6 +809,12 @@ export class Websock extends EventTarget {
     this.#logged.add(error.code);
     this.#emit('error', { error });
   }
+}
+
+/** The cursor that the server has given a packet. That of an echo is its sender's. */
+function cursorOf(packet) {
+  const { opcode, cursor } = packet ?? {};
+  return typeof cursor === 'string' && opcode !== 'echo' ? cursor : undefined;
 }
 
 /** A message of our own, which nobody waits for and which is never repeated. */
