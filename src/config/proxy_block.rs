@@ -115,7 +115,8 @@ fn nginx(endpoint: &Endpoint, seconds: u64) -> String {
     };
     format!(
         "# nginx: inside server {{ }} of your site
-location ~ ^/websock/(push|metrics|ready|health|status(\\.json|/close)?)$ {{ return 403; }}
+location ~ ^/websock/(push|position|users(/.*)?|nodes)$ {{ return 403; }}
+location ~ ^/websock/(metrics|ready|health|status(\\.json|/close)?)$ {{ return 403; }}
 location /websock/ {{
     proxy_pass {upstream};
     proxy_http_version 1.1;
@@ -160,7 +161,10 @@ fn apache(endpoint: &Endpoint, seconds: u64) -> String {
     ProxyPreserveHost On
     ProxyPass \"{upstream}\" upgrade=websocket timeout={seconds} flushpackets=on
 </Location>
-<LocationMatch \"^/websock/(push|metrics|ready|health|status(\\.json|/close)?)$\">
+<LocationMatch \"^/websock/(push|position|users(/.*)?|nodes)$\">
+    Require all denied
+</LocationMatch>
+<LocationMatch \"^/websock/(metrics|ready|health|status(\\.json|/close)?)$\">
     Require all denied
 </LocationMatch>
 ",
@@ -202,7 +206,7 @@ fn caddy(endpoint: &Endpoint, identity: Option<&Identity>) -> String {
     format!(
         "# Caddy: inside the block of your site
 handle_path /websock/* {{
-    @own path /push /metrics /ready /health /status /status.json /status/close
+    @own path /push /position /users /users/* /nodes /metrics /ready /health /status /status.json /status/close
     respond @own 403
     reverse_proxy {upstream} {{
         header_up -Client-Type
@@ -238,7 +242,8 @@ fn haproxy(endpoint: &Endpoint, identity: Option<&Identity>, seconds: u64) -> St
 backend websock
     mode http
     http-request replace-path ^/websock(/.*) \\1
-    http-request deny deny_status 403 if {{ path,url_dec -m str /push /metrics /ready /health /status /status.json /status/close }}
+    http-request deny deny_status 403 if {{ path,url_dec -m str /push /position /users /nodes /metrics /ready /health /status /status.json /status/close }}
+    http-request deny deny_status 403 if {{ path,url_dec -m beg /users/ }}
     http-request del-header Client-Type
     http-request del-header Forwarded
     http-request {told}
@@ -302,8 +307,8 @@ mod tests {
                 let text = block(ini, proxy).expect(ini);
                 assert!(text.contains(address), "{address} is not in {text}");
                 assert!(
-                    ["Client-Type", "push", "metrics", "status"]
-                        .iter()
+                    "Client-Type push position users nodes metrics status"
+                        .split(' ')
                         .all(|word| text.contains(word)),
                     "{text}"
                 );

@@ -302,13 +302,24 @@ def no_push_from_outside(port, _log, _pings):
 
 def no_figures_for_outside(port, _log, _pings):
     paths = ["metrics", "status", "status.json", "ready", "health", "/metrics", "%6detrics", "status.json?a"]
-    for path in [*paths, "status/close"]:
+    for path in [*paths, "status/close", "nodes"]:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as conn:
             head = f"GET /websock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             conn.sendall(head.encode())
             answer = conn.makefile("rb").read()
         assert answer.split()[1][:1] == b"4", (path, answer)
         assert b"websock_" not in answer, (path, answer)
+
+
+def nobody_outside_is_told_who_is_here(port, _log, _pings):
+    for path in ["position", "/position", "users/42", "%75sers/42", "users/%34%32", "users"]:
+        method = "POST" if path == "users" else "GET"
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as conn:
+            head = f"{method} /websock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            conn.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
+            answer = conn.makefile("rb").read()
+        assert answer.split()[1] == b"403", (path, answer)
+        assert b"allowedIP" not in answer, "the server itself was asked"
 
 
 def the_log_has_the_clients_address(port, log, _pings):
@@ -338,6 +349,7 @@ CHECKS = [
     no_script_from_outside,
     no_push_from_outside,
     no_figures_for_outside,
+    nobody_outside_is_told_who_is_here,
     the_log_has_the_clients_address,
     events_come_at_once,
     curl_reads_events,
