@@ -185,7 +185,7 @@ pub(super) const KEYS: &[Key] = &[
 
     key("replaySize", "100", |c, v| set(&mut c.server.replay.max_messages, count(v, 1..=100_000))),
     key("replayTime", "120", |c, v| set(&mut c.server.replay.time, duration(v, Duration::ZERO..=DAY))),
-    key("replayMemory", "16M", |c, v| set(&mut c.server.replay.max_bytes, size(v, 64 * K..=64 * G))),
+    key("replayMemory", "16M", |c, v| set(&mut c.server.replay.max_bytes, size(v, 64 * K..=G))),
 
     key("takeoverSocket", "auto", |c, v| set(&mut c.takeover_socket, control_path(v))),
     key("takeoverTime", "5", |c, v| {
