@@ -65,9 +65,14 @@ impl StateDir {
             .create_new(true)
             .mode(0o600)
             .open(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, self.0.join(name))
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let put = written.and_then(|()| std::fs::rename(&unfinished, self.0.join(name)));
+        if put.is_err() {
+            // A full disk is not to stay so.
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        self.sync();
+        put
     }
 
     /// Takes the bytes of a name, which are gone then; `None`: there are none.
@@ -83,7 +88,14 @@ impl StateDir {
         };
         // What was not taken once is not taken later.
         std::fs::remove_file(&path)?;
+        // Nor behind a crash of the machine: by then more was said under the same numbers.
+        self.sync();
         taken.map(Some)
+    }
+
+    /// Which names there are is on the disk, where a file system can do that.
+    fn sync(&self) {
+        let _ = File::open(&self.0).and_then(|dir| dir.sync_all());
     }
 
     /// The secret of this name: 32 random bytes that are made when they are asked for first, and
