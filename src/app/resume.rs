@@ -54,6 +54,9 @@ impl Sessions {
             }
             Reads::Frames => None,
         };
+        if last_event.is_some() {
+            self.mailbox.come_back_unnamed(slot);
+        }
         let since = last_event.or_else(|| field(query, "since"));
         // What other servers have said to a user of whom no tab was here has not been heard.
         let is_heard = self.backplane.as_deref().is_none_or(|backplane| {

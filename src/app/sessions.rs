@@ -336,7 +336,7 @@ impl Sessions {
         });
         match (self.senders.digest(id), heard) {
             (Some(_), _) => self.mailbox.leave_unnamed(id, &self.clients, now),
-            (None, Some(heard)) => self.mailbox.leave(id, &self.clients, heard),
+            (None, Some(heard)) => self.mailbox.leave(id, &self.clients, heard, now),
             (None, None) => self.mailbox.leave_unwatched(id, &self.clients, now),
         }
         self.let_go(id, now)

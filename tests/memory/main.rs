@@ -256,7 +256,7 @@ fn tabs_that_are_away_are_counted_as_what_they_take() {
                     uuid: &uuid,
                     user: identity.user.as_ref(),
                 });
-                mailbox.leave(id, &clients, now);
+                mailbox.leave(id, &clients, now, now);
                 clients.close(id);
             }
         });

@@ -31,6 +31,7 @@ mod push;
 mod reload;
 mod reload_keys;
 mod replay;
+mod replay_edges;
 mod replay_names;
 mod restart;
 mod sign_in;

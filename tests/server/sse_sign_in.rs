@@ -207,3 +207,43 @@ fn what_was_said_to_a_user_waits_for_that_user_and_for_nobody_else() {
         "a gap is never filled in part"
     );
 }
+
+// protocol.md 9.6
+// protocol.md 9.9
+#[test]
+fn a_stream_that_has_come_back_is_no_longer_waited_for() {
+    let server = Server::start(&format!("authKey={KEY}\n"));
+    let cookie = with_cookie(&format!("websock_token={}", token("me")));
+    let mut streams: Vec<Events> = (0..2)
+        .map(|_| Events::open(&server, "/sse?resume=1", &cookie))
+        .collect();
+    let to_me = r#"{"opcode":"feedback","user":"me"}"#;
+    let mut last = String::new();
+    for _ in 0..3 {
+        assert_eq!(push(&server, to_me), (200, r#"{"delivered":2}"#.into()));
+        for stream in &mut streams {
+            last = stream.read().id.expect("an id");
+        }
+        let uuids: Vec<_> = streams.iter().map(|stream| stream.uuid.clone()).collect();
+        streams.drain(..).for_each(|stream| stream.conn.reset());
+        for uuid in uuids {
+            let to_it = format!(r#"{{"opcode":"feedback","uuid":"{uuid}"}}"#);
+            eventually("it has gone", || push(&server, &to_it).0 == 404);
+        }
+        for back in 0..2 {
+            let queued = r#","queued":"#;
+            let (status, answer) = push(&server, to_me);
+            let expected = match back {
+                0 => (202, format!(r#"{{"delivered":0{queued}2}}"#)),
+                _ => (200, format!(r#"{{"delivered":1{queued}1}}"#)),
+            };
+            assert_eq!((status, answer), expected);
+            let headers = format!("{cookie}Last-Event-ID: {last}\r\n");
+            streams.push(Events::open(&server, "/sse?resume=1", &headers));
+        }
+        // One has missed one, and got the other live.
+        for stream in &mut streams {
+            (0..2).for_each(|_| assert!(stream.read().id.is_some()));
+        }
+    }
+}

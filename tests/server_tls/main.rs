@@ -67,6 +67,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "replay",
         "above TLS: what is kept does not depend on it; coming back over TLS is in tests/client",
     ),
+    ("replay_edges", "above TLS, as replay"),
     ("replay_names", "above TLS, as replay"),
     (
         "reload_keys",

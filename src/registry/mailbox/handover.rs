@@ -25,6 +25,7 @@ impl Mailbox {
         record.put_number(LAST, self.last);
         record.put_number(FOREIGN_FLOOR, self.foreign_floor);
         record.put_number(LAST_SERIAL, u64::from(self.tabs.last_serial()));
+        record.put_number(NEWEST_TO_ALL, self.own.newest());
         if let Some(position) = &self.position {
             record.put_duration(POSITION, position.until - now);
             record.put_number(POSITION_FLOOR, position.floor);
@@ -99,6 +100,16 @@ impl Mailbox {
             record.put(TOLD_UUID, told.uuid.to_string().as_bytes());
             record.put_number(IS_TOLD_PAST, u64::from(told.is_past));
         }
+        if tab.has_holes {
+            record.put_number(HAS_HOLES, 1);
+        }
+        if tab.is_unnamed {
+            record.put_number(IS_UNNAMED, 1);
+        }
+        if let Some((before, last)) = self.own.run_of(number) {
+            record.put_number(OWN_FROM, before);
+            record.put_number(OWN_LAST, last);
+        }
         self.write_stream(&tab.stream, now, &mut record);
         Some(record.into_bytes())
     }
@@ -118,7 +129,13 @@ impl Mailbox {
         taken.epoch = record.number(EPOCH)?;
         taken.last = record.number(LAST)?;
         taken.foreign_floor = record.number(FOREIGN_FLOOR)?;
-        taken.own = OwnBroadcasts::from_number(taken.last);
+        let newest = record.number_if(NEWEST_TO_ALL)?.unwrap_or(taken.last);
+        if taken.last > u64::MAX / 2 {
+            return Err(BadRecord::Value(LAST));
+        } else if newest > taken.last {
+            return Err(BadRecord::Value(NEWEST_TO_ALL));
+        }
+        taken.own = OwnBroadcasts::from_number(newest);
         taken.tabs.set_last_serial(record.number(LAST_SERIAL)?);
         let left = record.duration_if(POSITION)?;
         if let Some(left) = left {
@@ -235,6 +252,9 @@ impl<'a> Reading<'a> {
         let retry_secret = record.take(RETRY_SECRET).map(<[u8; 16]>::try_from);
         let retry_number = record.number_if(RETRY_NUMBER)?;
         let told = read_told(&mut record)?;
+        let is_unnamed = record.number_if(IS_UNNAMED)?.is_some();
+        let has_holes = record.number_if(HAS_HOLES)?.is_some();
+        let own = read_own(&mut record, self.mailbox.own.newest())?;
         let wrong = |tag| Err(BadRecord::Value(tag));
         if !is_name(uuid) {
             return wrong(UUID);
@@ -267,6 +287,8 @@ impl<'a> Reading<'a> {
             secret: SecretDigest::from_bytes(secret),
             stream: Stream::default(),
             kind,
+            has_holes,
+            is_unnamed,
         };
         let client = Away {
             uuid: ClientUuid::from_text(uuid),
@@ -279,6 +301,9 @@ impl<'a> Reading<'a> {
         record.end()?;
         if let Some(tab) = self.mailbox.tabs.get_mut(number) {
             tab.stream = stream;
+        }
+        if let Some(own) = own {
+            self.mailbox.own.put(number, own);
         }
         if let (Some(secret), Some(at)) = (retry_secret, retry_number) {
             let secret = secret.map_err(|_| BadRecord::Value(RETRY_SECRET))?;
@@ -331,6 +356,15 @@ fn read_told(record: &mut Record<'_>) -> Result<Option<Told>, BadRecord> {
     }
 }
 
+/// Broadcasts of its own, of which the last one is not behind `newest`.
+fn read_own(record: &mut Record<'_>, newest: u64) -> Result<Option<(u64, u64)>, BadRecord> {
+    match (record.number_if(OWN_FROM)?, record.number_if(OWN_LAST)?) {
+        (Some(before), Some(last)) if before < last && last <= newest => Ok(Some((before, last))),
+        (None, None) => Ok(None),
+        _ => Err(BadRecord::Value(OWN_LAST)),
+    }
+}
+
 const EPOCH: u8 = 1;
 const LAST: u8 = 2;
 const FOREIGN_FLOOR: u8 = 3;
@@ -340,6 +374,8 @@ const POSITION_FLOOR: u8 = 6;
 const EVERYBODY: u8 = 7;
 const USERS: u8 = 8;
 const TABS: u8 = 9;
+/// Those who do not know it take `LAST` for it.
+const NEWEST_TO_ALL: u8 = 128;
 
 /// Of a tab, and of a user the first.
 const USER: u8 = 1;
@@ -360,6 +396,13 @@ const MESSAGE: u8 = 12;
 /// Of a tab.
 const TOLD_UUID: u8 = 13;
 const IS_TOLD_PAST: u8 = 14;
+/// Those who do not know them may take its own broadcasts for some that it has missed.
+const OWN_FROM: u8 = 128;
+const OWN_LAST: u8 = 129;
+/// Those who do not know it may fill a gap in part.
+const HAS_HOLES: u8 = 130;
+/// Those who do not know it expect it back when it is back.
+const IS_UNNAMED: u8 = 131;
 
 /// Of a message.
 const NUMBER: u8 = 1;

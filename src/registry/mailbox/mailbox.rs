@@ -5,16 +5,15 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::clients::{ClientKind, ClientUuid, Clients};
-use super::super::identity::{Identity, Logout, UserId};
+use super::super::clients::{ClientKind, ClientUuid};
+use super::super::identity::{Logout, UserId};
 use super::cursor::Cursor;
 use super::gap::Gap;
 use super::log::{Kept, Log, Owner, Stream, TabNumber};
 use super::own::OwnBroadcasts;
-use super::tabs::{Away, Tab, Tabs};
+use super::tabs::{Tab, Tabs};
 use super::users::Users;
 use crate::base::{MonotonicTime, Secret, random};
-use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
 
 /// How much is kept, and for how long.
@@ -191,6 +190,8 @@ impl Mailbox {
             secret: secret.digest(),
             stream: Stream::from_floor(self.last),
             kind: client.kind,
+            has_holes: false,
+            is_unnamed: false,
         };
         self.tabs.open(client.slot, client.uuid, tab);
         secret
@@ -206,62 +207,6 @@ impl Mailbox {
     pub fn rename(&mut self, slot: u32, before: ClientUuid, after: &ClientUuid) {
         if let Some(number) = self.tabs.on(slot) {
             self.tabs.rename(number, before, after);
-        }
-    }
-
-    /// A client's connection has ended; it was last heard at `heard`.
-    pub fn leave(&mut self, id: ConnId, clients: &Clients, heard: MonotonicTime) {
-        if let Some(number) = self.tabs.on(id.slot) {
-            self.tabs.note_heard(number, heard);
-        }
-        self.leave_unwatched(id, clients, heard);
-    }
-
-    /// The same for one of which nobody knows when it was heard: nobody has asked it for a sign of
-    /// life, and it may have listened without a word until `now`.
-    pub fn leave_unwatched(&mut self, id: ConnId, clients: &Clients, now: MonotonicTime) {
-        let Some(number) = self.tabs.on(id.slot) else {
-            return;
-        };
-        let Some(uuid) = clients.uuid(id) else {
-            return self.remove(number);
-        };
-        let identity = Identity {
-            user: clients.user(id).and_then(UserId::new),
-            session: clients.session(id),
-        };
-        let client = Away {
-            uuid,
-            ident: clients.ident(id),
-            identity: &identity,
-        };
-        self.tabs.go_away(number, &client, now);
-        self.keep_within_memory();
-    }
-
-    /// As [`leave`](Self::leave), for a client that cannot prove what it was: it comes back under
-    /// another name, and only what was said to its user and to everybody waits for it.
-    pub fn leave_unnamed(&mut self, id: ConnId, clients: &Clients, heard: MonotonicTime) {
-        let Some(number) = self.tabs.on(id.slot) else {
-            return;
-        };
-        let identity = Identity {
-            user: clients.user(id).and_then(UserId::new),
-            session: clients.session(id),
-        };
-        let client = Away {
-            uuid: ClientUuid::Standard(random::uuid()),
-            ident: "",
-            identity: &identity,
-        };
-        self.tabs.go_away(number, &client, heard);
-        self.keep_within_memory();
-    }
-
-    /// A client cannot come back: it has been signed out, or another process has it.
-    pub fn forget(&mut self, slot: u32) {
-        if let Some(number) = self.tabs.on(slot) {
-            self.remove(number);
         }
     }
 
@@ -367,8 +312,12 @@ impl Mailbox {
             return;
         };
         log.push(stream, owner, kept);
+        let has_dropped = stream.len() > max_messages;
         while stream.len() > max_messages {
             log.drop_first(stream);
+        }
+        if has_dropped {
+            self.note_hole(owner);
         }
     }
 

@@ -10,6 +10,7 @@
 mod cursor;
 mod gap;
 mod handover;
+mod leaving;
 mod log;
 #[expect(clippy::module_inception, reason = "what the folder is about")]
 mod mailbox;

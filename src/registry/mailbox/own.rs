@@ -24,7 +24,8 @@ struct Run {
 }
 
 impl OwnBroadcasts {
-    /// Nothing is known of whose the messages up to this number are.
+    /// Nothing is known of whose the messages up to this number are, until they are
+    /// [put](Self::put) in.
     pub(super) fn from_number(newest: u64) -> Self {
         Self {
             by_tab: HashMap::new(),
@@ -55,6 +56,23 @@ impl OwnBroadcasts {
             Some(run) if run.before <= number => number.max(run.last),
             _ => number,
         }
+    }
+
+    /// Number of the last message to everybody.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The last broadcasts of a tab with nobody else's between them: the numbers of the last message
+    /// before them and of the last of them.
+    pub(super) fn run_of(&self, tab: TabNumber) -> Option<(u64, u64)> {
+        let run = self.by_tab.get(&tab)?;
+        Some((run.before, run.last))
+    }
+
+    /// The same of a tab that comes from another process.
+    pub(super) fn put(&mut self, tab: TabNumber, (before, last): (u64, u64)) {
+        self.by_tab.insert(tab, Run { before, last });
     }
 
     pub(super) fn remove(&mut self, tab: TabNumber) {

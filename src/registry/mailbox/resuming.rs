@@ -69,7 +69,10 @@ impl Mailbox {
         let seen = match cursor {
             Some(cursor) if !is_foreign => self.check(cursor).and_then(|number| {
                 let tab = proven.ok_or(Gap::Expired)?;
-                self.check_streams(tab, number)
+                let number = self.check_streams(tab, number)?;
+                // Nor may anything be missing of what has come under the new name.
+                let is_whole = tab == own || self.tabs.get(own).is_some_and(|own| !own.has_holes);
+                is_whole.then_some(number).ok_or(Gap::Overflow)
             }),
             _ => Err(Gap::Unknown),
         };
@@ -131,6 +134,16 @@ impl Mailbox {
         };
         self.count(&missed);
         Some(missed)
+    }
+
+    /// The client in this slot says that it is one of its user's that have gone without a name: one
+    /// fewer of them is expected back.
+    pub fn come_back_unnamed(&mut self, slot: u32) {
+        let user = self.tabs.on(slot).and_then(|tab| self.tabs.get(tab)?.user);
+        let user = user.and_then(|user| self.users.get(user));
+        if let Some(gone) = user.and_then(|user| self.tabs.find_unnamed(user.user.as_str())) {
+            self.remove(gone);
+        }
     }
 
     /// The same where it is not known what other servers have said to its user.
@@ -312,7 +325,7 @@ mod unseen_tests {
         }
 
         fn close(&mut self, id: ConnId) {
-            self.mailbox.leave(id, &self.clients, self.now);
+            self.mailbox.leave(id, &self.clients, self.now, self.now);
             self.clients.close(id);
         }
 

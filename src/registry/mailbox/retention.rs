@@ -76,8 +76,18 @@ impl Mailbox {
         if let Some(stream) = stream_of(owner, tabs, users, everybody) {
             log.drop_first(stream);
         }
+        self.note_hole(owner);
         if let Owner::User(number) = owner {
             self.drop_if_idle(number);
+        }
+    }
+
+    /// A message of this stream has been dropped.
+    pub(super) fn note_hole(&mut self, owner: Owner) {
+        if let Owner::Tab(number) = owner
+            && let Some(tab) = self.tabs.get_mut(number)
+        {
+            tab.has_holes = true;
         }
     }
 

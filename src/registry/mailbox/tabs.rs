@@ -25,6 +25,10 @@ pub(super) struct Tab {
     pub(super) secret: SecretDigest,
     pub(super) stream: Stream,
     pub(super) kind: ClientKind,
+    /// Something that was said to it is no longer kept.
+    pub(super) has_holes: bool,
+    /// It was one that comes back under another name, of which nothing tells that it was this one.
+    pub(super) is_unnamed: bool,
 }
 
 /// No slot.
@@ -278,6 +282,13 @@ impl Tabs {
     /// A user's tabs that are away.
     pub(super) fn away_count_of(&self, user: &str) -> usize {
         self.away.tabs_of(user).count()
+    }
+
+    /// One of a user's tabs that are away and come back under another name.
+    pub(super) fn find_unnamed(&self, user: &str) -> Option<TabNumber> {
+        let numbers = self.away.tabs_of(user);
+        let mut numbers = numbers.filter_map(|id| TabNumber::new(id.slot));
+        numbers.find(|&number| self.all.get(number).is_some_and(|tab| tab.is_unnamed))
     }
 
     /// The tabs that a logout concerns and that are away.

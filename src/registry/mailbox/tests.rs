@@ -165,7 +165,8 @@ impl World {
     }
 
     fn leave(&mut self, slot: u32, heard: MonotonicTime) {
-        self.mailbox.leave(id(slot), &self.clients, heard);
+        let now = at(self.now);
+        self.mailbox.leave(id(slot), &self.clients, heard, now);
         self.clients.close(id(slot));
     }
 

@@ -176,12 +176,28 @@ fn hear_packet(
         "broadcast" | "feedback" if conn.awaits_resumed => {}
         "broadcast" | "feedback" => {
             told.push(Told::Message(packet["n"].as_u64()?));
-            claim.as_mut()?.cursor = text("cursor");
+            let (claim, cursor) = (claim.as_mut()?, text("cursor"));
+            check_order(&claim.cursor, &cursor);
+            claim.cursor = cursor;
         }
         "next" | "restart" => {}
         other => panic!("{other}"),
     }
     None
+}
+
+/// Behind a gap, which has the cursor of then, comes nothing of what was before it, either.
+fn check_order(before: &str, cursor: &str) {
+    let parsed = |text: &str| {
+        let (epoch, number) = text.split_once('.').expect("a cursor");
+        let number = u64::from_str_radix(number, 16).expect("a number");
+        (epoch.to_owned(), number)
+    };
+    let (before, after) = (parsed(before), parsed(cursor));
+    assert!(
+        before.0 == after.0 && before.1 < after.1,
+        "{after:?} comes behind {before:?}"
+    );
 }
 
 struct World {
