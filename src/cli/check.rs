@@ -16,7 +16,7 @@ use crate::base::plain;
 use crate::client;
 use crate::config::{Config, Options};
 use crate::logging;
-use crate::net::{self, BindError, ListenAddress, SignInTrial, SocketFile};
+use crate::net::{self, BackplaneFault, BindError, ListenAddress, SignInTrial, SocketFile};
 use crate::ops;
 use crate::ops::state_dir::StateDir;
 
@@ -65,14 +65,7 @@ pub fn findings(options: &Options, dial: Option<&str>) -> Findings {
     check_log(&config, &mut found);
     check_state_dir(&config, &mut found);
     check_sign_in(&config, &mut found);
-    match net::try_backplane(&config.server.backplane) {
-        Some(Ok(success)) => found.successes.push(format!("backplane: {success}")),
-        Some(Err(reason)) => {
-            let problem = config.problem("backplane", reason);
-            found.problems.push(problem.to_string());
-        }
-        None => {}
-    }
+    check_backplane(&config, &mut found);
     if let Some(url) = dial {
         match connect(url, &config, &mut found.warnings) {
             Ok(()) => found.successes.push(format!("{url} answers: ready")),
@@ -301,6 +294,19 @@ fn check_sign_in(config: &Config, found: &mut Findings) {
     }
     found.warnings.extend(trial.warnings);
     found.successes.extend(trial.successes);
+}
+
+/// The start succeeds without Redis, and goes on looking for it (protocol.md 11.1).
+fn check_backplane(config: &Config, found: &mut Findings) {
+    let problem = |reason| config.problem("backplane", reason).to_string();
+    match net::try_backplane(&config.server.backplane) {
+        Some(Ok(success)) => found.successes.push(format!("backplane: {success}")),
+        Some(Err(BackplaneFault::Away(reason))) => found.warnings.push(problem(format!(
+            "{reason}; until it answers, this server serves its own"
+        ))),
+        Some(Err(BackplaneFault::Wrong(reason))) => found.problems.push(problem(reason)),
+        None => {}
+    }
 }
 
 /// What is no file is a mistake; a directory that is missing, as on another machine, or shut is

@@ -6,23 +6,46 @@ use super::client_loop::ClientLoop;
 use super::tls_roots::RootsSource;
 use crate::app::backplane::BackplaneSettings;
 use crate::base::plain;
+use crate::protocol::redis::ErrorKind;
 use crate::upstream::redis::{Request, Value};
-use crate::upstream::{Call, CallId, Settings, Target, Upstream};
+use crate::upstream::{Call, CallError, CallId, Settings, Target, Upstream};
 
-/// What works, or what keeps several servers from being one; `None`: this one is to be alone. Waits
-/// for the answer.
+/// What keeps several servers from being one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackplaneFault {
+    /// Redis is not there, or not ready. A start succeeds all the same, and finds it when it is
+    /// (protocol.md 11.1).
+    Away(String),
+    /// It will not get better by itself.
+    Wrong(String),
+}
+
+/// What works, or what does not; `None`: this server is to be alone. Waits for the answer.
 ///
 /// # Errors
 /// What is wrong.
-pub fn try_backplane(settings: &BackplaneSettings) -> Option<Result<String, String>> {
+pub fn try_backplane(settings: &BackplaneSettings) -> Option<Result<String, BackplaneFault>> {
     let target = settings.target.as_ref()?;
     let answered = ask(target, settings);
     Some(answered.and_then(|values| judge(target, &values)))
 }
 
+impl BackplaneFault {
+    fn of_call(target: &Target, error: CallError) -> Self {
+        use CallError::{Closed, Refused, Rejected, Timeout, Unreachable, Unresolved};
+        let reason = format!("{target}: {error}");
+        match error {
+            Timeout | Unresolved | Refused | Unreachable | Closed => Self::Away(reason),
+            Rejected(ErrorKind::NotReady | ErrorKind::TooManyClients) => Self::Away(reason),
+            _ => Self::Wrong(reason),
+        }
+    }
+}
+
 /// Everything that a server does there: claim a number, look at it, publish.
-fn ask(target: &Target, settings: &BackplaneSettings) -> Result<Vec<Value>, String> {
-    let mut client = ClientLoop::new().map_err(|error| plain(&error))?;
+fn ask(target: &Target, settings: &BackplaneSettings) -> Result<Vec<Value>, BackplaneFault> {
+    let of_system = |error| BackplaneFault::Wrong(plain(&error));
+    let mut client = ClientLoop::new().map_err(of_system)?;
     let upstream = Upstream::new(target.clone(), Settings::redis());
     let roots = settings.roots.clone();
     let roots = roots.map_or(RootsSource::System, RootsSource::File);
@@ -45,18 +68,21 @@ fn ask(target: &Target, settings: &BackplaneSettings) -> Result<Vec<Value>, Stri
         },
     );
     loop {
-        client.turn().map_err(|error| plain(&error))?;
+        client.turn().map_err(of_system)?;
         if let Some((_, answer)) = client.next_answer() {
-            return answer.into_redis().map_err(|error| error.to_string());
+            let of_call = |error| BackplaneFault::of_call(target, error);
+            return answer.into_redis().map_err(of_call);
         }
     }
 }
 
-fn judge(target: &Target, values: &[Value]) -> Result<String, String> {
+fn judge(target: &Target, values: &[Value]) -> Result<String, BackplaneFault> {
     // Without the last one, which an ACL may forbid, everything works.
-    let (last, needed) = values.split_last().ok_or("it has not answered")?;
+    let nothing = || BackplaneFault::Wrong("it has not answered".to_owned());
+    let (last, needed) = values.split_last().ok_or_else(nothing)?;
     if let Some(kind) = needed.iter().find_map(Value::as_error) {
-        return Err(kind.to_string());
+        let error = CallError::Rejected(kind);
+        return Err(BackplaneFault::of_call(target, error));
     }
     let count = last.as_array().and_then(|parts| parts.get(1)?.as_integer());
     let others = match count {
@@ -73,25 +99,29 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::redis::ErrorKind;
 
     #[test]
     fn what_redis_refuses_is_a_problem_but_for_the_count() {
         let target = Target::redis("redis://localhost").expect("a URL");
         let ok = || Value::Integer(1);
         let count = |count| Value::Array(vec![Value::Bytes(b"b".to_vec()), Value::Integer(count)]);
+        let not_ready = || Value::Error(ErrorKind::NotReady);
         let forbidden = || Value::Error(ErrorKind::Forbidden);
         for (values, answer) in [
             (vec![ok(), count(1)], Ok(": one server is connected")),
             (vec![ok(), count(3)], Ok(": 3 servers are connected")),
             (vec![ok(), forbidden()], Ok("answers")),
-            (vec![forbidden(), ok(), count(1)], Err(())),
-            (vec![], Err(())),
+            (vec![forbidden(), ok(), count(1)], Err(false)),
+            (vec![not_ready(), ok(), count(1)], Err(true)),
+            (vec![], Err(false)),
         ] {
             let judged = judge(&target, &values);
             match answer {
                 Ok(end) => assert!(judged.expect("fine").ends_with(end)),
-                Err(()) => assert!(judged.is_err()),
+                Err(is_away) => {
+                    let fault = judged.expect_err("a fault");
+                    assert_eq!(matches!(fault, BackplaneFault::Away(_)), is_away);
+                }
             }
         }
     }

@@ -84,7 +84,7 @@ mod upstreams;
 pub mod wheel;
 mod writing;
 
-pub use self::backplane_trial::try_backplane;
+pub use self::backplane_trial::{BackplaneFault, try_backplane};
 pub use self::drain::DrainSettings;
 pub use self::endpoint::{
     Endpoint, ListenAddress, ListenerOptions, ProxyProtocol, Security, SocketFile,

@@ -10,6 +10,7 @@ use std::thread;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
 use crate::harness::Server;
+use crate::harness::redis::Redis;
 use crate::harness::server::{Directory, binary};
 
 struct Outcome {
@@ -214,6 +215,35 @@ fn check_describes_the_certificate() {
     ] {
         assert!(outcome.stdout.contains(part), "{part}: {}", outcome.stdout);
     }
+}
+
+// protocol.md 11.1
+#[test]
+fn check_warns_of_a_redis_that_is_away_and_fails_for_one_that_refuses() {
+    let redis = Redis::start();
+    let ini = |address: &dyn std::fmt::Display| {
+        format!(
+            "adress=ws://127.0.0.1:0\nbackplane=redis://:pa55word@{address}\nbackplaneSecret={}\n",
+            "s".repeat(32)
+        )
+    };
+    let there = check(&ini(&redis.address()), &["--verbose"], None);
+    assert_eq!(there.code, Some(0), "{}", there.stderr);
+    assert!(there.stdout.contains("backplane: "), "{}", there.stdout);
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let away = check(&ini(&address), &[], None);
+    assert_eq!((away.code, &*away.stdout), (Some(0), "fine\n"));
+    let refused = |line: &&str| line.contains("the connection was refused");
+    let warning = away.stderr.lines().find(refused).unwrap_or(&away.stderr);
+    assert!(warning.starts_with("warning: "), "{warning}");
+    assert!(warning.contains("serves its own"), "{warning}");
+    assert!(!away.stderr.contains("pa55word"), "{}", away.stderr);
+    redis.state().is_cluster = true;
+    let refused = check(&ini(&redis.address()), &[], None);
+    assert_eq!((refused.code, &*refused.stdout), (Some(1), "1 problem\n"));
+    assert!(refused.stderr.contains("cluster"), "{}", refused.stderr);
 }
 
 // promise: `--check` and `--dial` name what is wrong, at which step
