@@ -98,6 +98,10 @@ pub struct BackplaneFigures {
     pub repeated_count: u64,
     /// Envelopes of another time.
     pub untimely_count: u64,
+    /// Envelopes that were longer than the longest message here.
+    pub oversized_count: u64,
+    /// Envelopes whose senders have not proven that they are there.
+    pub unproven_count: u64,
     /// How often pages were told that something may be missing.
     pub gap_count: u64,
     /// How often the subscription was lost.

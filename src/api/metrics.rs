@@ -453,6 +453,8 @@ mod tests {
                 forged_count: 6,
                 repeated_count: 0,
                 untimely_count: 0,
+                oversized_count: 0,
+                unproven_count: 0,
                 gap_count: 0,
                 outage_count: 0,
                 round_trips: Histogram::new(&[1_000]),

@@ -57,11 +57,13 @@ fn node(node: &NodeFigures) -> Value {
     })
 }
 
-fn refusals(figures: &BackplaneFigures) -> [(&'static str, u64); 3] {
+fn refusals(figures: &BackplaneFigures) -> [(&'static str, u64); 5] {
     [
         ("signature", figures.forged_count),
         ("repeated", figures.repeated_count),
         ("time", figures.untimely_count),
+        ("size", figures.oversized_count),
+        ("unproven", figures.unproven_count),
     ]
 }
 

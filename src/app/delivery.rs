@@ -4,6 +4,8 @@
 //! Whatever concerns all messages belongs here, and nowhere else: here they are kept for tabs that
 //! may come back, and get their cursors (protocol.md §9).
 
+use log::debug;
+
 use super::backplane::Backplane;
 use super::calls::{CallId, Receipt, Recipients};
 use super::commands::Commands;
@@ -343,6 +345,15 @@ fn send_to_tabs(
     }
     let others = tabs.filter(|&tab| !(is_own && tab == current));
     usize::from(is_own) + commands.send_to_each(others, message, call)
+}
+
+/// Tells the log, at debug, that a feedback of this connection has found nobody (protocol.md 3.5).
+pub(super) fn log_unreached(from: u32, error: PushError) {
+    let whom = match error == PushError::NoTab {
+        true => "no tab of a user",
+        false => "no receiver",
+    };
+    debug!("{whom} for feedback from #{from}");
 }
 
 /// For messages of which nobody wants to know what became.

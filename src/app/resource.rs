@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::delivery::{Content, Delivery, Listeners, Receiver, nobody_asks};
+use super::delivery::{Content, Delivery, Listeners, Receiver, log_unreached, nobody_asks};
 use super::web_sends::{Sends, WebSends};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
@@ -189,6 +189,14 @@ impl Handle<'_> {
     pub fn feedback(&mut self, uuid: &str, ident: &Ident<'_>, text: &str) -> bool {
         let receiver = Receiver::Name { uuid, ident };
         self.delivery.feedback(receiver, text, nobody_asks).is_ok()
+    }
+
+    /// Sends a packet to the receivers that it names. Where there are none, the log is told.
+    pub(super) fn feedback_of(&mut self, packet: &Packet<'_>, text: &str) {
+        let receiver = Receiver::of(packet);
+        if let Err(error) = self.delivery.feedback(receiver, text, nobody_asks) {
+            log_unreached(self.current.slot, error);
+        }
     }
 
     /// The text messages that are sent from here on are JSON objects.

@@ -1,6 +1,6 @@
 //! The built-in resource on `/`, `/web` and `/php`: packets by their opcode (protocol.md 2.4 to 2.9).
 
-use log::{debug, info};
+use log::info;
 
 use super::logout;
 use super::resource::{Client, Handle, Resource};
@@ -66,16 +66,7 @@ impl Resource for Standard {
         match packet.verb {
             Verb::Echo => handle.echo(),
             Verb::Broadcast => handle.broadcast(message),
-            Verb::Feedback if packet.is_to_user() => {
-                if handle.feedback_to_user(&packet.user, text) == 0 {
-                    debug!("no tab of a user for feedback from #{}", client.id.slot);
-                }
-            }
-            Verb::Feedback => {
-                if !handle.feedback(&packet.uuid, &packet.ident, text) {
-                    debug!("no receiver for feedback from #{}", client.id.slot);
-                }
-            }
+            Verb::Feedback => handle.feedback_of(&packet, text),
             Verb::Quit => {
                 info!(target: CONNECTIONS, "QUIT; Connection closed to socket #{}", client.id.slot);
                 handle.close(CloseCode::NORMAL, "quit");

@@ -76,6 +76,9 @@ impl<Y: System> EventLoop<Y> {
         let link = |slot| table.slot_mut(slot).map(|link| (link.id, link.peer));
         self.app
             .reload(app, slots.filter_map(link), self.context.now);
+        for (upstream, settings) in self.app.backplane_limits() {
+            self.upstreams.set_limits(upstream, &settings);
+        }
         // Times may have become shorter than what the timers hold.
         for slot in 0..self.links.table.slot_count() {
             self.links.rearm(slot, &self.context, &mut self.timers);

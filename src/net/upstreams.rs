@@ -22,7 +22,8 @@ use crate::app::SubscriptionChange;
 use crate::base::{LogLimiter, MonotonicTime};
 use crate::upstream::redis::SubscriberEvent;
 use crate::upstream::{
-    Action, Address, Answer, Call, CallError, LinkId, Upstream, UpstreamContext, UpstreamId,
+    Action, Address, Answer, Call, CallError, LinkId, Settings, Upstream, UpstreamContext,
+    UpstreamId,
 };
 
 /// All targets, and the connections to them.
@@ -118,6 +119,13 @@ impl<S: Stream> Upstreams<S> {
             health: UpstreamHealth::default(),
         });
         UpstreamId(self.machines.len() - 1)
+    }
+
+    /// Lets a target hold so much from now on.
+    pub(super) fn set_limits(&mut self, id: UpstreamId, settings: &Settings) {
+        if let Some(upstream) = self.get_mut(id) {
+            upstream.set_limits(settings.max_queued_bytes, settings.max_message_bytes);
+        }
     }
 
     /// One of the targets.

@@ -85,6 +85,13 @@ impl Upstream {
 
     // ---- commands
 
+    /// Goes by these limits from now on, in the place of those in its settings: most bytes of requests
+    /// that wait, and the longest message to a subscriber.
+    pub fn set_limits(&mut self, max_queued_bytes: usize, max_message_bytes: usize) {
+        self.settings.max_queued_bytes = max_queued_bytes;
+        self.settings.max_message_bytes = max_message_bytes;
+    }
+
     /// Subscribes to these channels, now and after each new connection, 512 at a time.
     /// [`SubscriberEvent::Subscribed`] follows for each that was not subscribed to. Nobody counts:
     /// who wants a channel twice and gives it back once has it no more.

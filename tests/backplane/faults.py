@@ -70,7 +70,10 @@ class Loaded(Case):
     def setUp(self):
         self.store = self.redis()
         self.proxies = [self.proxy(self.store) for _ in range(3)]
-        self.all = self.nodes([proxy.url for proxy in self.proxies], self.ini)
+        self.begin([proxy.url for proxy in self.proxies])
+
+    def begin(self, backplanes):
+        self.all = self.nodes(backplanes, self.ini)
         self.pages, self.users = [], collections.defaultdict(list)
         for node in self.all:
             for index in range(4):
@@ -432,6 +435,38 @@ class Foreigners(Loaded):
         # What was sent before it came, seconds ago, it may take for late; never twice.
         for message in page.messages():
             self.assertEqual(page.messages().count(message), 1)
+
+    def play(self, captured, page):
+        """Publishes again what was captured, and shows that this page gets nothing of it."""
+        with contextlib.closing(self.store.client()) as client:
+            for _ in range(3):
+                for channel, payload in captured:
+                    client('PUBLISH', channel, payload)
+        number = next(NUMBERS)
+        eventually('a broadcast arrives', lambda: self.all[0].push(broadcast(number))[1]['delivered'])
+        page.wait_for(number)
+        self.assertEqual([n for n in page.messages() if n in (5000, 5001, 5002)], [], 'played')
+
+    # protocol.md 11.1
+    def test_a_record_of_one_that_has_gone_reaches_nobody_who_has_started_since(self):
+        captured = self.capture()
+        self.all[2].kill()
+        self.store.wait_for_subscribers('b', 2)
+        fresh = self.node(self.store.unix).wait_until_in()
+        page = fresh.page(user='u1')
+        self.store.wait_for_subscribers('u:u1', 3)
+        self.play(captured, page)
+        eventually('it is counted', lambda: 'reason="unproven"} 0' not in fresh.request('GET', '/metrics')[1])
+
+    # protocol.md 11.1
+    def test_a_record_of_what_was_missed_while_redis_was_away_reaches_nobody(self):
+        self.proxies[1].cut()
+        self.all[1].wait_for_log('Redis is away')
+        captured = self.capture()
+        self.all[2].kill()
+        self.proxies[1].heal()
+        self.store.wait_for_subscribers('u:u1', 2)
+        self.play(captured, self.users['u1'][1])
 
     # protocol.md 11.1
     def test_a_flood_delays_and_costs_no_more_than_reading_it(self):

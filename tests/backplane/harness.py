@@ -87,7 +87,7 @@ class Client:
     """A connection to Redis."""
 
     def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(path, str) else socket.AF_INET)
         self.socket.settimeout(PATIENCE)
         self.data = bytearray()
         try:
@@ -178,6 +178,31 @@ class Redis:
     def stop(self):
         self.signal(signal.SIGCONT)
         self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sentinel:
+    """One of several Sentinels that watch a master called shop; two of them have to agree."""
+
+    def __init__(self, master):
+        self.folder = tempfile.mkdtemp(prefix='websock-sentinel-')
+        self.port = free_port()
+        with open(f'{self.folder}/sentinel.conf', 'w') as file:
+            file.write(f'port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n'
+                       f'sentinel monitor shop 127.0.0.1 {master.port} 2\n'
+                       'sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 4000\n')
+        self.process = subprocess.Popen(['redis-server', f'{self.folder}/sentinel.conf', '--sentinel'],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def says(self, text):
+        """Whether it says this of itself."""
+        with contextlib.suppress(OSError):
+            with contextlib.closing(Client(('127.0.0.1', self.port))) as client:
+                return text in client('INFO', 'sentinel').decode()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -304,13 +329,15 @@ class Proxy:
 
 
 class Node:
-    """A websock process on a free port, with a log of its own."""
+    """A websock process on a free port, with a log of its own. command: what starts it, if that is not
+    the program itself; host: the address that it has there."""
 
-    def __init__(self, backplane, ini='', environment=None, port=0):
+    def __init__(self, backplane, ini='', environment=None, port=0, host='127.0.0.1', command=()):
+        self.host, self.command = host, [*command, WEBSOCK]
         self.folder = tempfile.mkdtemp(prefix='websock-node-')
         self.ini = f'{self.folder}/websock.ini'
         self.environment = {**os.environ, **(environment or {})}
-        self.settings = (f'adress=ws://127.0.0.1:{port}\nconsole=true\nauthKey={KEY}\n' + (
+        self.settings = (f'adress=ws://{host}:{port}\nconsole=true\nauthKey={KEY}\n' + (
             f'backplane={backplane}\nbackplaneSecret={SECRET}\n' if backplane else '') + ini + '\n')
         self.start()
 
@@ -319,11 +346,11 @@ class Node:
             file.write(self.settings)
         with open(f'{self.folder}/log', 'ab') as log:
             self.log_start = log.tell()
-            self.process = subprocess.Popen([WEBSOCK, '-i', self.ini], stdin=subprocess.DEVNULL, cwd=self.folder,
+            self.process = subprocess.Popen([*self.command, '-i', self.ini], stdin=subprocess.DEVNULL, cwd=self.folder,
                                             stdout=log, stderr=subprocess.STDOUT, env=self.environment)
         line = self.wait_for_log('Listening on ws://')
-        self.port = int(line.split('ws://127.0.0.1:')[1].split()[0].rstrip(',;'))
-        self.address = ('127.0.0.1', self.port)
+        self.port = int(line.split(f'ws://{self.host}:')[1].split()[0].rstrip(',;'))
+        self.address = (self.host, self.port)
 
     def log(self):
         with open(f'{self.folder}/log', 'rb') as file:
@@ -634,6 +661,8 @@ class Case(unittest.TestCase):
         nodes = [self.node(backplane, ini) for backplane in backplanes]
         for node in nodes:
             node.wait_until_in()
+        for node in nodes:
+            eventually('all are heard', lambda: len(node.request('GET', '/nodes')[1]['nodes']) >= len(nodes))
         return nodes
 
 

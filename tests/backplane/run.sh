@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Several servers as one, by a Redis between them: what docs/protocol.md §11 promises, with real parts.
 # First the suite's own cases (rows, faults under load, HAProxy in front), then the whole server suite
-# with a backplane set. Needs Rust, python3, redis-server, haproxy, openssl and libfaketime.
+# with a backplane set. Needs Rust, python3, redis-server, haproxy, openssl, iproute2 and libfaketime.
 #   run.sh [--all] [NAME...]      NAME: one class or case alone, such as faults.OfRedis
 # Last line: N passed, N failed. Exit: 0 if none failed, else 1.
 set -euo pipefail
@@ -18,7 +18,7 @@ end() {
     rm -rf "$work"
 }
 trap 'end; echo "backplane: could not be run, 0 passed, 1 failed"' EXIT
-for tool in redis-server haproxy openssl python3; do
+for tool in redis-server haproxy openssl python3 ip; do
     command -v "$tool" >/dev/null || { echo "backplane: $tool is needed" >&2; exit 1; }
 done
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || { echo "backplane: libfaketime is needed" >&2; exit 1; }
@@ -40,9 +40,6 @@ left_out=(
     dialogue::broadcasts_and_feedbacks_of_one_sender_keep_their_order
     # It lists all lines of the log.
     log_lines::connections_are_not_told_if_they_are_not_to_be
-    # Whether a feedback that nobody waits for has found somebody elsewhere is not asked.
-    feedback::a_feedback_to_nobody_is_next_only_and_a_debug_line
-    log_lines::what_found_nobody_is_a_line_at_debug
     # They have a Redis of their own, which they script.
     backplane::
     # It says something of the Redis, too.

@@ -329,6 +329,7 @@ impl Scene {
             match event {
                 SubscriberEvent::Lost => assert!(!std::mem::replace(&mut self.is_lost, true)),
                 SubscriberEvent::Ready
+                | SubscriberEvent::Skipped
                 | SubscriberEvent::Message { .. }
                 | SubscriberEvent::Subscribed { .. } => self.is_lost = false,
             }

@@ -273,6 +273,58 @@ fn of_several_of_one_ident_the_one_that_opened_first_at_any_node_is_the_receiver
     third.round_trip();
 }
 
+// protocol.md 3.5
+// protocol.md 11.2
+#[test]
+fn a_feedback_that_finds_nobody_at_any_node_is_a_debug_line_and_no_other_is() {
+    let cluster = Cluster::start_with(2, "loglevel=debug");
+    let mut sender = cluster.nodes[0].php();
+    let mut there = cluster.nodes[1].web();
+    let (mut tab, mut named) = (cluster.tab(1, "42"), cluster.named(1, "shop"));
+    for (n, key, value, receiver) in [
+        (1, "uuid", there.uuid.clone(), &mut there),
+        (2, "user", "42".to_owned(), &mut tab),
+        (3, "ident", "shop".to_owned(), &mut named),
+    ] {
+        let packet = feedback(key, &value, n);
+        sender.send_for_next(&packet);
+        receiver.expect_text(&packet);
+    }
+    let gone = format!("{}0000", &there.uuid[..32]);
+    let unknown = format!("00000000-0000-4000-8000-00000000{}", &there.uuid[32..]);
+    let nobody = [
+        ("uuid", &*unknown),
+        ("uuid", &*gone),
+        ("uuid", "nobody"),
+        ("ident", "nobody"),
+        ("user", "nobody"),
+    ];
+    for (n, (key, value)) in nobody.into_iter().enumerate() {
+        sender.send_for_next(&feedback(key, value, n));
+        let is_about_it = |line: &&String| line.contains(" for feedback from #");
+        eventually("a line", || {
+            cluster.nodes[0]
+                .log_lines()
+                .iter()
+                .filter(is_about_it)
+                .count()
+                > n
+        });
+        let lines = cluster.nodes[0].log_lines();
+        let last = lines.iter().rfind(is_about_it).expect("a line");
+        let words = match key {
+            "user" => "no tab of a user for feedback",
+            _ => "no receiver for feedback",
+        };
+        assert!(last.contains(words), "{key} {value}: {last}");
+    }
+    let lines = cluster.nodes[0].log_lines();
+    let count = lines
+        .iter()
+        .filter(|line| line.contains(" for feedback from #"));
+    assert_eq!(count.count(), nobody.len(), "{lines:#?}");
+}
+
 // protocol.md 11.3
 // protocol.md 3.4
 #[test]
@@ -733,6 +785,42 @@ fn what_was_said_to_a_user_before_any_tab_of_it_was_here_is_a_gap() {
     let target = format!("/web?resume=1&since={cursor}");
     let (mut page, _) = resuming(&cluster.nodes[0], &target, "42");
     assert!(page.read_text("what was missed").contains(r#""n":1,"#));
+}
+
+// protocol.md 11.4
+// protocol.md 11.5
+// promise: a reload of each key takes effect
+#[test]
+fn what_is_longer_than_a_node_takes_is_said_to_be_missing_and_a_reload_lets_it_in() {
+    let mut cluster = Cluster::start_with(1, "backplaneTimeout=500ms");
+    cluster.add("maxMessageSize=1K");
+    cluster.wait_for_peers();
+    let (mut page, _) = resuming(&cluster.nodes[1], "/web?resume=1", "42");
+    cluster.wait_for_subscribers("websock:u:42", 1);
+    let packet = long_feedback("42", 200_000);
+    let (status, body) = push(&cluster.nodes[0], &packet);
+    let asked = r#"{"delivered":0,"nodes":{"asked":1,"answered":0},"error":"#;
+    assert!(status == 504 && body.starts_with(asked), "{status} {body}");
+    cluster.nodes[1].wait_for_log("longer than maxMessageSize");
+    let refused = r#"websock_backplane_refused_total{reason="size"}"#;
+    assert_eq!(metric(&cluster.nodes[1], refused), "1");
+    // It is told by the next sign of life of whoever has sent it.
+    let gap = page.read_text("a gap");
+    assert!(
+        gap.starts_with(r#"{"opcode":"gap","gap":"backplane""#),
+        "{gap}"
+    );
+    let ini = ini(&cluster.redis, "maxMessageSize=1M");
+    cluster.nodes[1].reload(&format!("authKey={KEY}\n{ini}"), "Settings read again");
+    eventually("it to be let in", || {
+        push(&cluster.nodes[0], &packet) == delivered(1)
+    });
+    let text = page.read_text("the long one");
+    assert!(
+        text.contains("xxx") && text.len() > 200_000,
+        "{}",
+        text.len()
+    );
 }
 
 // promise: a reload of each key takes effect

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::channel::Channels;
 use super::counts::Counts;
 use super::envelope::{NodeReceipt, Sender};
+use super::freshness::Freshness;
 use super::interest::Interest;
 use super::node::NodeClaim;
 use super::peers::Peers;
@@ -30,6 +31,7 @@ pub(crate) struct Backplane {
     pub(super) claim: NodeClaim,
     pub(super) interest: Interest,
     pub(super) peers: Peers,
+    pub(super) freshness: Freshness,
     pub(super) routed: Routed,
     /// All that is wanted is subscribed to, or has been so.
     pub(super) is_subscribed: bool,
@@ -122,6 +124,7 @@ impl Backplane {
             claim: NodeClaim::new(),
             interest,
             peers: Peers::default(),
+            freshness: Freshness::default(),
             routed: Routed::default(),
             is_subscribed: false,
             is_listening: false,
@@ -174,6 +177,16 @@ impl Backplane {
         self.settings.max_queue_bytes = settings.max_queue_bytes;
     }
 
+    /// The most that may wait at each of both connections, and the longest message.
+    pub(super) fn limits(
+        &self,
+        max_message_bytes: usize,
+    ) -> impl Iterator<Item = (UpstreamId, Settings)> {
+        let settings = upstream_settings(self.settings.max_queue_bytes, max_message_bytes);
+        let both = self.publisher.into_iter().chain(self.subscriber);
+        both.map(move |upstream| (upstream, settings))
+    }
+
     /// Whether an upstream is one of those that were added here.
     pub(crate) fn has(&self, upstream: UpstreamId) -> bool {
         [self.publisher, self.subscriber].contains(&Some(upstream))
@@ -198,6 +211,7 @@ impl Backplane {
         let clients = self.clients.len() * size_of::<(ConnId, OpenClient)>();
         self.interest.held_bytes()
             + self.peers.held_bytes()
+            + self.freshness.held_bytes()
             + self.routed.held_bytes()
             + self.published_bytes
             + clients

@@ -23,6 +23,10 @@ pub(super) struct Counts {
     pub(super) repeated: u64,
     /// Envelopes of another time.
     pub(super) untimely: u64,
+    /// Envelopes that were longer than the longest message here.
+    pub(super) oversized: u64,
+    /// Envelopes whose senders have not proven that they are there.
+    pub(super) unproven: u64,
     /// How often pages were told that something may be missing.
     pub(super) gaps: u64,
     /// How often the subscriber has lost Redis.
@@ -43,6 +47,8 @@ impl Default for Counts {
             forged: 0,
             repeated: 0,
             untimely: 0,
+            oversized: 0,
+            unproven: 0,
             gaps: 0,
             outages: 0,
             round_trips: Histogram::new(ROUND_TRIP_BOUNDS),

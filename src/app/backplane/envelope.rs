@@ -7,7 +7,8 @@
 //!
 //! The tag proves that the sender knows `backplaneSecret`, and that the envelope was meant for this
 //! channel. That it has not been heard before is seen by epoch and sequence
-//! ([`window`](super::window)).
+//! ([`window`](super::window)), that it is of now by an answer of its sender
+//! ([`freshness`](super::freshness)).
 
 use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq as _;
@@ -98,6 +99,13 @@ pub(super) enum Body<'a> {
     },
     /// The sender is there.
     Heartbeat(Heartbeat),
+    /// The sender is there now, and not on record.
+    Proof {
+        /// The receiver's challenge; 0: none is known.
+        answers: u64,
+        /// The sender's own challenge, which it wants to have answered; 0: it has been.
+        asks: u64,
+    },
     /// How many tabs do these users have?
     CountTabs {
         call: CallNumber,
@@ -118,6 +126,8 @@ pub(super) struct Heartbeat {
     pub(super) uptime_seconds: u64,
     /// It is about to go.
     pub(super) is_leaving: bool,
+    /// The sender's challenge, which it wants to have answered by all; 0: it does not.
+    pub(super) asks: u64,
 }
 
 /// What became of one call at the node that tells.
@@ -205,7 +215,7 @@ impl<'a> Body<'a> {
             | Self::ToClient { call, .. }
             | Self::ToAway { call, .. }
             | Self::CountTabs { call, .. } => *call,
-            Self::Receipts { .. } | Self::Heartbeat(_) => 0,
+            Self::Receipts { .. } | Self::Heartbeat(_) | Self::Proof { .. } => 0,
         }
     }
 
@@ -260,8 +270,10 @@ impl<'a> Body<'a> {
                     beat.client_count,
                     beat.uptime_seconds,
                     u64::from(beat.is_leaving),
+                    beat.asks,
                 ],
             ),
+            Self::Proof { answers, asks } => to.numbers(PROOF, &[*answers, *asks]),
             Self::CountTabs { call, users } => {
                 to.numbers(COUNT_TABS, &[*call]);
                 users.iter().for_each(|user| to.bytes(user.as_bytes()));
@@ -324,7 +336,12 @@ impl<'a> Body<'a> {
                 client_count: from.number()?,
                 uptime_seconds: from.number()?,
                 is_leaving: from.number()? != 0,
+                asks: from.number()?,
             }),
+            PROOF => Self::Proof {
+                answers: from.number()?,
+                asks: from.number()?,
+            },
             COUNT_TABS => Self::CountTabs {
                 call: from.number()?,
                 users: from.all(|from| from.text())?,
@@ -457,7 +474,7 @@ fn tag(signed: &[u8], channel: &[u8], secret: &BackplaneSecret) -> [u8; TAG_BYTE
 }
 
 /// Of another version nothing is read: servers of both serve their own meanwhile.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// 128 bits of HMAC-SHA-256.
 const TAG_BYTES: usize = 16;
@@ -472,6 +489,7 @@ const RECEIPTS: u8 = 7;
 const HEARTBEAT: u8 = 8;
 const COUNT_TABS: u8 = 9;
 const TO_AWAY: u8 = 10;
+const PROOF: u8 = 11;
 
 const NO_IDENT: u8 = 0;
 const TEXT_IDENT: u8 = 1;
@@ -575,7 +593,12 @@ mod tests {
                 client_count: 2,
                 uptime_seconds: 3,
                 is_leaving: true,
+                asks: u64::MAX,
             }),
+            Body::Proof {
+                answers: u64::MAX,
+                asks: 1,
+            },
             Body::CountTabs {
                 call,
                 users: vec!["42", "", "a"],
@@ -645,7 +668,7 @@ mod tests {
         let signed = &whole[..whole.len() - TAG_BYTES];
         assert!(Envelope::open(&sealed(signed), b"c", &secret).is_ok());
         let mut other = signed.to_vec();
-        other[0] = 2;
+        other[0] = VERSION + 1;
         assert!(Envelope::open(&sealed(&other), b"c", &secret).is_err());
         for len in 0..signed.len() - 1 {
             let opened = sealed(&signed[..len]);

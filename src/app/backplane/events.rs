@@ -8,7 +8,7 @@ use crate::app::calls::{CallId, Receipt};
 use crate::app::{App, Commands};
 use crate::base::MonotonicTime;
 use crate::upstream::redis::SubscriberEvent;
-use crate::upstream::{Answer, UpstreamId};
+use crate::upstream::{Answer, Settings, UpstreamId};
 
 impl App {
     /// A subscriber has told something.
@@ -22,10 +22,17 @@ impl App {
         let Some(backplane) = self.backplane_of(upstream) else {
             return;
         };
-        if let Some((channel, payload)) = backplane.handle_subscriber(event, now)
-            && let Some(envelope) = backplane.open(&channel, &payload, now, commands)
-        {
-            self.sessions.delivery(now, commands).take_in(envelope);
+        let mut message = backplane.handle_subscriber(event, now);
+        while let Some((channel, payload)) = message {
+            let Some(backplane) = self.sessions.backplane.as_deref_mut() else {
+                break;
+            };
+            if let Some(envelope) = backplane.open(&channel, &payload, now, commands) {
+                self.sessions.delivery(now, commands).take_in(envelope);
+            }
+            // What was held comes first where this one has proven that its sender is there.
+            let backplane = self.sessions.backplane.as_deref_mut();
+            message = backplane.and_then(|backplane| backplane.freshness.take_released());
         }
         self.carry_out_effects(now, commands);
     }
@@ -76,6 +83,14 @@ impl App {
         if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
             backplane.reload(settings);
         }
+    }
+
+    /// What the connections to the Redis between servers may hold, which follows a reload.
+    pub(crate) fn backplane_limits(&self) -> impl Iterator<Item = (UpstreamId, Settings)> {
+        let backplane = self.sessions.backplane.as_deref();
+        let max_message_bytes = self.sessions.max_message_bytes();
+        let limits = backplane.map(|backplane| backplane.limits(max_message_bytes));
+        limits.into_iter().flatten()
     }
 
     fn backplane_of(&mut self, upstream: UpstreamId) -> Option<&mut Backplane> {

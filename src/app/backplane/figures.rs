@@ -33,6 +33,8 @@ impl Backplane {
             forged_count: counts.forged,
             repeated_count: counts.repeated,
             untimely_count: counts.untimely,
+            oversized_count: counts.oversized,
+            unproven_count: counts.unproven,
             gap_count: counts.gaps,
             outage_count: counts.outages,
             round_trips: counts.round_trips.clone(),

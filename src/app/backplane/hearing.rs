@@ -25,6 +25,14 @@ impl Backplane {
         let was_connected = self.is_connected();
         match event {
             SubscriberEvent::Message { channel, payload } => return Some((channel, payload)),
+            SubscriberEvent::Skipped => {
+                self.counts.oversized += 1;
+                self.peers.note_skipped();
+                self.refuse(
+                    "longer than maxMessageSize: set the same at all servers",
+                    now,
+                );
+            }
             SubscriberEvent::Subscribed { channel } => {
                 let number = self.claim.number();
                 if number != 0 && channel == self.channels.of_node(number) {
@@ -36,6 +44,7 @@ impl Backplane {
                 if !std::mem::replace(&mut self.is_subscribed, true) {
                     self.claim.ask_soon(now);
                     self.connected_at = now;
+                    self.freshness.begin();
                     self.outage_check = Some(now + PEER_TIMEOUT);
                     self.next_beat = now;
                 }
@@ -46,9 +55,12 @@ impl Backplane {
                 self.is_listening = false;
                 self.counts.outages += 1;
                 self.peers.note_outage(now);
+                self.drop_challenge();
             }
         }
         if self.is_connected() && !was_connected {
+            // Those who did not know this node by its number until now.
+            self.freshness.ask_all();
             info!("backplane: connected, {} channels", self.interest.len());
         }
         None
@@ -78,7 +90,12 @@ impl Backplane {
             return None;
         }
         let wall_clock = (self.wall_clock)().as_secs();
-        match self.peers.judge(&envelope, wall_clock, now) {
+        self.note_proof(&envelope, now);
+        let verdict = self.peers.judge(&envelope, wall_clock, now);
+        if matches!(verdict, Verdict::New | Verdict::First | Verdict::Unproven) {
+            self.answer_challenge(&envelope, now, commands);
+        }
+        match verdict {
             verdict @ (Verdict::New | Verdict::First) => {
                 if verdict == Verdict::First {
                     // It learns of us, though not of all at the same moment.
@@ -93,6 +110,13 @@ impl Backplane {
                 self.refuse("heard before", now);
                 None
             }
+            Verdict::Unproven => {
+                // It says nothing but that, and of its challenge that is enough.
+                if !matches!(envelope.body, Body::Proof { .. }) {
+                    self.hold((channel, payload), envelope.sender, now, commands);
+                }
+                None
+            }
             Verdict::Untimely => {
                 self.counts.untimely += 1;
                 self.refuse("sent at another time: check the servers' clocks", now);
@@ -101,7 +125,7 @@ impl Backplane {
         }
     }
 
-    fn refuse(&mut self, why: &str, now: MonotonicTime) {
+    pub(super) fn refuse(&mut self, why: &str, now: MonotonicTime) {
         if let Some(count) = self.refusals.count(now) {
             warn!("backplane: {count} envelopes refused, the last one: {why}");
         }
@@ -183,7 +207,7 @@ fn reached_count(values: &[Value]) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::routed::{RoutedCall, Stage};
+    use super::super::routed::{Asker, RoutedCall, Stage};
     use super::super::settings::{BackplaneSecret, BackplaneSettings};
     use super::*;
     use crate::upstream::Target;
@@ -200,7 +224,7 @@ mod tests {
         };
         let (now, mut commands) = (MonotonicTime::START, Commands::default());
         let mut backplane = Backplane::new(&settings, || NOW).unwrap();
-        let call = RoutedCall::new(Some(CallId(1)), Stage::Deliver);
+        let call = RoutedCall::new(Some(Asker::Call(CallId(1))), Stage::Deliver);
         let call = backplane.wait_for(call, now);
         // This node and one that does not answer.
         let routed = backplane.routed.get_mut(call).unwrap();

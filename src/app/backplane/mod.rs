@@ -9,8 +9,8 @@
 //! Redis routes, this only publishes, subscribes and counts. `Backplane` is told what the publisher
 //! and the subscriber say, and by `Delivery` what clients send; it never
 //! sends to a client itself. Each thing that it knows stands in a file of its own: who this node is
-//! (`node`), who else is there (`peers`), which channels are worth hearing (`interest`), what has not
-//! been answered (`routed`). Nothing here waits, and everything that is kept has a limit and a
+//! (`node`), who else is there (`peers`) and is so now (`freshness`), which channels are worth hearing
+//! (`interest`), what has not been answered (`routed`). Nothing here waits, and everything that is kept has a limit and a
 //! deadline.
 
 #[expect(clippy::module_inception, reason = "it holds what the folder is about")]
@@ -23,11 +23,13 @@ mod delivering;
 mod envelope;
 mod events;
 mod figures;
+mod freshness;
 mod handover;
 mod hearing;
 mod interest;
 mod node;
 mod peers;
+mod proving;
 mod published;
 mod routed;
 mod sending;

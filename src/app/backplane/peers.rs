@@ -4,18 +4,25 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::envelope::{Envelope, Heartbeat, Sender};
+use super::published::QUEUE_TIME;
 use super::window::Window;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 
-/// All senders that have been heard lately.
+/// All senders that have been heard lately, by their epochs: one that has no number yet is the same
+/// one later.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    known: HashMap<Sender, Peer>,
+    known: HashMap<u64, Peer>,
 }
 
 #[derive(Clone, Debug)]
 struct Peer {
+    node: u16,
+    standing: Standing,
     window: Window,
+    /// When it was last asked for a proof, and when it was last given one.
+    asked_at: Option<MonotonicTime>,
+    answered_at: Option<MonotonicTime>,
     /// The highest number of what it has told everybody; `None`: it is not known yet.
     number: Option<u64>,
     beat: Heartbeat,
@@ -24,9 +31,23 @@ struct Peer {
     /// This node was cut off since `beat`.
     has_outage: bool,
     has_beaten: bool,
-    last_heard: MonotonicTime,
+    created_at: MonotonicTime,
+    /// When something of it has last counted.
+    last_heard: Option<MonotonicTime>,
     has_left: bool,
     clock: ClockOffset,
+}
+
+/// Whether what comes from a peer is of now: a signature does not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has never been seen to live: it may be a record of one that has.
+    Unknown,
+    /// It has, but not since this node is connected as it is now.
+    Lapsed,
+    /// It has answered this node's challenge. What it has sent before this time by its own clock, in
+    /// microseconds, does not count any more.
+    Proven { floor: u64 },
 }
 
 /// How far the clock of a peer is behind the one here, in microseconds: at most what its fastest
@@ -61,8 +82,10 @@ pub(super) enum Verdict {
     New,
     /// It counts, and is the first one of its sender.
     First,
-    /// It has been heard before, or is older than all that is remembered.
+    /// It has been heard before, or is older than what its sender has sent since.
     Repeated,
+    /// It may be of now, or a record: its sender has not answered the challenge.
+    Unproven,
     /// Its time is not near enough to ours.
     Untimely,
 }
@@ -96,30 +119,109 @@ impl Peers {
         if envelope.sent_at.abs_diff(wall_clock) > MAX_CLOCK_DIFFERENCE.as_secs() {
             return Verdict::Untimely;
         }
-        let is_first = !self.known.contains_key(&envelope.sender);
-        if is_first {
-            self.make_room(now);
-        }
-        let peer = self.known.entry(envelope.sender);
-        let peer = peer.or_insert_with(|| Peer::new(now));
-        if is_first {
-            // What it has sent before was not for us: whoever sends it again has recorded it.
-            peer.window.skip(envelope.sequence);
-        } else if !peer.window.note(envelope.sequence) {
+        let peer = self.peer(envelope.sender, now);
+        let floor = match peer.standing {
+            Standing::Proven { floor } => floor,
+            Standing::Unknown | Standing::Lapsed => {
+                return match peer.window.has(envelope.sequence) {
+                    true => Verdict::Repeated,
+                    false => Verdict::Unproven,
+                };
+            }
+        };
+        // A channel that was not heard until now has envelopes that are new here and old all the same.
+        if envelope.clock < floor || !peer.window.note(envelope.sequence) {
             return Verdict::Repeated;
         }
-        peer.last_heard = now;
+        let newest = envelope.clock.saturating_sub(LONGEST_WAY);
+        peer.standing = Standing::Proven {
+            floor: floor.max(newest),
+        };
         let offset = micros(now).wrapping_sub(envelope.clock).cast_signed();
         peer.clock.note(offset, now);
-        match is_first {
-            true => Verdict::First,
-            false => Verdict::New,
+        let heard_before = peer.last_heard.replace(now);
+        match heard_before {
+            None => Verdict::First,
+            Some(_) => Verdict::New,
         }
+    }
+
+    /// The sender of this has answered the challenge that was made up at the time `since`: it was
+    /// sent after that, and so was what it sends from now on.
+    pub(super) fn prove(
+        &mut self,
+        envelope: &Envelope<'_>,
+        since: MonotonicTime,
+        now: MonotonicTime,
+    ) {
+        let peer = self.peer(envelope.sender, now);
+        if matches!(peer.standing, Standing::Unknown | Standing::Lapsed)
+            && !peer.window.has(envelope.sequence)
+        {
+            // By its clock the challenge is not older than by ours.
+            let age = u64::try_from((now - since).as_micros()).unwrap_or(u64::MAX);
+            let floor = envelope
+                .clock
+                .saturating_sub(age.saturating_add(LONGEST_WAY));
+            peer.standing = Standing::Proven { floor };
+        }
+    }
+
+    /// Whether a peer has to prove that it is there.
+    pub(super) fn is_unproven(&self, sender: Sender) -> bool {
+        let peer = self.known.get(&sender.epoch);
+        !peer.is_some_and(|peer| matches!(peer.standing, Standing::Proven { .. }))
+    }
+
+    /// Nobody has proven anything to the connection that is made next.
+    pub(super) fn forget_proofs(&mut self) {
+        for peer in self.known.values_mut() {
+            if matches!(peer.standing, Standing::Proven { .. }) {
+                peer.standing = Standing::Lapsed;
+            }
+            peer.asked_at = None;
+        }
+    }
+
+    /// Whether a peer is to be asked for a proof now; it is taken to be.
+    pub(super) fn may_ask(&mut self, sender: Sender, now: MonotonicTime) -> bool {
+        let peer = self.known.get_mut(&sender.epoch);
+        peer.is_some_and(|peer| is_due(&mut peer.asked_at, ASK_PAUSE, now))
+    }
+
+    /// Whether a peer is to be given a proof now; it is taken to be.
+    pub(super) fn may_answer(&mut self, sender: Sender, now: MonotonicTime) -> bool {
+        is_due(&mut self.peer(sender, now).answered_at, ANSWER_PAUSE, now)
+    }
+
+    /// Something that a peer may have sent was not taken in.
+    pub(super) fn note_dropped(&mut self, epoch: u64) {
+        if let Some(peer) = self.known.get_mut(&epoch) {
+            peer.has_outage = true;
+        }
+    }
+
+    /// Something was not taken in, whoever has sent it.
+    pub(super) fn note_skipped(&mut self) {
+        for peer in self.known.values_mut() {
+            peer.has_outage |= peer.standing != Standing::Unknown && !peer.has_left;
+        }
+    }
+
+    fn peer(&mut self, sender: Sender, now: MonotonicTime) -> &mut Peer {
+        if !self.known.contains_key(&sender.epoch) {
+            self.make_room(now);
+        }
+        let peer = self.known.entry(sender.epoch);
+        let peer = peer.or_insert_with(|| Peer::new(now));
+        // It has had none before it was given one.
+        peer.node = peer.node.max(sender.node);
+        peer
     }
 
     /// A peer has told everybody something, or a client here.
     pub(super) fn note_message(&mut self, sender: Sender, number: Option<u64>) -> Hole {
-        let Some(peer) = self.known.get_mut(&sender) else {
+        let Some(peer) = self.known.get_mut(&sender.epoch) else {
             return Hole::None;
         };
         peer.heard_count += 1;
@@ -133,7 +235,7 @@ impl Peers {
         beat: Heartbeat,
         connected: Duration,
     ) -> Hole {
-        let Some(peer) = self.known.get_mut(&sender) else {
+        let Some(peer) = self.known.get_mut(&sender.epoch) else {
             return Hole::None;
         };
         let by_number = peer.note_number(beat.number, 0);
@@ -155,14 +257,17 @@ impl Peers {
 
     /// What is to be added to a time of this peer to have it by the clock here, in microseconds.
     pub(super) fn clock_offset(&self, sender: Sender) -> i64 {
-        self.known.get(&sender).map_or(0, |peer| peer.clock.get())
+        self.known
+            .get(&sender.epoch)
+            .map_or(0, |peer| peer.clock.get())
     }
 
     /// This node has been cut off: what was sent meanwhile has not come.
     pub(super) fn note_outage(&mut self, now: MonotonicTime) {
         for peer in self.known.values_mut() {
             // Whoever has been silent for long has not sent anything.
-            peer.has_outage |= !peer.has_left && now - peer.last_heard < PEER_TIMEOUT * 2;
+            let is_recent = |heard: MonotonicTime| now - heard < PEER_TIMEOUT * 2;
+            peer.has_outage |= !peer.has_left && peer.last_heard.is_some_and(is_recent);
         }
     }
 
@@ -172,17 +277,19 @@ impl Peers {
         let peers = self.known.values_mut();
         // All of them, not up to the first one.
         peers.fold(false, |any, peer| {
-            any | (std::mem::take(&mut peer.has_outage) && !peer.has_left)
+            // A record of somebody is nobody.
+            let is_somebody = peer.standing != Standing::Unknown;
+            any | (is_somebody && std::mem::take(&mut peer.has_outage) && !peer.has_left)
         })
     }
 
     /// Peers that are there.
     pub(super) fn present(&self, now: MonotonicTime) -> impl Iterator<Item = PeerState> {
-        self.known.iter().filter_map(move |(sender, peer)| {
-            let silence = now - peer.last_heard;
+        self.known.iter().filter_map(move |(epoch, peer)| {
+            let silence = now - peer.last_heard?;
             let is_here = silence < PEER_TIMEOUT && !peer.has_left;
             is_here.then_some(PeerState {
-                sender: *sender,
+                sender: peer.sender(*epoch),
                 beat: peer.beat,
                 silence,
             })
@@ -191,10 +298,12 @@ impl Peers {
 
     /// How far each is, for [`take_over`](Self::take_over).
     pub(super) fn hand_over(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.known.iter().map(|(sender, peer)| {
+        let heard = self.known.iter();
+        let heard = heard.filter(|(_, peer)| peer.standing != Standing::Unknown);
+        heard.map(|(epoch, peer)| {
             let mut record = RecordWriter::default();
-            record.put_number(NODE, sender.node.into());
-            record.put_number(EPOCH, sender.epoch);
+            record.put_number(NODE, peer.node.into());
+            record.put_number(EPOCH, *epoch);
             record.put_number(SEQUENCE, peer.window.highest());
             record.put_number_if(LAST_NUMBER, peer.number);
             record.put_number(MESSAGE_COUNT, peer.message_count());
@@ -210,18 +319,18 @@ impl Peers {
         let mut peers = Self::default();
         for record in records.iter().take(MAX_KNOWN) {
             let mut record = Record::parse(record)?;
-            let sender = Sender {
-                node: record.number(NODE)?,
-                epoch: record.number(EPOCH)?,
-            };
             let mut peer = Peer::new(now);
+            peer.node = record.number(NODE)?;
+            peer.standing = Standing::Lapsed;
+            peer.last_heard = Some(now);
+            let epoch = record.number(EPOCH)?;
             peer.window.skip(record.number(SEQUENCE)?);
             peer.number = record.number_if(LAST_NUMBER)?;
             peer.beat.message_count = record.number(MESSAGE_COUNT)?;
             peer.has_outage = true;
             peer.has_beaten = true;
             record.end()?;
-            peers.known.insert(sender, peer);
+            peers.known.insert(epoch, peer);
         }
         Ok(peers)
     }
@@ -233,10 +342,11 @@ impl Peers {
             return;
         }
         self.known
-            .retain(|_, peer| now - peer.last_heard <= MAX_CLOCK_DIFFERENCE * 2);
+            .retain(|_, peer| now - peer.last_seen() <= MAX_CLOCK_DIFFERENCE * 2);
         if self.known.len() >= MAX_KNOWN {
-            let quietest = self.known.iter().min_by_key(|(_, peer)| peer.last_heard);
-            if let Some(quietest) = quietest.map(|(sender, _)| *sender) {
+            let rank = |peer: &Peer| (peer.last_heard.is_some(), peer.last_seen());
+            let quietest = self.known.iter().min_by_key(|(_, peer)| rank(peer));
+            if let Some(quietest) = quietest.map(|(epoch, _)| *epoch) {
                 self.known.remove(&quietest);
             }
         }
@@ -244,26 +354,40 @@ impl Peers {
 
     /// Bytes of memory held.
     pub(super) fn held_bytes(&self) -> usize {
-        self.known.len() * size_of::<(Sender, Peer)>()
+        self.known.len() * size_of::<(u64, Peer)>()
     }
 }
 
 impl Peer {
     fn new(now: MonotonicTime) -> Self {
         Self {
+            node: 0,
+            standing: Standing::Unknown,
             window: Window::default(),
+            asked_at: None,
+            answered_at: None,
             number: None,
             beat: Heartbeat::default(),
             heard_count: 0,
             has_outage: false,
             has_beaten: false,
-            last_heard: now,
+            created_at: now,
+            last_heard: None,
             has_left: false,
             clock: ClockOffset {
                 least: [i64::MAX; 2],
                 since: now,
             },
         }
+    }
+
+    fn sender(&self, epoch: u64) -> Sender {
+        let node = self.node;
+        Sender { node, epoch }
+    }
+
+    fn last_seen(&self) -> MonotonicTime {
+        self.last_heard.unwrap_or(self.created_at)
     }
 
     /// Messages of it, as far as they are known.
@@ -283,6 +407,15 @@ impl Peer {
     }
 }
 
+/// Whether it is time for something that was done before, perhaps; if so it is done now.
+fn is_due(last: &mut Option<MonotonicTime>, pause: Duration, now: MonotonicTime) -> bool {
+    let is_due = last.is_none_or(|last| now - last >= pause);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
+}
+
 const NODE: u8 = 1;
 const EPOCH: u8 = 2;
 const SEQUENCE: u8 = 3;
@@ -297,12 +430,20 @@ pub(super) fn micros(time: MonotonicTime) -> u64 {
 /// How long an envelope tells how far a clock is behind: by then it has drifted by some milliseconds.
 const CLOCK_PERIOD: Duration = Duration::from_secs(60);
 
-/// How far clocks may differ. What was recorded and is sent again later than that is refused even by
-/// a node that has started meanwhile, and so has not heard it.
-pub(super) const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
+/// How far clocks on the wall may differ. Nothing else goes by them.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// Whoever is silent for so long is not there any more: three heartbeats.
 pub(super) const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long an envelope takes at most, in microseconds: what waits longer for Redis is given up by
+/// its sender ([`QUEUE_TIME`]), and a second for the way.
+const LONGEST_WAY: u64 = QUEUE_TIME.as_micros() as u64 + 1_000_000;
+
+/// Between two times that a peer is asked for a proof, or given one: whoever plays a record of it again
+/// and again makes no more of it.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
+const ANSWER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most senders that are remembered.
 const MAX_KNOWN: usize = 8192;
@@ -335,11 +476,17 @@ mod tests {
         MonotonicTime::START + Duration::from_secs(seconds)
     }
 
+    /// Judges an envelope of somebody who has proven that he is there.
+    fn hear(peers: &mut Peers, envelope: &Envelope<'_>, at: u64) -> Verdict {
+        peers.prove(envelope, after(at), after(at));
+        peers.judge(envelope, NOW, after(at))
+    }
+
     #[test]
     fn what_has_been_heard_or_is_of_another_time_does_not_count() {
         let mut peers = Peers::default();
         let mut judge = |epoch, sequence, sent_at, at| {
-            peers.judge(&envelope(epoch, sequence, sent_at), NOW, after(at))
+            hear(&mut peers, &envelope(epoch, sequence, sent_at), at)
         };
         for (epoch, sequence, verdict) in [
             (1, 1, Verdict::First),
@@ -366,21 +513,80 @@ mod tests {
         }
     }
 
-    // docs/several-machines.md: a record can be played only until its sender has been heard
-    #[test]
-    fn what_was_sent_before_its_sender_was_first_heard_does_not_count_any_more() {
-        let mut peers = Peers::default();
-        for (sequence, verdict) in [
-            (100, Verdict::First),
-            (99, Verdict::Repeated),
-            (50, Verdict::Repeated),
-            (100, Verdict::Repeated),
-            (102, Verdict::New),
-            (101, Verdict::New),
-        ] {
-            let envelope = envelope(1, sequence, NOW);
-            assert_eq!(peers.judge(&envelope, NOW, after(0)), verdict, "{sequence}");
+    /// At this time by the clock of its sender, in seconds.
+    fn of_time(sequence: u64, clock_seconds: u64) -> Envelope<'static> {
+        Envelope {
+            clock: micros(after(clock_seconds)),
+            ..envelope(1, sequence, NOW)
         }
+    }
+
+    // protocol.md 11.1
+    #[test]
+    fn nobody_counts_who_has_not_proven_to_this_connection_that_he_is_there() {
+        let mut peers = Peers::default();
+        let judge = |peers: &mut Peers, sequence| {
+            let envelope = of_time(sequence, 1000 + sequence);
+            peers.judge(&envelope, NOW, after(sequence))
+        };
+        assert_eq!(judge(&mut peers, 1), Verdict::Unproven);
+        assert_eq!(peers.present(after(1)).count(), 0, "a record is nobody");
+        peers.prove(&of_time(2, 1002), after(1), after(2));
+        assert_eq!(judge(&mut peers, 1), Verdict::First);
+        assert_eq!(judge(&mut peers, 2), Verdict::New);
+        assert_eq!(judge(&mut peers, 1), Verdict::Repeated);
+        peers.forget_proofs();
+        assert_eq!(judge(&mut peers, 2), Verdict::Repeated);
+        assert_eq!(judge(&mut peers, 3), Verdict::Unproven);
+        assert_eq!(peers.present(after(3)).count(), 1);
+        // A proof that has come before is none.
+        peers.prove(&of_time(2, 1002), after(3), after(3));
+        assert_eq!(judge(&mut peers, 3), Verdict::Unproven);
+        peers.prove(&of_time(4, 1004), after(3), after(4));
+        assert_eq!(judge(&mut peers, 3), Verdict::New);
+    }
+
+    // protocol.md 11.1
+    #[test]
+    fn what_was_sent_before_this_connection_or_long_before_the_newest_does_not_count() {
+        let mut peers = Peers::default();
+        let judge = |peers: &mut Peers, sequence, clock_seconds| {
+            peers.judge(&of_time(sequence, clock_seconds), NOW, after(60))
+        };
+        // Connected for 3 seconds, so that its clock said 997 then.
+        peers.prove(&of_time(20, 1000), after(57), after(60));
+        for (sequence, clock_seconds, verdict) in [
+            (10, 990, Verdict::Repeated),
+            (11, 991, Verdict::First),
+            (20, 1000, Verdict::New),
+            // It was for somebody else then, on a channel that is heard by now.
+            (12, 993, Verdict::Repeated),
+            (13, 994, Verdict::New),
+            (21, 1100, Verdict::New),
+            (14, 1093, Verdict::Repeated),
+            (15, 1094, Verdict::New),
+        ] {
+            let judged = judge(&mut peers, sequence, clock_seconds);
+            assert_eq!(judged, verdict, "{sequence} {clock_seconds}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_played_again_and_again_is_asked_and_answered_now_and_then() {
+        let mut peers = Peers::default();
+        let millis = |millis| MonotonicTime::START + Duration::from_millis(millis);
+        peers.judge(&envelope(1, 1, NOW), NOW, millis(0));
+        for (at, may_ask, may_answer) in [
+            (0, true, true),
+            (99, false, false),
+            (100, false, true),
+            (499, false, true),
+            (500, true, false),
+        ] {
+            assert_eq!(peers.may_ask(sender(1), millis(at)), may_ask, "{at}");
+            assert_eq!(peers.may_answer(sender(1), millis(at)), may_answer, "{at}");
+        }
+        assert!(!peers.may_ask(sender(2), millis(0)), "nobody");
     }
 
     #[test]
@@ -392,9 +598,10 @@ mod tests {
             client_count: u64::MAX,
             uptime_seconds: u64::MAX,
             is_leaving: false,
+            asks: u64::MAX,
         };
         for sequence in [u64::MAX - 1, u64::MAX] {
-            peers.judge(&envelope(1, sequence, NOW), NOW, after(0));
+            hear(&mut peers, &envelope(1, sequence, NOW), 0);
             peers.note_message(sender(1), Some(u64::MAX));
             peers.note_beat(sender(1), beat, LONG);
             peers.note_message(sender(1), Some(u64::MAX));
@@ -407,23 +614,23 @@ mod tests {
     fn the_fastest_envelope_says_how_far_a_clock_is_behind() {
         let mut peers = Peers::default();
         let mut sequence = 0;
-        let mut hear = |peers: &mut Peers, clock_seconds, at| {
+        let mut offset_after = |peers: &mut Peers, clock_seconds, at| {
             sequence += 1;
             let clock = micros(after(clock_seconds));
             let envelope = Envelope {
                 clock,
                 ..envelope(1, sequence, NOW)
             };
-            peers.judge(&envelope, NOW, after(at));
+            hear(peers, &envelope, at);
             peers.clock_offset(sender(1)) / 1_000_000
         };
         // On its way for 3, 1 and 2 seconds.
         for (clock, at, offset) in [(1000, 3, -997), (1003, 4, -999), (1004, 6, -999)] {
-            assert_eq!(hear(&mut peers, clock, at), offset);
+            assert_eq!(offset_after(&mut peers, clock, at), offset);
         }
         // What it has shown long ago does not count.
-        assert_eq!(hear(&mut peers, 1068, 70), -999);
-        assert_eq!(hear(&mut peers, 1138, 140), -998);
+        assert_eq!(offset_after(&mut peers, 1068, 70), -999);
+        assert_eq!(offset_after(&mut peers, 1138, 140), -998);
         assert_eq!(peers.clock_offset(sender(2)), 0);
     }
 
@@ -431,21 +638,21 @@ mod tests {
     fn senders_are_bounded_and_those_that_could_be_repeated_are_kept_longest() {
         let mut peers = Peers::default();
         for epoch in 0..MAX_KNOWN as u64 {
-            peers.judge(&envelope(epoch, 1, NOW), NOW, after(epoch));
+            hear(&mut peers, &envelope(epoch, 1, NOW), epoch);
         }
-        peers.judge(&envelope(u64::MAX, 1, NOW), NOW, after(MAX_KNOWN as u64));
+        hear(&mut peers, &envelope(u64::MAX, 1, NOW), MAX_KNOWN as u64);
         assert_eq!(peers.known.len(), MAX_KNOWN);
-        let verdict = peers.judge(&envelope(1, 1, NOW), NOW, after(MAX_KNOWN as u64));
+        let verdict = hear(&mut peers, &envelope(1, 1, NOW), MAX_KNOWN as u64);
         assert_eq!(verdict, Verdict::Repeated);
         let later = 5 * MAX_CLOCK_DIFFERENCE.as_secs();
-        peers.judge(&envelope(u64::MAX - 1, 1, NOW), NOW, after(later));
+        hear(&mut peers, &envelope(u64::MAX - 1, 1, NOW), later);
         assert_eq!(peers.known.len(), 1);
     }
 
     #[test]
     fn holes_in_what_everybody_is_told_are_seen() {
         let mut peers = Peers::default();
-        peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+        hear(&mut peers, &envelope(1, 1, NOW), 0);
         for (number, hole) in [
             (5, Hole::None),
             (6, Hole::None),
@@ -474,7 +681,7 @@ mod tests {
     #[test]
     fn after_an_outage_everything_that_was_sent_meanwhile_counts_as_missed() {
         let mut peers = Peers::default();
-        peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+        hear(&mut peers, &envelope(1, 1, NOW), 0);
         let mut beat = Heartbeat {
             message_count: 100,
             ..Heartbeat::default()
@@ -508,7 +715,7 @@ mod tests {
     #[test]
     fn another_process_knows_what_has_come_and_sees_what_has_not() {
         let mut peers = Peers::default();
-        peers.judge(&envelope(1, 9, NOW), NOW, after(0));
+        hear(&mut peers, &envelope(1, 9, NOW), 0);
         peers.note_message(sender(1), Some(5));
         let records: Vec<_> = peers.hand_over().collect();
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
@@ -516,9 +723,9 @@ mod tests {
             [(1, 5, Hole::None), (2, 5, Hole::Some), (1, 6, Hole::Some)]
         {
             let mut peers = Peers::take_over(&records, after(0)).unwrap();
-            let verdict = peers.judge(&envelope(1, 9, NOW), NOW, after(1));
+            let verdict = hear(&mut peers, &envelope(1, 9, NOW), 1);
             assert_eq!(verdict, Verdict::Repeated);
-            let verdict = peers.judge(&envelope(1, 10, NOW), NOW, after(1));
+            let verdict = hear(&mut peers, &envelope(1, 10, NOW), 1);
             assert_eq!(verdict, Verdict::New);
             let beat = Heartbeat {
                 message_count,
@@ -538,7 +745,7 @@ mod tests {
             (0, 100, 5, Hole::None),
         ] {
             let mut peers = Peers::default();
-            peers.judge(&envelope(1, 1, NOW), NOW, after(0));
+            hear(&mut peers, &envelope(1, 1, NOW), 0);
             let beat = Heartbeat {
                 message_count,
                 uptime_seconds,
@@ -553,8 +760,8 @@ mod tests {
     #[test]
     fn whoever_is_silent_or_has_left_is_not_there() {
         let mut peers = Peers::default();
-        peers.judge(&envelope(1, 1, NOW), NOW, after(0));
-        peers.judge(&envelope(2, 1, NOW), NOW, after(10));
+        hear(&mut peers, &envelope(1, 1, NOW), 0);
+        hear(&mut peers, &envelope(2, 1, NOW), 10);
         let present = |peers: &Peers, at| {
             let mut epochs: Vec<_> = peers.present(after(at)).map(|p| p.sender.epoch).collect();
             epochs.sort_unstable();

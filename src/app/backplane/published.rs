@@ -1,5 +1,7 @@
 //! [`Published`]: what was given to Redis.
 
+use std::time::Duration;
+
 use crate::app::calls::CallId;
 use crate::base::MonotonicTime;
 
@@ -12,3 +14,6 @@ pub(super) struct Published {
     pub(super) byte_count: usize,
     pub(super) at: MonotonicTime,
 }
+
+/// How long a message waits for Redis.
+pub(super) const QUEUE_TIME: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::envelope::{Found, NodeReceipt};
-use crate::api::Reach;
+use crate::api::{PushError, Reach};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
@@ -27,7 +27,7 @@ pub(super) struct Routed {
 #[derive(Debug)]
 pub(super) struct RoutedCall {
     /// Who wants to know; `None`: nobody, it is only to find its receiver.
-    pub(super) asker: Option<CallId>,
+    pub(super) asker: Option<Asker>,
     pub(super) stage: Stage,
     /// What was delivered.
     pub(super) receipt: Receipt,
@@ -50,6 +50,16 @@ pub(super) struct RoutedCall {
     pub(super) is_partial: bool,
     /// What it was counted for.
     counted_bytes: usize,
+}
+
+/// Who wants to know what became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// Whoever has made this call.
+    Call(CallId),
+    /// The log, if nobody has got it (protocol.md 3.5): the connection that has sent it, and what it
+    /// is to be told.
+    Log(u32, PushError),
 }
 
 /// What is done about it.
@@ -153,7 +163,7 @@ impl Total {
 }
 
 impl RoutedCall {
-    pub(super) fn new(asker: Option<CallId>, stage: Stage) -> Self {
+    pub(super) fn new(asker: Option<Asker>, stage: Stage) -> Self {
         Self {
             asker,
             stage,
@@ -169,6 +179,11 @@ impl RoutedCall {
             is_partial: false,
             counted_bytes: 0,
         }
+    }
+
+    /// Its receiver is found: the log has nothing to tell of it.
+    pub(super) fn forget_log(&mut self) {
+        self.asker = self.asker.filter(|asker| matches!(asker, Asker::Call(_)));
     }
 
     /// It goes on its way anew, to somebody else.
@@ -413,7 +428,7 @@ mod tests {
     fn those_whose_time_is_over_come_out_with_what_is_known() {
         let mut routed = Routed::default();
         for n in 0..4 {
-            let mut call = RoutedCall::new(Some(CallId(n)), Stage::Deliver);
+            let mut call = RoutedCall::new(Some(Asker::Call(CallId(n))), Stage::Deliver);
             call.reached_count = 2;
             routed.insert(CallId(n), call, after(100 + n));
         }

@@ -7,10 +7,11 @@ use log::warn;
 use super::backplane::{Backplane, Effect, FIRST_CALL};
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::peers::micros;
-use super::published::Published;
-use super::routed::{Candidate, Message, RoutedCall, Stage, Total};
+use super::published::{Published, QUEUE_TIME};
+use super::routed::{Asker, Candidate, Message, RoutedCall, Stage, Total};
 use crate::app::calls::{CallId, Receipt};
 use crate::app::commands::Commands;
+use crate::app::delivery::log_unreached;
 use crate::base::MonotonicTime;
 use crate::upstream::Call;
 use crate::upstream::redis::Request;
@@ -260,8 +261,15 @@ impl Backplane {
     }
 
     fn tell(&mut self, call: RoutedCall, total: Total) {
-        let Some(asker) = call.asker else {
-            return;
+        let asker = match call.asker {
+            Some(Asker::Call(asker)) => asker,
+            Some(Asker::Log(from, error)) => {
+                if total.receipt == Receipt::default() && total.reach().is_whole() {
+                    log_unreached(from, error);
+                }
+                return;
+            }
+            None => return,
         };
         self.add_effect(match call.tabs {
             tabs if tabs.is_empty() => Effect::Answer { asker, total },
@@ -301,6 +309,7 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
+        call.forget_log();
         call.awaits_local = node.is_none();
         let routed = call.asker.is_some().then(|| self.wait_for(call, now));
         let Some(node) = node else {
@@ -329,6 +338,7 @@ impl Backplane {
         commands: &mut Commands,
     ) {
         let client = best.client;
+        call.forget_log();
         call.awaits_local = best.node.is_none();
         // A new name, so that answers to the question which come late are not taken for receipts.
         let routed = call.asker.is_some().then(|| self.wait_for(call, now));
@@ -355,9 +365,6 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 /// More than an envelope and its channel add to most messages.
 const OVERHEAD_BYTES: usize = 512;
-
-/// How long a message waits for Redis.
-const QUEUE_TIME: Duration = Duration::from_secs(5);
 
 /// Longest answer: a number or the text of an error; to the question for a node number its token.
 const MAX_ANSWER_BYTES: usize = 1024;

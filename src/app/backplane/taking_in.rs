@@ -97,6 +97,8 @@ impl Delivery<'_> {
                     backplane.note_receipts(sender, &receipts, now, commands);
                 }
             }
+            // It has said what it had to when it was opened.
+            Body::Proof { .. } => {}
             Body::Heartbeat(beat) => {
                 if let Some(backplane) = self.backplane.as_deref_mut() {
                     backplane.note_beat(sender, beat, self.now);
@@ -128,7 +130,10 @@ impl Delivery<'_> {
             | Body::ToClient { .. }
             | Body::ToAway { .. }
             | Body::Find { .. } => None,
-            Body::CountTabs { .. } | Body::Receipts { .. } | Body::Heartbeat(_) => return,
+            Body::CountTabs { .. }
+            | Body::Receipts { .. }
+            | Body::Heartbeat(_)
+            | Body::Proof { .. } => return,
         };
         if let Some(backplane) = self.backplane.as_deref_mut()
             && backplane.peers.note_message(sender, number) == Hole::Some

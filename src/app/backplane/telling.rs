@@ -4,12 +4,15 @@
 //! Receivers here get theirs at once, in today's order and without Redis. The one exception is an
 //! ident: the one receiver is the one that opened first at any node, so that all are asked before.
 
+use log::{Level, log_enabled};
+
 use super::backplane::Backplane;
 use super::channel::node_of;
 use super::envelope::Body;
-use super::routed::{Candidate, Message, OwnIdent, RoutedCall, Stage};
+use super::routed::{Asker, Candidate, Message, OwnIdent, RoutedCall, Stage};
 use crate::api::PushError;
 use crate::app::calls::{CallId, Recipients};
+use crate::app::commands::NOBODY;
 use crate::app::delivery::{Delivery, Listeners, Receiver};
 use crate::connection::ConnId;
 use crate::protocol::message::MessageKind;
@@ -64,7 +67,8 @@ impl Delivery<'_> {
                         self.feedback_here(to.receiver(), text, ask)
                     }
                     (Ident::None, ClientUuid::Standard(bits)) => {
-                        self.tell_uuid(bits, &to, ask(Recipients::One));
+                        let asker = self.asker(ask(Recipients::One), PushError::Nobody);
+                        self.tell_uuid(bits, &to, asker);
                         Ok(1)
                     }
                     (Ident::None | Ident::Text(_) | Ident::Number(_), _) => {
@@ -76,12 +80,16 @@ impl Delivery<'_> {
     }
 
     fn tell_user(&mut self, user: &str, text: &str, asker: Option<CallId>) -> usize {
-        let Some(call) = self.begin(asker, Stage::Deliver) else {
+        let Some(mut call) = self.begin(asker.map(Asker::Call), Stage::Deliver) else {
             return 0;
         };
         let here = self.feedback_here(Receiver::User(user), text, |_| call);
         let sent = here.unwrap_or(0);
         self.await_local(call, sent);
+        if asker.is_none() && sent == 0 {
+            let log = self.asker(None, PushError::NoTab);
+            call = self.begin(log, Stage::Deliver).flatten();
+        }
         let channel = |backplane: &Backplane| backplane.channels.of_user(user);
         let body = |call| Body::ToUser { call, user, text };
         self.publish(channel, body, call);
@@ -89,7 +97,7 @@ impl Delivery<'_> {
     }
 
     /// The uuid says at which node the client is, or was when it got it.
-    fn tell_uuid(&mut self, bits: u128, to: &ToName<'_>, asker: Option<CallId>) {
+    fn tell_uuid(&mut self, bits: u128, to: &ToName<'_>, asker: Option<Asker>) {
         let Some(backplane) = &mut self.backplane else {
             return;
         };
@@ -127,13 +135,15 @@ impl Delivery<'_> {
     ) -> Result<usize, PushError> {
         let here = self.clients.find(to.uuid, to.ident);
         let is_away = here.is_none() && self.mailbox.is_away(to.uuid, to.ident);
+        let asker = ask(Recipients::One);
+        let log = self.asker(asker, PushError::Nobody);
         let Some(backplane) = self.backplane.as_deref_mut() else {
             return Err(PushError::Nobody);
         };
         // What is looked for is kept meanwhile.
         let is_full = backplane.routed.held_bytes() > MAX_HELD_BYTES;
         if !backplane.is_connected() || is_full {
-            let call = self.begin(ask(Recipients::One), Stage::Deliver);
+            let call = self.begin(asker.map(Asker::Call), Stage::Deliver);
             let call = call.unwrap_or_default();
             let sent = self.feedback_here(to.receiver(), to.text, |_| call);
             self.await_local(call, sent.unwrap_or(0));
@@ -141,7 +151,7 @@ impl Delivery<'_> {
             return Ok(1);
         }
         let mut call = RoutedCall::new(
-            ask(Recipients::One),
+            log,
             Stage::Find {
                 message: to.keep(),
                 best: None,
@@ -183,7 +193,8 @@ impl Delivery<'_> {
         text: &str,
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> usize {
-        let Some(call) = self.begin(ask(Recipients::All), Stage::Deliver) else {
+        let asker = ask(Recipients::All).map(Asker::Call);
+        let Some(call) = self.begin(asker, Stage::Deliver) else {
             return 0;
         };
         let message = (MessageKind::Text, text.as_bytes());
@@ -199,7 +210,7 @@ impl Delivery<'_> {
     /// Logs out at all nodes; how many tabs there were here.
     pub(crate) fn log_out_anywhere(&mut self, logout: &Logout<'_>, asker: Option<CallId>) -> usize {
         let closed = self.log_out_here(logout);
-        let Some(call) = self.begin(asker, Stage::Deliver) else {
+        let Some(call) = self.begin(asker.map(Asker::Call), Stage::Deliver) else {
             return closed;
         };
         if let Some(routed) = self.routed(call) {
@@ -218,7 +229,7 @@ impl Delivery<'_> {
 
     /// Asks all nodes how many tabs these users have; `tabs`: here.
     pub(crate) fn count_tabs(&mut self, users: Vec<&str>, tabs: Vec<u64>, asker: CallId) {
-        let Some(call) = self.begin(Some(asker), Stage::Deliver) else {
+        let Some(call) = self.begin(Some(Asker::Call(asker)), Stage::Deliver) else {
             return;
         };
         if let Some(routed) = self.routed(call) {
@@ -230,9 +241,18 @@ impl Delivery<'_> {
 
     // ---- inside
 
+    /// Who is told what became of a feedback: whoever asks, else the log if it is told such things
+    /// and nobody has got it.
+    fn asker(&self, call: Option<CallId>, error: PushError) -> Option<Asker> {
+        let from = self.commands.current();
+        let is_told = log_enabled!(Level::Debug) && from != NOBODY;
+        let log = is_told.then_some(Asker::Log(from.slot, error));
+        call.map(Asker::Call).or(log)
+    }
+
     /// Begins to wait for what becomes of a message, if somebody wants to know. `None`: there is no
     /// backplane.
-    fn begin(&mut self, asker: Option<CallId>, stage: Stage) -> Option<Option<CallId>> {
+    fn begin(&mut self, asker: Option<Asker>, stage: Stage) -> Option<Option<CallId>> {
         let backplane = self.backplane.as_deref_mut()?;
         let call = RoutedCall::new(asker, stage);
         Some(asker.is_some().then(|| backplane.wait_for(call, self.now)))

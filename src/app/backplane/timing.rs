@@ -57,6 +57,7 @@ impl Backplane {
             self.next_beat = now + HEARTBEAT;
             self.beat(now, commands);
         }
+        self.give_up_held(now);
         self.tell_gaps(now);
         for (sender, receipts) in std::mem::take(&mut self.receipts) {
             self.publish_receipts(sender, receipts, now, commands);
@@ -88,6 +89,7 @@ impl Backplane {
             client_count: self.clients.len() as u64,
             uptime_seconds: self.uptime(now).as_secs(),
             is_leaving: self.leaving == Leaving::Yes,
+            asks: self.freshness.announce(),
         });
         self.publish_quietly(self.channels.everybody(), body, now, commands);
     }
@@ -103,6 +105,7 @@ impl Backplane {
             self.interest.next_deadline(),
             self.claim.next_deadline(),
             self.routed.next_deadline(),
+            self.freshness.next_deadline(),
             self.outage_check,
             self.gap_at,
         ];

@@ -24,6 +24,12 @@ impl Window {
         self.heard = u128::MAX;
     }
 
+    /// Whether a number has come, or is older than all that is remembered.
+    pub(super) fn has(&self, number: u64) -> bool {
+        let mut window = *self;
+        !window.note(number)
+    }
+
     /// Notes a number; whether it is new. What is older than the window counts as heard.
     pub(super) fn note(&mut self, number: u64) -> bool {
         if number > self.highest {

@@ -68,7 +68,10 @@ impl Subscriber {
                         return Fate::Lost(error);
                     }
                 }
-                Ok(Some(Decoded::Skipped)) => context.counts.skipped += 1,
+                Ok(Some(Decoded::Skipped)) => {
+                    context.counts.skipped += 1;
+                    context.subscriptions.handle_skipped();
+                }
                 Err(error) => return Fate::Lost(error.into()),
             }
         }

@@ -16,6 +16,9 @@ pub enum SubscriberEvent {
         /// What.
         payload: Vec<u8>,
     },
+    /// Somebody has published what is longer than [`max_message_bytes`](crate::upstream::Settings): it
+    /// was read over.
+    Skipped,
     /// From here on nothing that is published there is missed, until [`Lost`](Self::Lost). It comes
     /// once for each channel after each new connection.
     Subscribed {
@@ -199,6 +202,10 @@ impl Subscriptions {
         self.tell(SubscriberEvent::Message { channel, payload });
     }
 
+    pub(super) fn handle_skipped(&mut self) {
+        self.tell(SubscriberEvent::Skipped);
+    }
+
     /// The next thing that has happened.
     pub(in super::super) fn next_event(&mut self) -> Option<SubscriberEvent> {
         self.events.pop_front()
@@ -241,6 +248,7 @@ impl std::fmt::Debug for SubscriberEvent {
             Self::Message { payload, .. } => write!(f, "Message({} bytes)", payload.len()),
             Self::Subscribed { .. } => f.write_str("Subscribed"),
             Self::Ready => f.write_str("Ready"),
+            Self::Skipped => f.write_str("Skipped"),
             Self::Lost => f.write_str("Lost"),
         }
     }

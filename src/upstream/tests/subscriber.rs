@@ -67,6 +67,7 @@ impl Scene {
                 format!("{}={}", text(&channel), text(&payload))
             }
             SubscriberEvent::Subscribed { channel } => format!("+{}", text(&channel)),
+            SubscriberEvent::Skipped => "skipped".to_owned(),
             SubscriberEvent::Ready => "ready".to_owned(),
             SubscriberEvent::Lost => "lost".to_owned(),
         };
@@ -235,8 +236,14 @@ fn a_message_that_is_too_long_is_skipped() {
     for chunk in all.as_bytes().chunks(50) {
         scene.receive(link, chunk);
     }
-    assert_eq!(scene.events(), ["a=y"]);
+    assert_eq!(scene.events(), ["skipped", "a=y"]);
     assert_eq!(scene.counts().skipped, 1);
+    let most = all.len();
+    scene.run(|upstream, _| upstream.set_limits(1000, most));
+    scene.receive(link, all.as_bytes());
+    let events = scene.events();
+    assert_eq!(events.len(), 2);
+    assert!(events[0].starts_with("a=xxx"), "{events:?}");
     scene.end();
 }
 
