@@ -34,6 +34,7 @@ install_packages() {
     PATH=$PATH:/usr/sbin command -v php-fpm8.2 >/dev/null || missing+=(php8.2-fpm)
     php -m 2>/dev/null | grep -q '^igbinary$' || missing+=(php-igbinary)
     command -v redis-server >/dev/null || missing+=(redis-server)
+    PATH=$PATH:/usr/sbin:/sbin command -v ip >/dev/null || missing+=(iproute2)
     php -r 'exit(extension_loaded("redis") ? 0 : 1);' 2>/dev/null || missing+=(php-redis)
     compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     command -v certutil >/dev/null || missing+=(libnss3-tools)

@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-MODULES = ['rolling', 'faults', 'rows']
+MODULES = ['rolling', 'sentinel', 'network', 'faults', 'rows']
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
