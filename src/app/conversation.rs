@@ -116,6 +116,8 @@ pub(super) const NEXT_PACKET: &str = r#"{"opcode":"next","fyi":""}"#;
 /// protocol.md 2.7: binary messages that are UTF-8 count as text.
 fn as_text<'a>(message: &Message<'a>) -> Message<'a> {
     match *message {
+        // Most of those who get it need no `str` of a packet that is read already.
+        Message::Text(text) if text.outline().is_some() => *message,
         Message::Text(text) => Message::Text(text.as_str().into()),
         Message::Binary(bytes) => match utf8::check(bytes) {
             Some(text) => Message::Text(text.into()),

@@ -13,7 +13,7 @@ use super::logout;
 use super::receipts::{Parts, Receipts};
 use crate::api::PushError;
 use crate::base::MonotonicTime;
-use crate::connection::ConnId;
+use crate::connection::{ConnId, Text};
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::{Ident, Packet};
 use crate::registry::{Audience, Clients, Logout, Mailbox, Members, RenameError, Speakers};
@@ -100,12 +100,12 @@ impl Delivery<'_> {
     pub(super) fn feedback(
         &mut self,
         to: Receiver<'_>,
-        text: &str,
+        text: Text<'_>,
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> Result<usize, PushError> {
         match self.backplane {
-            None => self.feedback_here(to, text, ask),
-            Some(_) => self.feedback_anywhere(to, text, ask),
+            None => self.feedback_here(to, text.as_bytes(), ask),
+            Some(_) => self.feedback_anywhere(to, text.as_str(), ask),
         }
     }
 
@@ -113,7 +113,7 @@ impl Delivery<'_> {
     pub(super) fn feedback_here(
         &mut self,
         to: Receiver<'_>,
-        text: &str,
+        text: &[u8],
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> Result<usize, PushError> {
         match to {
@@ -129,9 +129,7 @@ impl Delivery<'_> {
                 }
                 None => {
                     let (name, now) = ((uuid, ident), self.now);
-                    if !self.can_be_kept(text.as_bytes())
-                        || !self.mailbox.keep_for_away(name, text.as_bytes(), now)
-                    {
+                    if !self.can_be_kept(text) || !self.mailbox.keep_for_away(name, text, now) {
                         return Err(PushError::Nobody);
                     }
                     self.expect(ask(Recipients::One), (0, 1, 0));
@@ -142,8 +140,7 @@ impl Delivery<'_> {
     }
 
     /// Sends a feedback to one connection.
-    pub(super) fn feedback_to_client(&mut self, to: ConnId, text: &str, call: Option<CallId>) {
-        let payload = text.as_bytes();
+    pub(super) fn feedback_to_client(&mut self, to: ConnId, payload: &[u8], call: Option<CallId>) {
         let kept = match self.mailbox.has(to.slot) && self.can_be_kept(payload) {
             true => self.mailbox.keep(to.slot, payload, self.now),
             false => None,
@@ -158,10 +155,9 @@ impl Delivery<'_> {
     fn feedback_to_user(
         &mut self,
         user: &str,
-        text: &str,
+        payload: &[u8],
         ask: impl FnOnce(Recipients) -> Option<CallId>,
     ) -> Result<usize, PushError> {
-        let payload = text.as_bytes();
         let kept = match self.can_be_kept(payload) {
             true => self.mailbox.keep_for_user(user, payload, self.now),
             false => None,

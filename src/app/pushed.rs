@@ -30,7 +30,7 @@ pub(super) fn push(
     delivery.content = Content::Object;
     match packet.verb {
         Verb::Feedback => {
-            let sent = delivery.feedback(Receiver::of(&packet), text, ask);
+            let sent = delivery.feedback(Receiver::of(&packet), text.into(), ask);
             sent.map(Pushed::Sent)
         }
         Verb::Broadcast => {
@@ -55,7 +55,7 @@ pub(super) fn push(
 /// Sends the report of a demo job to its page.
 pub(super) fn report(text: &str, delivery: &mut Delivery<'_>) -> Result<(), PushError> {
     let packet = Packet::parse(text).map_err(PushError::Malformed)?;
-    delivery.feedback(Receiver::of(&packet), text, nobody_asks)?;
+    delivery.feedback(Receiver::of(&packet), text.into(), nobody_asks)?;
     Ok(())
 }
 

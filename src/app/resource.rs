@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::delivery::{Content, Delivery, Listeners, Receiver, log_unreached, nobody_asks};
 use super::web_sends::{Sends, WebSends};
-use crate::connection::{ConnId, Message};
+use crate::connection::{ConnId, Message, Text};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::http::Request;
@@ -187,12 +187,12 @@ impl Handle<'_> {
     /// Sends a text message to the one receiver that has this uuid or ident (protocol.md 3.1).
     /// Whether there is one.
     pub fn feedback(&mut self, uuid: &str, ident: &Ident<'_>, text: &str) -> bool {
-        let receiver = Receiver::Name { uuid, ident };
+        let (receiver, text) = (Receiver::Name { uuid, ident }, text.into());
         self.delivery.feedback(receiver, text, nobody_asks).is_ok()
     }
 
     /// Sends a packet to the receivers that it names. Where there are none, the log is told.
-    pub(super) fn feedback_of(&mut self, packet: &Packet<'_>, text: &str) {
+    pub(super) fn feedback_of(&mut self, packet: &Packet<'_>, text: Text<'_>) {
         let receiver = Receiver::of(packet);
         if let Err(error) = self.delivery.feedback(receiver, text, nobody_asks) {
             log_unreached(self.current.slot, error);
@@ -207,9 +207,8 @@ impl Handle<'_> {
     /// Sends a text message to all open tabs of a user (protocol.md 8.9), the connection that the
     /// callback is about among them; to how many.
     pub fn feedback_to_user(&mut self, user: &str, text: &str) -> usize {
-        let sent = self
-            .delivery
-            .feedback(Receiver::User(user), text, nobody_asks);
+        let (receiver, text) = (Receiver::User(user), text.into());
+        let sent = self.delivery.feedback(receiver, text, nobody_asks);
         sent.unwrap_or(0)
     }
 

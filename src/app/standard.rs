@@ -48,11 +48,12 @@ impl Resource for Standard {
         let Message::Text(text) = message else {
             return refuse(client, "not JSON: not UTF-8".into(), handle);
         };
-        let text = text.as_str();
-        if packet::is_heartbeat(text) {
-            return;
-        }
-        let packet = match Packet::parse(text) {
+        let parsed = match text.outline() {
+            Some(outline) => outline.packet(text.as_bytes()),
+            None if packet::is_heartbeat(text.as_str()) => return,
+            None => Packet::parse(text.as_str()),
+        };
+        let packet = match parsed {
             Ok(packet) => packet,
             Err(malformed) => {
                 let reason = format!("not JSON: error at byte {}", malformed.position);
@@ -66,7 +67,7 @@ impl Resource for Standard {
         match packet.verb {
             Verb::Echo => handle.echo(),
             Verb::Broadcast => handle.broadcast(message),
-            Verb::Feedback => handle.feedback_of(&packet, text),
+            Verb::Feedback => handle.feedback_of(&packet, *text),
             Verb::Quit => {
                 info!(target: CONNECTIONS, "QUIT; Connection closed to socket #{}", client.id.slot);
                 handle.close(CloseCode::NORMAL, "quit");

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::message::{AssembledMessage, MessageKind};
+use crate::protocol::packet::Outline;
 use crate::protocol::utf8;
 
 /// A complete data message. Its text has been checked.
@@ -41,7 +42,7 @@ impl<'a> From<&'a AssembledMessage> for Message<'a> {
     fn from(gathered: &'a AssembledMessage) -> Self {
         let bytes = gathered.as_bytes();
         match gathered.kind() {
-            MessageKind::Text => Self::Text(Text(Checked::InPieces(bytes))),
+            MessageKind::Text => Self::Text(Text(Checked::InPieces(bytes, gathered.outline()))),
             MessageKind::Binary => Self::Binary(bytes),
         }
     }
@@ -58,7 +59,7 @@ pub struct Text<'a>(Checked<'a>);
 #[derive(Clone, Copy)]
 enum Checked<'a> {
     Whole(&'a str),
-    InPieces(&'a [u8]),
+    InPieces(&'a [u8], Option<&'a Outline>),
 }
 
 impl<'a> Text<'a> {
@@ -66,7 +67,7 @@ impl<'a> Text<'a> {
     pub fn as_str(self) -> &'a str {
         match self.0 {
             Checked::Whole(text) => text,
-            Checked::InPieces(bytes) => {
+            Checked::InPieces(bytes, _) => {
                 let text = utf8::check(bytes);
                 debug_assert!(text.is_some(), "its pieces were checked");
                 text.unwrap_or_default()
@@ -78,7 +79,15 @@ impl<'a> Text<'a> {
     pub fn as_bytes(self) -> &'a [u8] {
         match self.0 {
             Checked::Whole(text) => text.as_bytes(),
-            Checked::InPieces(bytes) => bytes,
+            Checked::InPieces(bytes, _) => bytes,
+        }
+    }
+
+    /// What was found out about it while it arrived, if it is a long packet.
+    pub fn outline(self) -> Option<&'a Outline> {
+        match self.0 {
+            Checked::Whole(_) => None,
+            Checked::InPieces(_, outline) => outline,
         }
     }
 }

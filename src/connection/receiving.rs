@@ -216,6 +216,12 @@ impl Connection {
 
     /// Where the message of this first header is gathered.
     fn begin_message(&mut self, header: &Header, pool: &mut BufferPool) -> Assembler {
+        let mut message = self.new_message(header, pool);
+        message.want_outline();
+        message
+    }
+
+    fn new_message(&mut self, header: &Header, pool: &mut BufferPool) -> Assembler {
         let is_open = self.is_open();
         let kind = match header.opcode {
             Opcode::Text => MessageKind::Text,

@@ -4,6 +4,7 @@
 use super::deflate::Inflater;
 use super::error::Violation;
 use super::frame::{Header, Opcode};
+use super::packet::{Outline, OutlineScanner};
 use super::utf8::Validator;
 
 /// What a data message carries (§5.6).
@@ -42,6 +43,7 @@ pub fn check_order(opcode: Opcode, is_message_begun: bool) -> Result<(), Violati
 pub struct AssembledMessage {
     kind: MessageKind,
     bytes: Vec<u8>,
+    outline: Option<Box<Outline>>,
 }
 
 impl AssembledMessage {
@@ -53,6 +55,11 @@ impl AssembledMessage {
     /// The payload.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// What was found out about it while it arrived, if it is a long object and that was wanted.
+    pub fn outline(&self) -> Option<&Outline> {
+        self.outline.as_deref()
     }
 
     /// The payload, in its buffer.
@@ -89,6 +96,16 @@ pub struct Assembler {
     /// Length of the message when all that has been announced of it has arrived.
     announced_len: usize,
     inflating: Option<Inflating>,
+    outline: OutlineWanted,
+}
+
+/// Whether texts are looked through as packets while they arrive.
+#[derive(Debug)]
+enum OutlineWanted {
+    No,
+    /// If they get long.
+    IfLong,
+    Yes(Box<OutlineScanner>),
 }
 
 /// What a compressed message needs besides.
@@ -118,6 +135,14 @@ impl Assembler {
             max_bytes: usize::MAX,
             announced_len: usize::MAX,
             inflating: None,
+            outline: OutlineWanted::No,
+        }
+    }
+
+    /// Has a long text looked through as a packet while it arrives.
+    pub fn want_outline(&mut self) {
+        if self.kind == MessageKind::Text {
+            self.outline = OutlineWanted::IfLong;
         }
     }
 
@@ -165,6 +190,8 @@ impl Assembler {
         let Some(inflating) = &mut self.inflating else {
             check(self.kind, &mut self.utf8, piece)?;
             self.append(piece);
+            let arrived = self.bytes.get(..self.len).unwrap_or_default();
+            self.outline.advance(arrived);
             return Ok(());
         };
         let mut rest = piece;
@@ -176,6 +203,7 @@ impl Assembler {
             self.len = self.bytes.len();
             // What came out before a fault is judged first, as if it had come alone.
             check(self.kind, &mut self.utf8, &self.bytes[start..])?;
+            self.outline.advance(&self.bytes);
             if !result? {
                 return Ok(());
             }
@@ -204,14 +232,18 @@ impl Assembler {
         len: usize,
         mut unmask: impl FnMut(&mut [u8]),
     ) -> Result<(), Violation> {
-        let start = self.len;
+        let mut start = self.len;
         debug_assert!(len <= self.lent_len);
         self.len += len.min(std::mem::take(&mut self.lent_len));
-        let filled = self.bytes.get_mut(start..self.len).unwrap_or_default();
         // In blocks that are still in the first cache when they are checked.
-        for block in filled.chunks_mut(BLOCK_BYTES) {
+        while start < self.len {
+            let end = self.len.min(start + BLOCK_BYTES);
+            let block = self.bytes.get_mut(start..end).unwrap_or_default();
             unmask(block);
             check(self.kind, &mut self.utf8, block)?;
+            let arrived = self.bytes.get(..end).unwrap_or_default();
+            self.outline.advance(arrived);
+            start = end;
         }
         Ok(())
     }
@@ -228,6 +260,7 @@ impl Assembler {
         let result = inflater.end_message(self.max_bytes, &mut self.bytes);
         self.len = self.bytes.len();
         check(self.kind, &mut self.utf8, &self.bytes[start..])?;
+        self.outline.advance(&self.bytes);
         result?;
         Ok(Some(inflating.inflater))
     }
@@ -252,6 +285,7 @@ impl Assembler {
         Ok(AssembledMessage {
             kind: self.kind,
             bytes: self.bytes,
+            outline: self.outline.finish(),
         })
     }
 
@@ -298,7 +332,35 @@ impl Assembler {
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
         let inflater = self.inflating.as_ref();
-        self.bytes.capacity() + inflater.map_or(0, |inflating| inflating.inflater.held_bytes())
+        self.bytes.capacity()
+            + inflater.map_or(0, |inflating| inflating.inflater.held_bytes())
+            + self.outline.held_bytes()
+    }
+}
+
+impl OutlineWanted {
+    /// Looks at what has come; `arrived` is all of it.
+    fn advance(&mut self, arrived: &[u8]) {
+        if matches!(self, Self::IfLong) && arrived.len() >= LONG_BYTES {
+            *self = Self::Yes(Box::default());
+        }
+        if let Self::Yes(scanner) = self {
+            scanner.advance(arrived);
+        }
+    }
+
+    fn finish(self) -> Option<Box<Outline>> {
+        match self {
+            Self::No | Self::IfLong => None,
+            Self::Yes(scanner) => scanner.finish().map(Box::new),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::No | Self::IfLong => 0,
+            Self::Yes(_) => size_of::<OutlineScanner>(),
+        }
     }
 }
 
@@ -314,6 +376,10 @@ fn check(kind: MessageKind, utf8: &mut Validator, piece: &[u8]) -> Result<(), Vi
 /// cache from one pass to the next.
 pub const BLOCK_BYTES: usize = 16 << 10;
 
+/// From this length on it is worth something not to look through a message again at its end, in
+/// bytes: that takes a microsecond.
+const LONG_BYTES: usize = 16 << 10;
+
 /// How many times larger than its message a buffer may be while the message waits: the first bytes
 /// of a large one shall not cost it the buffer that it will fill.
 const ROOMY: usize = 32;
@@ -326,6 +392,7 @@ mod tests {
     use super::*;
     use crate::protocol::deflate::Deflater;
     use crate::protocol::extension::Context;
+    use crate::protocol::packet::Packet;
 
     const LIMITS: MessageLimits = MessageLimits {
         max_bytes: 10,
@@ -412,6 +479,76 @@ mod tests {
         let gathered = binary.finish().unwrap();
         assert_eq!(gathered.kind(), MessageKind::Binary);
         assert_eq!(gathered.into_bytes(), b"\xff\xe2");
+    }
+
+    /// As they arrive, however they do, long objects are read as they are read whole.
+    #[test]
+    fn a_long_text_is_read_as_a_packet_while_it_arrives() {
+        let pad = r#"words, \u00e4 and \"more\" "#.repeat(1_000);
+        let text = format!(r#"{{"opcode":"feedback","x":"{pad}","uuid":"u","ident":[1]}}"#);
+        let expected = Packet::parse(&text).unwrap();
+        let wanted = |mut assembler: Assembler| {
+            assembler.want_outline();
+            assembler
+        };
+        let check = |assembler: Assembler, name: &str| {
+            let message = assembler.finish().unwrap();
+            let outline = message.outline().unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(
+                outline.packet(message.as_bytes()).as_ref(),
+                Ok(&expected),
+                "{name}"
+            );
+        };
+        for len in [1, 1_000, LONG_BYTES - 1, LONG_BYTES, 20_000, text.len()] {
+            let mut copied = wanted(Assembler::new(MessageKind::Text));
+            let mut in_place = wanted(Assembler::with_buffer(
+                MessageKind::Text,
+                vec![b'"'; 30_000],
+            ));
+            for piece in text.as_bytes().chunks(len) {
+                copied.push(piece).unwrap();
+                in_place.payload_buffer(len).unwrap()[..piece.len()].copy_from_slice(piece);
+                in_place.fill_payload_buffer(piece.len(), |_| {}).unwrap();
+            }
+            check(copied, "copied");
+            check(in_place, "in place");
+        }
+        let mut deflated = Vec::new();
+        let mut deflater = Deflater::new(15, 2, Context::Dropped);
+        assert!(deflater.deflate(text.as_bytes(), &mut deflated));
+        for len in [1, 100, deflated.len()] {
+            let inflater = Box::new(Inflater::new(Context::Dropped));
+            let mut inflating = wanted(Assembler::with_inflater(
+                MessageKind::Text,
+                Vec::new(),
+                inflater,
+            ));
+            for piece in deflated.chunks(len) {
+                inflating.push(piece).unwrap();
+            }
+            check(inflating, "inflated");
+        }
+    }
+
+    #[test]
+    fn what_is_short_binary_no_object_or_not_wanted_has_no_outline() {
+        let long = format!(r#"{{"a":"{}"}}"#, "b".repeat(LONG_BYTES));
+        for (kind, is_wanted, text, has_outline) in [
+            (MessageKind::Text, true, &*long, true),
+            (MessageKind::Text, true, &long[..LONG_BYTES - 1], false),
+            (MessageKind::Text, true, &long[1..], false),
+            (MessageKind::Binary, true, &long, false),
+            (MessageKind::Text, false, &long, false),
+        ] {
+            let mut assembler = Assembler::new(kind);
+            if is_wanted {
+                assembler.want_outline();
+            }
+            assembler.push(text.as_bytes()).unwrap();
+            let message = assembler.finish().unwrap();
+            assert_eq!(message.outline().is_some(), has_outline);
+        }
     }
 
     #[test]

@@ -12,12 +12,14 @@
 
 mod fields;
 mod flat;
+mod outline;
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
 pub use self::fields::{MAX_DEPTH, Malformed};
+pub use self::outline::{Outline, OutlineScanner};
 
 use self::fields::Fields;
 
@@ -83,19 +85,23 @@ impl<'a> Packet<'a> {
             Some(fields) => fields,
             None => Fields::pick(text)?,
         };
+        Ok(Self::of_fields(&fields))
+    }
+
+    fn of_fields(fields: &Fields<'a>) -> Self {
         let verb = Verb::from_raw(fields.opcode);
         let text_for = |wanted, raw| match verb == wanted {
             true => string(raw).unwrap_or_default(),
             false => Cow::default(),
         };
-        Ok(Self {
+        Self {
             verb,
             uuid: string(fields.uuid).unwrap_or_default(),
             ident: Ident::from_raw(fields.ident),
             user: user(fields.user),
             session: text_for(Verb::Logout, fields.session),
             message: text_for(Verb::Uuid, fields.message),
-        })
+        }
     }
 }
 

@@ -137,7 +137,7 @@ const BANS: &[Ban] = &[
         "app",
         BelowBut(
             "crate::connection",
-            "AfterResponse ConnId EventIds Expectation Keepalive Message PhpFraming",
+            "AfterResponse ConnId EventIds Expectation Keepalive Message PhpFraming Text",
         ),
         "of connection only its values",
     ),

@@ -15,7 +15,7 @@ use websock::protocol::frame::{self, Header, MAX_HEADER_BYTES, Opcode, Role, Rsv
 use websock::protocol::handshake::Upgrade;
 use websock::protocol::http::{self, BodyPart, MAX_HEAD_BYTES, Request};
 use websock::protocol::message::{Assembler, MessageKind, MessageLimits};
-use websock::protocol::packet::{Ident, Packet, Verb};
+use websock::protocol::packet::{Ident, OutlineScanner, Packet, Verb};
 use websock::protocol::{mask, utf8};
 
 pub use super::conversation::connection;
@@ -511,7 +511,8 @@ pub fn close_payload(bytes: &[u8]) {
 // ---- packets
 
 /// What passes is JSON to a document parser too, apart from that one's own limits, and the fields
-/// are the document's; blanks around a packet do not matter; every cut of a packet is malformed.
+/// are the document's; blanks around a packet do not matter; every cut of a packet is malformed;
+/// what is read while it arrives is what is read of it whole.
 pub fn packet(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -531,6 +532,7 @@ pub fn packet(bytes: &[u8]) {
         (Err(malformed), Ok(_)) => panic!("{malformed}: {text:?}"),
         (Err(malformed), Err(_)) => assert!(malformed.position <= text.len()),
     }
+    read_in_pieces(text, parsed.as_ref().ok());
     assert_eq!(
         Packet::parse(&format!(" \t\r\n{text}\n")).is_ok(),
         parsed.is_ok()
@@ -553,6 +555,30 @@ pub fn packet(bytes: &[u8]) {
         Ident::Text(ident) => assert_eq!(ident, text),
         Ident::None => assert!(text.is_empty()),
         Ident::Number(number) => panic!("{number}"),
+    }
+}
+
+/// Cut at every place, and byte by byte: only objects are read so.
+fn read_in_pieces(text: &str, expected: Option<&Packet<'_>>) {
+    let read = |ends: &mut dyn Iterator<Item = usize>| {
+        let mut scanner = OutlineScanner::default();
+        ends.for_each(|end| scanner.advance(&text.as_bytes()[..end]));
+        scanner.finish()
+    };
+    let whole = read(&mut std::iter::once(text.len()));
+    assert_eq!(read(&mut (0..=text.len())), whole, "{text:?}");
+    for cut in cuts(text.len()) {
+        assert_eq!(
+            read(&mut [cut, text.len()].into_iter()),
+            whole,
+            "{text:?} cut at {cut}"
+        );
+    }
+    let first = text.trim_start_matches([' ', '\t', '\r', '\n']);
+    assert_eq!(whole.is_some(), first.starts_with('{'), "{text:?}");
+    if let Some(outline) = whole {
+        let packet = outline.packet(text.as_bytes());
+        assert_eq!(packet.as_ref().ok(), expected, "{text:?}");
     }
 }
 

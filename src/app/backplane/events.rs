@@ -116,7 +116,7 @@ impl App {
                 }
                 Effect::Deliver { client, text, call } => {
                     let mut delivery = self.sessions.delivery(now, commands);
-                    delivery.feedback_to_client(client, &text, call);
+                    delivery.feedback_to_client(client, text.as_bytes(), call);
                 }
                 Effect::Keep { message, call } => {
                     self.sessions.delivery(now, commands).keep(&message, call);

@@ -21,12 +21,12 @@ impl Delivery<'_> {
                 let ident = &Ident::None;
                 let to = Receiver::Name { uuid, ident };
                 self.deliver(sender, call, |delivery, call| {
-                    delivery.feedback_here(to, text, |_| call)
+                    delivery.feedback_here(to, text.as_bytes(), |_| call)
                 });
             }
             Body::ToUser { call, user, text } => {
                 self.deliver(sender, call, |delivery, call| {
-                    delivery.feedback_here(Receiver::User(user), text, |_| call)
+                    delivery.feedback_here(Receiver::User(user), text.as_bytes(), |_| call)
                 });
             }
             Body::Broadcast { call, text, .. } => {
@@ -59,7 +59,7 @@ impl Delivery<'_> {
                 let ident = &ident;
                 let to = Receiver::Name { uuid, ident };
                 self.deliver(sender, call, |delivery, call| {
-                    delivery.feedback_here(to, text, |_| call)
+                    delivery.feedback_here(to, text.as_bytes(), |_| call)
                 });
             }
             Body::Find { call, uuid, ident } => {
@@ -77,7 +77,7 @@ impl Delivery<'_> {
             }
             Body::ToClient { call, client, text } => {
                 self.deliver(sender, call, |delivery, call| {
-                    delivery.feedback_to_client(client, text, call);
+                    delivery.feedback_to_client(client, text.as_bytes(), call);
                     Ok(1)
                 });
             }
@@ -112,7 +112,7 @@ impl Delivery<'_> {
         let ident = &message.ident.as_ident();
         let uuid = message.uuid.as_str();
         let to = Receiver::Name { uuid, ident };
-        let kept = self.feedback_here(to, &message.text, |_| call);
+        let kept = self.feedback_here(to, message.text.as_bytes(), |_| call);
         if kept.is_err()
             && let (Some(call), Some(backplane)) = (call, self.backplane.as_deref_mut())
         {

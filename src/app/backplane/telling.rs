@@ -64,7 +64,7 @@ impl Delivery<'_> {
                 match (ident, uuid_of_text) {
                     // What is in the uuid leads there; nobody else can have it.
                     (Ident::None, ClientUuid::Standard(_)) if is_here => {
-                        self.feedback_here(to.receiver(), text, ask)
+                        self.feedback_here(to.receiver(), text.as_bytes(), ask)
                     }
                     (Ident::None, ClientUuid::Standard(bits)) => {
                         let asker = self.asker(ask(Recipients::One), PushError::Nobody);
@@ -83,7 +83,7 @@ impl Delivery<'_> {
         let Some(mut call) = self.begin(asker.map(Asker::Call), Stage::Deliver) else {
             return 0;
         };
-        let here = self.feedback_here(Receiver::User(user), text, |_| call);
+        let here = self.feedback_here(Receiver::User(user), text.as_bytes(), |_| call);
         let sent = here.unwrap_or(0);
         self.await_local(call, sent);
         if asker.is_none() && sent == 0 {
@@ -145,7 +145,7 @@ impl Delivery<'_> {
         if !backplane.is_connected() || is_full {
             let call = self.begin(asker.map(Asker::Call), Stage::Deliver);
             let call = call.unwrap_or_default();
-            let sent = self.feedback_here(to.receiver(), to.text, |_| call);
+            let sent = self.feedback_here(to.receiver(), to.text.as_bytes(), |_| call);
             self.await_local(call, sent.unwrap_or(0));
             self.give_up(call);
             return Ok(1);

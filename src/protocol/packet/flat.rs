@@ -129,7 +129,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Number of bytes at the front that mean themselves in a string.
-fn plain_len(text: &[u8]) -> usize {
+pub(super) fn plain_len(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks();
     for (index, word) in words.iter().take(SHORT_WORDS).enumerate() {
         let special = special_bytes(u64::from_le_bytes(*word));
