@@ -33,6 +33,7 @@ use super::timers::{Timer, Timers};
 use super::tls_roots::RootsSource;
 use super::totals::Summary;
 use super::upstreams::Upstreams;
+use super::writing::{BYTES_PER_FLUSH, BYTES_PER_TURN};
 use crate::app::{App, Commands, CurrentMessage, Event, NOBODY};
 use crate::base::log_target::CONNECTIONS;
 use crate::base::{LogLimiter, MonotonicTime};
@@ -407,11 +408,21 @@ impl<Y: System> EventLoop<Y> {
 
     // ---- letting go
 
-    /// Writes what may leave, and lets go of a connection that has nothing left to do.
+    /// Writes a share of what may leave, and lets go of a connection that has nothing left to do.
     pub(super) fn flush(&mut self, slot: usize) {
+        self.flush_up_to(BYTES_PER_FLUSH, slot);
+    }
+
+    /// The same for a connection for which others have queued something.
+    pub(super) fn flush_touched(&mut self, id: ConnId) {
+        self.flush_up_to(BYTES_PER_TURN, id.slot as usize);
+    }
+
+    fn flush_up_to(&mut self, most: usize, slot: usize) {
+        let (system, context) = (&mut self.system, &mut self.context);
         let flushed = self
             .links
-            .flush(slot, &mut self.system, &mut self.context, &mut self.timers);
+            .flush((slot, most), system, context, &mut self.timers);
         if flushed == Flushed::Finished {
             self.remove(slot);
         }
@@ -451,6 +462,6 @@ const READ_BUFFER_BYTES: usize = 128 << 10;
 /// go each finds one, and soon after the last the memory is back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most TLS handshakes that are worked on in one turn: each costs up to a millisecond, and those
-/// who are connected must not wait for a storm of them.
-const HANDSHAKES_PER_TURN: usize = 8;
+/// Most TLS handshakes that are worked on in one turn: what one brings takes a quarter of a
+/// millisecond, and whoever is connected waits for no more than that.
+const HANDSHAKES_PER_TURN: usize = 1;

@@ -78,7 +78,7 @@ pub(super) enum Standing {
 pub(super) enum Flushing {
     /// Nothing has been queued since it was.
     Done,
-    /// Its socket takes bytes again: behind all short work of this turn.
+    /// Its socket takes more, or bytes again: behind all short work of a turn.
     PutOff,
     /// At the end of this turn of the loop.
     Now,

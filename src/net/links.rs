@@ -16,7 +16,7 @@ use super::shared_buffers::SharedBuffers;
 use super::shared_frame::make_event;
 use super::system::{Stream, System};
 use super::timers::{Timer, Timers};
-use super::writing::{rewatch, stop_writing, write};
+use super::writing::{Progress, rewatch, stop_writing, write};
 use crate::app::{Accept, Admitted, Opening, Receipt};
 use crate::base::plain;
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
@@ -35,7 +35,7 @@ pub(super) struct Links<S> {
     pub(super) backlog: VecDeque<ConnId>,
     /// Connections that have something to send at the end of the turn.
     touched: Vec<ConnId>,
-    /// Connections whose sockets take bytes again: what waits for them is usually long.
+    /// Connections whose sockets take more, or bytes again: what waits for them is usually long.
     writable: VecDeque<ConnId>,
     /// Broadcasts that some are still to get.
     pub(super) broadcasts: Broadcasts,
@@ -294,9 +294,9 @@ impl<S: Stream> Links<S> {
         is_blocked
     }
 
-    /// Number of connections whose flush was put off, and of those that are to be read.
-    pub(super) fn long_work(&self) -> (usize, usize) {
-        (self.writable.len(), self.backlog.len())
+    /// Whether there are connections whose flush was put off, and how many are to be read.
+    pub(super) fn long_work(&self) -> (bool, usize) {
+        (!self.writable.is_empty(), self.backlog.len())
     }
 
     /// The next connection whose flush was put off, unless it has been flushed meanwhile.
@@ -343,11 +343,11 @@ impl<S: Stream> Links<S> {
 
     // ---- flush
 
-    /// Writes what may leave now, asks for WRITABLE only if some of it has to wait, and says whether
-    /// the connection has anything left to do.
+    /// Writes what may leave now, up to about `most` bytes, asks for WRITABLE only if some of it has
+    /// to wait, and says whether the connection has anything left to do.
     pub(super) fn flush<Y: System<Stream = S>>(
         &mut self,
-        slot: usize,
+        (slot, most): (usize, usize),
         system: &mut Y,
         context: &mut TurnContext,
         timers: &mut Timers,
@@ -355,15 +355,16 @@ impl<S: Stream> Links<S> {
         let Some(link) = self.table.slot_mut(slot) else {
             return Flushed::Kept;
         };
-        let is_blocked = match write(link, system, context) {
-            Ok(is_blocked) => is_blocked,
+        let written = match write(link, most, system, context) {
+            Ok(written) => written,
             Err(error) => {
                 debug!("#{slot}: {}", plain(&error));
                 stop_writing(link);
                 self.put_on_backlog(slot);
-                false
+                Progress::All
             }
         };
+        let is_blocked = written == Progress::Blocked;
         let Some(link) = self.table.slot_mut(slot) else {
             return Flushed::Kept;
         };
@@ -378,6 +379,10 @@ impl<S: Stream> Links<S> {
         if !is_blocked && link.connection.is_drained() && link.writing == Writing::Ready {
             link.writing = Writing::ShutDown;
             link.transport.shutdown_write();
+        }
+        if written == Progress::Share && link.flushing == Flushing::Done {
+            link.flushing = Flushing::PutOff;
+            self.writable.push_back(link.id);
         }
         if is_blocked {
             link.connection.shrink_output(&mut context.pool);

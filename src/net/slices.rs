@@ -13,23 +13,24 @@ impl<Y: System> EventLoop<Y> {
     /// read than their share, and what waits for sockets that take bytes again. At least one of each
     /// has its turn; the rest waits for the next turn, as what has come meanwhile is usually small.
     pub(super) fn go_on_with_long_work(&mut self) {
-        let (mut flush_count, mut read_count) = self.links.long_work();
-        if flush_count + read_count == 0 {
+        let (has_flushes, mut read_count) = self.links.long_work();
+        if !has_flushes && read_count == 0 {
             return;
         }
         // What short work has brought about leaves before.
         while let Some(id) = self.links.next_to_flush() {
-            self.flush(id.slot as usize);
+            self.flush_touched(id);
         }
         // Its own share, so that no flood of what is new keeps the backlog waiting for ever.
         self.work_budget_bytes = WORK_BYTES_PER_TURN;
         let mut slice = Slice::new(1);
-        while flush_count + read_count > 0 && slice.has_time(&self.system) {
-            if flush_count > 0 {
-                flush_count -= 1;
-                if let Some(id) = self.links.next_put_off() {
-                    self.flush(id.slot as usize);
-                }
+        loop {
+            let (has_flushes, _) = self.links.long_work();
+            if !(has_flushes || read_count > 0) || !slice.has_time(&self.system) {
+                break;
+            }
+            if let Some(id) = self.links.next_put_off() {
+                self.flush(id.slot as usize);
             }
             if read_count > 0 {
                 read_count -= 1;
@@ -51,7 +52,7 @@ impl<Y: System> EventLoop<Y> {
             if let Some(id) = self.links.ended.pop() {
                 self.end(id);
             } else if let Some(id) = self.links.next_to_flush() {
-                self.flush(id.slot as usize);
+                self.flush_touched(id);
             } else if self.links.broadcasts.is_under_way()
                 && (share == Share::All || slice.has_time(&self.system))
             {
@@ -66,7 +67,7 @@ impl<Y: System> EventLoop<Y> {
     pub(super) fn finish_broadcasts(&mut self) {
         self.links.finish_broadcasts(&mut self.context);
         while let Some(id) = self.links.next_to_flush() {
-            self.flush(id.slot as usize);
+            self.flush_touched(id);
         }
     }
 }

@@ -10,6 +10,7 @@ mod order;
 mod requests;
 mod scripts;
 mod sessions;
+mod shares;
 mod sleeping;
 mod stopping;
 mod supervision;
