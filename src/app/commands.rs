@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::accept::Accept;
 use super::calls::{CallId, Ticket};
 use super::report::Detail;
 use crate::api::PushError;
+use crate::base::SharedBytes;
 use crate::connection::{AfterResponse, ConnId, Expectation, Message};
 use crate::protocol::body::BodyLength;
 use crate::protocol::close_code::CloseCode;
@@ -68,6 +70,13 @@ pub enum Command {
         frame: Range<usize>,
         /// Whoever wants to know what became of it.
         call: Option<CallId>,
+    },
+    /// Send frames, as they are kept, to a connection that has missed them.
+    Replay {
+        /// The receiver.
+        to: ConnId,
+        /// The frames.
+        frames: Vec<Rc<SharedBytes>>,
     },
     /// Tell another thread what became of its packet.
     AnswerPush {
@@ -182,6 +191,8 @@ pub enum CurrentMessage {
     Owned,
     /// It goes back, in that buffer, behind the frames of the reply.
     Returned,
+    /// Something else goes back behind the frames of the reply.
+    Followed,
 }
 
 /// Whether commands may wait for others.
@@ -219,8 +230,8 @@ impl Commands {
                 self.reply_counts.add(kind, payload.len(), 1);
                 frame::encode(kind.opcode(), payload, &mut self.reply);
             }
-            // Nothing overtakes the message that goes back.
-            CurrentMessage::Returned => {
+            // Nothing overtakes the message that goes back, nor what was missed.
+            CurrentMessage::Returned | CurrentMessage::Followed => {
                 self.urgency = Urgency::Now;
                 self.send(self.current, kind, payload, None);
             }
@@ -236,6 +247,18 @@ impl Commands {
         } else {
             self.reply(message.kind(), message.as_bytes());
         }
+    }
+
+    /// Sends whole frames, as they are kept, to the connection that the event is about.
+    pub fn replay(&mut self, frames: impl Iterator<Item = Rc<SharedBytes>>) {
+        let frames: Vec<_> = frames.collect();
+        if frames.is_empty() {
+            return;
+        }
+        debug_assert_ne!(self.message, CurrentMessage::Returned, "nobody missed that");
+        self.message = CurrentMessage::Followed;
+        let to = self.current;
+        self.push_now(Command::Replay { to, frames });
     }
 
     /// Sends a message to one connection.

@@ -1,5 +1,7 @@
 //! What tabs are told that come back (protocol.md §9).
 
+use std::rc::Rc;
+
 use log::debug;
 use serde_json::Value;
 
@@ -25,9 +27,8 @@ pub(super) fn gap_packet(gap: Gap, cursor: Cursor) -> String {
 }
 
 pub(super) fn reply_texts(missed: &Missed, commands: &mut Commands) {
-    for text in missed.texts.iter().flatten() {
-        commands.reply(MessageKind::Text, text);
-    }
+    let texts = missed.texts.iter().flatten();
+    commands.replay(texts.map(|text| Rc::clone(text.frame())));
 }
 
 /// protocol.md 9.3.

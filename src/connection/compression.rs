@@ -482,7 +482,7 @@ mod tests {
         let mut plain = Vec::new();
         frame::encode(Opcode::Text, text(3000).as_bytes(), &mut plain);
         assert!(Deflater::new(12, 6, Context::Dropped).deflate_frame(&plain, &mut shared));
-        let shared = Rc::new(shared);
+        let shared = Rc::new(shared.into());
 
         let mut server = Server::open("; server_max_window_bits=13", &KEEPING);
         assert_eq!(server.connection.window_bits(), Some(12));
@@ -498,7 +498,7 @@ mod tests {
         let outgoing = Outgoing::Shared(&shared, 0..shared.len());
         assert_eq!(server.with(|c, context| c.send(&outgoing, context)), Ok(()));
         let bytes = server.take_output();
-        assert_eq!(bytes, *shared);
+        assert_eq!(bytes, **shared);
         let parsed = Header::parse(&bytes, Role::Client, Rsv1::MarksCompressed);
         let payload_at = parsed.unwrap().unwrap().1;
         assert_eq!(client.inflate(&bytes[payload_at..]), Ok(text(3000)));

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::base::SharedBytes;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::{Rejection, Violation};
 use crate::protocol::message::{AssembledMessage, MessageKind};
@@ -198,7 +199,7 @@ pub enum Outgoing<'a> {
     /// Bytes that are copied.
     Copied(&'a [u8]),
     /// A range of bytes that several connections send.
-    Shared(&'a Rc<Vec<u8>>, Range<usize>),
+    Shared(&'a Rc<SharedBytes>, Range<usize>),
 }
 
 impl Outgoing<'_> {

@@ -14,6 +14,7 @@ use super::event::{Outgoing, SendError};
 use super::limits::TurnContext;
 use super::output::BufferPool;
 use super::state::{EventIds, State};
+use crate::base::SharedBytes;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Violation;
 use crate::protocol::event_stream::{
@@ -65,16 +66,29 @@ impl Connection {
     /// As [`send`](Self::send).
     pub fn send_event(
         &mut self,
-        event: &Rc<Vec<u8>>,
+        event: &Rc<SharedBytes>,
+        frame: &[u8],
+        context: &mut TurnContext,
+    ) -> Result<(), SendError> {
+        if self.output_weight() > context.limits.max_queue_bytes {
+            return Err(SendError::QueueFull);
+        }
+        self.reply_event(event, frame, context)
+    }
+
+    /// The same as a part of an answer, which has no limit here.
+    ///
+    /// # Errors
+    /// It is no stream of events.
+    pub fn reply_event(
+        &mut self,
+        event: &Rc<SharedBytes>,
         frame: &[u8],
         context: &mut TurnContext,
     ) -> Result<(), SendError> {
         let State::Streaming { event_ids, .. } = self.state else {
             return Err(SendError::NotOpen);
         };
-        if self.output_weight() > context.limits.max_queue_bytes {
-            return Err(SendError::QueueFull);
-        }
         if let Some((Opcode::Text, payload)) = take_apart(frame)
             && let Some(id) = event_ids.of(frame.get(payload).unwrap_or_default())
         {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::spare_buffers::SpareBuffers;
+use crate::base::SharedBytes;
 use crate::protocol::deflate::{Deflater, Inflater};
 use crate::protocol::extension::Context;
 
@@ -52,6 +53,16 @@ impl BufferPool {
     /// Takes a buffer back; what would hold too much memory is freed instead.
     pub fn give(&mut self, buffer: Vec<u8>) {
         self.spare.give(buffer);
+    }
+
+    /// The same bytes in a buffer that is not much larger than they are.
+    pub fn fit(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if bytes.capacity() / 2 <= bytes.len() {
+            return bytes;
+        }
+        let fitted = bytes.clone();
+        self.give(bytes);
+        fitted
     }
 
     /// Whether there are large buffers that [`trim_unused`](Self::trim_unused) may free.
@@ -150,7 +161,7 @@ enum Segment {
         sent: usize,
     },
     Shared {
-        bytes: Rc<Vec<u8>>,
+        bytes: Rc<SharedBytes>,
         range: Range<usize>,
     },
 }
@@ -293,7 +304,7 @@ impl Output {
             pool.give(tail);
         } else {
             // It has to wait its turn; `shrink` sees only the first piece.
-            let tail = fitted(tail, pool);
+            let tail = pool.fit(tail);
             self.push_segment(tail, pool);
         }
     }
@@ -314,7 +325,7 @@ impl Output {
     /// before them all the same.
     pub fn push_buffer(&mut self, bytes: Vec<u8>, pool: &mut BufferPool) {
         if bytes.len() > SHRINK_BYTES {
-            let bytes = fitted(bytes, pool);
+            let bytes = pool.fit(bytes);
             self.push_segment(bytes, pool);
         } else {
             self.append(pool, |out| out.extend_from_slice(&bytes));
@@ -323,7 +334,12 @@ impl Output {
     }
 
     /// Appends a range of bytes that several connections send; adjacent ranges become one.
-    pub fn push_shared(&mut self, bytes: &Rc<Vec<u8>>, range: Range<usize>, pool: &mut BufferPool) {
+    pub fn push_shared(
+        &mut self,
+        bytes: &Rc<SharedBytes>,
+        range: Range<usize>,
+        pool: &mut BufferPool,
+    ) {
         let queue = self.queue_mut(pool);
         if let Some(Segment::Shared {
             bytes: last,
@@ -448,16 +464,6 @@ fn is_roomy(buffer: &Vec<u8>, waiting: usize) -> bool {
     buffer.capacity() / 2 > waiting.max(SHRINK_BYTES)
 }
 
-/// The bytes in a buffer that is not much larger than they are.
-fn fitted(bytes: Vec<u8>, pool: &mut BufferPool) -> Vec<u8> {
-    if bytes.capacity() / 2 <= bytes.len() {
-        return bytes;
-    }
-    let fitted = bytes.clone();
-    pool.give(bytes);
-    fitted
-}
-
 fn skip(segment: &mut Segment, byte_count: usize) {
     match segment {
         Segment::Owned { sent, .. } => *sent += byte_count,
@@ -468,6 +474,10 @@ fn skip(segment: &mut Segment, byte_count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lent(bytes: Vec<u8>) -> Rc<SharedBytes> {
+        Rc::new(bytes.into())
+    }
 
     /// Everything that waits, read in steps of `step` bytes.
     fn drain(output: &mut Output, pool: &mut BufferPool, step: usize) -> Vec<u8> {
@@ -484,7 +494,7 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_order_whatever_they_came_in() {
-        let shared = Rc::new(b"0123456789".to_vec());
+        let shared = lent(b"0123456789".to_vec());
         for step in 1..40 {
             let mut pool = BufferPool::default();
             let mut output = Output::default();
@@ -504,7 +514,7 @@ mod tests {
 
     #[test]
     fn adjacent_shared_ranges_become_one_piece() {
-        let shared = Rc::new(vec![7; 100]);
+        let shared = lent(vec![7; 100]);
         let mut pool = BufferPool::default();
         let mut output = Output::default();
         for start in 0..10 {
@@ -517,7 +527,7 @@ mod tests {
 
     #[test]
     fn slices_cover_all_pieces_in_order() {
-        let shared = Rc::new(b"xyz".to_vec());
+        let shared = lent(b"xyz".to_vec());
         let mut pool = BufferPool::default();
         let mut output = Output::default();
         output.append(&mut pool, |out| out.push(b'a'));
@@ -545,7 +555,7 @@ mod tests {
 
     #[test]
     fn a_waiting_queue_lets_go_of_large_buffers_for_small_ranges() {
-        let (large, small) = (Rc::new(vec![1; 100_000]), Rc::new(vec![2; 100]));
+        let (large, small) = (lent(vec![1; 100_000]), lent(vec![2; 100]));
         let mut pool = BufferPool::default();
         let mut output = Output::default();
         output.push_shared(&large, 0..10, &mut pool);
@@ -561,7 +571,7 @@ mod tests {
 
     #[test]
     fn sums_are_what_the_pieces_hold_whatever_happens_to_them() {
-        let shared = Rc::new(vec![1; 90_000]);
+        let shared = lent(vec![1; 90_000]);
         let mut pool = BufferPool::default();
         let mut output = Output::default();
         output.push_shared(&shared, 0..50_000, &mut pool);
@@ -587,7 +597,7 @@ mod tests {
         let mut pool = BufferPool::default();
         pool.give(Vec::with_capacity(100_000));
         let mut output = Output::default();
-        output.push_shared(&Rc::new(vec![1; 10]), 0..10, &mut pool);
+        output.push_shared(&lent(vec![1; 10]), 0..10, &mut pool);
         output.append(&mut pool, |out| out.push(2));
         assert!(output.held_bytes() < 1000, "{}", output.held_bytes());
         assert_eq!(pool.held_bytes(), 100_000);

@@ -74,6 +74,11 @@ impl Connection {
             self.push_shaped(outgoing.frame().to_vec(), &mut context.pool);
             return Ok(());
         }
+        self.push_outgoing(outgoing, context);
+        Ok(())
+    }
+
+    fn push_outgoing(&mut self, outgoing: &Outgoing<'_>, context: &mut TurnContext) {
         match outgoing {
             Outgoing::Copied(frame) => {
                 self.output
@@ -84,6 +89,30 @@ impl Connection {
                     .push_shared(bytes, range.clone(), &mut context.pool);
             }
         }
+    }
+
+    /// Queues one more frame of this server's answer, which others may send, too: as
+    /// [`send`](Self::send), but for the limit, which is the same as of [`reply`](Self::reply).
+    ///
+    /// # Errors
+    /// As `send`.
+    pub fn reply_frame(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        context: &mut TurnContext,
+    ) -> Result<(), SendError> {
+        if self.php_framer.is_some() || !self.is_open() {
+            return self.send(outgoing, context);
+        }
+        if let State::Streaming { event_ids, .. } = self.state {
+            return self.push_event(outgoing, event_ids, &mut context.pool);
+        }
+        if let Some(compression) = &mut self.compression
+            && frame::is_compressed(outgoing.frame())
+        {
+            compression.forget_context();
+        }
+        self.push_outgoing(outgoing, context);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! [`SpareBuffers`]: empty buffers that are kept for later, and how large ones are given back.
 
+use crate::base::free;
+
 /// Buffers that nobody uses.
 ///
 /// Small ones and large ones are kept apart: what waits for a client is usually short and shall not
@@ -136,22 +138,8 @@ impl SpareBuffers {
     }
 }
 
-/// Frees a buffer so that its memory goes back to the system.
-///
-/// glibc has a mapping of its own for whatever takes 128 KiB or more, and unmaps it when it is freed;
-/// but freeing one makes it take mappings of its own for larger ones only. From then on buffers come
-/// from the heap, which ends at the highest of them that is in use: 59 MB stayed after 64 clients had
-/// echoed 1 MiB each. Made small first, which moves nothing, a mapping is freed without that.
-fn free(mut buffer: Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(SHRUNK_BYTES);
-}
-
 /// Least capacity of a large one, in bytes.
 const LARGE_BYTES: usize = 64 << 10;
-
-/// What a buffer is shrunk to before it is freed: a page.
-const SHRUNK_BYTES: usize = 2048;
 
 /// Most memory of small ones, in bytes: several turns' output of a busy server.
 const MAX_SMALL_BYTES: usize = 4 << 20;

@@ -11,6 +11,7 @@ use super::shared_buffers::SharedBuffers;
 use super::shared_frame::SharedFrame;
 use super::system::Stream;
 use crate::app::Receipt;
+use crate::base::SharedBytes;
 use crate::connection::{ConnId, SendError, TurnContext};
 use crate::protocol::extension::CompressionSettings;
 use crate::registry::Audience;
@@ -22,7 +23,7 @@ impl<S: Stream> Links<S> {
     pub(super) fn broadcast(
         &mut self,
         (from, audience, call): (ConnId, &Audience, Option<CallId>),
-        (frames, range): (&Rc<Vec<u8>>, Range<usize>),
+        (frames, range): (&Rc<SharedBytes>, Range<usize>),
         settings: &CompressionSettings,
         context: &mut TurnContext,
     ) -> Option<Receipt> {

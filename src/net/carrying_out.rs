@@ -9,6 +9,7 @@ use super::handle::Request;
 use super::memory::HeldBy;
 use super::system::System;
 use crate::app::{BodyLimit, Command, CurrentMessage, Encryption, Event, IncomingRequest, NOBODY};
+use crate::base::SharedBytes;
 use crate::connection::{ConnId, PostError};
 use crate::ops::signals::Signal;
 use crate::protocol::message::{AssembledMessage, MessageKind};
@@ -152,7 +153,7 @@ impl<Y: System> EventLoop<Y> {
     fn carry_out_one(
         &mut self,
         command: Command,
-        frames: &Rc<Vec<u8>>,
+        frames: &Rc<SharedBytes>,
     ) -> Option<(ConnId, Event<'static>)> {
         let context = &mut self.context;
         match command {
@@ -173,6 +174,11 @@ impl<Y: System> EventLoop<Y> {
                     .broadcast(sending, (frames, frame), settings, context);
                 let (call, receipt) = call.zip(sent)?;
                 Some((NOBODY, Event::Delivered { call, receipt }))
+            }
+            Command::Replay { to, frames } => {
+                let settings = &self.settings.compression;
+                self.links.replay(to, &frames, settings, context);
+                None
             }
             Command::Reject { id, rejection } => {
                 self.links.respond(

@@ -303,7 +303,7 @@ impl<Y: System> EventLoop<Y> {
         self.links
             .broadcasts
             .begin_turn(max_queue_bytes, memory_limit_bytes);
-        self.links.shared_buffers.reclaim(&mut self.context.pool);
+        self.links.reclaim_shared(&mut self.context);
         self.timers.expire(self.context.now, &mut self.due);
     }
 

@@ -12,13 +12,14 @@ use super::link::{Flushing, Link, Reading, Standing, Writing};
 use super::link_table::LinkTable;
 use super::memory::{HeavyHolders, HeldBy};
 use super::pending_links::{Activity, PendingLinks};
+use super::replayed_forms::ReplayedForms;
 use super::shared_buffers::SharedBuffers;
 use super::shared_frame::make_event;
 use super::system::{Stream, System};
 use super::timers::{Timer, Timers};
 use super::writing::{Progress, rewatch, stop_writing, write};
 use crate::app::{Accept, Admitted, Opening, Receipt};
-use crate::base::plain;
+use crate::base::{SharedBytes, plain};
 use crate::connection::{ConnId, Keepalive, Outgoing, SendError, TurnContext};
 use crate::protocol::close_code::CloseCode;
 
@@ -27,6 +28,7 @@ pub(super) struct Links<S> {
     pub(super) table: LinkTable<S>,
     pub(super) pending: PendingLinks,
     pub(super) shared_buffers: SharedBuffers,
+    pub(super) replayed_forms: ReplayedForms,
     pub(super) heavy: HeavyHolders,
     pub(super) counts: LinkCounts,
     /// Bytes of memory that connections hold, but for what they share.
@@ -58,6 +60,7 @@ impl<S: Stream> Default for Links<S> {
             table: LinkTable::default(),
             pending: PendingLinks::default(),
             shared_buffers: SharedBuffers::default(),
+            replayed_forms: ReplayedForms::default(),
             heavy: HeavyHolders::default(),
             counts: LinkCounts::default(),
             held_bytes: 0,
@@ -136,7 +139,7 @@ impl<S: Stream> Links<S> {
     pub(super) fn send(
         &mut self,
         to: ConnId,
-        (frames, frame): (&Rc<Vec<u8>>, Range<usize>),
+        (frames, frame): (&Rc<SharedBytes>, Range<usize>),
         context: &mut TurnContext,
     ) -> Receipt {
         self.catch_up(to.slot as usize, context);
@@ -432,7 +435,14 @@ impl<S: Stream> Links<S> {
 
     /// Bytes of memory held for all connections here.
     pub(super) fn total_bytes(&self) -> usize {
-        self.held_bytes + self.shared_buffers.held_bytes() + self.broadcasts.held_bytes()
+        let shared_bytes = self.shared_buffers.held_bytes() + self.replayed_forms.held_bytes();
+        self.held_bytes + shared_bytes + self.broadcasts.held_bytes()
+    }
+
+    /// Takes back what nobody sends from any more.
+    pub(super) fn reclaim_shared(&mut self, context: &mut TurnContext) {
+        self.replayed_forms.reclaim();
+        self.shared_buffers.reclaim(&mut context.pool);
     }
 
     // ---- deadlines

@@ -50,6 +50,8 @@ mod received;
 mod relief;
 mod reload_watch;
 mod reloading;
+mod replayed_forms;
+mod replaying;
 mod reporting;
 #[doc(hidden)]
 pub mod resolver;

@@ -19,10 +19,15 @@ impl<Y: System> EventLoop<Y> {
     /// Whether there is no memory for newcomers; spare buffers are none that anybody needs.
     pub(super) fn is_memory_scarce(&mut self) -> bool {
         if self.total_bytes() > self.scarce_bytes() {
-            self.links.shared_buffers.reclaim(&mut self.context.pool);
-            self.context.pool.trim();
+            self.reclaim();
         }
         self.total_bytes() > self.scarce_bytes()
+    }
+
+    /// Frees what nobody needs.
+    fn reclaim(&mut self) {
+        self.links.reclaim_shared(&mut self.context);
+        self.context.pool.trim();
     }
 
     /// Whether more is held than may be.
@@ -41,8 +46,7 @@ impl<Y: System> EventLoop<Y> {
             self.wants_memory = WantsMemory::No;
             return false;
         }
-        self.links.shared_buffers.reclaim(&mut self.context.pool);
-        self.context.pool.trim();
+        self.reclaim();
         if self.total_bytes() <= most {
             self.wants_memory = WantsMemory::No;
             return false;

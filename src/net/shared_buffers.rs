@@ -2,40 +2,41 @@
 
 use std::rc::Rc;
 
+use crate::base::SharedBytes;
 use crate::connection::output::BufferPool;
 
 /// Knows all shared buffers.
 #[derive(Debug, Default)]
 pub(super) struct SharedBuffers {
     /// Those from which somebody still sends.
-    lent: Vec<Rc<Vec<u8>>>,
+    lent: Vec<Rc<SharedBytes>>,
     lent_bytes: usize,
     /// Handles without bytes, so that no message costs an allocation of its own.
-    spare: Vec<Rc<Vec<u8>>>,
+    spare: Vec<Rc<SharedBytes>>,
 }
 
 impl SharedBuffers {
     /// Makes `bytes` shareable. [`reclaim_handle`](Self::reclaim_handle) has to follow.
-    pub(super) fn wrap(&mut self, bytes: Vec<u8>) -> Rc<Vec<u8>> {
+    pub(super) fn wrap(&mut self, bytes: Vec<u8>) -> Rc<SharedBytes> {
         let mut handle = self.spare.pop().unwrap_or_default();
         match Rc::get_mut(&mut handle) {
             Some(place) => {
-                *place = bytes;
+                *place = bytes.into();
                 handle
             }
-            None => Rc::new(bytes),
+            None => Rc::new(bytes.into()),
         }
     }
 
     /// Takes back what [`wrap`](Self::wrap) has given: the bytes if nobody has kept a reference;
     /// else they count as memory until nobody has.
-    pub(super) fn reclaim_handle(&mut self, mut handle: Rc<Vec<u8>>) -> Option<Vec<u8>> {
+    pub(super) fn reclaim_handle(&mut self, mut handle: Rc<SharedBytes>) -> Option<Vec<u8>> {
         let Some(place) = Rc::get_mut(&mut handle) else {
             self.lent_bytes += handle.capacity();
             self.lent.push(handle);
             return None;
         };
-        let bytes = std::mem::take(place);
+        let bytes = place.take();
         if self.spare.len() < MAX_SPARE {
             self.spare.push(handle);
         }
@@ -80,7 +81,7 @@ mod tests {
         assert_eq!(shared_buffers.reclaim_handle(handle), None);
         shared_buffers.reclaim(&mut pool);
         assert_eq!((shared_buffers.held_bytes(), pool.held_bytes()), (100, 0));
-        assert_eq!(*kept, [2; 100]);
+        assert_eq!(**kept, [2; 100]);
         drop(kept);
         shared_buffers.reclaim(&mut pool);
         assert_eq!((shared_buffers.held_bytes(), pool.held_bytes()), (0, 100));

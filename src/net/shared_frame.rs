@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::shared_buffers::SharedBuffers;
+use crate::base::SharedBytes;
 use crate::connection::{Connection, Outgoing, TurnContext, event_of};
 use crate::protocol::extension::{CompressionSettings, SERVER_WINDOW_BITS};
 use crate::protocol::frame;
@@ -11,11 +12,11 @@ use crate::protocol::frame;
 /// A frame as it is and, once somebody is to get it who can read that, compressed.
 #[derive(Debug)]
 pub(super) struct SharedFrame {
-    frames: Rc<Vec<u8>>,
+    frames: Rc<SharedBytes>,
     range: Range<usize>,
     form: Form,
     /// As an event, once a stream of events has wanted it.
-    event: Option<Rc<Vec<u8>>>,
+    event: Option<Rc<SharedBytes>>,
 }
 
 /// The compressed form. There is one for all who can read the usual window; the few who have asked
@@ -26,13 +27,13 @@ enum Form {
     None,
     /// Nobody has wanted it; the effort, when somebody does.
     Unmade(u8),
-    Made(Rc<Vec<u8>>),
+    Made(Rc<SharedBytes>),
 }
 
 impl SharedFrame {
     /// The frame that lies at `range`.
     pub(super) fn new(
-        frames: Rc<Vec<u8>>,
+        frames: Rc<SharedBytes>,
         range: Range<usize>,
         settings: &CompressionSettings,
     ) -> Self {
@@ -83,13 +84,24 @@ impl SharedFrame {
         &mut self,
         buffers: &mut SharedBuffers,
         context: &mut TurnContext,
-    ) -> Rc<Vec<u8>> {
+    ) -> Rc<SharedBytes> {
         if let Some(event) = &self.event {
             return Rc::clone(event);
         }
         let event = make_event(self.plain(), buffers, context);
         self.event = Some(Rc::clone(&event));
         event
+    }
+
+    /// Whether somebody is to send it in a form that was made here, besides this one and the buffers
+    /// that know of it.
+    pub(super) fn is_being_sent(&self) -> bool {
+        let made = match &self.form {
+            Form::Made(bytes) => Some(bytes),
+            Form::None | Form::Unmade(_) => None,
+        };
+        let mut forms = made.into_iter().chain(&self.event);
+        forms.any(|bytes| Rc::strong_count(bytes) > 2)
     }
 
     fn compress(&mut self, level: u8, buffers: &mut SharedBuffers, context: &mut TurnContext) {
@@ -100,7 +112,7 @@ impl SharedFrame {
             self.form = Form::None;
             return;
         }
-        let handle = buffers.wrap(bytes);
+        let handle = buffers.wrap(context.pool.fit(bytes));
         self.form = Form::Made(Rc::clone(&handle));
         // It counts as memory from now on, until nobody sends from it.
         let unshared = buffers.reclaim_handle(handle);
@@ -113,10 +125,10 @@ pub(super) fn make_event(
     frame: &[u8],
     buffers: &mut SharedBuffers,
     context: &mut TurnContext,
-) -> Rc<Vec<u8>> {
+) -> Rc<SharedBytes> {
     let mut bytes = context.pool.take();
     event_of(frame, &mut bytes);
-    let handle = buffers.wrap(bytes);
+    let handle = buffers.wrap(context.pool.fit(bytes));
     let event = Rc::clone(&handle);
     let unshared = buffers.reclaim_handle(handle);
     debug_assert!(unshared.is_none(), "it is kept here");

@@ -7,10 +7,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use allocation_counter::measure;
+use allocation_counter::{AllocationInfo, measure};
 use rustix::process::{Signal, getpid, kill_process};
 use websock::app::Standard;
 use websock::connection::{ConnId, MonotonicTime};
@@ -25,18 +26,23 @@ struct Client(TcpStream);
 
 impl Client {
     fn open(address: SocketAddr, header: &str) -> Self {
+        let mut client = Self::connect(address, "/web", header);
+        client.skip(HEAD_LEN + READY_LEN);
+        client
+    }
+
+    /// The handshake, of which nothing has been read.
+    fn connect(address: SocketAddr, target: &str, header: &str) -> Self {
         let mut stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let patience = Some(Duration::from_secs(20));
         stream.set_read_timeout(patience).expect("a timeout");
         let request = format!(
-            "GET /web HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
         );
         stream.write_all(request.as_bytes()).expect("a request");
-        let mut client = Self(stream);
-        client.skip(HEAD_LEN + READY_LEN);
-        client
+        Self(stream)
     }
 
     /// Sends a text with a mask of zeros.
@@ -59,6 +65,20 @@ impl Client {
         let mut bytes = vec![0; len];
         self.0.read_exact(&mut bytes).expect("the server answers");
     }
+
+    /// Reads a message of less than 64 KiB.
+    fn read_text(&mut self) -> String {
+        let mut header = [0; 4];
+        self.0.read_exact(&mut header[..2]).expect("a header");
+        let mut len = usize::from(header[1]);
+        if len == 126 {
+            self.0.read_exact(&mut header[2..]).expect("a length");
+            len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        }
+        let mut text = vec![0; len];
+        self.0.read_exact(&mut text).expect("a payload");
+        String::from_utf8(text).expect("a text")
+    }
 }
 
 /// Length of the 101 without extension, of the frame of `ready`, and of `next`.
@@ -71,8 +91,11 @@ fn frame_len(text: &str) -> usize {
     text.len() + if text.len() < 126 { 2 } else { 4 }
 }
 
-/// Allocations of a server while `drive` uses it.
-fn allocations_during(drive: impl FnOnce(SocketAddr)) -> u64 {
+/// What a server allocates while `drive` uses it. One at a time, as several would get each other's
+/// signal.
+fn measure_during(drive: impl FnOnce(SocketAddr)) -> AllocationInfo {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _only = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (address_out, address_in) = channel();
     let server = thread::spawn(move || {
         let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
@@ -81,7 +104,7 @@ fn allocations_during(drive: impl FnOnce(SocketAddr)) -> u64 {
         address_out
             .send(server.addresses()[0])
             .expect("it is waited for");
-        measure(|| server.run().expect("it runs")).count_total
+        measure(|| server.run().expect("it runs"))
     });
     drive(address_in.recv().expect("the server has started"));
     kill_process(getpid(), Signal::TERM).expect("a signal to ourselves");
@@ -114,7 +137,7 @@ fn broadcast(clients: &mut [Client], pad: &str) {
 }
 
 fn allocations_of(exchange: Exchange, pad: &str, count: usize) -> u64 {
-    allocations_during(|address| {
+    let info = measure_during(|address| {
         let mut clients = vec![
             Client::open(address, ""),
             Client::open(address, "Ident: page\r\n"),
@@ -123,10 +146,10 @@ fn allocations_of(exchange: Exchange, pad: &str, count: usize) -> u64 {
         for _ in 0..count {
             exchange(&mut clients, pad);
         }
-    })
+    });
+    info.count_total
 }
 
-/// One test, as the servers of several would get each other's signal.
 #[test]
 fn messages_allocate_nothing() {
     for (name, exchange) in [
@@ -145,6 +168,45 @@ fn messages_allocate_nothing() {
             );
         }
     }
+}
+
+/// Most bytes that a server holds while so many tabs come back, of which each has missed 6 MB, and read
+/// no more of it than that they are welcome.
+fn peak_bytes_of_returns(count: usize) -> u64 {
+    let info = measure_during(|address| {
+        let mut first = Client::connect(address, "/web?resume=1", "");
+        first.skip(HEAD_LEN);
+        let ready = first.read_text();
+        let (_, cursor) = ready.split_once(r#""cursor":""#).expect("a cursor");
+        let cursor = cursor.split('"').next().unwrap_or_default();
+        let mut speaker = Client::open(address, "");
+        let packet = format!(r#"{{"opcode":"broadcast","pad":"{}"}}"#, "p".repeat(60_000));
+        for _ in 0..100 {
+            speaker.send(&packet);
+            speaker.skip(NEXT_LEN);
+            assert!(first.read_text().len() > packet.len());
+        }
+        let target = format!("/web?resume=1&since={cursor}");
+        let comes_back = |_| {
+            let mut client = Client::connect(address, &target, "");
+            client.skip(HEAD_LEN);
+            assert!(client.read_text().starts_with(r#"{"opcode":"ready""#));
+            client
+        };
+        let tabs: Vec<Client> = (0..count).map(comes_back).collect();
+        drop(tabs);
+    });
+    info.bytes_max
+}
+
+// protocol.md 9.2
+#[test]
+fn those_who_come_back_and_do_not_read_share_what_is_kept() {
+    let (few, many) = (peak_bytes_of_returns(2), peak_bytes_of_returns(60));
+    println!("{few} bytes at most for 2 tabs, {many} for 60");
+    assert!(few > 6_000_000, "{few} bytes: it is not kept");
+    let each = (many - few) / 58;
+    assert!(each < 20_000, "{each} bytes for each more");
 }
 
 /// Bytes that a registry keeps for `count` clients, of whom `identity` says who they are.

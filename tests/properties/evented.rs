@@ -40,7 +40,10 @@ pub(crate) fn stream(messages: &[Vec<u8>], sizes: &[u8]) {
             0 => connection.send(&Outgoing::Copied(&bytes[frame]), &mut context),
             1 => {
                 bytes.extend_from_slice(b"behind");
-                connection.send(&Outgoing::Shared(&Rc::new(bytes), frame), &mut context)
+                connection.send(
+                    &Outgoing::Shared(&Rc::new(bytes.into()), frame),
+                    &mut context,
+                )
             }
             _ => connection.reply(&mut bytes[frame].to_vec(), &mut context),
         };
@@ -50,7 +53,7 @@ pub(crate) fn stream(messages: &[Vec<u8>], sizes: &[u8]) {
                 assert!(plain.len() > 1000 && how % 3 == 1);
                 let mut event = Vec::new();
                 event_of(&plain, &mut event);
-                connection.send_event(&Rc::new(event), &plain, &mut context)
+                connection.send_event(&Rc::new(event.into()), &plain, &mut context)
             }
             sent => sent,
         };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use websock::api::{BodyPart, Response};
+use websock::base::SharedBytes;
 use websock::connection::output::BufferPool;
 use websock::connection::{
     AfterResponse, Connection, Event, Expectation, MonotonicTime, Outgoing, PhpFraming, SendError,
@@ -320,7 +321,7 @@ impl<'a> Stage<'a> {
             Ownership::Copied => self
                 .call(|connection, turn| connection.send_deflated(&Outgoing::Copied(&bytes), turn)),
             Ownership::Shared => {
-                let shared = Rc::new(self.shared_form(bytes));
+                let shared = Rc::new(SharedBytes::from(self.shared_form(bytes)));
                 let all = 0..shared.len();
                 self.call(|connection, turn| connection.send(&Outgoing::Shared(&shared, all), turn))
             }

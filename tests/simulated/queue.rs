@@ -47,7 +47,7 @@ fn one_message_longer_than_the_queue_is_taken_and_no_second() {
 
 #[test]
 fn shared_frames_count_against_the_queue_as_well() {
-    let shared = Rc::new(server_frame(BINARY, &[7; 3996]));
+    let shared = Rc::new(server_frame(BINARY, &[7; 3996]).into());
     let mut host = limited();
     let outgoing = Outgoing::Shared(&shared, 0..4000);
     (0..3).for_each(|_| host.send_frame(&outgoing).unwrap());
@@ -97,7 +97,7 @@ fn neighbouring_broadcasts_leave_as_one_piece_and_are_not_copied() {
     let frames: Vec<Vec<u8>> = (0..50_u8)
         .map(|n| server_frame(TEXT, &[b'a'; 60][..n as usize]))
         .collect();
-    let shared = Rc::new(frames.concat());
+    let shared = Rc::new(frames.concat().into());
     let mut hosts: Vec<Host> = (0..10).map(|_| Host::open()).collect();
     for host in &mut hosts {
         let mut start = 0;
@@ -121,8 +121,16 @@ fn neighbouring_broadcasts_leave_as_one_piece_and_are_not_copied() {
 
 #[test]
 fn ranges_that_meet_in_different_broadcasts_are_not_joined() {
-    let first = Rc::new([server_frame(TEXT, b"one"), server_frame(TEXT, b"bad")].concat());
-    let second = Rc::new([server_frame(TEXT, b"bad"), server_frame(TEXT, b"two")].concat());
+    let first = Rc::new(
+        [server_frame(TEXT, b"one"), server_frame(TEXT, b"bad")]
+            .concat()
+            .into(),
+    );
+    let second = Rc::new(
+        [server_frame(TEXT, b"bad"), server_frame(TEXT, b"two")]
+            .concat()
+            .into(),
+    );
     let mut host = Host::open();
     host.send_frame(&Outgoing::Shared(&first, 0..5)).unwrap();
     host.send_frame(&Outgoing::Shared(&second, 5..10)).unwrap();
@@ -143,7 +151,7 @@ fn own_and_shared_frames_keep_their_order_however_little_the_peer_takes() {
                 1 => reply(&mut host, &frame),
                 _ => {
                     // The same frame twice; the second follows at once or after own bytes.
-                    let (len, shared) = (frame.len(), Rc::new(frame.repeat(2)));
+                    let (len, shared) = (frame.len(), Rc::new(frame.repeat(2).into()));
                     host.send_frame(&Outgoing::Shared(&shared, 0..len)).unwrap();
                     host.write(random.below(200));
                     if random.chance(50) {
@@ -197,7 +205,7 @@ fn a_reader_that_never_catches_up_does_not_keep_what_it_has_read() {
 
 #[test]
 fn short_frames_between_broadcasts_do_not_hoard_spare_buffers() {
-    let shared = Rc::new(server_frame(TEXT, b"broadcast"));
+    let shared = Rc::new(server_frame(TEXT, b"broadcast").into());
     for capacity in [1 << 20, 4096, 1024] {
         let mut host = Host::open();
         for _ in 0..100 {

@@ -7,6 +7,7 @@ mod draining;
 mod fairness;
 mod memory;
 mod order;
+mod replaying;
 mod requests;
 mod scripts;
 mod sessions;

@@ -3,10 +3,10 @@
 //!
 //! What is read is held against all that holds of what is written: it may be another version's.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::cursor::Cursor;
+use super::kept_text::KeptText;
 use super::log::{Kept, Owner, Stream, TabNumber};
 use super::mailbox::{Mailbox, Position};
 use super::own::OwnBroadcasts;
@@ -208,7 +208,7 @@ impl<'a> Reading<'a> {
             let kept = Kept {
                 number,
                 at: self.now - message.duration(AGE)?,
-                text: Rc::from(&b""[..]),
+                text: KeptText::default(),
                 sender: message.number(SENDER)?,
             };
             message.end()?;
@@ -331,7 +331,7 @@ impl<'a> Reading<'a> {
         }
         for (owner, kept, text) in std::mem::take(&mut self.messages) {
             let kept = Kept {
-                text: text.into(),
+                text: KeptText::new(text, &[]),
                 ..kept
             };
             self.mailbox.put(owner, kept);

@@ -4,10 +4,12 @@
 //! one, and dropping the oldest of a stream or of all, take constant time; an empty stream takes 20
 //! bytes.
 
+use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use super::super::numbered::Numbered;
+use super::kept_text::KeptText;
 use crate::base::MonotonicTime;
 
 /// Names a tab for as long as it may come back.
@@ -36,7 +38,7 @@ pub(super) struct Stream {
 struct Entry {
     number: u64,
     at: MonotonicTime,
-    text: Rc<[u8]>,
+    text: KeptText,
     owner: Owner,
     /// Serial number of the tab that has sent it to everybody; 0: none.
     sender: u32,
@@ -51,7 +53,7 @@ struct Entry {
 pub(super) struct Kept {
     pub(super) number: u64,
     pub(super) at: MonotonicTime,
-    pub(super) text: Rc<[u8]>,
+    pub(super) text: KeptText,
     pub(super) sender: u32,
 }
 
@@ -62,6 +64,8 @@ pub(super) struct Log {
     oldest: Option<NonZeroU32>,
     newest: Option<NonZeroU32>,
     bytes: usize,
+    /// Bytes of those that are no longer kept, and that somebody is still to send.
+    lent_bytes: Rc<Cell<usize>>,
 }
 
 impl Stream {
@@ -100,7 +104,7 @@ impl Log {
             text,
             sender,
         } = kept;
-        self.bytes += ENTRY_BYTES + text.len();
+        self.bytes += entry_bytes(&text);
         let entry = self.entries.insert(Entry {
             number,
             at,
@@ -139,7 +143,10 @@ impl Log {
             stream.last = None;
         }
         stream.set_floor(entry.number);
-        self.bytes -= ENTRY_BYTES + entry.text.len();
+        self.bytes -= entry_bytes(&entry.text);
+        if Rc::strong_count(entry.text.frame()) > 1 {
+            entry.text.frame().count_in(&self.lent_bytes);
+        }
         match entry.older.and_then(|older| self.entries.get_mut(older)) {
             Some(older) => older.newer = entry.newer,
             None => self.oldest = entry.newer,
@@ -174,7 +181,7 @@ impl Log {
             .map(|entry| Kept {
                 number: entry.number,
                 at: entry.at,
-                text: Rc::clone(&entry.text),
+                text: entry.text.clone(),
                 sender: entry.sender,
             })
     }
@@ -211,12 +218,21 @@ impl Log {
         self.bytes
     }
 
+    /// Bytes of messages that are no longer kept, and that somebody is still to send.
+    pub(super) fn lent_bytes(&self) -> usize {
+        self.lent_bytes.get()
+    }
+
     /// Number of messages.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 }
 
-/// What a message costs besides its text: its entry, the counts of what shares the text, the
-/// allocator's own, and its part of the record of a user who is not here.
-const ENTRY_BYTES: usize = size_of::<Entry>() + 32 + 64;
+fn entry_bytes(text: &KeptText) -> usize {
+    ENTRY_BYTES + text.frame().held_bytes()
+}
+
+/// What a message costs besides its frame: its entry, and its part of the record of a user who is
+/// not here.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 64;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::clients::{ClientKind, ClientUuid};
 use super::super::identity::{Logout, UserId};
 use super::cursor::Cursor;
 use super::gap::Gap;
+use super::kept_text::KeptText;
 use super::log::{Kept, Log, Owner, Stream, TabNumber};
 use super::own::OwnBroadcasts;
 use super::tabs::{Tab, Tabs};
@@ -98,7 +98,7 @@ pub struct ReplayFigures {
 /// What a message to a user is to those of its tabs that have opted in.
 pub struct KeptForUser {
     /// The message with its cursor.
-    pub text: Rc<[u8]>,
+    pub text: KeptText,
     /// Tabs that are away, and get it when they come back.
     pub away: usize,
 }
@@ -223,7 +223,7 @@ impl Mailbox {
 
     /// Keeps a message to the client in this slot, and gives it its cursor; `None`: it has not opted
     /// in, or the message is no JSON object.
-    pub fn keep(&mut self, slot: u32, text: &[u8], now: MonotonicTime) -> Option<Rc<[u8]>> {
+    pub fn keep(&mut self, slot: u32, text: &[u8], now: MonotonicTime) -> Option<KeptText> {
         let number = self.tabs.on(slot)?;
         self.add(Owner::Tab(number), 0, text, now)
     }
@@ -263,7 +263,7 @@ impl Mailbox {
     }
 
     /// Keeps a message to everybody but the client in the slot `from`.
-    pub fn keep_for_all(&mut self, from: u32, text: &[u8], now: MonotonicTime) -> Option<Rc<[u8]>> {
+    pub fn keep_for_all(&mut self, from: u32, text: &[u8], now: MonotonicTime) -> Option<KeptText> {
         if !self.is_active() {
             return None;
         }
@@ -281,7 +281,7 @@ impl Mailbox {
         sender: u32,
         text: &[u8],
         now: MonotonicTime,
-    ) -> Option<Rc<[u8]>> {
+    ) -> Option<KeptText> {
         let cursor = Cursor {
             epoch: self.epoch,
             number: self.last + 1,
@@ -291,7 +291,7 @@ impl Mailbox {
         let kept = Kept {
             number: cursor.number,
             at: now,
-            text: Rc::clone(&text),
+            text: text.clone(),
             sender,
         };
         self.put(owner, kept);
@@ -419,15 +419,13 @@ pub(super) fn stream_of<'a>(
 
 /// A JSON object with its cursor as the last key, so that it wins over a key of that name; `None`: it
 /// is no object.
-fn with_cursor(text: &[u8], cursor: Cursor) -> Option<Rc<[u8]>> {
+fn with_cursor(text: &[u8], cursor: Cursor) -> Option<KeptText> {
     let inside = text.trim_ascii_end().strip_suffix(b"}")?;
     let is_first = inside.trim_ascii().strip_prefix(b"{")?.is_empty();
     let separator = if is_first { "" } else { "," };
     let mut tail = String::with_capacity(MAX_TAIL_LEN);
     write!(tail, r#"{separator}"cursor":"{cursor}"}}"#).ok()?;
-    // Their lengths are known, so that this is one allocation.
-    let head = inside.trim_ascii_end().iter();
-    Some(head.chain(tail.as_bytes()).copied().collect())
+    Some(KeptText::new(inside.trim_ascii_end(), tail.as_bytes()))
 }
 
 /// Room for what a cursor adds to a message, in bytes: two numbers of 16 digits, and 14 around them.

@@ -11,6 +11,7 @@ mod cursor;
 mod gap;
 mod handover;
 mod leaving;
+mod kept_text;
 mod log;
 #[expect(clippy::module_inception, reason = "what the folder is about")]
 mod mailbox;
@@ -25,6 +26,7 @@ mod users;
 
 pub use self::cursor::Cursor;
 pub use self::gap::Gap;
+pub use self::kept_text::KeptText;
 pub use self::mailbox::{
     KeptForUser, Mailbox, Newcomer, ReplayCounts, ReplayFigures, ReplaySettings,
 };

@@ -1,9 +1,8 @@
 //! A tab comes back: whether it is the one that it says it is, and what it has missed.
 
-use std::rc::Rc;
-
 use super::cursor::Cursor;
 use super::gap::Gap;
+use super::kept_text::KeptText;
 use super::log::{Kept, Owner, TabNumber};
 use super::mailbox::Mailbox;
 use super::tabs::{AWAY, Retry};
@@ -27,7 +26,7 @@ pub struct Missed {
     /// The cursor before it.
     pub cursor: Cursor,
     /// The messages, in their order, or why there are none.
-    pub texts: Result<Vec<Rc<[u8]>>, Gap>,
+    pub texts: Result<Vec<KeptText>, Gap>,
 }
 
 /// What comes of a claim.
@@ -196,7 +195,7 @@ impl Mailbox {
     }
 
     /// What stands behind a number in all streams of a tab, in order.
-    fn behind(&self, number: TabNumber, seen: u64) -> Vec<Rc<[u8]>> {
+    fn behind(&self, number: TabNumber, seen: u64) -> Vec<KeptText> {
         let Some(tab) = self.tabs.get(number) else {
             return Vec::new();
         };

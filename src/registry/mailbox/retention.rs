@@ -93,6 +93,10 @@ impl Mailbox {
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
+        self.kept_bytes() + self.log.lent_bytes()
+    }
+
+    fn kept_bytes(&self) -> usize {
         let own = self.own.held_bytes();
         self.tabs.held_bytes() + self.users.held_bytes() + self.log.held_bytes() + own
     }
@@ -105,7 +109,7 @@ impl Mailbox {
             away,
             streams: self.tabs.len() + self.users.len() + usize::from(self.is_active()),
             messages: self.log.len(),
-            bytes: self.held_bytes(),
+            bytes: self.kept_bytes(),
             limit_bytes: self.settings.max_bytes,
             counts: self.counts,
         }

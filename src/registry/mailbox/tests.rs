@@ -1,4 +1,3 @@
-use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -174,7 +173,7 @@ impl World {
     fn send(
         &mut self,
         is_for: impl Fn(usize, &Page) -> bool,
-        keep: impl FnOnce(&mut Mailbox, &[u8], MonotonicTime) -> Option<Rc<[u8]>>,
+        keep: impl FnOnce(&mut Mailbox, &[u8], MonotonicTime) -> Option<KeptText>,
     ) {
         self.sent_count += 1;
         let text = format!(r#"{{"n":{}}}"#, self.sent_count);
