@@ -209,6 +209,8 @@ impl Connection {
             return;
         }
         self.output.append(&mut context.pool, write);
+        // What follows is another request, and may be refused before it says what it is.
+        self.response_part = BodyPart::Sent;
         self.state = match after {
             AfterResponse::KeepAlive => State::KeepAlive {
                 deadline: context.now + context.limits.keep_alive_timeout,
