@@ -1,13 +1,16 @@
 //! Broadcasts that go on over several turns: at any split each receiver gets what it would have got if
 //! every broadcast had been queued for all at once, and in the same order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use websock::app::sign_in::SessionStore;
 use websock::ops::signals::Signal;
+use websock::protocol::php_session::{SessionFolder, SessionOutcome, StoredSession};
 
 use crate::client::{self, PING};
 use crate::random::Random;
-use crate::server::{Client, NEXT, Server, push, settings};
+use crate::server::{Client, NEXT, Server, push, request_to, settings};
 use crate::system::FarEnd;
 
 const ECHO: &str = r#"{"opcode":"echo","to":"me"}"#;
@@ -157,7 +160,7 @@ impl Scene {
     fn let_in_a_newcomer(&mut self) {
         self.server.turn();
         let end = self.server.connect("192.0.2.6");
-        end.send(&crate::server::request_to("/web", ""));
+        end.send(&request_to("/web", ""));
         let mut newcomer = Client::new(end);
         for _ in 0..3 {
             self.server.turn();
@@ -372,4 +375,175 @@ fn nobody_is_cut_for_memory_that_members_are_still_to_get() {
         assert_eq!((member.heard().len(), member.end.closed()), (1, None));
     }
     assert_eq!(other.heard(), [&text, NEXT, &echo]);
+}
+
+/// Some dozen members get a broadcast in one turn.
+const SLOW_WRITE: Duration = Duration::from_micros(60);
+
+#[test]
+fn a_newcomer_in_the_slot_of_one_who_has_gone_gets_nothing_of_what_is_under_way() {
+    for leave in [FarEnd::reset as fn(&FarEnd), FarEnd::end] {
+        let mut server = Server::new(&settings());
+        let mut members = crowd(&mut server, CROWD);
+        let speaker = server.open("192.0.2.1");
+        server.system.let_writes_take(SLOW_WRITE);
+        (1..3).for_each(|n| speaker.say(&broadcast(n)));
+        server.turn();
+        // The last but one in the order of slots, so that somebody waits for longer.
+        let gone = members.remove(CROWD - 2);
+        assert_eq!(gone.end.waiting_len(), 0);
+        leave(&gone.end);
+        server.turn();
+        assert!(gone.end.closed().is_some(), "its slot is free");
+        let end = server.connect("192.0.2.6");
+        end.send(&request_to("/web", ""));
+        let mut newcomer = Client::new(end);
+        (0..3).for_each(|_| server.turn());
+        let last = members.last_mut().unwrap();
+        assert_eq!(last.heard(), [""; 0], "it is through");
+        let heard = newcomer.heard();
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert!(heard[0].starts_with(r#"{"opcode":"ready""#), "{heard:?}");
+        speaker.say(&broadcast(3));
+        server.settle();
+        assert_eq!(newcomer.heard(), [broadcast(3)]);
+        for member in &mut members {
+            assert_eq!(member.heard(), [1, 2, 3].map(broadcast));
+        }
+    }
+}
+
+/// Those who have opted in are an audience of their own, so that a few of them are sent to at once.
+fn few(server: &mut Server) -> Vec<Client> {
+    let open = |_| server.open_at("/web?resume=1", "", "192.0.2.4");
+    (0..2).map(open).collect()
+}
+
+/// Their cursors left out.
+fn said(heard: Vec<String>) -> Vec<String> {
+    let plain = |text: String| match text.split_once(r#","cursor""#) {
+        Some((start, _)) => format!("{start}}}"),
+        None => text,
+    };
+    heard.into_iter().map(plain).collect()
+}
+
+#[test]
+fn a_broadcast_to_a_few_is_sent_at_once_in_every_turn() {
+    let mut server = Server::new(&settings());
+    let mut members = crowd(&mut server, CROWD);
+    let mut few = few(&mut server);
+    let speaker = server.open("192.0.2.1");
+    server.system.let_writes_take(SLOW_WRITE);
+    for n in 1..100 {
+        speaker.say(&broadcast(n));
+        server.turn();
+        for one in &mut few {
+            assert_eq!(said(one.heard()), [broadcast(n)]);
+        }
+        assert_eq!(members[CROWD - 1].end.waiting_len(), 0, "{n} is through");
+        server.settle();
+        members.iter_mut().for_each(|m| m.take(usize::MAX));
+    }
+}
+
+#[test]
+fn many_broadcasts_to_a_few_are_no_longer_sent_at_once_when_together_they_are_many() {
+    let mut server = Server::new(&settings());
+    let mut resuming: Vec<Client> = (0..100)
+        .map(|_| server.open_at("/web?resume=1", "", "192.0.2.4"))
+        .collect();
+    let mut plain = crowd(&mut server, 100);
+    let speaker = server.open("192.0.2.1");
+    server.system.let_writes_take(Duration::from_micros(900));
+    speaker.say(&broadcast(1));
+    server.turn();
+    let all = resuming.iter().chain(&plain);
+    let count = all.filter(|client| client.end.waiting_len() > 0).count();
+    assert!((100..120).contains(&count), "{count} have it in one turn");
+    server.settle();
+    for client in resuming.iter_mut().chain(&mut plain) {
+        assert_eq!(said(client.heard()), [broadcast(1)]);
+    }
+}
+
+/// Two tabs of the user 42, who have signed in by a PHP session.
+fn tabs_of_a_user(server: &mut Server) -> [Client; 2] {
+    [(); 2].map(|()| {
+        let mut tab = Client::new(server.connect("192.0.2.5"));
+        let cookie = "Cookie: PHPSESSID=a\r\n";
+        tab.end.send(&request_to("/web", cookie));
+        server.settle();
+        let (call, _) = server.system.asked_session().unwrap();
+        let session = StoredSession {
+            bytes: b"user_id|i:42;".to_vec().into(),
+            age: Duration::from_secs(1),
+        };
+        let found = SessionOutcome::Found(session);
+        server.system.answer_session(call, found);
+        server.settle();
+        assert_eq!(tab.heard().len(), 1, "it is ready");
+        tab
+    })
+}
+
+#[test]
+fn what_is_for_a_few_does_not_overtake_what_is_under_way() {
+    let mut settings = settings();
+    let folder = SessionFolder::parse("/var/lib/php/sessions").unwrap();
+    settings.sign_in.sessions.store = Some(SessionStore::Folder(Arc::new(folder)));
+    settings.sign_in.sessions.user_key = "user_id".to_owned();
+    let mut server = Server::new(&settings);
+    let script = server.open_php("script", "127.0.0.1");
+    let mut members = crowd(&mut server, CROWD);
+    let mut tabs = tabs_of_a_user(&mut server);
+    let mut last = server.open("192.0.2.8");
+    server.system.let_writes_take(Duration::from_micros(900));
+    let feedback = r#"{"opcode":"feedback","user":"42"}"#;
+    script.say(&broadcast(1));
+    script.say(&broadcast(2));
+    script.say(feedback);
+    server.turn();
+    script.say(&broadcast(3));
+    server.turn();
+    assert_eq!(members[CROWD - 1].heard(), [""; 0], "it is under way");
+    for tab in &mut tabs {
+        assert_eq!(tab.heard(), [&broadcast(1), &broadcast(2), feedback]);
+    }
+    server.settle();
+    for tab in &mut tabs {
+        assert_eq!(tab.heard(), [broadcast(3)]);
+    }
+    for member in members.iter_mut().chain([&mut last]) {
+        assert_eq!(member.heard(), [1, 2, 3].map(broadcast));
+    }
+}
+
+#[test]
+fn who_is_closed_or_says_goodbye_gets_first_what_is_under_way() {
+    let mut server = Server::new(&settings());
+    let mut members = crowd(&mut server, CROWD);
+    let speaker = server.open("192.0.2.1");
+    server.system.let_writes_take(Duration::from_micros(900));
+    speaker.say(&broadcast(1));
+    server.turn();
+    for (at, bytes, expected) in [
+        (CROWD - 1, client::close(1000, ""), vec!["close 1000"]),
+        (
+            CROWD - 2,
+            client::text(r#"{"opcode":"quit"}"#),
+            vec![NEXT, "close 1000"],
+        ),
+        (CROWD - 3, client::text("{"), vec![NEXT, "close 1007"]),
+        (CROWD - 4, client::frame(0x3, b"x"), vec!["close 1002"]),
+        (CROWD - 5, client::frame(PING, b"?"), vec!["pong ?"]),
+    ] {
+        assert_eq!(members[at].heard(), [""; 0]);
+        members[at].end.send(&bytes);
+        server.turn();
+        let text = broadcast(1);
+        let expected = [vec![text.as_str()], expected].concat();
+        assert_eq!(members[at].heard(), expected);
+    }
+    assert_eq!(members[CROWD - 6].heard(), [""; 0], "it is through");
 }
