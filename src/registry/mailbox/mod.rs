@@ -10,8 +10,8 @@
 mod cursor;
 mod gap;
 mod handover;
-mod leaving;
 mod kept_text;
+mod leaving;
 mod log;
 #[expect(clippy::module_inception, reason = "what the folder is about")]
 mod mailbox;
