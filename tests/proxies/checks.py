@@ -318,7 +318,7 @@ def nobody_outside_is_told_who_is_here(port, _log, _pings):
             head = f"{method} /websock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             conn.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
             answer = conn.makefile("rb").read()
-        assert answer.split()[1] == b"403", (path, answer)
+        assert answer.split()[1][:1] == b"4", (path, answer)
         assert b"allowedIP" not in answer, "the server itself was asked"
 
 
