@@ -311,15 +311,18 @@ def no_figures_for_outside(port, _log, _pings):
         assert b"websock_" not in answer, (path, answer)
 
 
-def nobody_outside_is_told_who_is_here(port, _log, _pings):
-    for path in ["position", "/position", "users/42", "%75sers/42", "users/%34%32", "users"]:
+def nobody_outside_is_told_who_is_here(port, log, _pings):
+    begin = len(open(log, encoding="utf-8").read())
+    for path in ["position", "users/42", "%75sers/42", "users/%34%32", "users", "nodes"]:
         method = "POST" if path == "users" else "GET"
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as conn:
             head = f"{method} /websock/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             conn.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
             answer = conn.makefile("rb").read()
         assert answer.split()[1][:1] == b"4", (path, answer)
-        assert b"allowedIP" not in answer, "the server itself was asked"
+    Client(port).echo("after that")
+    text = open(log, encoding="utf-8").read()[begin:]
+    assert "refused" not in text, f"the server itself was asked: {text}"
 
 
 def the_log_has_the_clients_address(port, log, _pings):
