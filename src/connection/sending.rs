@@ -101,8 +101,12 @@ impl Connection {
         outgoing: &Outgoing<'_>,
         context: &mut TurnContext,
     ) -> Result<(), SendError> {
-        if self.php_framer.is_some() || !self.is_open() {
-            return self.send(outgoing, context);
+        if !self.is_open() {
+            return Err(SendError::NotOpen);
+        }
+        if self.php_framer.is_some() {
+            self.push_shaped(outgoing.frame().to_vec(), &mut context.pool);
+            return Ok(());
         }
         if let State::Streaming { event_ids, .. } = self.state {
             return self.push_event(outgoing, event_ids, &mut context.pool);

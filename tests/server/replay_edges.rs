@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 
+use crate::harness::frame::TEXT;
 use crate::harness::{Request, Server, eventually};
 use crate::replay::Tab;
 use crate::users::push;
@@ -81,5 +82,52 @@ fn what_is_dropped_of_what_came_before_resumed_is_a_gap() {
         assert_eq!(back.gap.as_deref(), gap, "{count}");
         back.tab.conn.reset();
         eventually("it is away", || push(&server, &to_ident(9)).0 == 202);
+    }
+}
+/// Text that does not get shorter.
+fn noise(len: usize) -> String {
+    let mut state = 0x2545_f491_u32;
+    let letters = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        char::from(
+            b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+                [(state >> 8) as usize % 64],
+        )
+    });
+    letters.take(len).collect()
+}
+
+// protocol.md 9.3
+#[test]
+fn more_than_a_queue_holds_is_replayed_whatever_form_it_takes() {
+    let server = Server::start("maxQueue=256K\ncompression=on");
+    let target = "/web?resume=1";
+    let pad = noise(100_000);
+    let requests = [
+        Request::to(target),
+        Request::to(target).with("Sec-WebSocket-Extensions", "permessage-deflate"),
+        Request::php("/php?resume=1"),
+    ];
+    for (index, request) in requests.into_iter().enumerate() {
+        let request = request.with("Ident", &format!("i{index}"));
+        let lost = Tab::open_as(&server, &request).lose();
+        for number in 0..20 {
+            let packet =
+                format!(r#"{{"opcode":"feedback","ident":"i{index}","n":{number},"pad":"{pad}"}}"#);
+            eventually("it is kept", || push(&server, &packet).0 == 202);
+        }
+        let mut back = lost.come_back_as(&server, &request);
+        assert_eq!((back.gap, back.replayed), (None, 20), "{request:?}");
+        for number in 0..20 {
+            let frame = back.tab.conn.read_frame();
+            assert_eq!(
+                (frame.fin, frame.opcode),
+                (true, TEXT),
+                "{number} {request:?}"
+            );
+        }
+        back.tab.conn.round_trip();
     }
 }
