@@ -62,7 +62,9 @@ END
 case "${1:-}" in
     files) files "${2:-}" ;;
     static)
-        cargo rustc --locked --release --bin websock -- -C target-feature=+crt-static
+        # Without symbols, as cargo-deb has it, too.
+        cargo rustc --locked --release --bin websock -- -C target-feature=+crt-static \
+            -C strip=symbols
         cp "$(built)" "$out/websock"
         ;;
     deb)
