@@ -203,6 +203,7 @@ suite 'PHP sessions' tests/sessions/run.sh
 await_rust_tests
 suite 'push API' tests/push/run.sh
 suite 'upstream' tests/upstream/run.sh
+suite 'nothing lost while away' tests/replay/run.sh "${all[@]}"
 suite 'several servers' tests/backplane/run.sh "${all[@]}"
 suite 'browser' tests/browser/run.sh
 suite 'monitoring' tests/monitoring/run.sh
