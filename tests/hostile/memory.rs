@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use rustix::process::Signal;
 use zlib_rs::{Deflate, DeflateFlush};
 
-use crate::harness::frame::{CONTINUATION, FIN, PONG, RSV1, TEXT, masked};
+use crate::harness::frame::{CONTINUATION, FIN, PING, PONG, RSV1, TEXT, masked};
 use crate::harness::{Conn, Request, Server, connect, dial_from, eventually};
 use crate::scene::Scene;
 
@@ -125,6 +125,11 @@ fn memory_is_asked_for_before_it_is_taken_within_a_turn_too() {
     }
     server.signal(Signal::CONT);
     server.wait_for_log("memoryLimit reached");
+    // A ping is heard when all before it is inflated; whoever has been cut hears nothing.
+    for conn in &mut conns {
+        let _ = conn.try_send_bytes(&masked(FIN | PING, b"is all inflated?"));
+        conn.wait_for_answer();
+    }
     expect_newcomers_are_taken(&server);
     server.web().wait_until_handled();
     // Twice memoryLimit, as websock.ini has it, beside what the test has measured with none.
