@@ -25,6 +25,7 @@ impl App {
         !self.requests.is_pending(id)
             && !self.sessions.is_chunking(id)
             && !self.newcomers.is_awaiting_token(id)
+            && !self.sessions.is_claiming(id)
     }
 
     /// Where a client stands in the order of opening; `None` if it is none.

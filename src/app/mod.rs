@@ -21,6 +21,7 @@ mod handover;
 mod kept_state;
 mod logout;
 mod monitoring;
+mod moving;
 mod newcomers;
 mod opening;
 pub mod peer;

@@ -14,7 +14,6 @@ use super::sessions::{Newcomer, Reads, Replay, Sessions};
 use crate::base::log_target::CONNECTIONS;
 use crate::base::{MonotonicTime, Secret, random};
 use crate::connection::{ConnId, Message};
-use crate::protocol::close_code::CloseCode;
 use crate::protocol::message::MessageKind;
 use crate::registry::mailbox::{self, Claim, Missed, Resumed};
 use crate::registry::{Audience, ClientUuid, Cursor, Gap};
@@ -64,7 +63,7 @@ impl Sessions {
             user.is_none_or(|user| backplane.hears_user(user.as_str()))
         });
         let missed = since.and_then(|since| match is_heard {
-            true => self.mailbox.since(slot, since),
+            true => self.mailbox.since(slot, since, self.foreign_gap(since, "")),
             false => Some(self.mailbox.since_unheard()),
         });
         Some(Begun {
@@ -116,10 +115,14 @@ impl Sessions {
         let Some(claim) = OwnedClaim::of(message) else {
             return false;
         };
+        if self.ask_others(id, &claim, now, commands) {
+            return true;
+        }
         let claim = Claim {
             uuid: &claim.uuid,
             secret: &claim.secret,
             cursor: &claim.cursor,
+            foreign: self.foreign_gap(&claim.cursor, &claim.uuid),
         };
         if let Some(resumed) = self.mailbox.resume(id.slot, &claim, &self.clients, now) {
             self.carry_on(id, &resumed, now, commands);
@@ -140,7 +143,23 @@ impl Sessions {
         commands.broadcast(NOBODY, audience, message, None);
     }
 
-    fn carry_on(
+    /// Why nothing can be told to whoever comes with a cursor of another epoch.
+    pub(super) fn foreign_gap(&self, cursor: &str, uuid: &str) -> Gap {
+        let Some(backplane) = self.backplane.as_deref() else {
+            return Gap::Restart;
+        };
+        let cursor = Cursor::parse(cursor);
+        let is_of_other = cursor
+            .is_some_and(|cursor| backplane.has_peer_of_streams(cursor.epoch()))
+            || backplane.leads_elsewhere(uuid);
+        match is_of_other {
+            true => Gap::Backplane,
+            false => Gap::Restart,
+        }
+    }
+
+    /// A client is told what comes of its claim.
+    pub(super) fn carry_on(
         &mut self,
         id: ConnId,
         resumed: &Resumed,
@@ -151,13 +170,7 @@ impl Sessions {
         if let Some(slot) = resumed.replaced
             && let Some(replaced) = delivery.clients.in_slot(slot)
         {
-            let nobodys = ClientUuid::Standard(random::uuid()).to_string();
-            let renamed = delivery.rename(replaced, &nobodys);
-            debug_assert_eq!(renamed, Ok(()), "nobody else has a new one");
-            let reason = "another connection goes on in its place";
-            delivery
-                .commands
-                .close(replaced, CloseCode::REPLACED, reason);
+            delivery.replace(replaced);
         }
         if let Some(uuid) = &resumed.uuid {
             let renamed = delivery.rename(id, &uuid.to_string());
@@ -179,8 +192,16 @@ impl Sessions {
                 gap.name()
             ),
         }
-        commands.reply(MessageKind::Text, packet.as_bytes());
-        reply_texts(&resumed.missed, commands);
+        let packet = packet.as_bytes();
+        if id == commands.current() {
+            commands.reply(MessageKind::Text, packet);
+            return reply_texts(&resumed.missed, commands);
+        }
+        // Others were asked, and it is not the one that speaks.
+        commands.send(id, MessageKind::Text, packet, None);
+        for text in resumed.missed.texts.iter().flatten() {
+            commands.send(id, MessageKind::Text, text, None);
+        }
     }
 }
 
@@ -192,10 +213,10 @@ fn last_event_id<'a>(request: &ClientRequest<'a>) -> Option<&'a str> {
 }
 
 /// What a tab says of itself; what is missing or no text is empty.
-struct OwnedClaim {
-    uuid: String,
-    secret: String,
-    cursor: String,
+pub(super) struct OwnedClaim {
+    pub(super) uuid: String,
+    pub(super) secret: String,
+    pub(super) cursor: String,
 }
 
 impl OwnedClaim {

@@ -345,7 +345,8 @@ impl Sessions {
     /// Enters a client that the registry knows.
     pub(super) fn enter(&mut self, id: ConnId, session: Session, now: MonotonicTime) {
         if let Some(backplane) = self.backplane.as_deref_mut() {
-            backplane.enter(id, &self.clients, now);
+            let number = self.mailbox.cursor().number();
+            backplane.enter(id, &self.clients, (now, number));
         }
         if session.kind == ClientKind::Web {
             let is_resuming = session.replay != Replay::Off;
@@ -383,7 +384,7 @@ impl Sessions {
                 Replay::Off => Duration::ZERO,
                 Replay::First | Replay::Unheard | Replay::On => self.mailbox.time(),
             };
-            backplane.leave(id, &self.clients, now + stays);
+            backplane.leave(id, &self.clients, (now, stays));
         }
         self.clients.close(id);
         Some(session.kind)

@@ -203,9 +203,8 @@ impl Client {
 
     /// Has a message wait until it is asked for.
     fn keep(&mut self, message: Message) {
-        let behind = self.place.pass(&message);
+        self.place.pass(&message);
         self.waiting.push_back(message);
-        self.waiting.extend(behind);
     }
 
     /// Says goodbye and waits until the server has, too (RFC 6455 §7.1.2).

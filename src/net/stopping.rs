@@ -175,12 +175,13 @@ impl<Y: System> EventLoop<Y> {
         }
     }
 
-    /// When the last client has gone, so does the server.
+    /// When the last client has gone, so does the server; but for those whom other servers may still
+    /// ask for.
     pub(super) fn stop_without_clients(&mut self) {
         let LoopState::Ending { deadline } = self.state else {
             return;
         };
-        if self.client_count() > 0 {
+        if self.client_count() > 0 || self.app.may_be_asked_for_tabs() {
             return;
         }
         self.finish_accepted(deadline);

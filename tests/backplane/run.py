@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-MODULES = ['rolling', 'sentinel', 'network', 'faults', 'rows']
+MODULES = ['rolling', 'moving', 'sentinel', 'network', 'faults', 'rows']
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 

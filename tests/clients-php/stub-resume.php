@@ -55,8 +55,8 @@ function resume(Peer $peer, int $number): void
     } elseif ($number === 2) {
         // A client that is new gets what is sent now; who then resumes gets it in its place.
         $peer->say(frame(numbered(4)), frame(numbered(5)), frame('[1]'));
-        $answer = ['OLD', 3, null, 'e-1', 'S2'];
-        $missed = array_map('numbered', [2, 3, 4, 6]);
+        $answer = ['OLD', 4, null, 'e-1', 'S2'];
+        $missed = array_map('numbered', [2, 3, 4, 5, 6]);
         resumed($peer, ['OLD', 'T1', 'e-1'], $answer, ...$missed);
     } elseif ($number === 3) {
         // Lost before the answer, with something that a replay would have had.

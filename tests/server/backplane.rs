@@ -9,19 +9,19 @@ use rustix::process::Signal;
 const SECRET: &str = "a secret that is the same at all servers";
 
 /// Servers around one Redis.
-struct Cluster {
-    redis: Redis,
-    nodes: Vec<Server>,
+pub(crate) struct Cluster {
+    pub(crate) redis: Redis,
+    pub(crate) nodes: Vec<Server>,
 }
 
 impl Cluster {
     #[track_caller]
-    fn start(count: usize) -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         Self::start_with(count, "")
     }
 
     #[track_caller]
-    fn start_with(count: usize, more: &str) -> Self {
+    pub(crate) fn start_with(count: usize, more: &str) -> Self {
         let mut cluster = Self {
             redis: Redis::start(),
             nodes: Vec::new(),
@@ -35,7 +35,7 @@ impl Cluster {
 
     /// One more server.
     #[track_caller]
-    fn add(&mut self, more: &str) {
+    pub(crate) fn add(&mut self, more: &str) {
         let ini = ini(&self.redis, more);
         let server = Server::start(&format!("authKey={KEY}\n{ini}"));
         server.wait_for_log("backplane: connected");
@@ -44,7 +44,7 @@ impl Cluster {
 
     /// Waits until everybody knows of everybody.
     #[track_caller]
-    fn wait_for_peers(&self) {
+    pub(crate) fn wait_for_peers(&self) {
         let others = self.nodes.len() - 1;
         for node in &self.nodes {
             eventually("the others to be heard", || {
@@ -77,7 +77,7 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn wait_for_subscribers(&self, channel: &str, count: usize) {
+    pub(crate) fn wait_for_subscribers(&self, channel: &str, count: usize) {
         eventually("subscriptions", || {
             self.redis.subscriber_count(channel) >= count
         });
@@ -109,12 +109,12 @@ fn ask(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
 }
 
 #[track_caller]
-fn push(server: &Server, packet: &str) -> (u16, String) {
+pub(crate) fn push(server: &Server, packet: &str) -> (u16, String) {
     ask(server, "POST", "/push", packet)
 }
 
 #[track_caller]
-fn metric(server: &Server, name: &str) -> String {
+pub(crate) fn metric(server: &Server, name: &str) -> String {
     let (status, text) = ask(server, "GET", "/metrics", "");
     assert_eq!(status, 200);
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
@@ -122,11 +122,11 @@ fn metric(server: &Server, name: &str) -> String {
     found.map_or_else(String::new, |(_, value)| value.to_owned())
 }
 
-fn delivered(count: usize) -> (u16, String) {
+pub(crate) fn delivered(count: usize) -> (u16, String) {
     (200, format!(r#"{{"delivered":{count}}}"#))
 }
 
-fn feedback(key: &str, value: &str, n: usize) -> String {
+pub(crate) fn feedback(key: &str, value: &str, n: usize) -> String {
     format!(r#"{{"opcode":"feedback","{key}":"{value}","n":{n}}}"#)
 }
 
@@ -865,4 +865,25 @@ fn nodes_are_told_to_those_who_may_push() {
     assert_eq!(status, 404);
     assert!(body.contains("backplane is not set"), "{body}");
     assert_eq!(metric(&alone, "websock_backplane_connected"), "");
+}
+
+// protocol.md 11.6
+// protocol.md 9.4
+#[test]
+fn a_cursor_of_another_node_is_told_from_one_of_before_a_restart() {
+    let cluster = Cluster::start(2);
+    let (_page, ready) = resuming(&cluster.nodes[0], "/web?resume=1", "");
+    let since = |cursor: &str| {
+        let target = format!("/web?resume=1&since={cursor}");
+        let (mut page, _) = resuming(&cluster.nodes[1], &target, "");
+        page.read_text("a gap")
+    };
+    let expected = r#"{"opcode":"gap","gap":"backplane","cursor":""#;
+    eventually("the node to have told what it keeps", || {
+        let of_other = since(ready["cursor"].as_str().expect("a cursor"));
+        of_other.starts_with(expected)
+    });
+    let of_nobody = since("0123456789abcdef.7");
+    let expected = r#"{"opcode":"gap","gap":"restart","cursor":""#;
+    assert!(of_nobody.starts_with(expected), "{of_nobody}");
 }

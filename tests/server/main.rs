@@ -7,6 +7,7 @@
 //! `WEBSOCK_BIN=FILE` runs the suite against another build of the server.
 
 mod backplane;
+mod backplane_moves;
 mod compression;
 mod control;
 mod coverage;

@@ -34,6 +34,8 @@ struct Cluster {
     now: MonotonicTime,
     /// Redis takes nobody in before.
     away_until: MonotonicTime,
+    /// Pages lose their connections and come back to other nodes.
+    pages_move: bool,
 }
 
 struct Node {
@@ -71,6 +73,7 @@ impl Cluster {
             pushed: Vec::new(),
             now: MonotonicTime::START,
             away_until: MonotonicTime::START,
+            pages_move: false,
         };
         for _ in 0..node_count {
             let node = cluster.new_node();
@@ -175,6 +178,9 @@ impl Cluster {
                     self.push(node);
                 }
             }
+            if self.pages_move && self.random.chance(20) {
+                self.move_page();
+            }
             // What is late arrives in the next step, and a receipt takes four.
             let millis = match weather {
                 Weather::Fine => self.random.between(1, 10),
@@ -221,6 +227,18 @@ impl Cluster {
             page_count: self.pages.len(),
             answer: None,
         });
+    }
+
+    /// A page loses its connection, or one that has comes back to some node.
+    fn move_page(&mut self) {
+        let at = self.random.below(self.pages.len());
+        let node = self.random.below(self.nodes.len());
+        let page = &mut self.pages[at];
+        if !page.is_gone {
+            page.break_off();
+        } else if page.may_come_back && self.nodes[node].stopped_until <= self.now {
+            page.come_back(&mut self.nodes[node].server, node);
+        }
     }
 
     fn break_something(&mut self) {
@@ -273,9 +291,15 @@ impl Cluster {
                 let of_it = |number: &&u64| **number / NUMBERS == node;
                 let numbers: Vec<&u64> = page.order.iter().filter(of_it).collect();
                 // An ident is looked for first: what follows it may be faster.
+                // So is whoever has come from another node than its uuid says.
                 let is_ident = |number: u64| {
                     let at = (number % NUMBERS) as usize;
-                    matches!(self.pushed[at].to, To::Ident(_))
+                    let is_moved = |to: usize| self.pages[to].move_count > 0;
+                    match self.pushed[at].to {
+                        To::Ident(_) => true,
+                        To::Page(to) => is_moved(to),
+                        To::User(_) | To::All => false,
+                    }
                 };
                 let direct = numbers.iter().filter(|number| !is_ident(***number));
                 assert!(direct.is_sorted(), "out of order: {numbers:?}");
@@ -300,9 +324,10 @@ impl Cluster {
             return;
         };
         // Those who have died since may have got it.
+        // Those too who were told that something is missing.
         let silent = receivers
             .iter()
-            .filter(|page| page.is_gone && !has_heard(page));
+            .filter(|page| (page.is_gone || page.gap_count > 0) && !has_heard(page));
         let delivered = answer["delivered"].as_u64().unwrap() as usize;
         assert!(
             delivered <= heard + silent.count(),
@@ -310,7 +335,8 @@ impl Cluster {
             receivers.len()
         );
         assert!([200, 202, 404, 503, 504].contains(status), "{pushed:?}");
-        let is_said = *status != 200 || answer["partial"] == true || answer.get("nodes").is_some();
+        let is_accepted = [200, 202].contains(status);
+        let is_said = !is_accepted || answer["partial"] == true || answer.get("nodes").is_some();
         if is_said || matches!(pushed.to, To::Ident(_)) {
             return;
         }
@@ -353,6 +379,9 @@ impl Cluster {
                 .filter(|page| !page.is_gone && is_one(page))
                 .count()
         };
+        // All may have lost their connections.
+        self.open_page(0);
+        self.rest(1000);
         let pages: Vec<usize> = (0..self.pages.len())
             .filter(|page| !self.pages[*page].is_gone)
             .collect();
@@ -375,7 +404,9 @@ impl Cluster {
                     To::Page(_) => 1,
                 };
                 let (status, answer) = self.pushed[at].answer.as_ref().expect("an answer");
-                let is_kept = count == 0 && self.receivers(&self.pushed[at]).iter().any(is_away);
+                // A tab may be kept where it was before it was told a gap.
+                let is_kept =
+                    self.pages_move || self.receivers(&self.pushed[at]).iter().any(is_away);
                 let expected = match (count, to) {
                     (0, To::User(_) | To::Ident(_)) if is_kept => &[202, 404][..],
                     (0, To::User(_) | To::Ident(_)) => &[404],
@@ -431,6 +462,7 @@ const MOST_ROUNDS: usize = 50;
 fn run(seed: u64, node_count: usize, steps: usize) {
     let result = std::panic::catch_unwind(|| {
         let mut cluster = Cluster::new(seed, node_count);
+        cluster.pages_move = true;
         cluster.run(steps / 5, Weather::Fine);
         cluster.run(steps, Weather::Bad);
         cluster.check_peace();
@@ -510,6 +542,60 @@ fn cluster_keeps_what_is_for_those_who_may_come_back() {
     }
     cluster.check_peace();
     cluster.check();
+}
+
+// protocol.md 11.6
+#[test]
+fn cluster_in_fine_weather_moves_tabs_and_loses_nothing() {
+    let mut moved = 0;
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(seed, 4);
+        cluster.redis.most_delay = Duration::from_millis(2);
+        cluster.rest(20_000);
+        cluster.pages_move = true;
+        cluster.run(300, Weather::Fine);
+        for at in 0..cluster.pages.len() {
+            let node = cluster.random.below(cluster.nodes.len());
+            if cluster.pages[at].is_gone {
+                let server = &mut cluster.nodes[node].server;
+                cluster.pages[at].come_back(server, node);
+            }
+        }
+        for _ in 0..200 {
+            cluster.step(5);
+        }
+        cluster.check();
+        for page in &cluster.pages {
+            assert_eq!(page.gap_count, 0, "seed {seed}: {:?}", page.gaps);
+            moved += page.move_count;
+        }
+        for pushed in &cluster.pushed {
+            let (status, answer) = pushed.answer.as_ref().expect("all are answered");
+            let all = cluster.receivers(pushed);
+            let heard = all
+                .iter()
+                .filter(|page| page.heard.contains_key(&pushed.number))
+                .count();
+            let expected = match pushed.to {
+                To::Ident(_) => all.len().min(1),
+                To::Page(_) | To::User(_) | To::All => all.len(),
+            };
+            // Whoever was found may have gone before the message came; then that is said.
+            let is_ident = matches!(pushed.to, To::Ident(_));
+            let is_moved = matches!(pushed.to, To::Page(to) if cluster.pages[to].move_count > 0);
+            let is_gone = *status == 404 && (is_ident || is_moved || all.is_empty());
+            let expected = if is_gone { 0 } else { expected };
+            assert!(is_gone || [200, 202].contains(status), "{pushed:?}");
+            assert!(answer.get("partial").is_none(), "{pushed:?}");
+            // A connection that is lost before its page has said who it was never comes back.
+            let is_kept_in_vain = *status == 202 && is_ident && heard == 0;
+            assert!(
+                heard == expected || is_kept_in_vain,
+                "seed {seed}: {heard} of {expected} {pushed:?}"
+            );
+        }
+    }
+    assert!(moved > 100, "{moved} have moved");
 }
 
 // protocol.md 11.2

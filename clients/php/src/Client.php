@@ -330,11 +330,10 @@ final class Client
         } elseif ($this->isResuming || !$this->place) {
             $this->keep($text);
         } else {
-            $behind = $this->place->pass($packet);
+            $this->place->pass($packet);
             if (!$this->isSeen($packet)) {
                 $this->keep($text);
             }
-            $this->keepUnseen($behind);
         }
         return true;
     }

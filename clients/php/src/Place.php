@@ -17,11 +17,6 @@ final class Place
     private $cursor;
     /** @var string */
     private $secret;
-    /** @var int how many messages of a replay are still to come */
-    private $missing = 0;
-    /** @var string[] by cursor, what came to the new connection before it had resumed: the replay
-     * has it, too, where the server keeps it; the rest stands behind the replay */
-    private $early = [];
 
     /** @param array<string, mixed> $ready */
     public function __construct(array $ready)
@@ -58,43 +53,27 @@ final class Place
     public function resume(array $resumed, array $early): array
     {
         $this->__construct($resumed);
-        $this->missing = self::gap($resumed) === null ? self::replayed($resumed) : 0;
-        $this->early = [];
-        $first = [];
-        foreach ($early as $text) {
-            $cursor = self::cursor(json_decode($text, true));
-            if ($this->missing > 0 && $cursor !== '') {
-                $this->early["=$cursor"] = $text;
-            } else {
-                $first[] = $text;
-            }
+        if (self::gap($resumed) !== null) {
+            return $early;
         }
-        return $first;
+        // What is kept is among what was missed, and follows; perhaps under another cursor.
+        $isUnkept = static function (string $text): bool {
+            return self::cursor(json_decode($text, true)) === '';
+        };
+        return array_values(array_filter($early, $isUnkept));
     }
 
     /**
      * Takes note of a packet that came.
      *
      * @param mixed $packet
-     * @return string[] what stands behind it
      */
-    public function pass($packet): array
+    public function pass($packet): void
     {
         $cursor = $this->cursor === '' ? '' : self::cursor($packet);
-        if ($cursor === '') {
-            return [];
+        if ($cursor !== '') {
+            $this->cursor = $cursor;
         }
-        $this->cursor = $cursor;
-        if ($this->missing > 0 && $packet['opcode'] !== 'gap') {
-            $this->missing--;
-            unset($this->early["=$cursor"]);
-        }
-        if ($this->missing > 0) {
-            return [];
-        }
-        $behind = array_values($this->early);
-        $this->early = [];
-        return $behind;
     }
 
     /** @param array<string, mixed> $resumed */

@@ -1,6 +1,6 @@
 //! [`Backplane`]: its parts, its door, and what is due.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use super::counts::Counts;
 use super::envelope::{NodeReceipt, Sender};
 use super::freshness::Freshness;
 use super::interest::Interest;
+use super::moving::ArrivedTab;
 use super::node::NodeClaim;
+use super::origins::Origins;
 use super::peers::Peers;
 use super::published::Published;
 use super::routed::{Message, Routed, Total};
@@ -18,6 +20,7 @@ use super::window::Window;
 use crate::app::calls::CallId;
 use crate::base::{LogLimiter, MonotonicTime};
 use crate::connection::ConnId;
+use crate::registry::Gap;
 use crate::upstream::{Settings, Target, Upkeep, Upstream, UpstreamId};
 
 /// This node among others.
@@ -38,8 +41,18 @@ pub(crate) struct Backplane {
     /// What is for this node by its number comes here.
     pub(super) is_listening: bool,
     pub(super) leaving: Leaving,
+    /// While this node leaves: until when others may ask for tabs that have gone from here.
+    pub(super) asked_until: Option<MonotonicTime>,
     /// All clients here.
     pub(super) clients: HashMap<ConnId, OpenClient>,
+    /// Those of them who wait for what another node has kept for them.
+    pub(super) claims: HashMap<ConnId, CallId>,
+    /// Who waits for a channel to be heard; those who have waited.
+    pub(super) awaiting: HashMap<Vec<u8>, Vec<CallId>>,
+    pub(super) awaited: Vec<CallId>,
+    /// Names of tabs here that other nodes answer for until they know.
+    pub(super) not_yet_taken: HashSet<String>,
+    pub(super) origins: Origins,
     /// What Redis has not confirmed.
     pub(super) published: HashMap<CallId, Published>,
     pub(super) published_bytes: usize,
@@ -65,6 +78,8 @@ pub(crate) struct Backplane {
     pub(super) message_count: u64,
     pub(super) next_beat: MonotonicTime,
     pub(super) started_at: Option<MonotonicTime>,
+    /// What cursors of clients here begin with.
+    pub(super) streams: u64,
     pub(super) counts: Counts,
     pub(super) refusals: LogLimiter,
     pub(super) losses: LogLimiter,
@@ -77,6 +92,16 @@ pub(super) struct OpenClient {
     pub(super) opened_at: MonotonicTime,
     /// It is found by a channel of its name, since its uuid does not lead to this node.
     pub(super) is_by_name: bool,
+    pub(super) place: ClientPlace,
+}
+
+/// Where a client has come in, in all that is kept and heard here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClientPlace {
+    /// The number of the last message before.
+    pub(super) number: u64,
+    /// Origins that were noted before.
+    pub(super) origin_count: u64,
 }
 
 /// What comes of it for others here.
@@ -100,6 +125,10 @@ pub(crate) enum Effect {
         message: Box<Message>,
         call: Option<CallId>,
     },
+    /// A client here is a tab that was at another node.
+    TabArrived(Box<ArrivedTab>),
+    /// It is not, or nobody knows.
+    TabRefused { client: ConnId, gap: Gap },
     /// Something that was for clients here may be lost.
     Gap,
     /// The uuids of clients here lead to another node by now.
@@ -129,7 +158,13 @@ impl Backplane {
             is_subscribed: false,
             is_listening: false,
             leaving: Leaving::No,
+            asked_until: None,
             clients: HashMap::new(),
+            claims: HashMap::new(),
+            awaiting: HashMap::new(),
+            awaited: Vec::new(),
+            not_yet_taken: HashSet::new(),
+            origins: Origins::default(),
             published: HashMap::new(),
             published_bytes: 0,
             connected_at: MonotonicTime::START,
@@ -147,6 +182,7 @@ impl Backplane {
             message_count: 0,
             next_beat: MonotonicTime::START,
             started_at: None,
+            streams: 0,
             counts: Counts::default(),
             refusals: LogLimiter::default(),
             losses: LogLimiter::default(),
@@ -192,6 +228,16 @@ impl Backplane {
         [self.publisher, self.subscriber].contains(&Some(upstream))
     }
 
+    /// These are the streams that are kept here.
+    pub(crate) fn note_streams(&mut self, epoch: u64) {
+        self.streams = epoch;
+    }
+
+    /// Whether another node keeps these streams, or has done so.
+    pub(crate) fn has_peer_of_streams(&self, epoch: u64) -> bool {
+        self.peers.has_streams(epoch)
+    }
+
     /// Whether others can be asked and can answer.
     pub(super) fn is_connected(&self) -> bool {
         self.is_subscribed && self.is_listening
@@ -214,6 +260,7 @@ impl Backplane {
             + self.freshness.held_bytes()
             + self.routed.held_bytes()
             + self.published_bytes
+            + self.origins.held_bytes()
             + clients
     }
 

@@ -1,6 +1,8 @@
 //! The clients of this node: by which channels others reach them.
 
-use super::backplane::{Backplane, OpenClient};
+use std::time::Duration;
+
+use super::backplane::{Backplane, ClientPlace, OpenClient};
 use super::channel::{node_of, with_node};
 use super::envelope::Found;
 use super::peers::micros;
@@ -15,14 +17,24 @@ impl Backplane {
         with_node(uuid, self.claim.number_for_newcomers(now))
     }
 
-    /// A client has come, or has opened before and comes from another process.
-    pub(crate) fn enter(&mut self, id: ConnId, clients: &Clients, opened_at: MonotonicTime) {
+    /// A client has come, or has opened before and comes from another process. `number`: of the last
+    /// message that is kept.
+    pub(crate) fn enter(
+        &mut self,
+        id: ConnId,
+        clients: &Clients,
+        (opened_at, number): (MonotonicTime, u64),
+    ) {
         let uuid = clients.uuid(id);
         let is_web = clients.kind(id) == Some(ClientKind::Web);
         let uuid = uuid.filter(|uuid| is_web && !self.leads_here(uuid));
         let client = OpenClient {
             opened_at,
             is_by_name: uuid.is_some(),
+            place: ClientPlace {
+                number,
+                origin_count: self.origins.count(),
+            },
         };
         self.clients.insert(id, client);
         let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
@@ -30,20 +42,51 @@ impl Backplane {
         channels.for_each(|channel| self.interest.want(channel));
     }
 
-    /// A client goes, of whom the registry still knows; until then it may come back.
-    pub(crate) fn leave(&mut self, id: ConnId, clients: &Clients, until: MonotonicTime) {
+    /// A client goes, of whom the registry still knows; so long it may come back.
+    pub(crate) fn leave(
+        &mut self,
+        id: ConnId,
+        clients: &Clients,
+        (now, stays): (MonotonicTime, Duration),
+    ) {
         let Some(client) = self.clients.remove(&id) else {
             return;
         };
+        let until = now + stays;
+        if !stays.is_zero() {
+            self.note_left(now);
+        }
         let uuid = clients.uuid(id).filter(|_| client.is_by_name);
         let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
         let channels = name.into_iter().chain(self.channels_of(id, clients));
         channels.for_each(|channel| self.interest.give_back(&channel, until));
     }
 
+    /// Whether everything that others have said until now to everybody, and to this user, was heard
+    /// here.
+    pub(super) fn has_heard_all(&self, user: Option<&str>, now: MonotonicTime) -> bool {
+        let is_after_outage = self.outage_check.is_some() && self.counts.outages > 0;
+        let hears = |user| self.interest.is_confirmed(&self.channels.of_user(user));
+        self.is_connected()
+            && self.gap_at.is_none()
+            && !is_after_outage
+            // Of what is held it is not known yet whether it counts.
+            && self.freshness.held_bytes() == 0
+            && !self.peers.has_uncertain(now - self.connected_at, now)
+            && user.is_none_or(hears)
+    }
+
     /// Whether all that others say to this user is heard.
     pub(crate) fn hears_user(&self, user: &str) -> bool {
         self.is_connected() && self.interest.has(&self.channels.of_user(user))
+    }
+
+    /// Whether this uuid says that its client was at another node, of which this one has heard.
+    pub(crate) fn leads_elsewhere(&self, uuid: &str) -> bool {
+        match ClientUuid::from_text(uuid) {
+            ClientUuid::Standard(bits) => self.peers.has_node(node_of(bits)),
+            ClientUuid::Chosen(_) => false,
+        }
     }
 
     /// A client has another uuid than before.
@@ -116,7 +159,7 @@ impl Backplane {
     }
 
     /// Whether this uuid says that its client is here.
-    fn leads_here(&self, uuid: &ClientUuid) -> bool {
+    pub(super) fn leads_here(&self, uuid: &ClientUuid) -> bool {
         leads_to(uuid, self.claim.number())
     }
 

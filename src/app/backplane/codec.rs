@@ -22,6 +22,12 @@ impl Writer {
         self.0.push(low_bits(number));
     }
 
+    /// A kind, and numbers.
+    pub(super) fn numbers(&mut self, kind: u8, numbers: &[u64]) {
+        self.0.push(kind);
+        numbers.iter().for_each(|number| self.number(*number));
+    }
+
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
@@ -76,6 +82,13 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// So many bytes as they are.
+    pub(super) fn fixed<const LEN: usize>(&mut self) -> Result<[u8; LEN], BadEnvelope> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(BadEnvelope)?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
     pub(super) fn text(&mut self) -> Result<&'a str, BadEnvelope> {
         utf8::check(self.bytes()?).ok_or(BadEnvelope)
     }
@@ -83,6 +96,18 @@ impl<'a> Reader<'a> {
     /// All that is left, as a text.
     pub(super) fn rest(&mut self) -> Result<&'a str, BadEnvelope> {
         utf8::check(std::mem::take(&mut self.0)).ok_or(BadEnvelope)
+    }
+
+    /// All that is left, one by one.
+    pub(super) fn all<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, BadEnvelope>,
+    ) -> Result<Vec<T>, BadEnvelope> {
+        let mut all = Vec::new();
+        while !self.0.is_empty() {
+            all.push(read(self)?);
+        }
+        Ok(all)
     }
 
     /// Nothing may be left.

@@ -14,6 +14,7 @@ use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq as _;
 
 use super::codec::{BadEnvelope, Reader, Writer};
+use super::moving_body::Move;
 use super::settings::BackplaneSecret;
 use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
@@ -111,6 +112,8 @@ pub(super) enum Body<'a> {
         call: CallNumber,
         users: Vec<&'a str>,
     },
+    /// A tab goes from one node to another.
+    Move(Move<'a>),
 }
 
 /// What a sender tells of itself from time to time.
@@ -128,6 +131,8 @@ pub(super) struct Heartbeat {
     pub(super) is_leaving: bool,
     /// The sender's challenge, which it wants to have answered by all; 0: it does not.
     pub(super) asks: u64,
+    /// Which streams it keeps: what the cursors of its clients begin with.
+    pub(super) streams: u64,
 }
 
 /// What became of one call at the node that tells.
@@ -215,6 +220,7 @@ impl<'a> Body<'a> {
             | Self::ToClient { call, .. }
             | Self::ToAway { call, .. }
             | Self::CountTabs { call, .. } => *call,
+            Self::Move(moved) => moved.call(),
             Self::Receipts { .. } | Self::Heartbeat(_) | Self::Proof { .. } => 0,
         }
     }
@@ -271,12 +277,17 @@ impl<'a> Body<'a> {
                     beat.uptime_seconds,
                     u64::from(beat.is_leaving),
                     beat.asks,
+                    beat.streams,
                 ],
             ),
             Self::Proof { answers, asks } => to.numbers(PROOF, &[*answers, *asks]),
             Self::CountTabs { call, users } => {
                 to.numbers(COUNT_TABS, &[*call]);
                 users.iter().for_each(|user| to.bytes(user.as_bytes()));
+            }
+            Self::Move(moved) => {
+                to.0.push(MOVE);
+                moved.write(to);
             }
         }
     }
@@ -337,6 +348,7 @@ impl<'a> Body<'a> {
                 uptime_seconds: from.number()?,
                 is_leaving: from.number()? != 0,
                 asks: from.number()?,
+                streams: from.number()?,
             }),
             PROOF => Self::Proof {
                 answers: from.number()?,
@@ -346,6 +358,7 @@ impl<'a> Body<'a> {
                 call: from.number()?,
                 users: from.all(|from| from.text())?,
             },
+            MOVE => Self::Move(Move::read(from)?),
             _ => return Err(BadEnvelope),
         };
         from.end()?;
@@ -404,11 +417,6 @@ impl NodeReceipt {
 }
 
 impl Writer {
-    fn numbers(&mut self, kind: u8, numbers: &[u64]) {
-        self.0.push(kind);
-        numbers.iter().for_each(|number| self.number(*number));
-    }
-
     fn message(&mut self, kind: u8, call: CallNumber, receiver: &str, text: &str) {
         self.numbers(kind, &[call]);
         self.bytes(receiver.as_bytes());
@@ -447,17 +455,6 @@ impl<'a> Reader<'a> {
             generation: self.small()?,
         })
     }
-
-    fn all<T>(
-        &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, BadEnvelope>,
-    ) -> Result<Vec<T>, BadEnvelope> {
-        let mut all = Vec::new();
-        while !self.0.is_empty() {
-            all.push(read(self)?);
-        }
-        Ok(all)
-    }
 }
 
 fn tag(signed: &[u8], channel: &[u8], secret: &BackplaneSecret) -> [u8; TAG_BYTES] {
@@ -490,6 +487,7 @@ const HEARTBEAT: u8 = 8;
 const COUNT_TABS: u8 = 9;
 const TO_AWAY: u8 = 10;
 const PROOF: u8 = 11;
+const MOVE: u8 = 12;
 
 const NO_IDENT: u8 = 0;
 const TEXT_IDENT: u8 = 1;
@@ -501,6 +499,7 @@ const FOUND_AWAY: u8 = 2;
 
 #[cfg(test)]
 mod tests {
+    use super::super::moving_body::tests::moves;
     use super::*;
 
     fn secret(text: &str) -> BackplaneSecret {
@@ -533,7 +532,7 @@ mod tests {
         };
         let (call, number) = (77, 1000);
         let text = "{\"opcode\":\"feedback\",\"t\":\"\u{20ac}\"}";
-        vec![
+        let mut bodies = vec![
             Body::ToUuid {
                 call,
                 uuid: "u",
@@ -594,6 +593,7 @@ mod tests {
                 uptime_seconds: 3,
                 is_leaving: true,
                 asks: u64::MAX,
+                streams: u64::MAX,
             }),
             Body::Proof {
                 answers: u64::MAX,
@@ -603,7 +603,9 @@ mod tests {
                 call,
                 users: vec!["42", "", "a"],
             },
-        ]
+        ];
+        bodies.extend(moves().into_iter().map(Body::Move));
+        bodies
     }
 
     fn envelope(body: Body<'_>) -> Envelope<'_> {

@@ -73,6 +73,7 @@ impl App {
     /// Does what is due.
     pub(crate) fn handle_backplane_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
         if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            backplane.note_streams(self.sessions.mailbox.cursor().epoch());
             backplane.handle_timeout(now, commands);
             self.carry_out_effects(now, commands);
         }
@@ -120,6 +121,10 @@ impl App {
                 }
                 Effect::Keep { message, call } => {
                     self.sessions.delivery(now, commands).keep(&message, call);
+                }
+                Effect::TabArrived(tab) => self.sessions.take_in_tab(&tab, now, commands),
+                Effect::TabRefused { client, gap } => {
+                    self.sessions.refuse_tab(client, gap, now, commands);
                 }
                 Effect::Gap => self.sessions.tell_gap(commands),
                 Effect::NumberLost => {

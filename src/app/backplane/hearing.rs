@@ -34,6 +34,7 @@ impl Backplane {
                 );
             }
             SubscriberEvent::Subscribed { channel } => {
+                self.note_heard(&channel);
                 let number = self.claim.number();
                 if number != 0 && channel == self.channels.of_node(number) {
                     self.is_listening = true;
@@ -53,6 +54,8 @@ impl Backplane {
                 warn!("backplane: Redis is away, other servers are not reached");
                 self.is_subscribed = false;
                 self.is_listening = false;
+                self.interest.note_lost();
+                self.awaiting.clear();
                 self.counts.outages += 1;
                 self.peers.note_outage(now);
                 self.drop_challenge();
@@ -133,6 +136,9 @@ impl Backplane {
 
     /// What this node has published has come back.
     fn note_own(&mut self, body: &Body<'_>, now: MonotonicTime, commands: &mut Commands) {
+        if let Body::Move(moved) = body {
+            self.note_own_move(moved);
+        }
         let call = body.call();
         if call != 0
             && let Some(routed) = self.routed.get_mut(CallId(call))

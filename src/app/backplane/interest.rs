@@ -24,6 +24,8 @@ struct Wanted {
     count: usize,
     /// The latest time until which somebody has wanted it who has gone.
     until: MonotonicTime,
+    /// Nothing that is published there is missed.
+    is_confirmed: bool,
     /// Nobody wants it, and it is kept until then.
     unwanted_until: Option<MonotonicTime>,
 }
@@ -50,6 +52,7 @@ impl Interest {
         let wanted = Wanted {
             count: 1,
             until: MonotonicTime::START,
+            is_confirmed: false,
             unwanted_until: None,
         };
         self.wanted.insert(channel.clone(), wanted);
@@ -94,6 +97,27 @@ impl Interest {
             return Some(MonotonicTime::START);
         }
         self.unwanted.first().map(|(until, _)| *until)
+    }
+
+    /// Redis has confirmed that it is heard.
+    pub(super) fn confirm(&mut self, channel: &[u8]) {
+        if let Some(wanted) = self.wanted.get_mut(channel) {
+            wanted.is_confirmed = true;
+        }
+    }
+
+    /// None is heard any more, until it is confirmed.
+    pub(super) fn note_lost(&mut self) {
+        self.wanted
+            .values_mut()
+            .for_each(|wanted| wanted.is_confirmed = false);
+    }
+
+    /// Whether nothing that is published in a channel is missed.
+    pub(super) fn is_confirmed(&self, channel: &[u8]) -> bool {
+        self.wanted
+            .get(channel)
+            .is_some_and(|wanted| wanted.is_confirmed)
     }
 
     /// Whether a channel is heard, and was so before it was wanted last.

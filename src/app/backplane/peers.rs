@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::envelope::{Envelope, Heartbeat, Sender};
+use super::moving_body::Place;
 use super::published::QUEUE_TIME;
 use super::window::Window;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
@@ -335,6 +336,55 @@ impl Peers {
         Ok(peers)
     }
 
+    /// How far those were heard who have said something lately.
+    pub(super) fn places(&self, now: MonotonicTime) -> impl Iterator<Item = Place> {
+        // Longer than below, so that who is held against it is among them.
+        self.recent(PEER_TIMEOUT * 2, now)
+            .map(|(epoch, peer)| Place {
+                epoch,
+                highest: peer.window.highest(),
+                heard: peer.window.heard(),
+                number: peer.number.unwrap_or(0),
+            })
+    }
+
+    /// The last that those have told everybody who have said something lately, by their epochs.
+    pub(super) fn numbers(&self, now: MonotonicTime) -> impl Iterator<Item = (u64, u64)> {
+        let recent = self.recent(PEER_TIMEOUT, now);
+        recent.filter_map(|(epoch, peer)| Some((epoch, peer.number?)))
+    }
+
+    /// Whether it is not known of somebody who is there whether all was heard. This node hears
+    /// everything since the time `connected`.
+    pub(super) fn has_uncertain(&self, connected: Duration, now: MonotonicTime) -> bool {
+        // Whoever has been there for longer has beaten by then.
+        let is_settled = connected > PEER_TIMEOUT;
+        let is_certain = |peer: &Peer| {
+            let is_proven = matches!(peer.standing, Standing::Proven { .. });
+            let is_whole = !peer.has_outage && (peer.has_beaten || is_settled);
+            peer.has_left || (is_proven && is_whole)
+        };
+        self.recent(PEER_TIMEOUT * 2, now)
+            .any(|(_, peer)| !is_certain(peer))
+    }
+
+    fn recent(&self, time: Duration, now: MonotonicTime) -> impl Iterator<Item = (u64, &Peer)> {
+        let is_recent = move |peer: &Peer| peer.last_heard.is_some_and(|at| now - at < time);
+        let known = self.known.iter().map(|(epoch, peer)| (*epoch, peer));
+        known.filter(move |(_, peer)| is_recent(peer))
+    }
+
+    /// Whether one of them has, or had, this number.
+    pub(super) fn has_node(&self, node: u16) -> bool {
+        node != 0 && self.known.values().any(|peer| peer.node == node)
+    }
+
+    /// Whether one of them has told that these streams are its own.
+    pub(super) fn has_streams(&self, epoch: u64) -> bool {
+        let mut peers = self.known.values();
+        peers.any(|peer| peer.has_beaten && peer.beat.streams == epoch)
+    }
+
     /// Forgets those whose envelopes would be too old by now, and the quietest if there are too
     /// many.
     fn make_room(&mut self, now: MonotonicTime) {
@@ -599,6 +649,7 @@ mod tests {
             uptime_seconds: u64::MAX,
             is_leaving: false,
             asks: u64::MAX,
+            streams: 0,
         };
         for sequence in [u64::MAX - 1, u64::MAX] {
             hear(&mut peers, &envelope(1, sequence, NOW), 0);

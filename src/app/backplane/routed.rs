@@ -8,6 +8,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::envelope::{Found, NodeReceipt};
+use super::moving::TabClaim;
+use super::taking::Taking;
 use crate::api::{PushError, Reach};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
@@ -77,6 +79,10 @@ pub(super) enum Stage {
         /// Where somebody of that name is away, who gets it if nobody is there; `None` in it: here.
         away: Option<Option<u16>>,
     },
+    /// It is asked who has this tab.
+    Claim(Box<TabClaim>),
+    /// Whoever has given a tab is told that it is here.
+    Take(Box<Taking>),
 }
 
 /// A message and whom it is for.
@@ -262,6 +268,8 @@ impl RoutedCall {
         let message = match &self.stage {
             Stage::Deliver => 0,
             Stage::ByNode(message) | Stage::Find { message, .. } => message.held_bytes(),
+            Stage::Claim(claim) => claim.held_bytes(),
+            Stage::Take(taking) => taking.held_bytes(),
         };
         ENTRY_BYTES + message + self.tabs.capacity() * size_of::<u64>()
     }
@@ -293,7 +301,8 @@ impl Routed {
         }
     }
 
-    fn take(&mut self, id: CallId) -> Option<RoutedCall> {
+    /// Takes one out.
+    pub(super) fn take(&mut self, id: CallId) -> Option<RoutedCall> {
         let call = self.calls.remove(&id)?;
         self.held_bytes -= call.counted_bytes;
         if self.calls.is_empty() {

@@ -41,7 +41,7 @@ impl Backplane {
         commands: &mut Commands,
     ) {
         // A question is none: nobody misses it.
-        let is_message = !matches!(body, Body::CountTabs { .. });
+        let is_message = !matches!(body, Body::CountTabs { .. } | Body::Move(_));
         self.message_count += u64::from(is_message);
         let is_sent = self.publish(channel, body, (routed, is_message), now, commands);
         let is_connected = self.is_connected();
@@ -257,6 +257,8 @@ impl Backplane {
                 (None, Some(node)) => self.send_to_away(call, node, message, now, commands),
                 (None, None) => self.tell(call, total),
             },
+            Stage::Claim(claim) => self.go_on_with_claim(id, claim, total, now, commands),
+            Stage::Take(taking) => self.go_on_with_taking(id, taking, total, now, commands),
         }
     }
 

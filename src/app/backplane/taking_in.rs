@@ -1,6 +1,7 @@
 //! What other nodes have sent: it goes the way of all messages to clients here, and is not sent on.
 
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
+use super::origins::Origin;
 use super::peers::Hole;
 use super::routed::Message;
 use crate::api::PushError;
@@ -14,16 +15,64 @@ use crate::registry::Logout;
 impl Delivery<'_> {
     /// Sees to what another node has sent.
     pub(super) fn take_in(&mut self, envelope: Envelope<'_>) {
-        let Envelope { sender, body, .. } = envelope;
+        let Envelope {
+            sender,
+            sequence,
+            body,
+            ..
+        } = envelope;
         self.note_message(sender, &body);
+        let before = self.mailbox.cursor().number();
+        let told = match &body {
+            Body::Broadcast { number, .. } | Body::Logout { number, .. } => Some(Some(*number)),
+            Body::ToUser { .. } => Some(None),
+            _ => None,
+        };
+        self.see_to(sender, body);
+        if let Some(told) = told {
+            self.note_origin(before, (sender, sequence), told);
+        }
+    }
+
+    /// Notes by which envelope a message for a user or everybody has come that is kept since the
+    /// last number was `before`.
+    pub(super) fn note_origin(
+        &mut self,
+        before: u64,
+        (sender, sequence): (Sender, u64),
+        told: Option<u64>,
+    ) {
+        let last = self.mailbox.cursor().number();
+        if self.mailbox.is_active()
+            && let Some(backplane) = self.backplane.as_deref_mut()
+        {
+            let number = (last > before).then_some(last);
+            backplane.origins.note(Origin {
+                number,
+                sender,
+                sequence,
+                told,
+            });
+        }
+    }
+
+    fn see_to(&mut self, sender: Sender, body: Body<'_>) {
         match body {
             Body::ToUuid { call, uuid, text } => {
+                let backplane = self.backplane.as_deref();
+                if backplane.is_some_and(|backplane| backplane.is_not_yet_taken(uuid)) {
+                    return self.answer(sender, call, NodeReceipt::default());
+                }
                 let ident = &Ident::None;
                 let to = Receiver::Name { uuid, ident };
-                self.deliver(sender, call, |delivery, call| {
+                let is_sent = self.deliver(sender, call, |delivery, call| {
                     delivery.feedback_here(to, text.as_bytes(), |_| call)
                 });
+                if !is_sent && call == 0 {
+                    self.pass_on(uuid, text);
+                }
             }
+            Body::Move(body) => self.take_in_move(sender, body),
             Body::ToUser { call, user, text } => {
                 self.deliver(sender, call, |delivery, call| {
                     delivery.feedback_here(Receiver::User(user), text.as_bytes(), |_| call)
@@ -133,7 +182,8 @@ impl Delivery<'_> {
             Body::CountTabs { .. }
             | Body::Receipts { .. }
             | Body::Heartbeat(_)
-            | Body::Proof { .. } => return,
+            | Body::Proof { .. }
+            | Body::Move(_) => return,
         };
         if let Some(backplane) = self.backplane.as_deref_mut()
             && backplane.peers.note_message(sender, number) == Hole::Some
@@ -142,23 +192,23 @@ impl Delivery<'_> {
         }
     }
 
-    /// Sends a message to clients here. Its receipt follows when it stands in their queues.
+    /// Sends a message to clients here; whether there are any. Its receipt follows when it stands
+    /// in their queues.
     fn deliver(
         &mut self,
         sender: Sender,
         call: u64,
         send: impl FnOnce(&mut Self, Option<CallId>) -> Result<usize, PushError>,
-    ) {
+    ) -> bool {
         let call = self
             .backplane
             .as_deref_mut()
             .and_then(|backplane| backplane.expect(sender, call));
-        let sent = send(self, call);
-        if sent.unwrap_or(0) == 0
-            && let Some(backplane) = self.backplane.as_deref_mut()
-        {
+        let is_sent = send(self, call).unwrap_or(0) > 0;
+        if !is_sent && let Some(backplane) = self.backplane.as_deref_mut() {
             backplane.give_receipt(call, NodeReceipt::default());
         }
+        is_sent
     }
 
     fn answer(&mut self, sender: Sender, call: u64, receipt: NodeReceipt) {

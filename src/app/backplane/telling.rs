@@ -83,6 +83,7 @@ impl Delivery<'_> {
         let Some(mut call) = self.begin(asker.map(Asker::Call), Stage::Deliver) else {
             return 0;
         };
+        let before = self.mailbox.cursor().number();
         let here = self.feedback_here(Receiver::User(user), text.as_bytes(), |_| call);
         let sent = here.unwrap_or(0);
         self.await_local(call, sent);
@@ -93,6 +94,7 @@ impl Delivery<'_> {
         let channel = |backplane: &Backplane| backplane.channels.of_user(user);
         let body = |call| Body::ToUser { call, user, text };
         self.publish(channel, body, call);
+        self.note_own_origin(before, None);
         sent
     }
 
@@ -167,14 +169,15 @@ impl Delivery<'_> {
             });
         }
         let call = backplane.wait_for(call, self.now);
-        let uuid = (!to.uuid.is_empty()).then(|| match ClientUuid::from_text(to.uuid) {
-            ClientUuid::Standard(bits) if node_of(bits) != 0 => {
-                backplane.channels.of_node(node_of(bits))
-            }
-            ClientUuid::Standard(_) | ClientUuid::Chosen(_) => backplane.channels.of_name(to.uuid),
-        });
+        // Whoever has it may have come from the node that it leads to.
+        let node = match ClientUuid::from_text(to.uuid) {
+            ClientUuid::Standard(bits) if node_of(bits) != 0 => Some(node_of(bits)),
+            ClientUuid::Standard(_) | ClientUuid::Chosen(_) => None,
+        };
+        let node = node.map(|node| backplane.channels.of_node(node));
+        let name = (!to.uuid.is_empty()).then(|| backplane.channels.of_name(to.uuid));
         let ident = backplane.channels.of_ident(to.ident);
-        for channel in uuid.into_iter().chain(ident) {
+        for channel in node.into_iter().chain(name).chain(ident) {
             let body = Body::Find {
                 call: call.0,
                 uuid: to.uuid,
@@ -197,6 +200,7 @@ impl Delivery<'_> {
         let Some(call) = self.begin(asker, Stage::Deliver) else {
             return 0;
         };
+        let before = self.mailbox.cursor().number();
         let message = (MessageKind::Text, text.as_bytes());
         let sent = self.broadcast_here(from, Listeners::Speakers, message, |_| call);
         // It is answered also if there is nobody.
@@ -204,6 +208,7 @@ impl Delivery<'_> {
         let number = self.next_number();
         let body = |call| Body::Broadcast { call, number, text };
         self.publish(|backplane| backplane.channels.everybody(), body, call);
+        self.note_own_origin(before, Some(number));
         sent
     }
 
@@ -224,6 +229,8 @@ impl Delivery<'_> {
             session: logout.session,
         };
         self.publish(|backplane| backplane.channels.everybody(), body, call);
+        let before = self.mailbox.cursor().number();
+        self.note_own_origin(before, Some(number));
         closed
     }
 
@@ -285,6 +292,14 @@ impl Delivery<'_> {
             backplane.number += 1;
             backplane.number
         })
+    }
+
+    /// The same as [`note_origin`](Self::note_origin) for what was just published.
+    fn note_own_origin(&mut self, before: u64, told: Option<u64>) {
+        if let Some(backplane) = self.backplane.as_deref() {
+            let envelope = (backplane.claim.sender(), backplane.sequence);
+            self.note_origin(before, envelope, told);
+        }
     }
 
     fn publish<'a>(

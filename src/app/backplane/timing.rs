@@ -44,6 +44,8 @@ impl Backplane {
     pub(crate) fn handle_timeout(&mut self, now: MonotonicTime, commands: &mut Commands) {
         self.started_at.get_or_insert(now);
         self.change_subscriptions(now, commands);
+        self.go_on_with_awaited(now, commands);
+        self.asked_until.take_if(|until| *until <= now);
         let call = CallId(FIRST_CALL + self.call_count + 1);
         if let Some(request) = self.claim.next_question(&self.channels, call, now) {
             self.call_count += 1;
@@ -90,13 +92,14 @@ impl Backplane {
             uptime_seconds: self.uptime(now).as_secs(),
             is_leaving: self.leaving == Leaving::Yes,
             asks: self.freshness.announce(),
+            streams: self.streams,
         });
         self.publish_quietly(self.channels.everybody(), body, now, commands);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn next_deadline(&self) -> Option<MonotonicTime> {
-        if !self.receipts.is_empty() || !self.effects.is_empty() {
+        if !self.receipts.is_empty() || !self.effects.is_empty() || !self.awaited.is_empty() {
             return Some(MonotonicTime::START);
         }
         let beat = self.is_connected().then_some(self.next_beat);
@@ -108,6 +111,7 @@ impl Backplane {
             self.freshness.next_deadline(),
             self.outage_check,
             self.gap_at,
+            self.asked_until,
         ];
         parts.into_iter().flatten().min()
     }

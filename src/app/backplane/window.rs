@@ -18,6 +18,12 @@ impl Window {
         self.highest
     }
 
+    /// Which have come: the lowest bit stands for the highest, each further one for the number
+    /// before.
+    pub(super) fn heard(&self) -> u128 {
+        self.heard
+    }
+
     /// All up to this number have come.
     pub(super) fn skip(&mut self, number: u64) {
         self.highest = number;

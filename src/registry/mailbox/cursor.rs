@@ -14,6 +14,21 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The one of this epoch and number.
+    pub fn new(epoch: u64, number: u64) -> Self {
+        Self { epoch, number }
+    }
+
+    /// Behind how many messages it stands.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
+    /// Whose it is: servers that do not go on with each other's streams differ in it.
+    pub fn epoch(self) -> u64 {
+        self.epoch
+    }
+
     /// The cursor that this text is; `None`: it is none.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, number) = text.split_once('.')?;

@@ -92,7 +92,9 @@ impl Mailbox {
         }
         record.put(SECRET, tab.secret.as_bytes());
         record.put_duration(SILENT_FOR, now - heard);
-        if let Some(retry) = self.tabs.retry(number) {
+        // One of another server's epoch is not understood by those who read this.
+        let retry = self.tabs.retry(number);
+        if let Some(retry) = retry.filter(|retry| retry.cursor.epoch == self.epoch) {
             record.put(RETRY_SECRET, retry.secret.as_bytes());
             record.put_number(RETRY_NUMBER, retry.cursor.number);
         }
@@ -307,12 +309,14 @@ impl<'a> Reading<'a> {
         }
         if let (Some(secret), Some(at)) = (retry_secret, retry_number) {
             let secret = secret.map_err(|_| BadRecord::Value(RETRY_SECRET))?;
+            let cursor = Cursor {
+                epoch: self.mailbox.epoch,
+                number: at,
+            };
             let retry = Retry {
                 secret: SecretDigest::from_bytes(secret),
-                cursor: Cursor {
-                    epoch: self.mailbox.epoch,
-                    number: at,
-                },
+                cursor,
+                seen: cursor,
                 at: heard,
             };
             self.mailbox.tabs.note_use(number, retry);

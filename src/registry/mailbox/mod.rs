@@ -15,6 +15,7 @@ mod leaving;
 mod log;
 #[expect(clippy::module_inception, reason = "what the folder is about")]
 mod mailbox;
+mod moving;
 mod own;
 mod resuming;
 mod retention;
@@ -30,4 +31,5 @@ pub use self::kept_text::KeptText;
 pub use self::mailbox::{
     KeptForUser, Mailbox, Newcomer, ReplayCounts, ReplayFigures, ReplaySettings,
 };
+pub use self::moving::{Adopted, Asker, ForeignClaim, Given, HandedOn, Terms};
 pub use self::resuming::{Claim, Missed, Resumed};

@@ -19,6 +19,8 @@ pub struct Claim<'a> {
     pub secret: &'a str,
     /// The cursor of what it has seen last.
     pub cursor: &'a str,
+    /// What it is told if that is of another epoch.
+    pub foreign: Gap,
 }
 
 /// What was missed, or that it cannot be told.
@@ -65,8 +67,10 @@ impl Mailbox {
         let is_foreign = proven.is_none()
             && (!called.is_empty() || clients.find(claim.uuid, &Ident::None).is_some());
         let (proven, name) = proven.unzip();
-        let seen = match cursor {
-            Some(cursor) if !is_foreign => self.check(cursor).and_then(|number| {
+        let again = cursor.and_then(|cursor| self.tabs.seen_at(proven?, &digest, cursor));
+        let here = again.or(cursor);
+        let seen = match here {
+            Some(cursor) if !is_foreign => self.check(cursor, claim.foreign).and_then(|number| {
                 let tab = proven.ok_or(Gap::Expired)?;
                 let number = self.check_streams(tab, number)?;
                 // Nor may anything be missing of what has come under the new name.
@@ -87,10 +91,14 @@ impl Mailbox {
                 number,
                 ..self.cursor()
             }),
-            texts: seen.map(|number| self.behind(tab, number)),
+            texts: seen.map(|number| self.texts_behind(tab, number)),
         };
         self.count(&missed);
-        let secret = self.renew_secret(tab, &digest, cursor.filter(|_| proven.is_some()), now);
+        let use_of_it = cursor.filter(|_| proven.is_some()).zip(here);
+        let secret = self.renew_secret(tab, &digest, use_of_it, now);
+        if proven.is_some() {
+            self.tabs.end_handing(tab);
+        }
         Some(Resumed {
             uuid,
             replaced,
@@ -107,11 +115,12 @@ impl Mailbox {
     }
 
     /// What the client in this slot, which has just opted in, has missed since a page was made for it
-    /// (protocol.md 9.8).
-    pub fn since(&mut self, slot: u32, cursor: &str) -> Option<Missed> {
+    /// (protocol.md 9.8). `foreign`: what it is told if the cursor is of another epoch.
+    pub fn since(&mut self, slot: u32, cursor: &str, foreign: Gap) -> Option<Missed> {
         let tab = self.tabs.on(slot)?;
         let cursor = Cursor::parse(cursor).ok_or(Gap::Unknown);
-        let seen = cursor.and_then(|cursor| self.check(cursor)).and_then(|n| {
+        let number = cursor.and_then(|cursor| self.check(cursor, foreign));
+        let seen = number.and_then(|n| {
             let (user, everybody) = self.shared_floors(tab);
             let floor = user.max(everybody);
             let gap = match self.everybody.is_empty() {
@@ -129,7 +138,7 @@ impl Mailbox {
                 number,
                 ..self.cursor()
             }),
-            texts: seen.map(|number| self.behind(tab, number)),
+            texts: seen.map(|number| self.texts_behind(tab, number)),
         };
         self.count(&missed);
         Some(missed)
@@ -162,9 +171,9 @@ impl Mailbox {
     }
 
     /// The number of a cursor that this server has given.
-    fn check(&self, cursor: Cursor) -> Result<u64, Gap> {
+    pub(super) fn check(&self, cursor: Cursor, foreign: Gap) -> Result<u64, Gap> {
         if cursor.epoch != self.epoch {
-            Err(Gap::Restart)
+            Err(foreign)
         } else if cursor.number > self.last {
             Err(Gap::Unknown)
         } else if cursor.number < self.foreign_floor {
@@ -174,7 +183,7 @@ impl Mailbox {
         }
     }
 
-    fn check_streams(&self, tab: TabNumber, number: u64) -> Result<u64, Gap> {
+    pub(super) fn check_streams(&self, tab: TabNumber, number: u64) -> Result<u64, Gap> {
         let own_floor = self.tabs.get(tab).map_or(0, |tab| tab.stream.floor());
         let (user, everybody) = self.shared_floors(tab);
         let is_whole = own_floor.max(user) <= number && everybody <= self.own.known(tab, number);
@@ -194,8 +203,13 @@ impl Mailbox {
         (user.map_or(0, |user| user.stream.floor()), everybody)
     }
 
+    fn texts_behind(&self, number: TabNumber, seen: u64) -> Vec<KeptText> {
+        let missed = self.behind(number, seen).into_iter();
+        missed.map(|kept| kept.text).collect()
+    }
+
     /// What stands behind a number in all streams of a tab, in order.
-    fn behind(&self, number: TabNumber, seen: u64) -> Vec<KeptText> {
+    pub(super) fn behind(&self, number: TabNumber, seen: u64) -> Vec<Kept> {
         let Some(tab) = self.tabs.get(number) else {
             return Vec::new();
         };
@@ -208,7 +222,7 @@ impl Mailbox {
             missed.extend(self.log.behind(&self.everybody, seen).filter(others));
         }
         missed.sort_unstable_by_key(|kept| kept.number);
-        missed.into_iter().map(|kept| kept.text).collect()
+        missed
     }
 
     fn is_same_user(&self, one: TabNumber, other: TabNumber) -> bool {
@@ -243,15 +257,15 @@ impl Mailbox {
         &mut self,
         number: TabNumber,
         used: &SecretDigest,
-        cursor: Option<Cursor>,
+        at: Option<(Cursor, Cursor)>,
         now: MonotonicTime,
     ) -> Secret {
-        let secret = Secret::new();
-        self.tabs.tell(number, secret.digest());
-        if let Some(cursor) = cursor {
+        let secret = self.new_secret(number);
+        if let Some((cursor, seen)) = at {
             let retry = Retry {
                 secret: *used,
                 cursor,
+                seen,
                 at: now,
             };
             self.tabs.note_use(number, retry);
@@ -259,7 +273,14 @@ impl Mailbox {
         secret
     }
 
-    fn count(&mut self, missed: &Missed) {
+    /// A tab's next secret.
+    pub(super) fn new_secret(&mut self, number: TabNumber) -> Secret {
+        let secret = Secret::new();
+        self.tabs.tell(number, secret.digest());
+        secret
+    }
+
+    pub(super) fn count(&mut self, missed: &Missed) {
         match &missed.texts {
             Ok(texts) => {
                 self.counts.filled += 1;
@@ -335,7 +356,9 @@ mod unseen_tests {
 
         fn gap(&mut self, user: &str, cursor: Cursor) -> Option<Gap> {
             let id = self.open(user);
-            let missed = self.mailbox.since(id.slot, &cursor.to_string());
+            let missed = self
+                .mailbox
+                .since(id.slot, &cursor.to_string(), Gap::Restart);
             self.close(id);
             missed.and_then(|missed| missed.texts.err())
         }

@@ -9,6 +9,7 @@ use super::super::identity::{Identity, Logout};
 use super::super::numbered::Numbered;
 use super::cursor::Cursor;
 use super::log::{Stream, TabNumber};
+use super::moving::Handing;
 use super::told::{Told, ToldUuids};
 use crate::base::{MonotonicTime, SecretDigest};
 use crate::connection::{ConnId, SlotMap};
@@ -53,6 +54,8 @@ pub(super) struct Tabs {
     away_told_bytes: usize,
     /// Those whose last secret may have been used without their knowing.
     retries: HashMap<TabNumber, Retry>,
+    /// Those that another server was given, and may have by now.
+    given: HashMap<TabNumber, Handing>,
     /// Those who have come from another process, until they are taken up.
     by_serial: HashMap<u32, TabNumber>,
     serial: u32,
@@ -69,6 +72,8 @@ struct Absence {
 pub(super) struct Retry {
     pub(super) secret: SecretDigest,
     pub(super) cursor: Cursor,
+    /// The same as one of this server: what the tab had seen then.
+    pub(super) seen: Cursor,
     pub(super) at: MonotonicTime,
 }
 
@@ -193,6 +198,7 @@ impl Tabs {
         self.end_absence(number);
         self.leave_slot(number);
         self.retries.remove(&number);
+        self.given.remove(&number);
         self.told.remove(number);
         self.unname_script(number);
         self.all.remove(number)
@@ -236,6 +242,38 @@ impl Tabs {
         };
         let is_again = |retry: &Retry| retry.secret.is(secret) && Some(retry.cursor) == cursor;
         tab.secret.is(secret) || self.retries.get(&number).is_some_and(is_again)
+    }
+
+    /// What a tab has seen that uses a secret again.
+    pub(super) fn seen_at(
+        &self,
+        number: TabNumber,
+        secret: &SecretDigest,
+        cursor: Cursor,
+    ) -> Option<Cursor> {
+        let retry = self.retries.get(&number)?;
+        (retry.secret.is(secret) && retry.cursor == cursor).then_some(retry.seen)
+    }
+
+    /// Another server is given a tab.
+    pub(super) fn give(&mut self, number: TabNumber, handing: Handing) {
+        self.given.insert(number, handing);
+    }
+
+    /// To whom a tab was given last.
+    pub(super) fn handing(&self, number: TabNumber) -> Option<&Handing> {
+        self.given.get(&number)
+    }
+
+    /// No other server has a tab.
+    pub(super) fn end_handing(&mut self, number: TabNumber) {
+        self.given.remove(&number);
+    }
+
+    /// A tab knows itself by this uuid, too.
+    pub(super) fn note_told(&mut self, number: TabNumber, uuid: ClientUuid) {
+        let is_past = true;
+        self.told.put(number, Told { uuid, is_past });
     }
 
     /// The tab of this uuid, connected or not. Who has chosen the name of one that is away has it

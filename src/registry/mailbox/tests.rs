@@ -208,6 +208,7 @@ impl World {
             uuid: &uuid,
             secret: &secret,
             cursor: &cursor,
+            foreign: Gap::Restart,
         };
         let resumed = self
             .mailbox

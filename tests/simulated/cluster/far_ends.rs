@@ -19,6 +19,14 @@ pub(super) struct Page {
     pub(super) user: usize,
     pub(super) ident: usize,
     pub(super) uuid: String,
+    secret: String,
+    cursor: String,
+    /// What it was told before `resumed`, if it is to come.
+    early: Option<Vec<String>>,
+    /// How often it has come back to another node than before.
+    pub(super) move_count: usize,
+    /// How often it has come back without a gap.
+    pub(super) whole_count: usize,
     end: FarEnd,
     reader: client::Reader,
     taken: usize,
@@ -27,6 +35,8 @@ pub(super) struct Page {
     /// All of them, in order.
     pub(super) order: Vec<u64>,
     pub(super) gap_count: usize,
+    /// Why it was told one when it came back.
+    pub(super) gaps: Vec<String>,
     /// Its node has died, or has sent it away.
     pub(super) is_gone: bool,
     /// Its node lives, and may keep for it what it is sent (protocol.md 9.6).
@@ -35,30 +45,42 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn open(server: &mut Server, node: usize, user: usize, ident: usize) -> Self {
-        let end = server.connect("192.0.2.1");
-        let headers = format!(
-            "Cookie: websock_token={}\r\nIdent: i{ident}\r\n",
-            token(&format!("u{user}"))
-        );
-        end.send(&request_to("/web?resume=1", &headers));
-        server.settle();
+        let end = connect(server, user, ident);
         let mut page = Self {
             node,
             user,
             ident,
             uuid: String::new(),
+            secret: String::new(),
+            cursor: String::new(),
+            early: None,
+            move_count: 0,
+            whole_count: 0,
             end,
             reader: client::Reader::default(),
             taken: 0,
             heard: BTreeMap::new(),
             order: Vec::new(),
             gap_count: 0,
+            gaps: Vec::new(),
             is_gone: false,
             may_come_back: true,
         };
         page.listen();
         assert!(!page.uuid.is_empty(), "no ready");
         page
+    }
+
+    /// It comes back, perhaps to another node.
+    pub(super) fn come_back(&mut self, server: &mut Server, node: usize) {
+        self.end = connect(server, self.user, self.ident);
+        self.reader = client::Reader::default();
+        self.taken = 0;
+        self.early = Some(Vec::new());
+        self.is_gone = false;
+        self.move_count += usize::from(node != self.node);
+        self.node = node;
+        self.listen();
     }
 
     /// Its connection breaks.
@@ -88,17 +110,47 @@ impl Page {
 
     fn hear(&mut self, text: &str) {
         let packet: serde_json::Value = serde_json::from_str(text).unwrap();
+        let value = |key: &str| packet[key].as_str().unwrap().to_owned();
         match packet["opcode"].as_str().unwrap() {
-            "ready" => self.uuid = packet["uuid"].as_str().unwrap().to_owned(),
+            "ready" if self.early.is_some() => self.end.send(&client::text(&format!(
+                r#"{{"opcode":"resume","uuid":"{}","secret":"{}","cursor":"{}"}}"#,
+                self.uuid, self.secret, self.cursor
+            ))),
+            "ready" => {
+                self.uuid = value("uuid");
+                (self.secret, self.cursor) = (value("resume"), value("cursor"));
+            }
+            "resumed" => {
+                self.uuid = value("uuid");
+                (self.secret, self.cursor) = (value("resume"), value("cursor"));
+                let early = self.early.take().unwrap();
+                if packet["gap"].is_null() {
+                    // What came early is repeated.
+                    self.whole_count += 1;
+                    return;
+                }
+                self.gap_count += 1;
+                self.gaps.push(value("gap"));
+                // It is a new page, to which what was under way may come once more.
+                self.heard.values_mut().for_each(|count| *count = 0);
+                self.order.clear();
+                early.iter().for_each(|text| self.hear(text));
+            }
+            "gap" | "feedback" | "broadcast" if self.early.is_some() => {
+                self.early.as_mut().unwrap().push(text.to_owned());
+            }
             "gap" => {
                 assert_eq!(packet["gap"], "backplane");
+                self.cursor = value("cursor");
                 self.gap_count += 1;
             }
             "feedback" | "broadcast" => {
                 let number = packet["n"].as_u64().unwrap();
+                self.cursor = value("cursor");
                 *self.heard.entry(number).or_default() += 1;
                 self.order.push(number);
             }
+            "next" => {}
             // A number was lost.
             "restart" => {}
             other => panic!("{other}"),
@@ -109,6 +161,17 @@ impl Page {
     pub(super) fn node_number(&self) -> &str {
         &self.uuid[32..]
     }
+}
+
+fn connect(server: &mut Server, user: usize, ident: usize) -> FarEnd {
+    let end = server.connect("192.0.2.1");
+    let headers = format!(
+        "Cookie: websock_token={}\r\nIdent: i{ident}\r\n",
+        token(&format!("u{user}"))
+    );
+    end.send(&request_to("/web?resume=1", &headers));
+    server.settle();
+    end
 }
 
 /// Whom a push is for.

@@ -1,0 +1,349 @@
+//! A tab comes back to another node than the one it was at (protocol.md 11.6): this end has the tab,
+//! the [other](super::giving) has what was kept for it.
+//!
+//! ```text
+//!  tab              this node                               the node it was at
+//!   │── resume ──►  subscribed to its user? then ── Claim ──►  judged as if it had come there;
+//!   │               (by the number in its uuid,                kept for it until it is taken
+//!   │                else by its name)         ◄── Given ───   messages, and how far who was heard
+//!   │◄─ resumed ──  held against what was heard here
+//!   │               subscribed to its name? then ── Taken ─►   it is here no more; a connection
+//!   │◄─ messages ─                             ◄── Rest ────   that still stands is closed
+//! ```
+//!
+//! Redis passes on what is published in one order, so that whatever was published before the claim
+//! the other node has heard, and this node hears what comes behind it. What both have heard is told
+//! by sender and sequence, and comes once; whether anything is missing in between is told by the
+//! numbers of what everybody was told. If that cannot be proven, or somebody does not answer in
+//! `backplaneTimeout`, it is a gap.
+//!
+//! The tab keeps its uuid, which leads to the other node: that one passes on what comes there, and
+//! whoever waits for a receipt asks by name.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::backplane::{Backplane, Effect, Leaving};
+use super::channel::node_of;
+use super::envelope::{Body, CallNumber, Sender};
+use super::moving_body::{GivenTab, Move};
+use super::origins::Origin;
+use super::routed::{RoutedCall, Stage, Total};
+use super::taking::Taken;
+use crate::app::calls::CallId;
+use crate::app::commands::Commands;
+use crate::base::{MonotonicTime, SecretDigest};
+use crate::connection::ConnId;
+use crate::registry::{ClientUuid, Cursor, Gap};
+
+/// A client here that says that it was a tab at another node.
+#[derive(Clone, Debug)]
+pub(crate) struct TabClaim {
+    pub(crate) client: ConnId,
+    /// What it is called meanwhile.
+    pub(crate) own_uuid: String,
+    pub(crate) uuid: String,
+    pub(crate) secret: SecretDigest,
+    pub(crate) cursor: Cursor,
+    pub(crate) user: Option<String>,
+    pub(crate) is_script: bool,
+    /// What it is told if nobody has it.
+    pub(crate) gap: Gap,
+    /// Whether its name is asked for, and no longer the node in its uuid.
+    pub(crate) is_by_name: bool,
+}
+
+/// A tab that another node has given.
+pub(crate) struct ArrivedTab {
+    pub(crate) claim: TabClaim,
+    /// What it is called.
+    pub(crate) name: String,
+    pub(crate) texts: Result<Vec<String>, Gap>,
+    /// What stands behind this number has come since it is here.
+    pub(crate) since: u64,
+    /// What of that was heard there, too.
+    pub(crate) heard_there: HashSet<u64>,
+    pub(super) from: Sender,
+    pub(super) call: CallNumber,
+}
+
+impl TabClaim {
+    pub(super) fn held_bytes(&self) -> usize {
+        let user = self.user.as_ref().map_or(0, String::capacity);
+        size_of::<Self>() + self.uuid.capacity() + user
+    }
+}
+
+impl Backplane {
+    /// A client says that it was a tab elsewhere: whoever may have it is asked.
+    ///
+    /// # Errors
+    /// Nobody can be asked; what it is told.
+    pub(crate) fn claim_tab(
+        &mut self,
+        mut claim: TabClaim,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) -> Result<(), Gap> {
+        let client = claim.client;
+        if !self.hears_all_since(client) || self.claims.len() >= MAX_CLAIMS {
+            return Err(match claim.gap {
+                Gap::Expired => Gap::Expired,
+                _ => Gap::Backplane,
+            });
+        }
+        claim.is_by_name = match ClientUuid::from_text(&claim.uuid) {
+            ClientUuid::Standard(bits) => [0, self.claim.number()].contains(&node_of(bits)),
+            ClientUuid::Chosen(_) => true,
+        };
+        let user = claim.user.as_deref();
+        let user = user.map(|user| self.channels.of_user(user));
+        let call = RoutedCall::new(None, Stage::Claim(Box::new(claim)));
+        let call = self.wait_for(call, now);
+        self.claims.insert(client, call);
+        // What is said to the user behind the claim has to be heard here.
+        match user.filter(|user| !self.interest.is_confirmed(user)) {
+            Some(user) => self.await_channel(user, call),
+            None => self.ask_for_tab(call, now, commands),
+        }
+        Ok(())
+    }
+
+    /// A tab has gone that may come back. While this node leaves, another one may ask for it.
+    pub(super) fn note_left(&mut self, now: MonotonicTime) {
+        let is_leaving = self.leaving == Leaving::Yes && self.is_connected();
+        if is_leaving && self.peers.present(now).next().is_some() {
+            self.asked_until = Some(now + ASKED_TIME);
+        }
+    }
+
+    /// Whether another node may ask for a tab that has gone while this node leaves.
+    pub(crate) fn may_be_asked(&self) -> bool {
+        self.asked_until.is_some()
+    }
+
+    /// Whether a client waits for what another node says.
+    pub(crate) fn is_claiming(&self, client: ConnId) -> bool {
+        self.claims.contains_key(&client)
+    }
+
+    /// Whether nothing of others was missed since a client has come.
+    fn hears_all_since(&self, client: ConnId) -> bool {
+        let opened_at = self.opened_at(client);
+        self.is_connected() && opened_at.is_some_and(|at| self.connected_at <= at)
+    }
+
+    /// It goes on when this channel is heard.
+    pub(super) fn await_channel(&mut self, channel: Vec<u8>, call: CallId) {
+        if let Some(routed) = self.routed.get_mut(call) {
+            routed.publishing_count += 1;
+        }
+        self.awaiting.entry(channel).or_default().push(call);
+    }
+
+    /// A channel is heard from now on.
+    pub(super) fn note_heard(&mut self, channel: &[u8]) {
+        self.interest.confirm(channel);
+        if let Some(calls) = self.awaiting.remove(channel) {
+            self.awaited.extend(calls);
+        }
+    }
+
+    /// Goes on with those who have waited for a channel.
+    pub(super) fn go_on_with_awaited(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        for call in std::mem::take(&mut self.awaited) {
+            let Some(routed) = self.routed.get_mut(call) else {
+                continue;
+            };
+            routed.publishing_count = routed.publishing_count.saturating_sub(1);
+            match routed.stage {
+                Stage::Claim(_) => self.ask_for_tab(call, now, commands),
+                Stage::Take(_) => self.tell_taken(call, now, commands),
+                Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } => {}
+            }
+        }
+    }
+
+    fn ask_for_tab(&mut self, call: CallId, now: MonotonicTime, commands: &mut Commands) {
+        let Some(Stage::Claim(claim)) = self.routed.get_mut(call).map(|routed| &routed.stage)
+        else {
+            return;
+        };
+        let claim = claim.clone();
+        let channel = match ClientUuid::from_text(&claim.uuid) {
+            ClientUuid::Standard(bits) if !claim.is_by_name => self.channels.of_node(node_of(bits)),
+            ClientUuid::Standard(_) | ClientUuid::Chosen(_) => self.channels.of_name(&claim.uuid),
+        };
+        let body = Body::Move(Move::Claim {
+            call: call.0,
+            uuid: &claim.uuid,
+            secret: *claim.secret.as_bytes(),
+            cursor: claim.cursor,
+            user: claim.user.as_deref(),
+            is_script: claim.is_script,
+        });
+        self.publish_message(channel, body, Some(call), now, commands);
+        self.settle(call, now, commands);
+    }
+
+    /// No more is learnt of a claim.
+    pub(super) fn go_on_with_claim(
+        &mut self,
+        id: CallId,
+        mut claim: Box<TabClaim>,
+        total: Total,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let is_answered = total.asked_count == total.answered_count && !total.is_partial;
+        if !is_answered {
+            return self.end_claim(&claim, Gap::Backplane);
+        }
+        if claim.is_by_name {
+            let gap = claim.gap;
+            return self.end_claim(&claim, gap);
+        }
+        claim.is_by_name = true;
+        let call = RoutedCall::new(None, Stage::Claim(claim));
+        let deadline = now + self.settings.timeout;
+        self.routed.insert(id, call, deadline);
+        self.ask_for_tab(id, now, commands);
+    }
+
+    fn end_claim(&mut self, claim: &TabClaim, gap: Gap) {
+        let client = claim.client;
+        self.claims.remove(&client);
+        self.add_effect(Effect::TabRefused { client, gap });
+    }
+
+    /// Nobody at that node has the name.
+    pub(super) fn note_not_here(
+        &mut self,
+        id: CallId,
+        is_expired: bool,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(call) = self.routed.get_mut(id) else {
+            return;
+        };
+        call.answered_count += 1;
+        if let Stage::Claim(claim) = &mut call.stage
+            && is_expired
+        {
+            claim.gap = Gap::Expired;
+        }
+        self.settle(id, now, commands);
+    }
+
+    /// It has not proven that it is the one.
+    pub(super) fn note_refused(&mut self, id: CallId) {
+        if let Some(claim) = self.take_claim(id) {
+            self.end_claim(&claim, Gap::Unknown);
+        }
+    }
+
+    /// A node gives a tab.
+    pub(super) fn note_given(
+        &mut self,
+        from: Sender,
+        call: CallNumber,
+        given: &GivenTab<'_>,
+        now: MonotonicTime,
+        commands: &mut Commands,
+    ) {
+        let Some(claim) = self.take_claim(CallId(call)) else {
+            // The tab was told a gap before, and is another one from then on.
+            let taken = Taken {
+                node: from.node,
+                claim: call,
+            };
+            return self.publish_taken(given.name, taken, None, now, commands);
+        };
+        self.claims.remove(&claim.client);
+        let heard_there = self.heard_there(from, given, claim.client, now);
+        let texts = given.texts.clone().and_then(|texts| {
+            let heard_there = heard_there.as_ref().map_err(|gap| *gap);
+            heard_there.map(|_| texts.into_iter().map(str::to_owned).collect())
+        });
+        let since = self.clients.get(&claim.client);
+        let arrived = ArrivedTab {
+            name: given.name.to_owned(),
+            texts,
+            since: since.map_or(0, |client| client.place.number),
+            heard_there: heard_there.unwrap_or_default(),
+            claim: *claim,
+            from,
+            call,
+        };
+        self.add_effect(Effect::TabArrived(Box::new(arrived)));
+    }
+
+    fn take_claim(&mut self, id: CallId) -> Option<Box<TabClaim>> {
+        match &self.routed.get_mut(id)?.stage {
+            Stage::Claim(_) => {}
+            Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } | Stage::Take(_) => return None,
+        }
+        match self.routed.take(id)?.stage {
+            Stage::Claim(claim) => Some(claim),
+            Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } | Stage::Take(_) => None,
+        }
+    }
+
+    /// What has come since a client is here, and was heard at the node that gives it its tab, too.
+    ///
+    /// # Errors
+    /// Perhaps something is missing between what was heard there and what was heard here.
+    fn heard_there(
+        &self,
+        from: Sender,
+        given: &GivenTab<'_>,
+        client: ConnId,
+        now: MonotonicTime,
+    ) -> Result<HashSet<u64>, Gap> {
+        let place = self.clients.get(&client).map(|client| client.place);
+        let origins = place.and_then(|place| self.origins.behind(place.origin_count));
+        let is_connected = self.hears_all_since(client) && self.freshness.held_bytes() == 0;
+        let (Some(origins), true, None) = (origins, is_connected, self.gap_at) else {
+            return Err(Gap::Backplane);
+        };
+        let places: HashMap<u64, _> = given.places.iter().map(|p| (p.epoch, p)).collect();
+        let is_heard = |origin: &Origin| match origin.sender.epoch == from.epoch {
+            true => origin.sequence <= given.sequence,
+            false => places
+                .get(&origin.sender.epoch)
+                .is_some_and(|place| place.has(origin.sequence)),
+        };
+        let mut heard_there = HashSet::new();
+        let mut heard_here: HashMap<u64, u64> = HashMap::new();
+        for origin in origins {
+            if is_heard(origin) {
+                heard_there.extend(origin.number);
+            } else if origin.told.is_some() {
+                *heard_here.entry(origin.sender.epoch).or_default() += 1;
+            }
+        }
+        let own = (self.claim.sender().epoch, self.number);
+        let is_whole = self.peers.numbers(now).chain([own]).all(|(epoch, last)| {
+            let there = match epoch == from.epoch {
+                true => given.number,
+                false => places.get(&epoch).map_or(0, |place| place.number),
+            };
+            // What was heard there and not here may still come, and would be told twice.
+            let is_late = epoch != own.0 && last < there;
+            let here = heard_here.get(&epoch).copied().unwrap_or(0);
+            !is_late && last <= there.saturating_add(here)
+        });
+        match is_whole {
+            true => Ok(heard_there),
+            false => Err(Gap::Backplane),
+        }
+    }
+}
+
+/// Most tabs that wait for another node; who comes then is told a gap.
+const MAX_CLAIMS: usize = 4096;
+
+/// How long a node that leaves stays for those that its tabs go to: tabs come back within three
+/// seconds, as they are told.
+const ASKED_TIME: Duration = Duration::from_secs(4);

@@ -1,0 +1,335 @@
+//! A tab goes on at another server (protocol.md 11.6): what is given away, and what is taken in.
+//!
+//! Numbers and cursors hold at one server only, so that messages travel without them, and get those
+//! of the new one. What is given away is kept until the other one has said that it has the tab, and
+//! meanwhile what comes for it is added: so nothing is lost between the two. If the tab comes back
+//! once more before, the last one gets it, and the one before is told so.
+
+use super::cursor::Cursor;
+use super::gap::Gap;
+use super::kept_text::KeptText;
+use super::log::{Kept, Owner, TabNumber};
+use super::mailbox::{Mailbox, with_cursor};
+use super::resuming::{Missed, Resumed};
+use super::tabs::{AWAY, Retry};
+use crate::base::{MonotonicTime, SecretDigest};
+use crate::protocol::packet::Ident;
+use crate::registry::clients::{ClientKind, ClientUuid, Clients};
+
+/// Who somebody at another server says it is.
+#[derive(Clone, Copy)]
+pub struct ForeignClaim<'a> {
+    /// The uuid that it had.
+    pub uuid: &'a str,
+    /// What is kept of the secret that it was given.
+    pub secret: SecretDigest,
+    /// The cursor of what it has seen last.
+    pub cursor: Cursor,
+    /// Who it is signed in as there.
+    pub user: Option<&'a str>,
+    /// What it is.
+    pub kind: ClientKind,
+}
+
+/// Who asks for a tab: a server, and its name for the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Of the server; another one after each start.
+    pub epoch: u64,
+    /// The question.
+    pub call: u64,
+}
+
+/// How a tab is given away.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// To whom.
+    pub asker: Asker,
+    /// Most bytes of messages.
+    pub max_bytes: usize,
+    /// Whether all that other servers have said was heard here.
+    pub is_certain: bool,
+}
+
+/// What comes of a claim at another server.
+pub enum Given {
+    /// Nobody has that name here. `is_expired`: somebody had, for the cursor is of this epoch.
+    NotHere {
+        /// Whether the cursor was given here.
+        is_expired: bool,
+    },
+    /// It has not proven that it is the one.
+    Refused,
+    /// It is the one.
+    Tab {
+        /// What it is called.
+        name: ClientUuid,
+        /// What it has missed, in order and without cursors.
+        texts: Result<Vec<Vec<u8>>, Gap>,
+    },
+}
+
+/// A tab that is given away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handing {
+    asker: Asker,
+    /// What stands behind it in its own stream has not been given.
+    number: u64,
+}
+
+/// What comes of it that another server has a tab by now.
+pub enum HandedOn {
+    /// There is no such tab any more.
+    Gone,
+    /// Somebody else has it.
+    Replaced,
+    /// It has gone from here.
+    Tab {
+        /// The slot of a connection that still stands under its name, and is to go.
+        slot: Option<u32>,
+        /// What has come for it alone meanwhile, without cursors; `None`: it is not all there.
+        rest: Option<Vec<Vec<u8>>>,
+    },
+}
+
+/// A tab that another server has given.
+pub struct Adopted<'a> {
+    /// What it is called.
+    pub name: ClientUuid,
+    /// What it has called itself.
+    pub claimed: &'a str,
+    /// What is kept of the secret that it has used.
+    pub secret: SecretDigest,
+    /// Its cursor there.
+    pub cursor: Cursor,
+    /// What it has missed there.
+    pub texts: Result<&'a [String], Gap>,
+    /// What stands behind this number has come since it is here.
+    pub since: u64,
+    /// Whether a message of this number was heard there, too.
+    pub is_heard_there: &'a dyn Fn(u64) -> bool,
+}
+
+impl Mailbox {
+    /// Whether somebody of this name is here, or may come back.
+    pub fn knows(&self, uuid: &str, clients: &Clients) -> bool {
+        clients.find(uuid, &Ident::None).is_some()
+            || self.tabs.named(uuid, clients).is_some()
+            || !self.tabs.told(uuid).is_empty()
+    }
+
+    /// Somebody at another server says that it is one that was here.
+    pub fn give(&mut self, claim: &ForeignClaim<'_>, terms: &Terms, clients: &Clients) -> Given {
+        if !self.knows(claim.uuid, clients) {
+            let is_expired = claim.cursor.epoch == self.epoch;
+            return Given::NotHere { is_expired };
+        }
+        let is_it = |&tab: &TabNumber| {
+            let is_known = self
+                .tabs
+                .is_secret_of(tab, &claim.secret, Some(claim.cursor));
+            is_known && self.is_of(tab, claim)
+        };
+        let mut called = self.tabs.told(claim.uuid);
+        called.extend(self.tabs.named(claim.uuid, clients));
+        let proven = called.into_iter().find(is_it);
+        let Some((tab, name)) =
+            proven.and_then(|tab| Some((tab, self.tabs.name_of(tab, clients)?)))
+        else {
+            return Given::Refused;
+        };
+        let seen = self
+            .tabs
+            .seen_at(tab, &claim.secret, claim.cursor)
+            .unwrap_or(claim.cursor);
+        let number = self
+            .check(seen, Gap::Restart)
+            .and_then(|number| self.check_streams(tab, number));
+        let number = number.and_then(|n| terms.is_certain.then_some(n).ok_or(Gap::Backplane));
+        let texts = number.and_then(|number| {
+            let missed = self.behind(tab, number);
+            let byte_count: usize = missed.iter().map(|kept| kept.text.len()).sum();
+            match byte_count <= terms.max_bytes {
+                true => Ok(missed.iter().map(|kept| self.plain(kept)).collect()),
+                false => Err(Gap::Backplane),
+            }
+        });
+        let handing = Handing {
+            asker: terms.asker,
+            number: self.last,
+        };
+        self.tabs.give(tab, handing);
+        Given::Tab { name, texts }
+    }
+
+    /// Another server has got the tab of this name meanwhile: here it is no more.
+    pub fn forget_name(&mut self, name: &str, clients: &Clients) {
+        if let Some(tab) = self.tabs.named(name, clients) {
+            self.remove(tab);
+        }
+    }
+
+    /// Another server has a tab that it was given: here it is no more.
+    pub fn hand_on(&mut self, name: &str, asker: Asker, clients: &Clients) -> HandedOn {
+        let Some(number) = self.tabs.named(name, clients) else {
+            return HandedOn::Gone;
+        };
+        let handing = self.tabs.handing(number).filter(|h| h.asker == asker);
+        let (Some(handing), Some(tab)) = (handing, self.tabs.get(number)) else {
+            return HandedOn::Replaced;
+        };
+        let is_whole = tab.stream.floor() <= handing.number;
+        let rest = self.log.behind(&tab.stream, handing.number);
+        let rest = rest.map(|kept| self.plain(&kept)).collect();
+        let slot = (tab.slot != AWAY).then_some(tab.slot);
+        self.remove(number);
+        HandedOn::Tab {
+            slot,
+            rest: is_whole.then_some(rest),
+        }
+    }
+
+    /// One that is away will not come back under this name: what was sent to it alone, without
+    /// cursors.
+    pub fn take_away(&mut self, name: &str, clients: &Clients) -> Vec<Vec<u8>> {
+        let number = self.tabs.named(name, clients);
+        let tab = number.and_then(|number| Some((number, self.tabs.get(number)?)));
+        let Some((number, tab)) = tab.filter(|(_, tab)| tab.slot == AWAY) else {
+            return Vec::new();
+        };
+        let texts = self.log.behind(&tab.stream, 0);
+        let texts = texts.map(|kept| self.plain(&kept)).collect();
+        self.remove(number);
+        texts
+    }
+
+    /// The client in this slot, which has opted in, is a tab that another server has given. What it
+    /// has missed becomes its own stream here: first what it has missed there, then what has come
+    /// here since it is here and was not heard there.
+    pub fn adopt(
+        &mut self,
+        slot: u32,
+        adopted: &Adopted<'_>,
+        now: MonotonicTime,
+    ) -> Option<Resumed> {
+        let number = self.tabs.on(slot)?;
+        let since = adopted.since;
+        let is_whole = adopted
+            .texts
+            .and_then(|texts| match since < self.foreign_floor {
+                true => Err(Gap::Backplane),
+                false => self.check_streams(number, since).map(|_| texts),
+            });
+        let texts = is_whole.map(|texts| {
+            let mut missed: Vec<Vec<u8>> = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
+            let here = self.behind(number, since);
+            let here = here
+                .iter()
+                .filter(|kept| !(adopted.is_heard_there)(kept.number));
+            missed.extend(here.map(|kept| self.plain(kept)));
+            missed
+        });
+        let seen = self.cursor();
+        let texts = texts.map(|texts| self.put_anew(number, &texts, now));
+        let missed = Missed {
+            cursor: seen,
+            texts,
+        };
+        self.count(&missed);
+        let secret = self.new_secret(number);
+        if missed.texts.is_ok() {
+            let retry = Retry {
+                secret: adopted.secret,
+                cursor: adopted.cursor,
+                seen,
+                at: now,
+            };
+            self.tabs.note_use(number, retry);
+        }
+        if adopted.name != ClientUuid::from_text(adopted.claimed) {
+            let claimed = ClientUuid::from_text(adopted.claimed);
+            self.tabs.note_told(number, claimed);
+        }
+        Some(Resumed {
+            uuid: Some(adopted.name.clone()),
+            replaced: None,
+            missed,
+            secret,
+        })
+    }
+
+    /// The client in this slot, which has opted in, is not the one that it says it is, or nobody
+    /// knows.
+    pub fn refuse(&mut self, slot: u32, gap: Gap) -> Option<Resumed> {
+        let number = self.tabs.on(slot)?;
+        let missed = Missed {
+            cursor: self.cursor(),
+            texts: Err(gap),
+        };
+        self.count(&missed);
+        Some(Resumed {
+            uuid: None,
+            replaced: None,
+            missed,
+            secret: self.new_secret(number),
+        })
+    }
+
+    /// A tab's own stream consists of these messages; with their cursors.
+    fn put_anew(
+        &mut self,
+        number: TabNumber,
+        texts: &[Vec<u8>],
+        now: MonotonicTime,
+    ) -> Vec<KeptText> {
+        if let Some(tab) = self.tabs.get_mut(number) {
+            self.log.clear(&mut tab.stream);
+            tab.stream.set_floor(self.last);
+        }
+        let mut put = Vec::with_capacity(texts.len());
+        for text in texts {
+            let cursor = Cursor {
+                epoch: self.epoch,
+                number: self.last + 1,
+            };
+            let Some(text) = with_cursor(text, cursor) else {
+                continue;
+            };
+            self.last = cursor.number;
+            let kept = Kept {
+                number: cursor.number,
+                at: now,
+                text: text.clone(),
+                sender: 0,
+            };
+            self.put(Owner::Tab(number), kept);
+            put.push(text);
+        }
+        self.keep_within_memory();
+        put
+    }
+
+    fn is_of(&self, tab: TabNumber, claim: &ForeignClaim<'_>) -> bool {
+        let Some(tab) = self.tabs.get(tab) else {
+            return false;
+        };
+        let user = tab.user.and_then(|user| self.users.get(user));
+        user.map(|user| user.user.as_str()) == claim.user && tab.kind == claim.kind
+    }
+
+    /// A message as it was before it got its cursor.
+    fn plain(&self, kept: &Kept) -> Vec<u8> {
+        let cursor = Cursor {
+            epoch: self.epoch,
+            number: kept.number,
+        };
+        let tail = format!(r#""cursor":"{cursor}"}}"#);
+        let head = kept.text.strip_suffix(tail.as_bytes());
+        let Some(head) = head else {
+            debug_assert!(false, "it has got one");
+            return kept.text.to_vec();
+        };
+        let head = head.strip_suffix(b",").unwrap_or(head);
+        [head, b"}"].concat()
+    }
+}

@@ -1,0 +1,132 @@
+"""Tabs that come back to other servers than those they were at, under load (docs/protocol.md 11.6)."""
+
+import random
+import threading
+import time
+
+from harness import PATIENCE, Case, broadcast, eventually, feedback
+
+TABS = 24
+MOVES = 6
+SENDS = 'webSends=echo,feedback,broadcast\nlogConnections=off'
+
+
+class Tab:
+    """A page that resumes at whichever node it is sent to."""
+
+    def __init__(self, node, user):
+        self.user, self.heard, self.gaps = user, [], []
+        self.page = node.page(user=user, query='?resume=1')
+        self.uuid, self.secret = self.page.uuid, self.page.ready['resume']
+        self.cursor, self.begin = self.page.ready['cursor'], 0
+
+    def move(self, node):
+        self.take_in()
+        self.page.close()
+        # What has come until the end counts, as it does in a browser.
+        self.page.wait(lambda: self.page.has_ended, 'the end')
+        self.take_in()
+        self.page = node.page(user=self.user, query='?resume=1')
+        self.page.send({'opcode': 'resume', 'uuid': self.uuid, 'secret': self.secret, 'cursor': self.cursor})
+        resumed = self.page.wait(lambda: self.page.find('resumed'), 'resumed')
+        self.gaps.append(resumed['gap'])
+        self.uuid, self.secret, self.cursor = resumed['uuid'], resumed['resume'], resumed['cursor']
+        # What came before is among what follows, unless there is a gap.
+        opcodes = [packet['opcode'] for packet in self.page.packets()]
+        self.begin = opcodes.index('resumed') + 1 if resumed['gap'] is None else 0
+
+    def take_in(self):
+        packets = self.page.packets()
+        for packet in packets[self.begin:]:
+            if packet['opcode'] in ('feedback', 'broadcast'):
+                self.heard.append(packet['n'])
+                self.cursor = packet['cursor']
+            elif packet['opcode'] == 'gap':
+                self.gaps.append(packet['gap'])
+        self.begin = len(packets)
+
+
+class Moves(Case):
+    # protocol.md 11.6
+    def test_tabs_that_change_their_server_under_load_get_everything_once_and_in_order(self):
+        store = self.redis()
+        nodes = self.nodes([store.unix] * 3, SENDS + '\nbackplaneTimeout=10s')
+        tabs = [Tab(nodes[at % 3], f'u{at}') for at in range(TABS)]
+        for tab in tabs:
+            store.wait_for_subscribers(f'u:{tab.user}', 1)
+        # Until each has heard of each how far it is.
+        for one, other in ((one, other) for one in nodes for other in nodes if one is not other):
+            eventually('all is settled', lambda: self.moves_whole(one, other))
+        sent, ends = [[] for _ in nodes], threading.Event()
+
+        def push_on(index):
+            number = index * 1_000_000
+            while not ends.is_set():
+                tab = random.choice(tabs)
+                packets = [feedback(number, user=tab.user), feedback(number + 1, uuid=tab.uuid), broadcast(number + 2)]
+                for packet, receivers in zip(packets, ([tab], [tab], tabs)):
+                    status, answer = nodes[index].push(packet)
+                    sent[index].append((packet['n'], receivers, status, answer))
+                number += 3
+                time.sleep(0.005)
+
+        pushers = [threading.Thread(target=push_on, args=[index], daemon=True) for index in range(3)]
+        for pusher in pushers:
+            pusher.start()
+
+        def move_on(some):
+            for _ in range(MOVES):
+                for tab in some:
+                    tab.move(random.choice(nodes))
+
+        movers = [threading.Thread(target=move_on, args=[tabs[at::6]], daemon=True) for at in range(6)]
+        for mover in movers:
+            mover.start()
+        for thread in movers:
+            thread.join(PATIENCE * 4)
+            self.assertFalse(thread.is_alive(), 'a tab has not come back')
+        ends.set()
+        for thread in pushers:
+            thread.join(PATIENCE)
+        for index, node in enumerate(nodes):
+            last = broadcast(9_000_000 + index)
+            self.assertEqual(node.push(last), (200, {'delivered': TABS}))
+            for tab in tabs:
+                tab.page.wait_for(last['n'])
+        for tab in tabs:
+            tab.take_in()
+            self.assertEqual(tab.gaps, [None] * MOVES)
+            self.assertEqual(len(tab.heard), len(set(tab.heard)), 'nothing twice')
+            for index in range(3):
+                # By uuid takes two trips, so that what follows may be faster.
+                direct = [n for n in tab.heard if n // 1_000_000 == index and n % 3 != (index * 1_000_000 + 1) % 3]
+                self.assertEqual(direct, sorted(direct))
+        accepted = 0
+        for number, receivers, status, answer in (one for some in sent for one in some):
+            self.assertNotIn('partial', answer)
+            if status == 404 and number % 1_000_000 % 3 == 1:
+                # It went from where it was asked for to where it had been.
+                self.assertNotIn(number, receivers[0].heard)
+                continue
+            self.assertIn(status, (200, 202), (number, answer))
+            for tab in receivers:
+                self.assertIn(number, tab.heard, (status, answer))
+                accepted += 1
+        self.assertGreater(accepted, TABS * MOVES)
+        print(f'[{TABS * MOVES} moves, {accepted} messages]', end=' ', flush=True)
+
+    def moves_whole(self, one, other):
+        tab = Tab(one, 'probe')
+        tab.move(other)
+        tab.page.close()
+        return tab.gaps == [None]
+
+    # protocol.md 11.6
+    def test_a_tab_whose_server_is_killed_is_told_a_gap(self):
+        store = self.redis()
+        a, b = self.nodes([store.unix] * 2, SENDS)
+        tab = Tab(a, 'jane')
+        a.kill()
+        eventually('Redis has noticed', lambda: store.subscriber_count('b') == 1)
+        tab.move(b)
+        self.assertEqual(tab.gaps, ['backplane'])
