@@ -154,7 +154,7 @@ fn data_between_the_parts_of_a_handshake_message_ends_the_session() {
 #[test]
 fn unknown_handshake_messages_and_broken_ones_end_the_session_with_an_alert() {
     let scene = Scene::start("");
-    let mut witness = scene.server.web();
+    let witness = scene.server.web();
     for (version, _) in MESSAGES {
         for message in [
             &[99, 0, 0, 0][..],
