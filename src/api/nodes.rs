@@ -146,7 +146,8 @@ pub(super) static LATE: Metric = counter(
 pub(super) static REFUSED: Metric = counter(
     "websock_backplane_refused_total",
     "reason",
-    "Envelopes that did not count: signed wrong, heard before, of another time.",
+    "Envelopes that did not count: signed wrong, heard before, of another time, longer than \
+     maxMessageSize, or of a sender that has not proved that it is there now.",
 );
 pub(super) static GAPS: Metric = counter(
     "websock_backplane_gaps_total",
