@@ -9,6 +9,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::response::Response;
+use crate::base::free;
 use crate::protocol::packet::Malformed;
 
 /// What the type of the body says about its form.
@@ -178,31 +179,21 @@ enum Shape {
 impl Batch {
     /// Splits a body into its packets. `Err` is the response to one that cannot be.
     pub fn new(body: Vec<u8>, form: Form, wait: Wait) -> Result<Self, Response> {
-        let body = String::from_utf8(body).map_err(|error| not_utf8(&error))?;
-        if body.starts_with('\u{feff}') {
-            return Err(Response::error(400, BYTE_ORDER_MARK));
-        }
-        if form == Form::Json && body.trim_ascii().is_empty() {
-            return Err(Response::error(400, EMPTY));
-        }
-        let (shape, packets) = match form {
-            Form::Lines => (Shape::Many, lines(&body)),
-            Form::Json if body.trim_start().starts_with('[') => {
-                (Shape::Many, elements(&body, "packets")?)
+        let body = String::from_utf8(body).map_err(not_utf8)?;
+        match split(&body, form) {
+            Ok((shape, packets)) => Ok(Self {
+                body,
+                packets: packets.into_iter(),
+                shape,
+                outcomes: Vec::new(),
+                awaited_count: 0,
+                wait,
+            }),
+            Err(response) => {
+                free(body.into_bytes());
+                Err(response)
             }
-            Form::Json => (Shape::One, std::iter::once(0..body.len()).collect()),
-        };
-        if packets.len() > MAX_PACKETS {
-            return Err(too_many("packets"));
         }
-        Ok(Self {
-            body,
-            packets: packets.into_iter(),
-            shape,
-            outcomes: Vec::new(),
-            awaited_count: 0,
-            wait,
-        })
     }
 
     /// The next packet, as it was sent. [`note`](Self::note) has to follow, now or later.
@@ -374,13 +365,42 @@ fn result(outcome: Outcome) -> String {
 }
 
 /// The response to a body that is no UTF-8.
-fn not_utf8(error: &FromUtf8Error) -> Response {
-    match error.as_bytes() {
+fn not_utf8(error: FromUtf8Error) -> Response {
+    let response = match error.as_bytes() {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Response::error(400, UTF_16),
         _ => {
             let position = error.utf8_error().valid_up_to();
             Response::error(400, &format!("not UTF-8 at byte {position}"))
         }
+    };
+    free(error.into_bytes());
+    response
+}
+
+/// Where the packets of a body lie.
+fn split(body: &str, form: Form) -> Result<(Shape, Vec<Range<usize>>), Response> {
+    if body.starts_with('\u{feff}') {
+        return Err(Response::error(400, BYTE_ORDER_MARK));
+    }
+    if form == Form::Json && body.trim_ascii().is_empty() {
+        return Err(Response::error(400, EMPTY));
+    }
+    let (shape, packets) = match form {
+        Form::Lines => (Shape::Many, lines(body)),
+        Form::Json if body.trim_start().starts_with('[') => {
+            (Shape::Many, elements(body, "packets")?)
+        }
+        Form::Json => (Shape::One, std::iter::once(0..body.len()).collect()),
+    };
+    match packets.len() > MAX_PACKETS {
+        true => Err(too_many("packets")),
+        false => Ok((shape, packets)),
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        free(std::mem::take(&mut self.body).into_bytes());
     }
 }
 

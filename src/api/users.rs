@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::batch::{Reach, elements};
 use super::response::Response;
+use crate::base::free;
 use crate::protocol::packet;
 use crate::registry::Clients;
 
@@ -36,8 +37,14 @@ impl Asked {
     /// # Errors
     /// The response to one that is none.
     pub fn of_body(body: Vec<u8>) -> Result<Self, Response> {
-        let body = String::from_utf8(body).map_err(|_| refusal("the body is not UTF-8"))?;
-        let ids = ids(&body)?.into_iter().map(Cow::into_owned);
+        let asked = Self::parse(&body);
+        free(body);
+        asked
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, Response> {
+        let body = str::from_utf8(body).map_err(|_| refusal("the body is not UTF-8"))?;
+        let ids = ids(body)?.into_iter().map(Cow::into_owned);
         Ok(Self::Many(ids.collect()))
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::base::MonotonicTime;
+use crate::base::{MonotonicTime, free};
 use crate::connection::ConnId;
 
 /// What chunks are held against.
@@ -66,7 +66,7 @@ impl ChunkStore {
 
     /// Begins anew with nothing kept.
     pub(super) fn begin(&mut self, id: ConnId, now: MonotonicTime) {
-        self.take(id);
+        self.forget(id);
         let judged_at = now + self.limits.stall_timeout;
         let chunks = Chunks {
             text: String::new(),
@@ -101,6 +101,13 @@ impl ChunkStore {
         (chunks.count > 0).then_some(chunks.text)
     }
 
+    /// Drops what was kept.
+    pub(super) fn forget(&mut self, id: ConnId) {
+        if let Some(text) = self.take(id) {
+            free(text.into_bytes());
+        }
+    }
+
     /// Somebody whose chunks have stalled at `now`; they are dropped.
     pub(super) fn next_stalled(&mut self, now: MonotonicTime) -> Option<ConnId> {
         while let Some((at, id)) = self.deadlines.front().copied().filter(|(at, _)| *at <= now) {
@@ -109,7 +116,7 @@ impl ChunkStore {
                 continue;
             };
             if chunks.progress_bytes < self.limits.min_progress_bytes {
-                self.take(id);
+                self.forget(id);
                 return Some(id);
             }
             chunks.progress_bytes = 0;

@@ -5,7 +5,7 @@ use super::chunks::TooMuch;
 use super::commands::Commands;
 use super::resource::{Dialogue, Received};
 use super::sessions::{Chunking, Sessions};
-use crate::base::MonotonicTime;
+use crate::base::{MonotonicTime, free};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::message::MessageKind;
@@ -41,8 +41,9 @@ impl Sessions {
             Buffered::Nothing => self.pass(id, Received::Made(&text), now, commands),
             Buffered::Kept => {}
             Buffered::Joined(joined) => {
-                let joined = Message::Text(joined.as_str().into());
-                self.pass(id, Received::Made(&joined), now, commands);
+                let message = Message::Text(joined.as_str().into());
+                self.pass(id, Received::Made(&message), now, commands);
+                free(joined.into_bytes());
             }
             Buffered::TooBig => {
                 let reason = "more than maxChunks chunks, or longer than allowed together";

@@ -75,8 +75,8 @@ use self::sessions::Sessions;
 use self::sign_in::{Decision, SignIn, SignInSettings, TicketKey};
 use crate::api::figures::KindCounts;
 use crate::api::{self, Demo, Route};
-use crate::base::MonotonicTime;
 use crate::base::log_target::REFUSALS;
+use crate::base::{MonotonicTime, free};
 use crate::connection::{ConnId, Message};
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::error::Rejection;
@@ -224,6 +224,7 @@ impl App {
             Event::Posted { id, text } => {
                 let message = Message::Text(text.as_str().into());
                 self.sessions.handle_message(id, &message, now, commands);
+                free(text.into_bytes());
             }
             Event::Request(request) => self.handle_request(&request, now, commands),
             Event::Body { id, body } => {

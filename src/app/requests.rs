@@ -25,7 +25,7 @@ use super::request_checks::{check_job, check_push, push_address};
 use super::sessions::Sessions;
 use crate::api::users::Asked;
 use crate::api::{Batch, Form, Jobs, Reach, Response, Route, Wait};
-use crate::base::{MonotonicTime, Tally};
+use crate::base::{MonotonicTime, Tally, free};
 use crate::connection::{ConnId, Expectation};
 use crate::protocol::body::BodyLength;
 use crate::protocol::error::Rejection;
@@ -205,17 +205,17 @@ impl Requests {
                     response
                 }
             },
-            Task::Job => self.start_job(id, &body, sessions, now),
+            Task::Job => with_body(body, |body| self.start_job(id, body, sessions, now)),
             Task::Users => match Asked::of_body(body) {
                 Ok(asked) => {
                     return self.count_tabs(id, (reply, asked), sessions, now, commands);
                 }
                 Err(response) => response,
             },
-            Task::Close => monitoring::close(&body, sessions, commands),
-            Task::Send(peer) => {
-                posting::post(&body, (id.slot, peer), sessions, admission, commands)
-            }
+            Task::Close => with_body(body, |body| monitoring::close(body, sessions, commands)),
+            Task::Send(peer) => with_body(body, |body| {
+                posting::post(body, (id.slot, peer), sessions, admission, commands)
+            }),
             Task::Batch(_) | Task::Count(_) | Task::Monitor(_) => {
                 return debug_assert!(false, "a body came that nobody waits for");
             }
@@ -421,3 +421,10 @@ fn position(sessions: &mut Sessions, now: MonotonicTime) -> Response {
 }
 
 const PUSH_PATH: &str = "/push";
+
+/// What is said to a body, which may be long.
+fn with_body(body: Vec<u8>, say: impl FnOnce(&[u8]) -> Response) -> Response {
+    let response = say(&body);
+    free(body);
+    response
+}

@@ -368,7 +368,7 @@ impl Sessions {
     /// Forgets a client; what it was, if it was known here.
     pub(super) fn let_go(&mut self, id: ConnId, now: MonotonicTime) -> Option<ClientKind> {
         let session = self.sessions.remove(id.slot as usize)?;
-        self.chunks.take(id);
+        self.chunks.forget(id);
         self.mailbox.forget(id.slot);
         match self.resources.get_mut(usize::from(session.resource)) {
             Some(registered) if registered.kind == Dialogue::None => {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::spare_buffers::SpareBuffers;
-use crate::base::SharedBytes;
+use crate::base::{SharedBytes, free};
 use crate::protocol::deflate::{Deflater, Inflater};
 use crate::protocol::extension::Context;
 
@@ -231,6 +231,17 @@ impl Queue {
             self.first = Some(segment);
         } else {
             self.rest.push_back(segment);
+        }
+    }
+}
+
+impl Drop for Queue {
+    /// What is dropped with its connection may be long.
+    fn drop(&mut self) {
+        for piece in self.first.iter_mut().chain(&mut self.rest) {
+            if let Segment::Owned { bytes, .. } = piece {
+                free(std::mem::take(bytes));
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::time::MonotonicTime;
-use crate::base::{BadRecord, Record, RecordWriter};
+use crate::base::{BadRecord, Record, RecordWriter, free};
 use crate::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 /// How frames to one peer are shaped.
@@ -145,7 +145,9 @@ impl PhpFramer {
 
     /// Drops the frames that wait.
     pub(super) fn clear(&mut self) {
-        (self.waiting, self.waiting_bytes) = (VecDeque::new(), 0);
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().for_each(|frame| free(frame.bytes));
+        self.waiting_bytes = 0;
     }
 
     /// Whether the next frame may leave at `now`.
@@ -237,11 +239,19 @@ const GAP_LEFT: u8 = 3;
 const WAS_ANSWER: u8 = 4;
 const UNREAD_COUNT: u8 = 5;
 
+impl Drop for PhpFramer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// A text frame filled to a multiple of `step`; any other as it is.
 fn reshape(plain_frame: Vec<u8>, step: usize) -> Vec<u8> {
     match Header::parse(&plain_frame, Role::Client, Rsv1::Forbidden) {
         Ok(Some((header, len))) if header.opcode == Opcode::Text && step > 1 => {
-            padded_frame(plain_frame.get(len..).unwrap_or_default(), step)
+            let padded = padded_frame(plain_frame.get(len..).unwrap_or_default(), step);
+            free(plain_frame);
+            padded
         }
         _ => plain_frame,
     }

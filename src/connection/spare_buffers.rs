@@ -138,6 +138,12 @@ impl SpareBuffers {
     }
 }
 
+impl Drop for SpareBuffers {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// Least capacity of a large one, in bytes.
 const LARGE_BYTES: usize = 64 << 10;
 

@@ -180,3 +180,36 @@ const MAX_UNDER_WAY: usize = 64;
 
 /// Most bytes of their frames, unless it is one alone; fewer where queues or memory are small.
 const MAX_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::app::NOBODY;
+    use crate::protocol::extension::CompressionSettings;
+
+    fn broadcast(slots: &[u32]) -> Broadcast {
+        let mut members = Members::default();
+        slots.iter().for_each(|&slot| members.insert(slot));
+        let frame = Rc::new(b"\x81\x01x".to_vec().into());
+        let frame = SharedFrame::new(frame, 0..3, &CompressionSettings::default());
+        Broadcast::new(NOBODY, members, frame, None)
+    }
+
+    #[test]
+    fn whoever_comes_into_the_slot_of_one_who_has_gone_gets_nothing() {
+        let mut broadcasts = Broadcasts::default();
+        broadcasts.push(broadcast(&[3, 7, 8]));
+        broadcasts.push(broadcast(&[7]));
+        broadcasts.forget(7);
+        assert!((0..2).all(|index| broadcasts.take(index, 7).is_none()));
+        let mut oldest = broadcasts.pop().expect("two are under way");
+        assert_eq!(oldest.next_slot(), Some(3));
+        oldest.members.remove(3);
+        assert_eq!(oldest.next_slot(), Some(8));
+        let mut last = broadcasts.pop().expect("one is under way");
+        assert_eq!(last.next_slot(), None);
+        assert_eq!((broadcasts.frame_bytes, broadcasts.held_bytes()), (0, 0));
+    }
+}

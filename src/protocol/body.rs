@@ -6,6 +6,7 @@
 
 use super::error::Rejection;
 use super::http::{Request, is_field_value, is_token};
+use crate::base::free;
 
 /// How a request tells the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +173,12 @@ impl BodyReader {
 
     fn payload_buffer(&self) -> u64 {
         (self.max_bytes - self.bytes.len()) as u64
+    }
+}
+
+impl Drop for BodyReader {
+    fn drop(&mut self) {
+        free(std::mem::take(&mut self.bytes));
     }
 }
 

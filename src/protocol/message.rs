@@ -6,6 +6,7 @@ use super::error::Violation;
 use super::frame::{Header, Opcode};
 use super::packet::{Outline, OutlineScanner};
 use super::utf8::Validator;
+use crate::base::free;
 
 /// What a data message carries (§5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,13 +149,12 @@ impl Assembler {
 
     /// A compressed message, gathered as what it says.
     pub fn with_inflater(kind: MessageKind, buffer: Vec<u8>, inflater: Box<Inflater>) -> Self {
-        Self {
-            inflating: Some(Inflating {
-                inflater,
-                wire_bytes: 0,
-            }),
-            ..Self::with_buffer(kind, buffer)
-        }
+        let mut assembler = Self::with_buffer(kind, buffer);
+        assembler.inflating = Some(Inflating {
+            inflater,
+            wire_bytes: 0,
+        });
+        assembler
     }
 
     /// Judges the header of the message's next frame by the limits, before any of its payload.
@@ -284,8 +284,8 @@ impl Assembler {
         self.bytes.truncate(self.len);
         Ok(AssembledMessage {
             kind: self.kind,
-            bytes: self.bytes,
-            outline: self.outline.finish(),
+            bytes: std::mem::take(&mut self.bytes),
+            outline: std::mem::replace(&mut self.outline, OutlineWanted::No).finish(),
         })
     }
 
@@ -361,6 +361,12 @@ impl OutlineWanted {
             Self::No | Self::IfLong => 0,
             Self::Yes(_) => size_of::<OutlineScanner>(),
         }
+    }
+}
+
+impl Drop for Assembler {
+    fn drop(&mut self) {
+        free(std::mem::take(&mut self.bytes));
     }
 }
 
