@@ -9,7 +9,7 @@ use super::counts::Counts;
 use super::envelope::{NodeReceipt, Sender};
 use super::freshness::Freshness;
 use super::interest::Interest;
-use super::moving::ArrivedTab;
+use super::moved_tab::ArrivedTab;
 use super::node::NodeClaim;
 use super::origins::Origins;
 use super::peers::Peers;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use log::debug;
+
 use super::backplane::{Backplane, ClientPlace, OpenClient};
 use super::channel::{node_of, with_node};
 use super::envelope::Found;
@@ -67,13 +69,26 @@ impl Backplane {
     pub(super) fn has_heard_all(&self, user: Option<&str>, now: MonotonicTime) -> bool {
         let is_after_outage = self.outage_check.is_some() && self.counts.outages > 0;
         let hears = |user| self.interest.is_confirmed(&self.channels.of_user(user));
-        self.is_connected()
-            && self.gap_at.is_none()
-            && !is_after_outage
+        let doubts = [
+            (!self.is_connected(), "Redis is away"),
+            (self.gap_at.is_some(), "something is missing"),
+            (is_after_outage, "Redis was away"),
             // Of what is held it is not known yet whether it counts.
-            && self.freshness.held_bytes() == 0
-            && !self.peers.has_uncertain(now - self.connected_at, now)
-            && user.is_none_or(hears)
+            (
+                self.freshness.held_bytes() > 0,
+                "a server has proven nothing",
+            ),
+            (
+                self.peers.has_uncertain(now - self.connected_at, now),
+                "a server has not told how far it is",
+            ),
+            (!user.is_none_or(hears), "its user is not heard yet"),
+        ];
+        let doubt = doubts.iter().find(|(is_so, _)| *is_so);
+        if let Some((_, why)) = doubt {
+            debug!("backplane: a tab cannot be given: {why}");
+        }
+        doubt.is_none()
     }
 
     /// Whether all that others say to this user is heard.

@@ -5,6 +5,9 @@
 
 use crate::protocol::utf8;
 
+/// Names a message of its sender whose receipt is wanted; 0: none is.
+pub(super) type CallNumber = u64;
+
 /// What cannot be read: it is no envelope of ours, or of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadEnvelope;

@@ -13,6 +13,7 @@
 use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq as _;
 
+pub(super) use super::codec::CallNumber;
 use super::codec::{BadEnvelope, Reader, Writer};
 use super::moving_body::Move;
 use super::settings::BackplaneSecret;
@@ -41,9 +42,6 @@ pub(super) struct Envelope<'a> {
     pub(super) clock: u64,
     pub(super) body: Body<'a>,
 }
-
-/// Names a message of its sender whose receipt is wanted; 0: none is.
-pub(super) type CallNumber = u64;
 
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

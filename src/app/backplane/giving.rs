@@ -3,8 +3,8 @@
 
 use super::channel::node_of;
 use super::envelope::{Body, Sender};
+use super::moved_tab::Taking;
 use super::moving_body::{Fate, GivenTab, Move};
-use super::taking::Taking;
 use crate::app::calls::CallId;
 use crate::app::delivery::{Delivery, Receiver, nobody_asks};
 use crate::app::replay_packets::gap_packet;

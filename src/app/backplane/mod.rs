@@ -28,6 +28,7 @@ mod giving;
 mod handover;
 mod hearing;
 mod interest;
+mod moved_tab;
 mod moving;
 mod moving_body;
 mod node;
@@ -45,6 +46,6 @@ mod timing;
 mod window;
 
 pub(super) use self::backplane::Backplane;
-pub(super) use self::moving::{ArrivedTab, TabClaim};
+pub(super) use self::moved_tab::{ArrivedTab, TabClaim};
 pub(super) use self::routed::Total;
 pub use self::settings::{BackplaneSecret, BackplaneSettings, DEFAULT_PREFIX, MIN_SECRET_BYTES};

@@ -23,56 +23,20 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use log::debug;
+
 use super::backplane::{Backplane, Effect, Leaving};
 use super::channel::node_of;
 use super::envelope::{Body, CallNumber, Sender};
+use super::moved_tab::{ArrivedTab, TabClaim, Taken};
 use super::moving_body::{GivenTab, Move};
 use super::origins::Origin;
 use super::routed::{RoutedCall, Stage, Total};
-use super::taking::Taken;
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
-use crate::base::{MonotonicTime, SecretDigest};
+use crate::base::MonotonicTime;
 use crate::connection::ConnId;
-use crate::registry::{ClientUuid, Cursor, Gap};
-
-/// A client here that says that it was a tab at another node.
-#[derive(Clone, Debug)]
-pub(crate) struct TabClaim {
-    pub(crate) client: ConnId,
-    /// What it is called meanwhile.
-    pub(crate) own_uuid: String,
-    pub(crate) uuid: String,
-    pub(crate) secret: SecretDigest,
-    pub(crate) cursor: Cursor,
-    pub(crate) user: Option<String>,
-    pub(crate) is_script: bool,
-    /// What it is told if nobody has it.
-    pub(crate) gap: Gap,
-    /// Whether its name is asked for, and no longer the node in its uuid.
-    pub(crate) is_by_name: bool,
-}
-
-/// A tab that another node has given.
-pub(crate) struct ArrivedTab {
-    pub(crate) claim: TabClaim,
-    /// What it is called.
-    pub(crate) name: String,
-    pub(crate) texts: Result<Vec<String>, Gap>,
-    /// What stands behind this number has come since it is here.
-    pub(crate) since: u64,
-    /// What of that was heard there, too.
-    pub(crate) heard_there: HashSet<u64>,
-    pub(super) from: Sender,
-    pub(super) call: CallNumber,
-}
-
-impl TabClaim {
-    pub(super) fn held_bytes(&self) -> usize {
-        let user = self.user.as_ref().map_or(0, String::capacity);
-        size_of::<Self>() + self.uuid.capacity() + user
-    }
-}
+use crate::registry::{ClientUuid, Gap};
 
 impl Backplane {
     /// A client says that it was a tab elsewhere: whoever may have it is asked.
@@ -197,6 +161,7 @@ impl Backplane {
     ) {
         let is_answered = total.asked_count == total.answered_count && !total.is_partial;
         if !is_answered {
+            debug!("backplane: a tab cannot be taken: no answer");
             return self.end_claim(&claim, Gap::Backplane);
         }
         if claim.is_by_name {
@@ -305,6 +270,7 @@ impl Backplane {
         let origins = place.and_then(|place| self.origins.behind(place.origin_count));
         let is_connected = self.hears_all_since(client) && self.freshness.held_bytes() == 0;
         let (Some(origins), true, None) = (origins, is_connected, self.gap_at) else {
+            debug!("backplane: a tab cannot be taken: this server may not have heard everything");
             return Err(Gap::Backplane);
         };
         let places: HashMap<u64, _> = given.places.iter().map(|p| (p.epoch, p)).collect();
@@ -334,10 +300,11 @@ impl Backplane {
             let here = heard_here.get(&epoch).copied().unwrap_or(0);
             !is_late && last <= there.saturating_add(here)
         });
-        match is_whole {
-            true => Ok(heard_there),
-            false => Err(Gap::Backplane),
+        if !is_whole {
+            debug!("backplane: a tab cannot be taken: both servers have heard different things");
+            return Err(Gap::Backplane);
         }
+        Ok(heard_there)
     }
 }
 

@@ -1,8 +1,7 @@
 //! What nodes tell each other of a tab that goes from one to the other (protocol.md 11.6; who says
 //! what when: [`moving`](super::moving)).
 
-use super::codec::{BadEnvelope, Reader, Writer};
-use super::envelope::CallNumber;
+use super::codec::{BadEnvelope, CallNumber, Reader, Writer};
 use crate::registry::{Cursor, Gap};
 
 /// What is told.

@@ -8,8 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::envelope::{Found, NodeReceipt};
-use super::moving::TabClaim;
-use super::taking::Taking;
+use super::moved_tab::{TabClaim, Taking};
 use crate::api::{PushError, Reach};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;

@@ -3,46 +3,14 @@
 
 use super::backplane::Backplane;
 use super::channel::{NodeNumber, node_of};
-use super::envelope::{Body, CallNumber};
-use super::moving::ArrivedTab;
+use super::envelope::Body;
+use super::moved_tab::{ArrivedTab, Taken, Taking};
 use super::moving_body::Move;
 use super::routed::{RoutedCall, Stage, Total};
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
-use crate::connection::ConnId;
 use crate::registry::ClientUuid;
-
-/// A tab that is here, of which the node that has given it is to be told.
-#[derive(Debug)]
-pub(super) struct Taking {
-    pub(super) client: ConnId,
-    pub(super) name: String,
-    taken: Taken,
-    /// Its name leads to the node that has given it, and not its number.
-    is_by_name: bool,
-    try_count: usize,
-    /// It is waited before the next try.
-    is_pausing: bool,
-}
-
-/// What that node is told.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    pub(super) node: NodeNumber,
-    pub(super) claim: CallNumber,
-}
-
-impl Taking {
-    /// Whether what has come to the node that has given it has not come here as well.
-    pub(super) fn is_once(&self) -> bool {
-        !self.is_by_name || self.try_count == 0
-    }
-
-    pub(super) fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.name.capacity()
-    }
-}
 
 impl Backplane {
     /// A tab is a client here by now, under its name.

@@ -11,7 +11,7 @@ use super::kept_text::KeptText;
 use super::log::{Kept, Owner, TabNumber};
 use super::mailbox::{Mailbox, with_cursor};
 use super::resuming::{Missed, Resumed};
-use super::tabs::{AWAY, Retry};
+use super::tabs::{AWAY, Asker, Handing, Retry};
 use crate::base::{MonotonicTime, SecretDigest};
 use crate::protocol::packet::Ident;
 use crate::registry::clients::{ClientKind, ClientUuid, Clients};
@@ -29,15 +29,6 @@ pub struct ForeignClaim<'a> {
     pub user: Option<&'a str>,
     /// What it is.
     pub kind: ClientKind,
-}
-
-/// Who asks for a tab: a server, and its name for the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// Of the server; another one after each start.
-    pub epoch: u64,
-    /// The question.
-    pub call: u64,
 }
 
 /// How a tab is given away.
@@ -67,14 +58,6 @@ pub enum Given {
         /// What it has missed, in order and without cursors.
         texts: Result<Vec<Vec<u8>>, Gap>,
     },
-}
-
-/// A tab that is given away.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Handing {
-    asker: Asker,
-    /// What stands behind it in its own stream has not been given.
-    number: u64,
 }
 
 /// What comes of it that another server has a tab by now.

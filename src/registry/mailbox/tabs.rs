@@ -9,7 +9,6 @@ use super::super::identity::{Identity, Logout};
 use super::super::numbered::Numbered;
 use super::cursor::Cursor;
 use super::log::{Stream, TabNumber};
-use super::moving::Handing;
 use super::told::{Told, ToldUuids};
 use crate::base::{MonotonicTime, SecretDigest};
 use crate::connection::{ConnId, SlotMap};
@@ -75,6 +74,23 @@ pub(super) struct Retry {
     /// The same as one of this server: what the tab had seen then.
     pub(super) seen: Cursor,
     pub(super) at: MonotonicTime,
+}
+
+/// Who asks for a tab: a server, and its name for the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Of the server; another one after each start.
+    pub epoch: u64,
+    /// The question.
+    pub call: u64,
+}
+
+/// A tab that is given away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handing {
+    pub(super) asker: Asker,
+    /// What stands behind it in its own stream has not been given.
+    pub(super) number: u64,
 }
 
 impl Tabs {
