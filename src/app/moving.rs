@@ -67,6 +67,7 @@ impl Sessions {
                 false => self.foreign_gap(&claim.cursor, &claim.uuid),
             },
             is_by_name: false,
+            asked_at: now,
         };
         let Some(backplane) = self.backplane.as_deref_mut() else {
             return false;

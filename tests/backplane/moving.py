@@ -4,7 +4,8 @@ import random
 import threading
 import time
 
-from harness import PATIENCE, Case, broadcast, eventually, feedback
+from harness import PATIENCE, Case, Page, broadcast, eventually, feedback
+from rolling import HAProxy
 
 TABS = 24
 MOVES = 6
@@ -25,6 +26,9 @@ class Tab:
         self.page.close()
         # What has come until the end counts, as it does in a browser.
         self.page.wait(lambda: self.page.has_ended, 'the end')
+        self.come_back(node)
+
+    def come_back(self, node):
         self.take_in()
         self.page = node.page(user=self.user, query='?resume=1')
         self.page.send({'opcode': 'resume', 'uuid': self.uuid, 'secret': self.secret, 'cursor': self.cursor})
@@ -130,3 +134,88 @@ class Moves(Case):
         eventually('Redis has noticed', lambda: store.subscriber_count('b') == 1)
         tab.move(b)
         self.assertEqual(tab.gaps, ['backplane'])
+
+
+class Anywhere:
+    """Whichever server the load balancer takes."""
+
+    def __init__(self, address):
+        self.address = address
+
+    def page(self, user, query):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return Page(self.address, user=user, query=query)
+            except (ConnectionError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+
+
+class Deploy(Case):
+    # protocol.md 11.6
+    def test_while_all_servers_are_restarted_without_sticky_sessions_nothing_is_lost_unsaid(self):
+        store = self.redis()
+        ini = ('trustedProxies=127.0.0.1\nmaxPerIP=10000\nlogConnections=off\nbackplaneTimeout=10s\n'
+               'shutdownTimeout=10s')
+        nodes = self.nodes([store.unix] * 3, ini)
+        proxy = HAProxy(nodes)
+        self.addCleanup(proxy.stop)
+        anywhere = Anywhere(proxy.address)
+        tabs = [Tab(anywhere, f'u{at}') for at in range(60)]
+        for tab in tabs:
+            store.wait_for_subscribers(f'u:{tab.user}', 1)
+        sent, ends = [], threading.Event()
+
+        def push_on():
+            number = 0
+            while not ends.is_set():
+                for node in nodes:
+                    try:
+                        status, answer = node.push(feedback(number, user=tabs[number % len(tabs)].user))
+                        sent.append((number, status))
+                    except OSError:
+                        pass
+                    number += 1
+                time.sleep(0.01)
+
+        def bring_back():
+            while not ends.is_set():
+                for tab in tabs:
+                    if tab.page.has_ended or tab.page.close_code is not None:
+                        tab.come_back(anywhere)
+                ends.wait(0.02)
+
+        threads = [threading.Thread(target=target, daemon=True) for target in (push_on, bring_back)]
+        for thread in threads:
+            thread.start()
+        for node in nodes:
+            node.settings = node.settings.replace('ws://127.0.0.1:0', f'ws://127.0.0.1:{node.port}')
+            node.leave()
+            node.start()
+            node.wait_until_in()
+            eventually('HAProxy has it again', lambda: proxy.up_count() == 3)
+        is_there = lambda tab: not tab.page.has_ended and tab.page.close_code is None
+        eventually('all are there', lambda: all(map(is_there, tabs)), 60)
+        ends.set()
+        for thread in threads:
+            thread.join(60)
+        eventually('everybody', lambda: nodes[0].push(broadcast(9_000_000)) == (200, {'delivered': len(tabs)}))
+        came, whole = 0, 0
+        for tab in tabs:
+            tab.page.wait_for(9_000_000)
+            tab.take_in()
+            self.assertEqual(tab.heard.count(9_000_000), 1)
+            came += len(tab.gaps)
+            whole += tab.gaps.count(None)
+            # To a server that has just started, and does not know yet what others have said.
+            self.assertLessEqual(set(tab.gaps), {None, 'backplane'})
+            if set(tab.gaps) <= {None}:
+                self.assertEqual(len(tab.heard), len(set(tab.heard)), 'nothing twice')
+        self.assertGreaterEqual(came, len(tabs))
+        print(f'[{came} came back, {whole} of them without a gap]', end=' ', flush=True)
+        self.assertGreater(whole, 0)
+        for number, status in sent:
+            tab = tabs[number % len(tabs)]
+            if status in (200, 202) and set(tab.gaps) <= {None}:
+                self.assertIn(number, tab.heard, status)

@@ -50,6 +50,8 @@ pub(crate) struct Backplane {
     /// Who waits for a channel to be heard; those who have waited.
     pub(super) awaiting: HashMap<Vec<u8>, Vec<CallId>>,
     pub(super) awaited: Vec<CallId>,
+    /// Who waits for others to be reached.
+    pub(super) unconnected: Vec<CallId>,
     /// Names of tabs here that other nodes answer for until they know.
     pub(super) not_yet_taken: HashSet<String>,
     pub(super) origins: Origins,
@@ -163,6 +165,7 @@ impl Backplane {
             claims: HashMap::new(),
             awaiting: HashMap::new(),
             awaited: Vec::new(),
+            unconnected: Vec::new(),
             not_yet_taken: HashSet::new(),
             origins: Origins::default(),
             published: HashMap::new(),

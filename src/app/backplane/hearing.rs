@@ -62,6 +62,7 @@ impl Backplane {
             }
         }
         if self.is_connected() && !was_connected {
+            self.awaited.append(&mut self.unconnected);
             // Those who did not know this node by its number until now.
             self.freshness.ask_all();
             info!("backplane: connected, {} channels", self.interest.len());

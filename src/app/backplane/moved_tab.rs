@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::channel::NodeNumber;
 use super::envelope::{CallNumber, Sender};
-use crate::base::SecretDigest;
+use crate::base::{MonotonicTime, SecretDigest};
 use crate::connection::ConnId;
 use crate::registry::{Cursor, Gap};
 
@@ -24,6 +24,8 @@ pub(crate) struct TabClaim {
     pub(crate) gap: Gap,
     /// Whether its name is asked for, and no longer the node in its uuid.
     pub(crate) is_by_name: bool,
+    /// When others were asked last.
+    pub(crate) asked_at: MonotonicTime,
 }
 
 /// A tab that another node has given.

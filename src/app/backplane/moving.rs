@@ -50,27 +50,39 @@ impl Backplane {
         commands: &mut Commands,
     ) -> Result<(), Gap> {
         let client = claim.client;
-        if !self.hears_all_since(client) || self.claims.len() >= MAX_CLAIMS {
-            return Err(match claim.gap {
-                Gap::Expired => Gap::Expired,
-                _ => Gap::Backplane,
-            });
+        if self.claims.len() >= MAX_CLAIMS {
+            return Err(unknown_gap(&claim));
         }
         claim.is_by_name = match ClientUuid::from_text(&claim.uuid) {
             ClientUuid::Standard(bits) => [0, self.claim.number()].contains(&node_of(bits)),
             ClientUuid::Chosen(_) => true,
         };
-        let user = claim.user.as_deref();
-        let user = user.map(|user| self.channels.of_user(user));
         let call = RoutedCall::new(None, Stage::Claim(Box::new(claim)));
         let call = self.wait_for(call, now);
         self.claims.insert(client, call);
-        // What is said to the user behind the claim has to be heard here.
+        self.prepare_to_ask(call, now, commands);
+        Ok(())
+    }
+
+    /// What is said to everybody and to the user behind the question has to be heard here.
+    fn prepare_to_ask(&mut self, call: CallId, now: MonotonicTime, commands: &mut Commands) {
+        let Some(routed) = self.routed.get_mut(call) else {
+            return;
+        };
+        let Stage::Claim(claim) = &routed.stage else {
+            return;
+        };
+        let user = claim.user.as_deref();
+        let user = user.map(|user| self.channels.of_user(user));
+        if !(self.is_subscribed && self.is_listening) {
+            routed.publishing_count += 1;
+            self.unconnected.push(call);
+            return;
+        }
         match user.filter(|user| !self.interest.is_confirmed(user)) {
             Some(user) => self.await_channel(user, call),
             None => self.ask_for_tab(call, now, commands),
         }
-        Ok(())
     }
 
     /// A tab has gone that may come back. While this node leaves, another one may ask for it.
@@ -91,18 +103,22 @@ impl Backplane {
         self.claims.contains_key(&client)
     }
 
-    /// Whether nothing of others was missed since a client has come.
-    fn hears_all_since(&self, client: ConnId) -> bool {
-        let opened_at = self.opened_at(client);
-        self.is_connected() && opened_at.is_some_and(|at| self.connected_at <= at)
-    }
-
     /// It goes on when this channel is heard.
     pub(super) fn await_channel(&mut self, channel: Vec<u8>, call: CallId) {
         if let Some(routed) = self.routed.get_mut(call) {
             routed.publishing_count += 1;
         }
         self.awaiting.entry(channel).or_default().push(call);
+    }
+
+    /// It is no longer waited for a channel.
+    pub(super) fn end_waiting(&mut self, channel: &[u8], call: CallId) {
+        if let Some(calls) = self.awaiting.get_mut(channel) {
+            calls.retain(|one| *one != call);
+            if calls.is_empty() {
+                self.awaiting.remove(channel);
+            }
+        }
     }
 
     /// A channel is heard from now on.
@@ -121,7 +137,7 @@ impl Backplane {
             };
             routed.publishing_count = routed.publishing_count.saturating_sub(1);
             match routed.stage {
-                Stage::Claim(_) => self.ask_for_tab(call, now, commands),
+                Stage::Claim(_) => self.prepare_to_ask(call, now, commands),
                 Stage::Take(_) => self.tell_taken(call, now, commands),
                 Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } => {}
             }
@@ -129,10 +145,11 @@ impl Backplane {
     }
 
     fn ask_for_tab(&mut self, call: CallId, now: MonotonicTime, commands: &mut Commands) {
-        let Some(Stage::Claim(claim)) = self.routed.get_mut(call).map(|routed| &routed.stage)
+        let Some(Stage::Claim(claim)) = self.routed.get_mut(call).map(|call| &mut call.stage)
         else {
             return;
         };
+        claim.asked_at = now;
         let claim = claim.clone();
         let channel = match ClientUuid::from_text(&claim.uuid) {
             ClientUuid::Standard(bits) if !claim.is_by_name => self.channels.of_node(node_of(bits)),
@@ -159,10 +176,15 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
+        self.unconnected.retain(|one| *one != id);
+        if let Some(user) = &claim.user {
+            let channel = self.channels.of_user(user);
+            self.end_waiting(&channel, id);
+        }
         let is_answered = total.asked_count == total.answered_count && !total.is_partial;
         if !is_answered {
             debug!("backplane: a tab cannot be taken: no answer");
-            return self.end_claim(&claim, Gap::Backplane);
+            return self.end_claim(&claim, unknown_gap(&claim));
         }
         if claim.is_by_name {
             let gap = claim.gap;
@@ -226,7 +248,7 @@ impl Backplane {
             return self.publish_taken(given.name, taken, None, now, commands);
         };
         self.claims.remove(&claim.client);
-        let heard_there = self.heard_there(from, given, claim.client, now);
+        let heard_there = self.heard_there(from, given, &claim, now);
         let texts = given.texts.clone().and_then(|texts| {
             let heard_there = heard_there.as_ref().map_err(|gap| *gap);
             heard_there.map(|_| texts.into_iter().map(str::to_owned).collect())
@@ -263,12 +285,14 @@ impl Backplane {
         &self,
         from: Sender,
         given: &GivenTab<'_>,
-        client: ConnId,
+        claim: &TabClaim,
         now: MonotonicTime,
     ) -> Result<HashSet<u64>, Gap> {
-        let place = self.clients.get(&client).map(|client| client.place);
+        let place = self.clients.get(&claim.client).map(|client| client.place);
         let origins = place.and_then(|place| self.origins.behind(place.origin_count));
-        let is_connected = self.hears_all_since(client) && self.freshness.held_bytes() == 0;
+        // Whatever was published before the question has been heard there.
+        let hears_all = self.is_connected() && self.connected_at <= claim.asked_at;
+        let is_connected = hears_all && self.freshness.held_bytes() == 0;
         let (Some(origins), true, None) = (origins, is_connected, self.gap_at) else {
             debug!("backplane: a tab cannot be taken: this server may not have heard everything");
             return Err(Gap::Backplane);
@@ -305,6 +329,14 @@ impl Backplane {
             return Err(Gap::Backplane);
         }
         Ok(heard_there)
+    }
+}
+
+/// What a tab is told if nobody can say whether somebody has it.
+fn unknown_gap(claim: &TabClaim) -> Gap {
+    match claim.gap {
+        Gap::Expired => Gap::Expired,
+        _ => Gap::Backplane,
     }
 }
 

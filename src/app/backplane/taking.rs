@@ -105,6 +105,8 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
+        let channel = self.channels.of_name(&taking.name);
+        self.end_waiting(&channel, id);
         let has_gone = total.asked_count == 0 && !total.is_partial;
         if has_gone || taking.try_count >= MAX_TRIES {
             self.not_yet_taken.remove(&taking.name);
