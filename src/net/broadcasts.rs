@@ -189,19 +189,19 @@ mod tests {
     use crate::app::NOBODY;
     use crate::protocol::extension::CompressionSettings;
 
-    fn broadcast(slots: &[u32]) -> Broadcast {
+    fn broadcast(slots: &[u32], len: usize) -> Broadcast {
         let mut members = Members::default();
         slots.iter().for_each(|&slot| members.insert(slot));
-        let frame = Rc::new(b"\x81\x01x".to_vec().into());
-        let frame = SharedFrame::new(frame, 0..3, &CompressionSettings::default());
+        let frame = Rc::new(vec![0; len].into());
+        let frame = SharedFrame::new(frame, 0..len, &CompressionSettings::default());
         Broadcast::new(NOBODY, members, frame, None)
     }
 
     #[test]
     fn whoever_comes_into_the_slot_of_one_who_has_gone_gets_nothing() {
         let mut broadcasts = Broadcasts::default();
-        broadcasts.push(broadcast(&[3, 7, 8]));
-        broadcasts.push(broadcast(&[7]));
+        broadcasts.push(broadcast(&[3, 7, 8], 10));
+        broadcasts.push(broadcast(&[7], 10));
         broadcasts.forget(7);
         assert!((0..2).all(|index| broadcasts.take(index, 7).is_none()));
         let mut oldest = broadcasts.pop().expect("two are under way");
@@ -211,5 +211,28 @@ mod tests {
         let mut last = broadcasts.pop().expect("one is under way");
         assert_eq!(last.next_slot(), None);
         assert_eq!((broadcasts.frame_bytes, broadcasts.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_under_way_is_little_beside_a_queue_and_beside_memory() {
+        const MIB: usize = 1 << 20;
+        for (max_queue_bytes, memory_limit_bytes, len, is_over) in [
+            (8 * MIB, 128 * MIB, MIB / 2, false),
+            (8 * MIB, 128 * MIB, MIB / 2 + 1, true),
+            (8 * MIB - 16, 128 * MIB, MIB / 2, true),
+            (8 * MIB, 128 * MIB - 256, MIB / 2, true),
+            (100 * MIB, 1000 * MIB, MIB / 2 + 1, true),
+        ] {
+            let mut broadcasts = Broadcasts::default();
+            broadcasts.begin_turn(max_queue_bytes, memory_limit_bytes);
+            broadcasts.push(broadcast(&[1], len));
+            assert!(!broadcasts.is_over_limit(), "one alone may be long");
+            broadcasts.push(broadcast(&[1], len));
+            assert_eq!(
+                broadcasts.is_over_limit(),
+                is_over,
+                "{len} of {max_queue_bytes}"
+            );
+        }
     }
 }
