@@ -532,6 +532,39 @@ mod tests {
     }
 
     #[test]
+    fn nothing_overtakes_what_was_missed() {
+        let mut commands = Commands::default();
+        commands.begin(ID, CurrentMessage::Lent);
+        commands.replay(std::iter::empty());
+        assert!(commands.is_empty(), "nothing was missed");
+        commands.reply(MessageKind::Text, b"resumed");
+        let missed = Rc::new(b"\x81\x06missed".to_vec().into());
+        commands.replay(std::iter::once(missed));
+        assert!(commands.is_urgent());
+        commands.reply(MessageKind::Text, b"behind");
+        let reply = std::mem::take(commands.reply_mut().0);
+        assert_eq!(reply, b"\x81\x07resumed");
+        let (list, frames) = commands.take();
+        let [
+            Command::Replay {
+                to: ID,
+                frames: missed,
+            },
+            Command::Send { to: ID, frame, .. },
+        ] = list.as_slice()
+        else {
+            panic!("{list:?}");
+        };
+        assert_eq!(
+            (missed.len(), &frames[frame.clone()]),
+            (1, &b"\x81\x06behind"[..])
+        );
+        commands.begin(ID, CurrentMessage::Lent);
+        commands.reply(MessageKind::Text, b"next");
+        assert!(commands.is_empty(), "that is another answer");
+    }
+
+    #[test]
     fn a_lent_message_that_goes_back_is_copied() {
         let mut commands = Commands::default();
         commands.begin(ID, CurrentMessage::Lent);
