@@ -242,8 +242,9 @@ impl Peers {
         let by_number = peer.note_number(beat.number, 0);
         let heard = peer.message_count();
         // Whoever was there before may have said something that was not heard here. Whether it was
-        // for anybody here cannot be known.
-        let is_older = !peer.has_beaten && Duration::from_secs(beat.uptime_seconds) > connected;
+        // for anybody here cannot be known. Its age is told in whole seconds, and may have been held.
+        let age = Duration::from_secs(beat.uptime_seconds) + QUEUE_TIME + Duration::from_secs(1);
+        let is_older = !peer.has_beaten && age > connected;
         let may_have_missed = (peer.has_outage || is_older) && beat.message_count != heard;
         peer.beat = beat;
         peer.heard_count = 0;
@@ -791,8 +792,8 @@ mod tests {
     #[test]
     fn what_was_sent_before_this_node_was_there_counts_as_missed() {
         for (message_count, uptime_seconds, connected_seconds, hole) in [
-            (5, 100, 99, Hole::Some),
-            (5, 100, 100, Hole::None),
+            (5, 100, 105, Hole::Some),
+            (5, 100, 106, Hole::None),
             (0, 100, 5, Hole::None),
         ] {
             let mut peers = Peers::default();
