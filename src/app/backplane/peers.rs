@@ -243,7 +243,8 @@ impl Peers {
         let heard = peer.message_count();
         // Whoever was there before may have said something that was not heard here. Whether it was
         // for anybody here cannot be known. Its age is told in whole seconds, and may have been held.
-        let age = Duration::from_secs(beat.uptime_seconds) + QUEUE_TIME + Duration::from_secs(1);
+        let most_seconds = beat.uptime_seconds.saturating_add(QUEUE_TIME.as_secs() + 1);
+        let age = Duration::from_secs(most_seconds);
         let is_older = !peer.has_beaten && age > connected;
         let may_have_missed = (peer.has_outage || is_older) && beat.message_count != heard;
         peer.beat = beat;
