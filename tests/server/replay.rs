@@ -844,9 +844,12 @@ fn a_page_that_was_idle_for_long_can_be_lost_for_a_moment() {
         tab.conn.send_pong(&payload);
     }
     let mut other = Tab::open(&server);
+    other.conn.answer_pings();
     let claim = tab.claim();
     tab.conn.reset();
-    let back = claim.come_back(&server);
+    let mut again = Tab::open(&server);
+    again.conn.answer_pings();
+    let back = claim.come_back_on(again);
     assert_eq!((back.gap, back.replayed), (None, 0));
     other.conn.round_trip();
 }

@@ -117,6 +117,8 @@ pub(crate) struct Conn {
     /// Read from the transport, not yet asked for.
     unread: Vec<u8>,
     padding: Padding,
+    /// Pings are answered when they are read, and not shown.
+    answers_pings: bool,
     /// What `ready` said; empty before it.
     pub(crate) uuid: String,
 }
@@ -128,8 +130,15 @@ impl Conn {
             transport,
             unread: Vec::new(),
             padding: Padding::None,
+            answers_pings: false,
             uuid: String::new(),
         }
+    }
+
+    /// From now on pings are answered when they are read, and not shown: they may come between any
+    /// two frames.
+    pub(crate) fn answer_pings(&mut self) {
+        self.answers_pings = true;
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -302,6 +311,10 @@ impl Conn {
         loop {
             if let Some(frame) = frame::read(&self.unread) {
                 self.unread.drain(..frame.wire_len);
+                if self.answers_pings && frame.opcode == PING {
+                    self.send_pong(&frame.payload);
+                    continue;
+                }
                 return frame;
             }
             self.fetch_until(deadline, "a frame");
