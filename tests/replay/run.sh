@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 
 trap 'echo "replay: could not be run, 0 passed, 1 failed"' EXIT
 seeds=0-9
-if [ "${1:-}" = --all ]; then seeds=0-199; shift; fi
+if [ "${1:-}" = --all ]; then seeds=0-39; shift; fi
 if [ $# = 0 ]; then
     cargo build --locked --quiet --bin websock
     set -- "$(target_directory)/debug/websock"
