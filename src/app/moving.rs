@@ -123,8 +123,9 @@ impl Sessions {
             session.replay = Replay::Unheard;
         }
         self.carry_on(id, &resumed, now, commands);
+        let kept_time = self.mailbox.time();
         if let Some(backplane) = self.backplane.as_deref_mut() {
-            backplane.confirm_tab(tab, now, commands);
+            backplane.confirm_tab(tab, kept_time, now, commands);
         }
     }
 

@@ -598,6 +598,43 @@ fn cluster_in_fine_weather_moves_tabs_and_loses_nothing() {
     assert!(moved > 100, "{moved} have moved");
 }
 
+// protocol.md 11.6
+#[test]
+fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_knew() {
+    // Also for longer than it is told often.
+    for (seed, cut_steps) in [(0, 20), (1, 100), (2, 100), (3, 500), (4, 4000)] {
+        let mut cluster = Cluster::new(seed, 3);
+        cluster.redis.most_delay = Duration::from_millis(20);
+        cluster.rest(20_000);
+        let at = cluster.pages.len();
+        cluster.open_page(0);
+        assert_ne!(cluster.pages[at].node_number(), "0000", "seed {seed}");
+        cluster.rest(1000);
+        cluster.pages[at].break_off();
+        cluster.step(5);
+        cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+        while cluster.pages[at].is_coming_back() {
+            cluster.step(1);
+        }
+        assert_eq!(cluster.pages[at].whole_count, 1, "seed {seed}");
+        for _ in 0..cut_steps {
+            cluster.redis.cut(|line| line.node == 0);
+            cluster.step(5);
+        }
+        cluster.check_peace();
+        for node in 0..3 {
+            let pushed = cluster.pushed.len();
+            cluster.push_to(node, To::Page(at));
+            for _ in 0..5 {
+                cluster.step(MOST_MILLIS);
+            }
+            let (status, answer) = cluster.pushed[pushed].answer.as_ref().unwrap();
+            assert_eq!(*status, 200, "seed {seed} from {node}: {answer}");
+        }
+        cluster.check();
+    }
+}
+
 // protocol.md 11.2
 #[test]
 fn cluster_of_a_hundred_nodes_is_one_server() {

@@ -327,7 +327,7 @@ pub(super) const FIRST_CALL: u64 = 1 << 63;
 /// Most envelopes that Redis has not confirmed, and most messages whose receipts are awaited, before
 /// a batch waits: what is at its end would else be late without any fault of others.
 const MAX_UNCONFIRMED: usize = 256;
-const MAX_UNANSWERED: usize = 1024;
+pub(super) const MAX_UNANSWERED: usize = 1024;
 
 /// Most envelopes that wait for Redis or its answer: bytes are bounded before.
 const MAX_CALLS: usize = 1 << 20;

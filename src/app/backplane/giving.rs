@@ -195,7 +195,8 @@ impl Delivery<'_> {
                 }
             }
             // Some of it may have come here, too.
-            Fate::HandedOn | Fate::Incomplete if is_here => {
+            // Nor does what it has said before come again, if that was lost.
+            Fate::HandedOn | Fate::Incomplete | Fate::Gone if is_here => {
                 let packet = gap_packet(Gap::Backplane, self.mailbox.cursor());
                 self.send(client, (MessageKind::Text, packet.as_bytes()), None);
             }

@@ -58,8 +58,10 @@ pub(super) struct Taking {
     /// Its name leads to the node that has given it, and not its number.
     pub(super) is_by_name: bool,
     pub(super) try_count: usize,
-    /// It is waited before the next try.
-    pub(super) is_pausing: bool,
+    /// When that node was told last.
+    pub(super) told_at: MonotonicTime,
+    /// By then that node keeps the tab no more.
+    pub(super) until: MonotonicTime,
 }
 
 /// What that node is told.

@@ -1,7 +1,9 @@
 //! A tab that another node has given is a client here: that node is told, until it knows ([who says
 //! what when](super::moving)).
 
-use super::backplane::Backplane;
+use std::time::Duration;
+
+use super::backplane::{Backplane, MAX_UNANSWERED};
 use super::channel::{NodeNumber, node_of};
 use super::envelope::Body;
 use super::moved_tab::{ArrivedTab, Taken, Taking};
@@ -13,10 +15,12 @@ use crate::base::MonotonicTime;
 use crate::registry::ClientUuid;
 
 impl Backplane {
-    /// A tab is a client here by now, under its name.
+    /// A tab is a client here by now, under its name. The node that has given it keeps it until it
+    /// knows, at most for `kept_time`.
     pub(crate) fn confirm_tab(
         &mut self,
         arrived: &ArrivedTab,
+        kept_time: Duration,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
@@ -30,7 +34,8 @@ impl Backplane {
             taken,
             is_by_name: node_in(&arrived.name) != taken.node,
             try_count: 0,
-            is_pausing: false,
+            told_at: now,
+            until: now + kept_time,
         };
         if taking.is_by_name {
             self.not_yet_taken.insert(taking.name.clone());
@@ -95,8 +100,9 @@ impl Backplane {
         }
     }
 
-    /// The node that has given a tab has not said that it knows: it is told again, but for one that
-    /// is there no more.
+    /// The node that has given a tab has not said that it knows: it is told again for as long as it
+    /// may keep it. That nobody is subscribed to its number says nothing: it may be cut off from Redis
+    /// for a while, and would go on to keep what comes for a tab that is here.
     pub(super) fn go_on_with_taking(
         &mut self,
         id: CallId,
@@ -107,15 +113,22 @@ impl Backplane {
     ) {
         let channel = self.channels.of_name(&taking.name);
         self.end_waiting(&channel, id);
-        let has_gone = total.asked_count == 0 && !total.is_partial;
-        if has_gone || taking.try_count >= MAX_TRIES {
+        let is_unheard = total.asked_count == 0 && !total.is_partial;
+        let is_given_up = is_unheard && self.routed.len() >= MAX_TAKINGS;
+        if is_given_up || now >= taking.until {
             self.not_yet_taken.remove(&taking.name);
             return;
         }
-        taking.try_count += 1;
+        taking.try_count = taking.try_count.saturating_add(1);
+        let pause = match taking.try_count {
+            ..QUICK_TRIES => self.settings.timeout,
+            _ => self.settings.timeout.max(SLOW_PAUSE),
+        };
         let is_missing = self.missing_channel(&taking.name).is_some();
-        taking.is_pausing = is_missing || !self.is_connected() || !taking.is_pausing;
-        let is_pausing = taking.is_pausing;
+        let is_pausing = is_missing || !self.is_connected() || now < taking.told_at + pause;
+        if !is_pausing {
+            taking.told_at = now;
+        }
         let mut call = RoutedCall::new(None, Stage::Take(taking));
         call.publishing_count = usize::from(is_pausing);
         let deadline = now + self.settings.timeout;
@@ -146,5 +159,12 @@ fn node_in(name: &str) -> NodeNumber {
     }
 }
 
-/// How often a node is told that a tab is here, with `backplaneTimeout` in between.
-const MAX_TRIES: usize = 100;
+/// How often a node is told that a tab is here with no more than `backplaneTimeout` in between.
+const QUICK_TRIES: usize = 40;
+
+/// What lies in between from then on.
+const SLOW_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where more messages than these are not answered, nodes that are not subscribed are told no more:
+/// pushes need the rest of the room.
+const MAX_TAKINGS: usize = MAX_UNANSWERED / 2;

@@ -83,6 +83,11 @@ impl Page {
         self.listen();
     }
 
+    /// It has not been told yet whether it is the one that it was.
+    pub(super) fn is_coming_back(&self) -> bool {
+        self.early.is_some()
+    }
+
     /// Its connection breaks.
     pub(super) fn break_off(&mut self) {
         self.end.reset();
