@@ -139,9 +139,11 @@ impl Delivery<'_> {
         }
     }
 
-    /// Sends a feedback to one connection.
+    /// Sends a feedback to one connection. If that has ended meanwhile, another one may be in its
+    /// slot, whose stream it is not for.
     pub(super) fn feedback_to_client(&mut self, to: ConnId, payload: &[u8], call: Option<CallId>) {
-        let kept = match self.mailbox.has(to.slot) && self.can_be_kept(payload) {
+        let is_here = self.clients.kind(to).is_some();
+        let kept = match is_here && self.mailbox.has(to.slot) && self.can_be_kept(payload) {
             true => self.mailbox.keep(to.slot, payload, self.now),
             false => None,
         };

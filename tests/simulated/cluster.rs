@@ -635,6 +635,43 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
     }
 }
 
+// protocol.md 9.3, 11.3
+#[test]
+fn cluster_keeps_for_nobody_else_what_is_for_one_that_goes_after_it_was_found() {
+    let mut found_count = 0;
+    for moment in 0..40 {
+        let mut cluster = Cluster::new(moment, 2);
+        cluster.redis.most_delay = Duration::from_millis(20);
+        let one = cluster.pages.len();
+        let first = &mut cluster.nodes[0].server;
+        cluster.pages.push(Page::open(first, 0, 0, IDENTS));
+        cluster.rest(20_000);
+        let pushed = cluster.pushed.len();
+        cluster.push_to(1, To::Ident(IDENTS));
+        for _ in 0..moment {
+            cluster.step(2);
+        }
+        cluster.pages[one].break_off();
+        let first = &mut cluster.nodes[0].server;
+        first.settle();
+        // It is in the same slot.
+        let other = cluster.pages.len();
+        cluster.pages.push(Page::open(first, 0, 1, IDENTS + 1));
+        for _ in 0..60 {
+            cluster.step(5);
+        }
+        let (status, _) = cluster.pushed[pushed].answer.as_ref().unwrap();
+        found_count += usize::from(*status == 404);
+        cluster.pages[other].break_off();
+        cluster.step(1);
+        cluster.pages[other].come_back(&mut cluster.nodes[0].server, 0);
+        cluster.rest(1000);
+        assert_eq!(cluster.pages[other].whole_count, 1);
+        cluster.check();
+    }
+    assert!(found_count > 0, "it never went after it was found");
+}
+
 // protocol.md 11.2
 #[test]
 fn cluster_of_a_hundred_nodes_is_one_server() {
