@@ -88,6 +88,11 @@ impl Page {
         self.early.is_some()
     }
 
+    /// It has had another connection before.
+    pub(super) fn has_come_back(&self) -> bool {
+        self.whole_count > 0 || !self.gaps.is_empty()
+    }
+
     /// Its connection breaks.
     pub(super) fn break_off(&mut self) {
         self.end.reset();
