@@ -1246,10 +1246,13 @@ if (
                 return $early;
             }
             // What is kept is among what was missed, and follows; perhaps under another cursor.
-            $isUnkept = static function (string $text): bool {
-                return self::cursor(json_decode($text, true)) === '';
-            };
-            return array_values(array_filter($early, $isUnkept));
+            $unkept = [];
+            foreach ($early as $text) {
+                if (self::cursor(json_decode($text, true)) === '') {
+                    $unkept[] = $text;
+                }
+            }
+            return $unkept;
         }
 
         /**

@@ -62,6 +62,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "backplane",
         "between servers: how a page is connected does not matter",
     ),
+    (
+        "backplane_moves",
+        "between servers: how a page is connected does not matter",
+    ),
     ("reload", "reads the same file"),
     (
         "replay",
