@@ -42,6 +42,8 @@ left_out=(
     log_lines::connections_are_not_told_if_they_are_not_to_be
     # They have a Redis of their own, which they script.
     backplane::
+    backplane_moves::
+    dial::check_warns_of_a_redis_that_is_away_and_fails_for_one_that_refuses
     # It says something of the Redis, too.
     dial::check_tells_what_the_machine_does_not_allow
     # The backplane counts, too.
