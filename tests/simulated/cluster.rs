@@ -556,6 +556,8 @@ fn cluster_in_fine_weather_moves_tabs_and_loses_nothing() {
         let mut cluster = Cluster::new(seed, 4);
         cluster.redis.most_delay = Duration::from_millis(2);
         cluster.rest(20_000);
+        // Those who came before their node was connected have been told so.
+        cluster.pages.iter_mut().for_each(|page| page.gap_count = 0);
         cluster.pages_move = true;
         cluster.run(300, Weather::Fine);
         for at in 0..cluster.pages.len() {
@@ -685,6 +687,47 @@ fn cluster_keeps_for_nobody_else_what_is_for_one_that_goes_after_it_was_found() 
         cluster.check();
     }
     assert!(found_count > 0, "it never went after it was found");
+}
+
+// protocol.md 11.5
+#[test]
+fn cluster_tells_a_gap_where_a_node_has_come_and_gone_that_was_never_heard() {
+    for is_first_connection in [false, true] {
+        let mut cluster = Cluster::new(7, 2);
+        cluster.redis.most_delay = Duration::from_millis(100);
+        cluster.rest(20_000);
+        // The other one has been silent for so long that it has not sent anything.
+        cluster.nodes[1].stopped_until = cluster.now + Duration::from_secs(60);
+        cluster.rest(60_000);
+        let rest_without_first = |cluster: &mut Cluster, steps| {
+            for _ in 0..steps {
+                cluster.redis.cut(|line| line.node == 0);
+                cluster.step(5);
+            }
+        };
+        if is_first_connection {
+            cluster.kill(0);
+        }
+        rest_without_first(&mut cluster, 10);
+        let is_here = |page: &Page| page.node == 0 && !page.is_gone;
+        let at = cluster.pages.iter().position(is_here).expect("a page");
+        let gap_count = cluster.pages[at].gap_count;
+        cluster.kill(1);
+        rest_without_first(&mut cluster, 500);
+        let pushed = cluster.pushed.len();
+        cluster.push_to(1, To::All);
+        rest_without_first(&mut cluster, 100);
+        let (status, answer) = cluster.pushed[pushed].answer.as_ref().expect("an answer");
+        assert_eq!(*status, 200, "{answer}");
+        assert_eq!(answer.get("partial"), None, "it has reached Redis");
+        assert_eq!(answer.get("nodes"), None, "it has reached nobody else");
+        cluster.kill(1);
+        cluster.rest(30_000);
+        let number = cluster.pushed[pushed].number;
+        assert!(!cluster.pages[at].heard.contains_key(&number));
+        assert!(cluster.pages[at].gap_count > gap_count, "nobody is told");
+        cluster.check();
+    }
 }
 
 // protocol.md 11.2

@@ -18,6 +18,8 @@ impl Backplane {
         for peer in self.peers.hand_over() {
             record.put(PEER, &peer);
         }
+        let is_missing = !self.is_subscribed || self.gap_at.is_some();
+        record.put_number_if(MISSING, is_missing.then_some(1));
         Some(record.into_bytes())
     }
 
@@ -34,12 +36,15 @@ impl Backplane {
         let number = record.number(NUMBER)?;
         let token = record.text(TOKEN)?;
         let peers = record.take_all(PEER);
+        let missing: Option<u64> = record.number_if(MISSING)?;
         record.end()?;
         let is_token = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if number == 0 || !is_token {
             return Err(BadRecord::Value(NUMBER));
         }
         self.peers = Peers::take_over(&peers, now)?;
+        // The other process has heard all for them until now, or says that it has not.
+        self.may_have_missed = missing.is_some();
         self.claim.take_over(number, token.to_owned());
         self.begin_to_listen();
         self.find_by_number(clients, now);
@@ -56,3 +61,5 @@ impl Backplane {
 const NUMBER: u8 = 1;
 const TOKEN: u8 = 2;
 const PEER: u8 = 3;
+/// There only if something of others may be missing of which nobody is told yet.
+const MISSING: u8 = 4;

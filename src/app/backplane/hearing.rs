@@ -48,12 +48,18 @@ impl Backplane {
                     self.freshness.begin();
                     self.outage_check = Some(now + PEER_TIMEOUT);
                     self.next_beat = now;
+                    // Whoever was there meanwhile may have told somebody here something, and be gone
+                    // before it is heard of at all.
+                    if std::mem::take(&mut self.may_have_missed) {
+                        self.note_gap(now);
+                    }
                 }
             }
             SubscriberEvent::Lost => {
                 warn!("backplane: Redis is away, other servers are not reached");
                 self.is_subscribed = false;
                 self.is_listening = false;
+                self.may_have_missed = true;
                 self.interest.note_lost();
                 self.awaiting.clear();
                 self.counts.outages += 1;
