@@ -556,8 +556,6 @@ fn cluster_in_fine_weather_moves_tabs_and_loses_nothing() {
         let mut cluster = Cluster::new(seed, 4);
         cluster.redis.most_delay = Duration::from_millis(2);
         cluster.rest(20_000);
-        // Those who came before their node was connected have been told so.
-        cluster.pages.iter_mut().for_each(|page| page.gap_count = 0);
         cluster.pages_move = true;
         cluster.run(300, Weather::Fine);
         for at in 0..cluster.pages.len() {
@@ -713,7 +711,7 @@ fn cluster_tells_a_gap_where_a_node_has_come_and_gone_that_was_never_heard() {
         let at = cluster.pages.iter().position(is_here).expect("a page");
         let gap_count = cluster.pages[at].gap_count;
         cluster.kill(1);
-        rest_without_first(&mut cluster, 500);
+        rest_without_first(&mut cluster, 1500);
         let pushed = cluster.pushed.len();
         cluster.push_to(1, To::All);
         rest_without_first(&mut cluster, 100);

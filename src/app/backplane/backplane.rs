@@ -38,8 +38,8 @@ pub(crate) struct Backplane {
     pub(super) routed: Routed,
     /// All that is wanted is subscribed to, or has been so.
     pub(super) is_subscribed: bool,
-    /// Clients have been here while not all that is for them was heard.
-    pub(super) may_have_missed: bool,
+    /// Since when clients have been here while not all that is for them was heard.
+    pub(super) deaf_since: Option<MonotonicTime>,
     /// What is for this node by its number comes here.
     pub(super) is_listening: bool,
     pub(super) leaving: Leaving,
@@ -160,7 +160,7 @@ impl Backplane {
             freshness: Freshness::default(),
             routed: Routed::default(),
             is_subscribed: false,
-            may_have_missed: false,
+            deaf_since: None,
             is_listening: false,
             leaving: Leaving::No,
             asked_until: None,

@@ -27,7 +27,9 @@ impl Backplane {
         clients: &Clients,
         (opened_at, number): (MonotonicTime, u64),
     ) {
-        self.may_have_missed |= !self.is_subscribed;
+        if !self.is_subscribed {
+            self.deaf_since.get_or_insert(opened_at);
+        }
         let uuid = clients.uuid(id);
         let is_web = clients.kind(id) == Some(ClientKind::Web);
         let uuid = uuid.filter(|uuid| is_web && !self.leads_here(uuid));

@@ -44,7 +44,7 @@ impl Backplane {
         }
         self.peers = Peers::take_over(&peers, now)?;
         // The other process has heard all for them until now, or says that it has not.
-        self.may_have_missed = missing.is_some();
+        self.deaf_since = missing.map(|_| MonotonicTime::START);
         self.claim.take_over(number, token.to_owned());
         self.begin_to_listen();
         self.find_by_number(clients, now);

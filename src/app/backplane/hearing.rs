@@ -8,6 +8,7 @@ use super::backplane::{Backplane, Effect};
 use super::envelope::{Body, Envelope};
 use super::node::Change;
 use super::peers::{PEER_TIMEOUT, Verdict};
+use super::published::QUEUE_TIME;
 use super::window::Window;
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
@@ -49,8 +50,9 @@ impl Backplane {
                     self.outage_check = Some(now + PEER_TIMEOUT);
                     self.next_beat = now;
                     // Whoever was there meanwhile may have told somebody here something, and be gone
-                    // before it is heard of at all.
-                    if std::mem::take(&mut self.may_have_missed) {
+                    // before it is heard of at all. In a moment nobody comes and goes.
+                    let is_long = |since: MonotonicTime| now - since >= QUEUE_TIME;
+                    if self.deaf_since.take().is_some_and(is_long) {
                         self.note_gap(now);
                     }
                 }
@@ -59,7 +61,7 @@ impl Backplane {
                 warn!("backplane: Redis is away, other servers are not reached");
                 self.is_subscribed = false;
                 self.is_listening = false;
-                self.may_have_missed = true;
+                self.deaf_since.get_or_insert(now);
                 self.interest.note_lost();
                 self.awaiting.clear();
                 self.counts.outages += 1;

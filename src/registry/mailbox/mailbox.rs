@@ -1,5 +1,6 @@
 //! [`Mailbox`]: who has opted in, and the streams of messages.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::gap::Gap;
 use super::kept_text::KeptText;
 use super::log::{Kept, Log, Owner, Stream, TabNumber};
 use super::own::OwnBroadcasts;
-use super::tabs::{Tab, Tabs};
+use super::tabs::{Asker, Tab, Tabs};
 use super::users::Users;
 use crate::base::{MonotonicTime, Secret, random};
 use crate::protocol::packet::Ident;
@@ -52,6 +53,8 @@ pub struct Mailbox {
     pub(super) position: Option<Position>,
     /// Up to this number, messages of other servers may be missing.
     pub(super) foreign_floor: u64,
+    /// The latest tabs that other servers have got, and who.
+    pub(super) handed_on: VecDeque<(ClientUuid, Asker)>,
     pub(super) counts: ReplayCounts,
 }
 
@@ -119,6 +122,7 @@ impl Mailbox {
             own: OwnBroadcasts::default(),
             position: None,
             foreign_floor: 0,
+            handed_on: VecDeque::new(),
             counts: ReplayCounts::default(),
         }
     }

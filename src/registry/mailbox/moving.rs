@@ -154,8 +154,14 @@ impl Mailbox {
 
     /// Another server has a tab that it was given: here it is no more.
     pub fn hand_on(&mut self, name: &str, asker: Asker, clients: &Clients) -> HandedOn {
+        let uuid = ClientUuid::from_text(name);
         let Some(number) = self.tabs.named(name, clients) else {
-            return HandedOn::Gone;
+            let mut latest = self.handed_on.iter().rev();
+            let to = latest.find(|(other, _)| *other == uuid).map(|(_, to)| *to);
+            return match to.is_none_or(|to| to == asker) {
+                true => HandedOn::Gone,
+                false => HandedOn::Replaced,
+            };
         };
         let handing = self.tabs.handing(number).filter(|h| h.asker == asker);
         let (Some(handing), Some(tab)) = (handing, self.tabs.get(number)) else {
@@ -166,6 +172,11 @@ impl Mailbox {
         let rest = rest.map(|kept| self.plain(&kept)).collect();
         let slot = (tab.slot != AWAY).then_some(tab.slot);
         self.remove(number);
+        // Two may have been given it, and the other one says so later.
+        if self.handed_on.len() >= MAX_HANDED_ON {
+            self.handed_on.pop_front();
+        }
+        self.handed_on.push_back((uuid, asker));
         HandedOn::Tab {
             slot,
             rest: is_whole.then_some(rest),
@@ -316,3 +327,6 @@ impl Mailbox {
         [head, b"}"].concat()
     }
 }
+
+/// Most tabs of which it is known who has got them.
+const MAX_HANDED_ON: usize = 1024;

@@ -81,13 +81,8 @@ impl Server {
         let mut command = Command::new(binary());
         command.arg("-i").arg(directory.path.join("websock.ini"));
         command.current_dir(&directory.path);
-        let ini = fs::read_to_string(directory.path.join("websock.ini")).expect("its ini");
         let run = Run::start(command);
         let addresses = run.wait_for_addresses(addresses.len());
-        // Whoever comes before is told that something may be missing (protocol.md 11.5).
-        if backplane().is_some() && !ini.contains("console=false") {
-            run.wait_for_log("backplane: connected");
-        }
         Self {
             run,
             directory,
