@@ -50,7 +50,7 @@ impl Delivery<'_> {
                 node,
                 claim,
                 name,
-            } if backplane.claim.has_had(node) => {
+            } if node == backplane.claim.number() => {
                 let asker = Asker {
                     epoch: from.epoch,
                     call: claim,
