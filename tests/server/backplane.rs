@@ -1,10 +1,8 @@
 //! Several servers as one (protocol.md §11), with what speaks as a Redis does between them.
 
-use std::time::Instant;
-
 use crate::harness::http::Response;
 use crate::harness::redis::Redis;
-use crate::harness::{Conn, PATIENCE, Request, Server, connect, eventually};
+use crate::harness::{Conn, Request, Server, connect, eventually};
 use crate::users::{KEY, token};
 use rustix::process::Signal;
 
@@ -665,11 +663,9 @@ fn a_node_whose_number_is_anothers_by_now_takes_a_new_one_and_its_pages_are_foun
     assert_ne!(cluster.nodes[0].web().uuid[32..], before);
     cluster.wait_for_subscribers(&format!("websock:c:{}", page.uuid), 1);
     let packet = feedback("uuid", &page.uuid, 1);
-    // Each has to prove anew that it is there, which takes some signs of life, 5 s apart.
-    let deadline = Instant::now() + 3 * PATIENCE;
-    while push(&cluster.nodes[1], &packet) != delivered(1) {
-        assert!(Instant::now() < deadline, "it is not found");
-    }
+    eventually("it to be found", || {
+        push(&cluster.nodes[1], &packet) == delivered(1)
+    });
     page.expect_text(&packet);
 }
 

@@ -13,8 +13,9 @@
 //! as a message may wait for Redis and bounded by `backplaneQueue`. Then those count that are not
 //! older, by the sender's own clock, than what may have been under way when this node connected.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
+use super::peers::ASK_PAUSE;
 use super::published::QUEUE_TIME;
 use crate::base::{MonotonicTime, random};
 
@@ -27,6 +28,8 @@ pub(super) struct Freshness {
     is_announced: bool,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// When those whose envelopes are held are asked again.
+    ask_at: Option<MonotonicTime>,
     /// Those of proven senders, to be opened anew.
     released: VecDeque<Held>,
 }
@@ -89,21 +92,33 @@ impl Freshness {
         if has_room {
             self.held_bytes += byte_count;
             self.held.push_back(held);
+            self.ask_at.get_or_insert(now + ASK_PAUSE);
         }
         has_room
     }
 
+    /// Whose envelopes are held, if they are to be asked again: a question or its answer may have met
+    /// nobody who heard it.
+    pub(super) fn take_silent(&mut self, now: MonotonicTime) -> BTreeSet<u64> {
+        if self.ask_at.take_if(|at| *at <= now).is_none() || self.held.is_empty() {
+            return BTreeSet::new();
+        }
+        self.ask_at = Some(now + ASK_PAUSE);
+        self.held.iter().map(|held| held.epoch).collect()
+    }
+
     /// Gives up one that has been held for long enough; whose it was.
     pub(super) fn give_up(&mut self, now: MonotonicTime) -> Option<u64> {
-        self.next_deadline().filter(|until| *until <= now)?;
+        self.held.front().filter(|held| held.until <= now)?;
         let held = self.held.pop_front()?;
         self.held_bytes -= held.byte_count();
         Some(held.epoch)
     }
 
-    /// When something held is given up.
+    /// When something held is given up, or those who have sent it are asked again.
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
-        self.held.front().map(|held| held.until)
+        let held = self.held.front()?;
+        Some(self.ask_at.map_or(held.until, |at| at.min(held.until)))
     }
 
     /// Bytes of memory held.
@@ -169,8 +184,15 @@ mod tests {
             assert_eq!(freshness.take_released(), Some(expected));
         }
         assert_eq!(freshness.take_released(), None);
-        assert_eq!(freshness.next_deadline(), Some(start + QUEUE_TIME));
+        // Whoever is held is asked again until it is given up.
+        assert_eq!(freshness.next_deadline(), Some(start + ASK_PAUSE));
+        assert_eq!(freshness.take_silent(start), BTreeSet::new());
         assert_eq!(freshness.give_up(start), None);
+        for asked in 1..4 {
+            let at = start + ASK_PAUSE * asked;
+            assert_eq!(freshness.take_silent(at), BTreeSet::from([2]));
+            assert_eq!(freshness.next_deadline(), Some(at + ASK_PAUSE));
+        }
         assert_eq!(freshness.give_up(start + QUEUE_TIME), Some(2));
         assert_eq!(freshness.held_bytes(), 0);
         // The longest message has to get through.

@@ -192,8 +192,7 @@ impl Backplane {
         }
         claim.is_by_name = true;
         let call = RoutedCall::new(None, Stage::Claim(claim));
-        let deadline = now + self.settings.timeout;
-        self.routed.insert(id, call, deadline);
+        self.routed.insert(id, call, (now, self.settings.timeout));
         self.ask_for_tab(id, now, commands);
     }
 

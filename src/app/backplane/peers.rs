@@ -37,6 +37,8 @@ struct Peer {
     last_heard: Option<MonotonicTime>,
     has_left: bool,
     clock: ClockOffset,
+    /// When it has sent what has counted last, by its clock.
+    sent_last: u64,
 }
 
 /// Whether what comes from a peer is of now: a signature does not say so.
@@ -52,27 +54,48 @@ enum Standing {
 }
 
 /// How far the clock of a peer is behind the one here, in microseconds: at most what its fastest
-/// envelope shows. Clocks drift, so that only those of the last minutes count.
+/// envelope shows, and at least what its fastest answer does, counted from the question. Clocks
+/// drift, so that only those of the last minutes count.
 #[derive(Clone, Copy, Debug)]
 struct ClockOffset {
     /// Of the period before, and of this one.
+    most: [i64; 2],
     least: [i64; 2],
     since: MonotonicTime,
 }
 
 impl ClockOffset {
-    fn note(&mut self, offset: i64, now: MonotonicTime) {
+    fn new(now: MonotonicTime) -> Self {
+        Self {
+            most: [i64::MAX; 2],
+            least: [i64::MIN; 2],
+            since: now,
+        }
+    }
+
+    fn note_most(&mut self, offset: i64, now: MonotonicTime) {
         if now - self.since >= CLOCK_PERIOD {
             *self = Self {
-                least: [self.least[1], i64::MAX],
+                most: [self.most[1], i64::MAX],
+                least: [self.least[1], i64::MIN],
                 since: now,
             };
         }
-        self.least[1] = self.least[1].min(offset);
+        self.most[1] = self.most[1].min(offset);
+    }
+
+    fn note_least(&mut self, offset: i64) {
+        self.least[1] = self.least[1].max(offset);
     }
 
     fn get(&self) -> i64 {
-        self.least[0].min(self.least[1])
+        let most = self.most[0].min(self.most[1]);
+        match self.least[0].max(self.least[1]) {
+            // It has answered nothing yet.
+            i64::MIN => most,
+            // Both ways take as long, as far as is known.
+            least => most.midpoint(least),
+        }
     }
 }
 
@@ -138,8 +161,8 @@ impl Peers {
         peer.standing = Standing::Proven {
             floor: floor.max(newest),
         };
-        let offset = micros(now).wrapping_sub(envelope.clock).cast_signed();
-        peer.clock.note(offset, now);
+        peer.sent_last = envelope.clock;
+        peer.clock.note_most(behind(now, envelope.clock), now);
         let heard_before = peer.last_heard.replace(now);
         match heard_before {
             None => Verdict::First,
@@ -166,6 +189,11 @@ impl Peers {
                 .saturating_sub(age.saturating_add(LONGEST_WAY));
             peer.standing = Standing::Proven { floor };
         }
+    }
+
+    /// The peer of this epoch.
+    pub(super) fn sender_of(&self, epoch: u64) -> Option<Sender> {
+        self.known.get(&epoch).map(|peer| peer.sender(epoch))
     }
 
     /// Whether a peer has to prove that it is there.
@@ -263,6 +291,14 @@ impl Peers {
         self.known
             .get(&sender.epoch)
             .map_or(0, |peer| peer.clock.get())
+    }
+
+    /// What a peer has just sent answers what it was asked at the time `asked_at`.
+    pub(super) fn note_answer(&mut self, sender: Sender, asked_at: MonotonicTime) {
+        if let Some(peer) = self.known.get_mut(&sender.epoch) {
+            let offset = behind(asked_at, peer.sent_last);
+            peer.clock.note_least(offset);
+        }
     }
 
     /// This node has been cut off: what was sent meanwhile has not come.
@@ -426,10 +462,8 @@ impl Peer {
             created_at: now,
             last_heard: None,
             has_left: false,
-            clock: ClockOffset {
-                least: [i64::MAX; 2],
-                since: now,
-            },
+            clock: ClockOffset::new(now),
+            sent_last: 0,
         }
     }
 
@@ -474,6 +508,11 @@ const SEQUENCE: u8 = 3;
 const LAST_NUMBER: u8 = 4;
 const MESSAGE_COUNT: u8 = 5;
 
+/// How far a time of another's clock is behind one here, in microseconds.
+fn behind(here: MonotonicTime, there: u64) -> i64 {
+    micros(here).wrapping_sub(there).cast_signed()
+}
+
 /// A time here as others are told it.
 pub(super) fn micros(time: MonotonicTime) -> u64 {
     u64::try_from(time.since_start().as_micros()).unwrap_or(u64::MAX)
@@ -494,7 +533,7 @@ const LONGEST_WAY: u64 = QUEUE_TIME.as_micros() as u64 + 1_000_000;
 
 /// Between two times that a peer is asked for a proof, or given one: whoever plays a record of it again
 /// and again makes no more of it.
-const ASK_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const ASK_PAUSE: Duration = Duration::from_millis(500);
 const ANSWER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most senders that are remembered.
@@ -661,6 +700,27 @@ mod tests {
         }
         assert_eq!(peers.hand_over().count(), 1);
         assert_eq!(peers.present(after(0)).count(), 1);
+    }
+
+    #[test]
+    fn an_answer_says_how_far_a_clock_is_behind_at_least() {
+        let mut peers = Peers::default();
+        // Its clock is 1,000 s ahead. When it was asked, when it sent and was heard, in seconds, and
+        // what that shows in milliseconds.
+        let ways = [
+            (0, 4, 5, -1_001_500),
+            (10, 11, 15, -1_000_000),
+            (20, 26, 27, -1_000_000),
+        ];
+        for (sequence, (asked_at, sent_at, heard_at, offset)) in (1..).zip(ways) {
+            let envelope = Envelope {
+                clock: micros(after(sent_at + 1000)),
+                ..envelope(1, sequence, NOW)
+            };
+            hear(&mut peers, &envelope, heard_at);
+            peers.note_answer(sender(1), after(asked_at));
+            assert_eq!(peers.clock_offset(sender(1)) / 1000, offset, "{sequence}");
+        }
     }
 
     #[test]

@@ -60,9 +60,22 @@ impl Backplane {
         if !self.freshness.hold(sender.epoch, message, most, now) {
             self.note_unproven(sender.epoch, now);
         }
+        self.ask_for_proof(sender, now, commands);
+    }
+
+    fn ask_for_proof(&mut self, sender: Sender, now: MonotonicTime, commands: &mut Commands) {
         let challenge = self.freshness.challenge();
         if challenge != 0 && sender.node != 0 && self.peers.may_ask(sender, now) {
             self.publish_proof(sender, 0, challenge, now, commands);
+        }
+    }
+
+    /// Asks those again whose envelopes are held.
+    pub(super) fn ask_silent(&mut self, now: MonotonicTime, commands: &mut Commands) {
+        for epoch in self.freshness.take_silent(now) {
+            if let Some(sender) = self.peers.sender_of(epoch) {
+                self.ask_for_proof(sender, now, commands);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! node, and is taken off.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use super::envelope::{Found, NodeReceipt};
 use super::moved_tab::{TabClaim, Taking};
@@ -36,6 +37,8 @@ pub(super) struct RoutedCall {
     pub(super) tabs: Vec<u64>,
     /// Receivers here have not got it yet.
     pub(super) awaits_local: bool,
+    /// When it began to be waited for.
+    pub(super) asked_at: MonotonicTime,
     /// Nobody elsewhere is waited for any more.
     is_overdue: bool,
     /// What was published and not answered.
@@ -175,6 +178,7 @@ impl RoutedCall {
             receipt: Receipt::default(),
             tabs: Vec::new(),
             awaits_local: false,
+            asked_at: MonotonicTime::START,
             is_overdue: false,
             publishing_count: 0,
             reached_count: 0,
@@ -281,11 +285,18 @@ impl Message {
 }
 
 impl Routed {
-    pub(super) fn insert(&mut self, id: CallId, mut call: RoutedCall, deadline: MonotonicTime) {
+    /// Waits for what becomes of one, for so long.
+    pub(super) fn insert(
+        &mut self,
+        id: CallId,
+        mut call: RoutedCall,
+        (now, timeout): (MonotonicTime, Duration),
+    ) {
+        call.asked_at = now;
         call.counted_bytes = call.held_bytes();
         self.held_bytes += call.counted_bytes;
         self.calls.insert(id, call);
-        self.deadlines.push_back((deadline, id));
+        self.deadlines.push_back((now + timeout, id));
     }
 
     pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut RoutedCall> {
@@ -438,7 +449,7 @@ mod tests {
         for n in 0..4 {
             let mut call = RoutedCall::new(Some(Asker::Call(CallId(n))), Stage::Deliver);
             call.reached_count = 2;
-            routed.insert(CallId(n), call, after(100 + n));
+            routed.insert(CallId(n), call, (after(n), Duration::from_millis(100)));
         }
         assert!(routed.take_complete(CallId(1)).is_none());
         routed.get_mut(CallId(1)).unwrap().answered_count = 2;

@@ -26,8 +26,7 @@ impl Backplane {
     /// Begins to wait for what becomes of a message.
     pub(super) fn wait_for(&mut self, call: RoutedCall, now: MonotonicTime) -> CallId {
         let id = self.next_call();
-        let deadline = now + self.settings.timeout;
-        self.routed.insert(id, call, deadline);
+        self.routed.insert(id, call, (now, self.settings.timeout));
         id
     }
 
@@ -211,10 +210,11 @@ impl Backplane {
         commands: &mut Commands,
     ) {
         self.counts.receipts_received += receipts.len() as u64;
-        let offset = self.peers.clock_offset(sender);
         for receipt in receipts {
             let id = CallId(receipt.call);
             if let Some(call) = self.routed.get_mut(id) {
+                self.peers.note_answer(sender, call.asked_at);
+                let offset = self.peers.clock_offset(sender);
                 call.add(sender.node, receipt, offset);
                 self.settle(id, now, commands);
             }
@@ -289,10 +289,9 @@ impl Backplane {
         commands: &mut Commands,
     ) {
         let channel = self.channels.of_name(&message.uuid);
-        let deadline = now + self.settings.timeout;
         let routed = call.asker.map(|_| id);
         if routed.is_some() {
-            self.routed.insert(id, call, deadline);
+            self.routed.insert(id, call, (now, self.settings.timeout));
         }
         let body = Body::ToUuid {
             call: routed.map_or(0, |id| id.0),

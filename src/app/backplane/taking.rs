@@ -131,8 +131,7 @@ impl Backplane {
         }
         let mut call = RoutedCall::new(None, Stage::Take(taking));
         call.publishing_count = usize::from(is_pausing);
-        let deadline = now + self.settings.timeout;
-        self.routed.insert(id, call, deadline);
+        self.routed.insert(id, call, (now, self.settings.timeout));
         if !is_pausing {
             self.tell_taken(id, now, commands);
         }

@@ -60,6 +60,7 @@ impl Backplane {
             self.beat(now, commands);
         }
         self.give_up_held(now);
+        self.ask_silent(now, commands);
         self.tell_gaps(now);
         for (sender, receipts) in std::mem::take(&mut self.receipts) {
             self.publish_receipts(sender, receipts, now, commands);
