@@ -606,7 +606,13 @@ fn cluster_in_fine_weather_moves_tabs_and_loses_nothing() {
 #[test]
 fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_knew() {
     // Also for longer than it is told often.
-    for (seed, cut_steps) in [(0, 20), (1, 100), (2, 100), (3, 500), (4, 4000)] {
+    for (seed, cut_steps, is_number_lost) in [
+        (0, 20, false),
+        (1, 100, false),
+        (2, 100, true),
+        (3, 500, false),
+        (4, 2000, true),
+    ] {
         let mut cluster = Cluster::new(seed, 3);
         cluster.redis.most_delay = Duration::from_millis(20);
         cluster.rest(20_000);
@@ -621,6 +627,11 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
             cluster.step(1);
         }
         assert_eq!(cluster.pages[at].whole_count, 1, "seed {seed}");
+        if is_number_lost {
+            let number = cluster.pages[at].node_number();
+            let number = u16::from_str_radix(number, 16).unwrap();
+            cluster.redis.take_number(number);
+        }
         for _ in 0..cut_steps {
             cluster.redis.cut(|line| line.node == 0);
             cluster.step(5);

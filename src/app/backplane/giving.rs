@@ -50,7 +50,7 @@ impl Delivery<'_> {
                 node,
                 claim,
                 name,
-            } if node == backplane.claim.number() => {
+            } if backplane.claim.has_had(node) => {
                 let asker = Asker {
                     epoch: from.epoch,
                     call: claim,

@@ -244,7 +244,8 @@ impl Backplane {
                 node: from.node,
                 claim: call,
             };
-            return self.publish_taken(given.name, taken, None, now, commands);
+            let channel = self.channel_for(given.name, taken);
+            return self.publish_taken(channel, (given.name, taken), None, now, commands);
         };
         self.claims.remove(&claim.client);
         let heard_there = self.heard_there(from, given, &claim, now);

@@ -32,6 +32,8 @@ pub(super) struct NodeClaim {
     epoch: u64,
     /// Those before, of which something may still be under way; the latest first.
     past_epochs: VecDeque<u64>,
+    /// The numbers of the same times.
+    past_numbers: VecDeque<NodeNumber>,
     /// Until when no other has the number; `None`: it is not known that it is so.
     held_until: Option<MonotonicTime>,
     next_at: MonotonicTime,
@@ -73,6 +75,7 @@ impl NodeClaim {
             number: 0,
             epoch: random_epoch(),
             past_epochs: VecDeque::new(),
+            past_numbers: VecDeque::new(),
             held_until: None,
             next_at: MonotonicTime::START,
             asked: None,
@@ -96,6 +99,12 @@ impl NodeClaim {
     /// ours; 0: none.
     pub(super) fn number(&self) -> NodeNumber {
         self.number
+    }
+
+    /// Whether what is for the node of this number may be for this one: it has it, or had it when
+    /// it was asked for something.
+    pub(super) fn has_had(&self, number: NodeNumber) -> bool {
+        number == self.number || self.past_numbers.contains(&number)
     }
 
     /// The number that newcomers may be given; 0: none.
@@ -206,6 +215,8 @@ impl NodeClaim {
                 // What was sent under the old number stays that of another sender.
                 self.past_epochs.truncate(MAX_PAST_EPOCHS - 1);
                 self.past_epochs.push_front(self.epoch);
+                self.past_numbers.truncate(MAX_PAST_EPOCHS - 1);
+                self.past_numbers.push_front(number);
                 self.epoch = random_epoch();
                 self.token = format!("{:032x}", random::uuid());
                 Change::Lost(number)

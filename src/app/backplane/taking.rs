@@ -62,14 +62,26 @@ impl Backplane {
             return;
         };
         let (taken, name) = (taking.taken, taking.name.clone());
-        self.publish_taken(&name, taken, Some(call), now, commands);
+        // A node that has another number by now may hear neither channel.
+        let channel = match taking.try_count {
+            ..QUICK_TRIES => self.channel_for(&name, taken),
+            _ => self.channels.everybody(),
+        };
+        self.publish_taken(channel, (&name, taken), Some(call), now, commands);
     }
 
     /// Both nodes hear a name on its channel, so that this is where one takes over from the other.
+    pub(super) fn channel_for(&self, name: &str, taken: Taken) -> Vec<u8> {
+        match node_in(name) == taken.node {
+            true => self.channels.of_node(taken.node),
+            false => self.channels.of_name(name),
+        }
+    }
+
     pub(super) fn publish_taken(
         &mut self,
-        name: &str,
-        taken: Taken,
+        channel: Vec<u8>,
+        (name, taken): (&str, Taken),
         call: Option<CallId>,
         now: MonotonicTime,
         commands: &mut Commands,
@@ -81,10 +93,6 @@ impl Backplane {
             claim,
             name,
         });
-        let channel = match node_in(name) == node {
-            true => self.channels.of_node(node),
-            false => self.channels.of_name(name),
-        };
         self.publish_message(channel, body, call, now, commands);
     }
 

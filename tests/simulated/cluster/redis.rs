@@ -80,6 +80,13 @@ impl Redis {
         }
     }
 
+    /// The number is another's.
+    pub(super) fn take_number(&mut self, number: u16) {
+        let key = format!("websock:node:{number}");
+        let claim = self.keys.get_mut(key.as_bytes());
+        claim.expect("it is held").0 = b"another".to_vec();
+    }
+
     /// Nothing gets through between it and a node for so long; nobody is told.
     pub(super) fn stand_still(&mut self, node: usize, until: MonotonicTime) {
         for line in self.lines.iter_mut().filter(|line| line.node == node) {
