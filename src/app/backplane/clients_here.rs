@@ -6,8 +6,8 @@ use log::debug;
 
 use super::backplane::{Backplane, ClientPlace, OpenClient};
 use super::channel::{node_of, with_node};
+use super::clock::micros;
 use super::envelope::Found;
-use super::peers::micros;
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
 use crate::protocol::packet::Ident;

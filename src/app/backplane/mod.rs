@@ -17,6 +17,7 @@
 mod backplane;
 mod channel;
 mod clients_here;
+mod clock;
 mod codec;
 mod counts;
 mod delivering;

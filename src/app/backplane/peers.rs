@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::clock::{ClockOffset, behind};
 use super::envelope::{Envelope, Heartbeat, Sender};
 use super::moving_body::Place;
 use super::published::QUEUE_TIME;
@@ -51,52 +52,6 @@ enum Standing {
     /// It has answered this node's challenge. What it has sent before this time by its own clock, in
     /// microseconds, does not count any more.
     Proven { floor: u64 },
-}
-
-/// How far the clock of a peer is behind the one here, in microseconds: at most what its fastest
-/// envelope shows, and at least what its fastest answer does, counted from the question. Clocks
-/// drift, so that only those of the last minutes count.
-#[derive(Clone, Copy, Debug)]
-struct ClockOffset {
-    /// Of the period before, and of this one.
-    most: [i64; 2],
-    least: [i64; 2],
-    since: MonotonicTime,
-}
-
-impl ClockOffset {
-    fn new(now: MonotonicTime) -> Self {
-        Self {
-            most: [i64::MAX; 2],
-            least: [i64::MIN; 2],
-            since: now,
-        }
-    }
-
-    fn note_most(&mut self, offset: i64, now: MonotonicTime) {
-        if now - self.since >= CLOCK_PERIOD {
-            *self = Self {
-                most: [self.most[1], i64::MAX],
-                least: [self.least[1], i64::MIN],
-                since: now,
-            };
-        }
-        self.most[1] = self.most[1].min(offset);
-    }
-
-    fn note_least(&mut self, offset: i64) {
-        self.least[1] = self.least[1].max(offset);
-    }
-
-    fn get(&self) -> i64 {
-        let most = self.most[0].min(self.most[1]);
-        match self.least[0].max(self.least[1]) {
-            // It has answered nothing yet.
-            i64::MIN => most,
-            // Both ways take as long, as far as is known.
-            least => most.midpoint(least),
-        }
-    }
 }
 
 /// What becomes of an envelope that is signed as it should be.
@@ -322,11 +277,11 @@ impl Peers {
         })
     }
 
-    /// Peers that are there.
+    /// Peers that are there, and have told how far they are.
     pub(super) fn present(&self, now: MonotonicTime) -> impl Iterator<Item = PeerState> {
         self.known.iter().filter_map(move |(epoch, peer)| {
             let silence = now - peer.last_heard?;
-            let is_here = silence < PEER_TIMEOUT && !peer.has_left;
+            let is_here = silence < PEER_TIMEOUT && !peer.has_left && peer.has_beaten;
             is_here.then_some(PeerState {
                 sender: peer.sender(*epoch),
                 beat: peer.beat,
@@ -508,19 +463,6 @@ const SEQUENCE: u8 = 3;
 const LAST_NUMBER: u8 = 4;
 const MESSAGE_COUNT: u8 = 5;
 
-/// How far a time of another's clock is behind one here, in microseconds.
-fn behind(here: MonotonicTime, there: u64) -> i64 {
-    micros(here).wrapping_sub(there).cast_signed()
-}
-
-/// A time here as others are told it.
-pub(super) fn micros(time: MonotonicTime) -> u64 {
-    u64::try_from(time.since_start().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// How long an envelope tells how far a clock is behind: by then it has drifted by some milliseconds.
-const CLOCK_PERIOD: Duration = Duration::from_secs(60);
-
 /// How far clocks on the wall may differ. Nothing else goes by them.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
 
@@ -541,6 +483,7 @@ const MAX_KNOWN: usize = 8192;
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::micros;
     use super::super::envelope::Body;
     use super::*;
 
@@ -625,6 +568,7 @@ mod tests {
         peers.prove(&of_time(2, 1002), after(1), after(2));
         assert_eq!(judge(&mut peers, 1), Verdict::First);
         assert_eq!(judge(&mut peers, 2), Verdict::New);
+        peers.note_beat(sender(1), Heartbeat::default(), LONG);
         assert_eq!(judge(&mut peers, 1), Verdict::Repeated);
         peers.forget_proofs();
         assert_eq!(judge(&mut peers, 2), Verdict::Repeated);
@@ -880,6 +824,10 @@ mod tests {
             epochs.sort_unstable();
             epochs
         };
+        assert!(present(&peers, 14).is_empty(), "they have told nothing yet");
+        for epoch in [1, 2] {
+            peers.note_beat(sender(epoch), Heartbeat::default(), LONG);
+        }
         assert_eq!(present(&peers, 14), [1, 2]);
         assert_eq!(present(&peers, 15), [2]);
         let beat = Heartbeat {

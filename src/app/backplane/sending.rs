@@ -5,8 +5,8 @@ use std::time::Duration;
 use log::warn;
 
 use super::backplane::{Backplane, Effect, FIRST_CALL};
+use super::clock::micros;
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
-use super::peers::micros;
 use super::published::{Published, QUEUE_TIME};
 use super::routed::{Asker, Candidate, Message, RoutedCall, Stage, Total};
 use crate::app::calls::{CallId, Receipt};
