@@ -4,87 +4,19 @@
 //! run short and long: what the long one allocates more is what its messages cost. Memory under
 //! attack is measured from outside, in `tests/hostile`.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::channel;
+mod client;
+
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
-use rustix::process::{Signal, getpid, kill_process};
-use websock::app::Standard;
+use client::{Client, HEAD_LEN, NEXT_LEN, serve};
 use websock::connection::{ConnId, MonotonicTime};
-use websock::net::{Endpoint, Security, Server, ServerSettings};
 use websock::registry::mailbox::Newcomer;
 use websock::registry::{
     ClientKind, ClientUuid, Clients, Identity, Mailbox, ReplaySettings, SessionDigest, UserId,
 };
-
-/// A client that knows just enough: it writes masked frames and counts bytes.
-struct Client(TcpStream);
-
-impl Client {
-    fn open(address: SocketAddr, header: &str) -> Self {
-        let mut client = Self::connect(address, "/web", header);
-        client.skip(HEAD_LEN + READY_LEN);
-        client
-    }
-
-    /// The handshake, of which nothing has been read.
-    fn connect(address: SocketAddr, target: &str, header: &str) -> Self {
-        let mut stream = TcpStream::connect(address).expect("the server accepts");
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        let patience = Some(Duration::from_secs(20));
-        stream.set_read_timeout(patience).expect("a timeout");
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
-        Self(stream)
-    }
-
-    /// Sends a text with a mask of zeros.
-    fn send(&mut self, text: &str) {
-        let mut frame = vec![0x81];
-        match text.len() {
-            len @ 0..=125 => frame.push(0x80 | len as u8),
-            len => {
-                frame.push(0x80 | 126);
-                frame.extend((len as u16).to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.0.write_all(&frame).expect("the server reads");
-    }
-
-    /// Reads exactly so many bytes.
-    fn skip(&mut self, len: usize) {
-        let mut bytes = vec![0; len];
-        self.0.read_exact(&mut bytes).expect("the server answers");
-    }
-
-    /// Reads a message of less than 64 KiB.
-    fn read_text(&mut self) -> String {
-        let mut header = [0; 4];
-        self.0.read_exact(&mut header[..2]).expect("a header");
-        let mut len = usize::from(header[1]);
-        if len == 126 {
-            self.0.read_exact(&mut header[2..]).expect("a length");
-            len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        }
-        let mut text = vec![0; len];
-        self.0.read_exact(&mut text).expect("a payload");
-        String::from_utf8(text).expect("a text")
-    }
-}
-
-/// Length of the 101 without extension, of the frame of `ready`, and of `next`.
-const HEAD_LEN: usize = 129;
-const READY_LEN: usize = 2 + 64;
-const NEXT_LEN: usize = 2 + 26;
 
 /// Length of an unmasked frame with this text.
 fn frame_len(text: &str) -> usize {
@@ -96,19 +28,10 @@ fn frame_len(text: &str) -> usize {
 fn measure_during(drive: impl FnOnce(SocketAddr)) -> AllocationInfo {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _only = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let (address_out, address_in) = channel();
-    let server = thread::spawn(move || {
-        let endpoint = Endpoint::tcp("127.0.0.1", 0, Security::Plain);
-        let mut server = Server::bind(ServerSettings::default(), &[endpoint]).expect("a free port");
-        server.add_resource(Some("/web"), Box::new(Standard::new()));
-        address_out
-            .send(server.addresses()[0])
-            .expect("it is waited for");
-        measure(|| server.run().expect("it runs"))
-    });
-    drive(address_in.recv().expect("the server has started"));
-    kill_process(getpid(), Signal::TERM).expect("a signal to ourselves");
-    server.join().expect("the server ends")
+    serve(
+        |mut server| measure(|| server.run().expect("it runs")),
+        drive,
+    )
 }
 
 /// One message and all that comes of it.
