@@ -20,7 +20,7 @@ pub use self::histogram::Histogram;
 pub use self::log_limit::LogLimiter;
 pub use self::plain_error::plain;
 pub use self::record::{BadRecord, Record, RecordWriter};
-pub use self::secret::{Secret, SecretDigest};
+pub use self::secret::{Secret, SecretDigest, half_sha256};
 pub use self::shared_bytes::SharedBytes;
 pub use self::slot_map::{CHUNK_SLOTS, SlotMap};
 pub use self::tally::Tally;

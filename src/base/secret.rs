@@ -47,12 +47,7 @@ impl SecretDigest {
 
     /// The first half of the SHA-256 of a secret's text.
     pub fn of(text: &str) -> Self {
-        let whole = digest::digest(&digest::SHA256, text.as_bytes());
-        let mut half = [0; Self::LEN];
-        half.iter_mut()
-            .zip(whole.as_ref())
-            .for_each(|(to, &from)| *to = from);
-        Self(half)
+        Self(half_sha256(text))
     }
 
     /// One that was kept.
@@ -76,6 +71,16 @@ impl fmt::Debug for SecretDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretDigest")
     }
+}
+
+/// The first half of the SHA-256 of a text.
+pub fn half_sha256(text: &str) -> [u8; 16] {
+    let whole = digest::digest(&digest::SHA256, text.as_bytes());
+    let mut half = [0; 16];
+    half.iter_mut()
+        .zip(whole.as_ref())
+        .for_each(|(to, &from)| *to = from);
+    half
 }
 
 #[cfg(test)]

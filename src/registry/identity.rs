@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use aws_lc_rs::digest;
 use smol_str::SmolStr;
+
+use crate::base::half_sha256;
 
 /// Longest name of a user, in bytes (protocol.md 8.9). Applications use numbers, UUIDs and mail
 /// addresses, the longest of which has 254.
@@ -67,12 +68,7 @@ impl SessionDigest {
 
     /// The digest of a session's id: the first half of its SHA-256.
     pub fn of(id: &str) -> Self {
-        let whole = digest::digest(&digest::SHA256, id.as_bytes());
-        let mut half = [0; Self::LEN];
-        half.iter_mut()
-            .zip(whole.as_ref())
-            .for_each(|(to, &from)| *to = from);
-        Self(half)
+        Self(half_sha256(id))
     }
 
     /// The digest that [`as_bytes`](Self::as_bytes) has given.

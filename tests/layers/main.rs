@@ -30,7 +30,7 @@ const LAYERS: &[Layer] = &[
     layer(
         "registry",
         "base protocol connection",
-        "aws_lc_rs fixedbitset hashbrown smol_str uuid",
+        "fixedbitset hashbrown smol_str uuid",
     ),
     layer(
         "api",
