@@ -137,7 +137,8 @@ fn answer_http(stream: TcpStream) {
     }
 }
 
-/// Knows the three commands of a look-up and takes all others for part of the greeting.
+/// Knows the three commands of a look-up and the PING before the first, and takes all others for part of
+/// the greeting.
 fn answer_redis(stream: TcpStream) {
     let mut reader = BufReader::new(stream);
     let session = content(42);
@@ -161,6 +162,7 @@ fn answer_redis(stream: TcpStream) {
             "EXISTS" => ":0\r\n".to_owned(),
             "GET" => format!("${}\r\n{session}\r\n", session.len()),
             "PTTL" => ":1000000\r\n".to_owned(),
+            "PING" => "+PONG\r\n".to_owned(),
             _ => "+OK\r\n".to_owned(),
         };
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
