@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::backplane::Backplane;
 use super::peer::Peer;
 use super::resource::ErrorPackets;
 use super::sessions::{Chunking, Replay, Session, Sessions, turn_away};
@@ -48,7 +47,7 @@ impl App {
             record.put(MAILBOX, &mailbox.hand_over(&self.sessions.clients, now));
         }
         let backplane = self.sessions.backplane.as_deref();
-        if let Some(node) = backplane.and_then(Backplane::hand_over) {
+        if let Some(node) = backplane.and_then(|backplane| backplane.hand_over(now)) {
             record.put(NODE, &node);
         }
         record.into_bytes()

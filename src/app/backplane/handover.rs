@@ -8,7 +8,7 @@ use crate::registry::Clients;
 
 impl Backplane {
     /// What is known, for [`take_over`](Self::take_over); `None`: nothing that would be missed.
-    pub(crate) fn hand_over(&self) -> Option<Vec<u8>> {
+    pub(crate) fn hand_over(&self, now: MonotonicTime) -> Option<Vec<u8>> {
         if self.claim.number() == 0 {
             return None;
         }
@@ -18,8 +18,10 @@ impl Backplane {
         for peer in self.peers.hand_over() {
             record.put(PEER, &peer);
         }
-        let is_missing = !self.is_subscribed || self.gap_at.is_some();
-        record.put_number_if(MISSING, is_missing.then_some(1));
+        if let Some(since) = self.deaf_since {
+            record.put_duration(DEAF_FOR, now - since);
+        }
+        record.put_number_if(HAS_GAP, self.gap_at.map(|_| 1));
         Some(record.into_bytes())
     }
 
@@ -36,15 +38,19 @@ impl Backplane {
         let number = record.number(NUMBER)?;
         let token = record.text(TOKEN)?;
         let peers = record.take_all(PEER);
-        let missing: Option<u64> = record.number_if(MISSING)?;
+        let deaf_for = record.duration_if(DEAF_FOR)?.unwrap_or_default();
+        let has_gap = record.number_if(HAS_GAP)?.is_some();
         record.end()?;
         let is_token = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if number == 0 || !is_token {
             return Err(BadRecord::Value(NUMBER));
         }
         self.peers = Peers::take_over(&peers, now)?;
-        // The other process has heard all for them until now, or says that it has not.
-        self.deaf_since = missing.map(|_| MonotonicTime::START);
+        // Nothing is heard for these clients until this process is subscribed.
+        self.deaf_since = Some(now - deaf_for);
+        if has_gap {
+            self.note_gap(now);
+        }
         self.claim.take_over(number, token.to_owned());
         self.begin_to_listen();
         self.find_by_number(clients, now);
@@ -61,5 +67,60 @@ impl Backplane {
 const NUMBER: u8 = 1;
 const TOKEN: u8 = 2;
 const PEER: u8 = 3;
-/// There only if something of others may be missing of which nobody is told yet.
-const MISSING: u8 = 4;
+/// There only if not all that is for the clients was heard.
+const DEAF_FOR: u8 = 4;
+/// There only if something is missing, of which they have not been told yet.
+const HAS_GAP: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::settings::{BackplaneSecret, BackplaneSettings};
+    use super::*;
+    use crate::upstream::Target;
+    use crate::upstream::redis::SubscriberEvent;
+
+    fn backplane() -> Backplane {
+        let settings = BackplaneSettings {
+            target: Some(Target::redis("unix:/redis.sock").unwrap()),
+            secret: BackplaneSecret::new(&[7; 32]),
+            ..BackplaneSettings::default()
+        };
+        Backplane::new(&settings, || Duration::from_secs(1_800_000_000)).unwrap()
+    }
+
+    // protocol.md 11.5
+    #[test]
+    fn of_what_was_not_heard_before_or_meanwhile_another_process_tells_a_gap() {
+        let at = |seconds: u64| MonotonicTime::START + Duration::from_secs(100 + seconds);
+        // Redis is lost so long before, something is missing, and it is back so long after.
+        for (lost_before, has_gap, back_after, is_told) in [
+            (None, false, 1, false),
+            (None, false, 5, true),
+            (Some(4), false, 0, false),
+            (Some(4), false, 1, true),
+            (Some(60), false, 0, true),
+            (None, true, 0, true),
+        ] {
+            let mut before = backplane();
+            before.claim.take_over(7, "0".repeat(32));
+            before.handle_subscriber(SubscriberEvent::Ready, at(0));
+            if let Some(seconds) = lost_before {
+                before.handle_subscriber(SubscriberEvent::Lost, at(100 - seconds));
+            }
+            if has_gap {
+                before.note_gap(at(99));
+            }
+            let record = before.hand_over(at(100)).unwrap();
+            let mut after = backplane();
+            let record = Record::parse(&record).unwrap();
+            after
+                .take_over(record, &Clients::default(), at(100))
+                .unwrap();
+            after.handle_subscriber(SubscriberEvent::Ready, at(100 + back_after));
+            let name = format!("{lost_before:?} {has_gap} {back_after}");
+            assert_eq!(after.gap_at.is_some(), is_told, "{name}");
+        }
+    }
+}
