@@ -279,7 +279,7 @@ impl Mailbox {
         Some(text)
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         owner: Owner,
         sender: u32,
@@ -423,7 +423,7 @@ pub(super) fn stream_of<'a>(
 
 /// A JSON object with its cursor as the last key, so that it wins over a key of that name; `None`: it
 /// is no object.
-pub(super) fn with_cursor(text: &[u8], cursor: Cursor) -> Option<KeptText> {
+fn with_cursor(text: &[u8], cursor: Cursor) -> Option<KeptText> {
     let inside = text.trim_ascii_end().strip_suffix(b"}")?;
     let is_first = inside.trim_ascii().strip_prefix(b"{")?.is_empty();
     let separator = if is_first { "" } else { "," };

@@ -9,7 +9,7 @@ use super::cursor::Cursor;
 use super::gap::Gap;
 use super::kept_text::KeptText;
 use super::log::{Kept, Owner, TabNumber};
-use super::mailbox::{Mailbox, with_cursor};
+use super::mailbox::Mailbox;
 use super::resuming::{Missed, Resumed};
 use super::tabs::{AWAY, Asker, Handing, Retry};
 use crate::base::{MonotonicTime, SecretDigest};
@@ -256,15 +256,10 @@ impl Mailbox {
     /// knows.
     pub fn refuse(&mut self, slot: u32, gap: Gap) -> Option<Resumed> {
         let number = self.tabs.on(slot)?;
-        let missed = Missed {
-            cursor: self.cursor(),
-            texts: Err(gap),
-        };
-        self.count(&missed);
         Some(Resumed {
             uuid: None,
             replaced: None,
-            missed,
+            missed: self.missed(number, Err(gap)),
             secret: self.new_secret(number),
         })
     }
@@ -280,27 +275,14 @@ impl Mailbox {
             self.log.clear(&mut tab.stream);
             tab.stream.set_floor(self.last);
         }
-        let mut put = Vec::with_capacity(texts.len());
-        for text in texts {
-            let cursor = Cursor {
-                epoch: self.epoch,
-                number: self.last + 1,
-            };
-            let Some(text) = with_cursor(text, cursor) else {
-                continue;
-            };
-            self.last = cursor.number;
-            let kept = Kept {
-                number: cursor.number,
-                at: now,
-                text: text.clone(),
-                sender: 0,
-            };
-            self.put(Owner::Tab(number), kept);
-            put.push(text);
-        }
-        self.keep_within_memory();
-        put
+        let texts = texts.iter();
+        let put = texts.filter_map(|text| self.add(Owner::Tab(number), 0, text, now));
+        put.collect()
+    }
+
+    /// Bytes of memory held of tabs that others have got.
+    pub(super) fn handed_on_bytes(&self) -> usize {
+        self.handed_on.len() * size_of::<(ClientUuid, Asker)>()
     }
 
     fn is_of(&self, tab: TabNumber, claim: &ForeignClaim<'_>) -> bool {

@@ -86,14 +86,7 @@ impl Mailbox {
             replaced = self.change_place(old, own, slot);
         }
         let tab = proven.unwrap_or(own);
-        let missed = Missed {
-            cursor: seen.map_or(self.cursor(), |number| Cursor {
-                number,
-                ..self.cursor()
-            }),
-            texts: seen.map(|number| self.texts_behind(tab, number)),
-        };
-        self.count(&missed);
+        let missed = self.missed(tab, seen);
         let use_of_it = cursor.filter(|_| proven.is_some()).zip(here);
         let secret = self.renew_secret(tab, &digest, use_of_it, now);
         if proven.is_some() {
@@ -133,15 +126,7 @@ impl Mailbox {
             // Before it was there, nobody has sent anything to it.
             tab.stream.set_floor(number.min(tab.stream.floor()));
         }
-        let missed = Missed {
-            cursor: seen.map_or(self.cursor(), |number| Cursor {
-                number,
-                ..self.cursor()
-            }),
-            texts: seen.map(|number| self.texts_behind(tab, number)),
-        };
-        self.count(&missed);
-        Some(missed)
+        Some(self.missed(tab, seen))
     }
 
     /// The client in this slot says that it is one of its user's that have gone without a name: one
@@ -203,9 +188,19 @@ impl Mailbox {
         (user.map_or(0, |user| user.stream.floor()), everybody)
     }
 
-    fn texts_behind(&self, number: TabNumber, seen: u64) -> Vec<KeptText> {
-        let missed = self.behind(number, seen).into_iter();
-        missed.map(|kept| kept.text).collect()
+    /// What a tab is told that has seen everything up to a number.
+    pub(super) fn missed(&mut self, tab: TabNumber, seen: Result<u64, Gap>) -> Missed {
+        let here = self.cursor();
+        let texts_behind = |number| {
+            let missed = self.behind(tab, number).into_iter();
+            missed.map(|kept| kept.text).collect()
+        };
+        let missed = Missed {
+            cursor: seen.map_or(here, |number| Cursor { number, ..here }),
+            texts: seen.map(texts_behind),
+        };
+        self.count(&missed);
+        missed
     }
 
     /// What stands behind a number in all streams of a tab, in order.

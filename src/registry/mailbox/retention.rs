@@ -97,8 +97,11 @@ impl Mailbox {
     }
 
     fn kept_bytes(&self) -> usize {
-        let own = self.own.held_bytes();
-        self.tabs.held_bytes() + self.users.held_bytes() + self.log.held_bytes() + own
+        self.tabs.held_bytes()
+            + self.users.held_bytes()
+            + self.log.held_bytes()
+            + self.own.held_bytes()
+            + self.handed_on_bytes()
     }
 
     /// How much is kept.

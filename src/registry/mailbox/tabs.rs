@@ -424,7 +424,9 @@ impl Tabs {
     pub(super) fn held_bytes(&self) -> usize {
         let connected_bytes = (self.all.len() - self.away_count()) * TAB_BYTES;
         let told_bytes = self.told.held_bytes() - self.away_told_bytes;
-        connected_bytes + self.away_bytes + self.retries.len() * RETRY_BYTES + told_bytes
+        let given_bytes = self.given.len() * GIVEN_BYTES;
+        let retry_bytes = self.retries.len() * RETRY_BYTES;
+        connected_bytes + self.away_bytes + retry_bytes + given_bytes + told_bytes
     }
 }
 
@@ -444,6 +446,9 @@ fn id_of(number: TabNumber) -> ConnId {
 
 /// What a tab costs: itself, and the way to it from its slot.
 const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
+
+/// What it costs that a tab is given away.
+const GIVEN_BYTES: usize = size_of::<(TabNumber, Handing)>() * 3 / 2;
 
 /// What it costs that a secret may be used again.
 const RETRY_BYTES: usize = size_of::<(TabNumber, Retry)>() * 3 / 2;
