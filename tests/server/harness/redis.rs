@@ -89,6 +89,16 @@ impl Redis {
             .count()
     }
 
+    /// Whether one connection is subscribed to all of these channels.
+    pub(crate) fn is_subscribed_to_all(&self, channels: &[&str]) -> bool {
+        let state = self.state();
+        let mut connections = state.connections.values();
+        connections.any(|connection| {
+            let mut wanted = channels.iter();
+            wanted.all(|channel| connection.channels.contains(channel.as_bytes()))
+        })
+    }
+
     /// The nodes that have a number.
     pub(crate) fn nodes(&self) -> Vec<String> {
         let state = self.state();
