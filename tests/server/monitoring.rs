@@ -367,7 +367,7 @@ fn each_client_that_goes_is_counted_once_under_the_reason_of_its_close_frame() {
 // promise: counters are what has happened, exactly
 #[test]
 fn clients_that_leave_are_counted_by_how_they_do() {
-    let (server, mut figures) = Figures::start("pingInterval=1\npongTimeout=1");
+    let (server, mut figures) = Figures::start("pingInterval=3\npongTimeout=1");
     let closed = |code: &str| {
         format!("websock_closings_total{{code=\"{code}\",reason=\"closed by the client\"}}")
     };

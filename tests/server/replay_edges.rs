@@ -84,6 +84,7 @@ fn what_is_dropped_of_what_came_before_resumed_is_a_gap() {
         eventually("it is away", || push(&server, &to_ident(9)).0 == 202);
     }
 }
+
 /// Text that does not get shorter.
 fn noise(len: usize) -> String {
     let mut state = 0x2545_f491_u32;

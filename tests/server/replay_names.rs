@@ -162,14 +162,8 @@ fn who_listens_without_a_word_for_longer_than_replay_time_misses_nothing_when_it
     // Scripts are never pinged, pages are not where it is off.
     let script = Request::to("/?resume=1").with("Client-Type", "php");
     for (ini, request) in [
-        (
-            "replayTime=200ms\npingInterval=100ms\npongTimeout=5",
-            script,
-        ),
-        (
-            "replayTime=200ms\npingInterval=0",
-            Request::to("/?resume=1"),
-        ),
+        ("replayTime=3s\npingInterval=500ms\npongTimeout=5", script),
+        ("replayTime=3s\npingInterval=0", Request::to("/?resume=1")),
     ] {
         let server = Server::start(ini);
         // That of a page that has spoken as long ago is over.
