@@ -81,11 +81,11 @@ fn what_arrives_while_next_is_awaited_is_kept_in_order() {
 
 #[test]
 fn pings_are_answered_while_waiting_and_long_messages_come_whole() {
-    let server = Server::start("pingInterval=200ms\npongTimeout=1");
+    let server = Server::start("pingInterval=200ms\npongTimeout=3");
     let mut client =
         Client::connect(&address(&server, "/web"), &ClientSettings::page()).expect("it connects");
     // Longer than the server would wait for a pong.
-    let silence = client.receive(Some(Duration::from_millis(1500)));
+    let silence = client.receive(Some(Duration::from_millis(3500)));
     assert_eq!(silence.expect("it stays"), None);
     let long = format!(r#"{{"opcode":"echo","pad":"{}"}}"#, "é".repeat(2_000_000));
     client.send(&long).expect("it is taken");

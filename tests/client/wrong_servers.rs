@@ -45,7 +45,7 @@ fn switching(accept: &str) -> Vec<u8> {
 
 fn settings() -> ClientSettings {
     ClientSettings {
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(5),
         ..ClientSettings::page()
     }
 }
@@ -230,7 +230,7 @@ fn nobody_there_and_no_such_host_are_told_apart() {
 fn a_server_that_falls_silent_is_given_up_and_one_that_answers_is_not() {
     let with_pings = ClientSettings {
         ping_interval: Duration::from_millis(20),
-        pong_timeout: Duration::from_secs(1),
+        pong_timeout: Duration::from_secs(3),
         ..settings()
     };
     let (address, thread) = server(|mut stream, accept| {

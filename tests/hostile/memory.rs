@@ -42,7 +42,7 @@ fn chunks_that_fill_memory_almost_do_not_shut_the_door() {
 
 #[test]
 fn chunks_that_do_not_grow_are_ended_whatever_else_their_client_sends() {
-    let scene = Scene::start("stallTimeout=1\nminProgress=1K");
+    let scene = Scene::start("stallTimeout=3\nminProgress=1K");
     let mut conns: Vec<Conn> = (0..3).map(|_| scene.server.web()).collect();
     for (index, conn) in conns.iter_mut().enumerate() {
         conn.send_text("bufferON");

@@ -142,5 +142,5 @@ impl RedisDriver {
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Too short to wait for what never comes.
-const SHORT: Duration = Duration::from_millis(500);
+/// Long enough for a greeting and an answer, too short to wait for what never comes.
+const SHORT: Duration = Duration::from_secs(2);
