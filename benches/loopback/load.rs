@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use websock::protocol::frame::{self, Header, Opcode, Role, Rsv1};
 
 use crate::server::Server;
-use crate::wire::Wire;
+use crate::wire::{PATIENCE, Wire};
 
 /// One connection of the load.
 pub(crate) struct Flow {
@@ -198,7 +198,7 @@ pub(crate) struct Outcome {
     pub(crate) latencies: Vec<Duration>,
 }
 
-/// Drives `flows` for `duration`. An operation is a completed exchange; with [`Pace::First`], a
+/// Drives `flows` for `duration`, and at least until one exchange has been completed. An operation is a completed exchange; with [`Pace::First`], a
 /// delivery to one of the others.
 pub(crate) fn drive(
     flows: &mut [Flow],
@@ -221,9 +221,8 @@ pub(crate) fn drive(
     let (mut operations, mut latencies, mut delivered) = (0, Vec::new(), 0);
     let receivers = flows.len() - 1;
     let (began, cpu_before) = (Instant::now(), server.cpu_time());
-    while began.elapsed() < duration {
-        poll.poll(&mut events, Some(Duration::from_secs(5)))
-            .unwrap();
+    while began.elapsed() < duration || latencies.is_empty() {
+        poll.poll(&mut events, Some(PATIENCE)).unwrap();
         assert!(!events.is_empty(), "the server has stopped answering");
         for event in &events {
             let index = event.token().0;

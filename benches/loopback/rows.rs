@@ -322,7 +322,7 @@ pub(crate) fn connect_to(
 ) -> Outcome {
     let (began, cpu_before) = (Instant::now(), server.cpu_time());
     let mut latencies = Vec::new();
-    while began.elapsed() < time {
+    while began.elapsed() < time || latencies.is_empty() {
         let start = Instant::now();
         let flow = page(server, &headers(latencies.len()));
         latencies.push(start.elapsed());

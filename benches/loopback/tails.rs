@@ -16,7 +16,7 @@ use crate::rows;
 use crate::server::Server;
 use crate::tail_loads::{Load, Scale};
 use crate::tail_plot;
-use crate::wire::Wire;
+use crate::wire::{PATIENCE, Wire};
 
 /// What is to be measured.
 pub(crate) struct Plan {
@@ -297,6 +297,3 @@ const MARK_LEN: usize = MARK.len() + 9;
 
 /// From one feedback to the next.
 const INTERVAL: Duration = Duration::from_millis(1);
-
-/// Longest time that one may take.
-const PATIENCE: Duration = Duration::from_secs(30);

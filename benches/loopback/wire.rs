@@ -64,8 +64,7 @@ impl Wire {
         is_read: impl Fn(&[u8]) -> bool,
     ) -> Self {
         socket.set_nodelay(true).unwrap();
-        let timeout = Some(Duration::from_secs(10));
-        socket.set_read_timeout(timeout).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let session = IDENTITY.session(security).map(Box::new);
         let mut blocking = Blocking { socket, session };
         blocking.write(opening);
@@ -226,5 +225,8 @@ pub(crate) fn identity_files() -> [PathBuf; 2] {
 pub(crate) fn clean_up() {
     let _ = std::fs::remove_dir_all(&IDENTITY.directory);
 }
+
+/// How long anything is waited for that is to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const NEXT_LEN: usize = 28;
