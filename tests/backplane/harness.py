@@ -19,10 +19,15 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import unittest
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from free_port import free_port
 
 PATIENCE = float(os.environ.get('PATIENCE', 20))
 SECRET = 'a secret of the backplane, of 32 bytes or more'
@@ -42,11 +47,6 @@ def eventually(what, condition, patience=PATIENCE):
         if time.monotonic() > deadline:
             raise AssertionError(f'not within {patience} s: {what}')
         time.sleep(0.005)
-
-
-def free_port():
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-        return listener.getsockname()[1]
 
 
 # ---- Redis

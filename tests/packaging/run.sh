@@ -101,8 +101,7 @@ check 'a unit with half of it would be told' too_exposed "$work/bare.service"
 
 check 'the service manager is told of start, watchdog, reload and stop' \
     python3 tests/packaging/manager.py "$websock" websock.ini
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-port=$(free_port)
+port=$(python3 tests/free_port.py)
 systemd-socket-activate --listen="127.0.0.1:$port" "$websock" -i websock.ini -adress "ws://127.0.0.1:$port" \
     </dev/null >"$work/activate.log" 2>&1 &
 # What serve would have set: stop ends it.

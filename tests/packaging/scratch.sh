@@ -94,7 +94,7 @@ words_of() { sed -n "s/^$1 \[\(.*\)\]\$/\1/p" packaging/Containerfile | tr -d '"
 user=$(sed -n 's/^USER //p' packaging/Containerfile)
 read -r -a entry <<<"$(words_of ENTRYPOINT)"
 read -r -a arguments <<<"$(words_of CMD)"
-port=$(free_port)
+port=$(python3 tests/free_port.py)
 arguments[1]=${arguments[1]/8096/$port}
 if serve "$work/container.log" chroot --userspec="$user" "$container" "${entry[@]}" "${arguments[@]}"; then
     check 'the container answers health checks' curl -sf "http://127.0.0.1:$port/health"

@@ -34,20 +34,13 @@ if [ -z "$bin" ]; then
     bin=$(target_directory)/release/websock
 fi
 
-free_port() {
-    python3 -c 'import socket
-s = socket.socket()
-s.bind(("127.0.0.1", 0))
-print(s.getsockname()[1])'
-}
-
 # begin NAME LISTENER: starts a server that listens there; sets dir, ini and port, the proxy's.
 begin() {
     dir=$work/$1 ini=$work/$1/websock.ini
     mkdir -p "$dir"
-    port=$(free_port)
+    port=$(python3 tests/free_port.py)
     local listener=${2//SOCKET/unix:$dir/websock.sock} own_port
-    own_port=$(free_port)
+    own_port=$(python3 tests/free_port.py)
     listener=${listener//PORT/$own_port}
     local certificate=
     if [[ $listener == wss:* ]]; then
@@ -63,7 +56,7 @@ adress=ws://127.0.0.1:0 scripts, $listener$certificate
 trustedProxies=127.0.0.1, unix
 allowedOrigins=https://good.example
 pingInterval=$interval
-pongTimeout=2
+pongTimeout=20
 INI
     serve "$dir/console" "$bin" -i "$ini"
 }

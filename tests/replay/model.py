@@ -6,12 +6,14 @@ python3 model.py PROGRAM FIRST-LAST
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from free_port import free_port
 from wire import KEY, Events, WebSocket, ask, cookie, push
 
 STEPS = 150
@@ -21,9 +23,7 @@ class Server:
     """One process after the other, on the same port."""
 
     def __init__(self, program, directory, size):
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = free_port()
         self.socket_file = f"{directory}/control.sock"
         self.ini = f"{directory}/websock.ini"
         self.program = program
