@@ -190,7 +190,7 @@ class Sentinel:
         with open(f'{self.folder}/sentinel.conf', 'w') as file:
             file.write(f'port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n'
                        f'sentinel monitor shop 127.0.0.1 {master.port} 2\n'
-                       'sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 4000\n')
+                       'sentinel down-after-milliseconds shop 2000\nsentinel failover-timeout shop 4000\n')
         self.process = subprocess.Popen(['redis-server', f'{self.folder}/sentinel.conf', '--sentinel'],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -338,7 +338,9 @@ class Node:
         self.ini = f'{self.folder}/websock.ini'
         self.environment = {**os.environ, **(environment or {})}
         self.settings = (f'adress=ws://{host}:{port}\nconsole=true\nauthKey={KEY}\n' + (
-            f'backplane={backplane}\nbackplaneSecret={SECRET}\n' if backplane else '') + ini + '\n')
+            f'backplane={backplane}\nbackplaneSecret={SECRET}\n' if backplane else '') + (
+            # No case is slower than that, unless somebody is to be late.
+            '' if 'backplaneTimeout' in ini or not backplane else 'backplaneTimeout=10s\n') + ini + '\n')
         self.start()
 
     def start(self):
@@ -590,6 +592,9 @@ class Page:
     def messages(self):
         """The field n of all feedbacks and broadcasts, in order."""
         return [packet['n'] for packet in self.packets() if packet.get('opcode') in ('feedback', 'broadcast')]
+
+    def is_over(self):
+        return self.has_ended or self.close_code is not None
 
     def wait(self, condition, what, patience=PATIENCE):
         deadline = time.monotonic() + patience

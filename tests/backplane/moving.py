@@ -1,5 +1,6 @@
 """Tabs that come back to other servers than those they were at, under load (docs/protocol.md 11.6)."""
 
+import contextlib
 import random
 import threading
 import time
@@ -30,9 +31,14 @@ class Tab:
 
     def come_back(self, node):
         self.take_in()
-        self.page = node.page(user=self.user, query='?resume=1')
-        self.page.send({'opcode': 'resume', 'uuid': self.uuid, 'secret': self.secret, 'cursor': self.cursor})
-        resumed = self.page.wait(lambda: self.page.find('resumed'), 'resumed')
+        resumed = None
+        # A server that is about to end may close it before it says so: then the same is said to the next.
+        while resumed is None:
+            self.page = node.page(user=self.user, query='?resume=1')
+            with contextlib.suppress(OSError):
+                self.page.send({'opcode': 'resume', 'uuid': self.uuid, 'secret': self.secret, 'cursor': self.cursor})
+            self.page.wait(lambda: self.page.find('resumed') or self.page.is_over(), 'resumed')
+            resumed = self.page.find('resumed')
         self.gaps.append(resumed['gap'])
         self.uuid, self.secret, self.cursor = resumed['uuid'], resumed['resume'], resumed['cursor']
         # What came before is among what follows, unless there is a gap.
@@ -182,7 +188,7 @@ class Deploy(Case):
         def bring_back():
             while not ends.is_set():
                 for tab in tabs:
-                    if tab.page.has_ended or tab.page.close_code is not None:
+                    if tab.page.is_over():
                         tab.come_back(anywhere)
                 ends.wait(0.02)
 
@@ -195,7 +201,7 @@ class Deploy(Case):
             node.start()
             node.wait_until_in()
             eventually('HAProxy has it again', lambda: proxy.up_count() == 3)
-        is_there = lambda tab: not tab.page.has_ended and tab.page.close_code is None
+        is_there = lambda tab: not tab.page.is_over()
         eventually('all are there', lambda: all(map(is_there, tabs)), 60)
         ends.set()
         for thread in threads:

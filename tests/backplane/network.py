@@ -8,6 +8,8 @@ from harness import NUMBERS, Case, broadcast, eventually, feedback
 
 DELIVERED = (200, {'delivered': 1})
 CLONE_NEWNET = 0x40000000
+# Those who go on answer in time on a busy machine, too.
+LATE = 'backplaneTimeout=2s'
 
 
 def run(*command):
@@ -87,14 +89,14 @@ class Cut(Case):
             self.store = self.redis()
             proxy = self.proxy(self.store)
             self.cut, self.heal = proxy.freeze, proxy.heal
-            self.a = self.node(proxy.url)
+            self.a = self.node(proxy.url, LATE)
         else:
             self.addCleanup(network.stop)
             self.cut, self.heal = network.cut, network.heal
             self.store = self.redis('--bind', '127.0.0.1', network.redis, '--protected-mode', 'no')
-            self.a = self.node(f'redis://{network.redis}:{self.store.port}', 'allowedIP=198.18.3.1', host=network.server,
+            self.a = self.node(f'redis://{network.redis}:{self.store.port}', LATE + '\nallowedIP=198.18.3.1', host=network.server,
                                command=network.far.enter)
-        self.b, self.c = self.node(self.store.unix), self.node(self.store.unix)
+        self.b, self.c = self.node(self.store.unix, LATE), self.node(self.store.unix, LATE)
         self.all = [self.a, self.b, self.c]
         for node in self.all:
             node.wait_until_in()

@@ -90,8 +90,7 @@ class Tab:
                     raise
 
     def is_there(self):
-        page = self.page
-        return page.texts and not page.has_ended and page.close_code is None
+        return self.page.texts and not self.page.is_over()
 
     def numbers(self):
         return [number for page in self.pages for number in page.messages()]
@@ -169,7 +168,7 @@ class Rolling(Case):
     def bring_back(self, tabs, ends):
         while not ends.is_set():
             for tab in tabs:
-                if tab.page.has_ended or tab.page.close_code is not None:
+                if tab.page.is_over():
                     tab.open()
             ends.wait(0.02)
 

@@ -68,6 +68,12 @@ class Routes(Case):
 
     # protocol.md 11.2, 3.1, 3.4
     def test_of_an_ident_the_one_that_opened_first_anywhere_is_the_receiver(self):
+        # How far their clocks are apart is known as well as the fastest answers tell.
+        for node in self.all:
+            node.page(ident='asked')
+        self.store.wait_for_subscribers('i:asked', 3)
+        for node in self.all * 20:
+            self.assertEqual(node.push(feedback(0, ident='asked')), DELIVERED)
         # Numbers of equal value have one channel, which is called by what they have in common.
         heard = lambda: [self.store('PUBSUB', 'NUMSUB', channel)[1]
                          for channel in self.store('PUBSUB', 'CHANNELS', PREFIX + 'd:*')]
@@ -283,7 +289,7 @@ class Links(Case):
     def test_another_secret_reaches_nobody_and_is_counted(self):
         store = self.redis()
         a, = self.nodes([store.unix])
-        b = self.node(store.unix)
+        b = self.node(store.unix, 'backplaneTimeout=1s')
         b.settings = b.settings.replace(SECRET, 'another secret, which is as long as it has to be')
         b.kill()
         b.start()
@@ -302,7 +308,8 @@ class Away(Case):
 
     def setUp(self):
         self.store = self.redis()
-        self.a, self.b, self.c = self.all = self.nodes([self.store.unix] * 3, 'backplaneTimeout=1s')
+        # Those who go on answer in time on a busy machine, too.
+        self.a, self.b, self.c = self.all = self.nodes([self.store.unix] * 3, 'backplaneTimeout=3s')
 
     # protocol.md 11.4
     def test_the_only_receivers_node_that_does_not_answer_is_504_and_it_may_have_it(self):
@@ -319,13 +326,17 @@ class Away(Case):
     def test_who_has_not_answered_is_said_beside_what_was_delivered(self):
         tabs = [node.page(user='42') for node in self.all]
         self.store.wait_for_subscribers('u:42', 3)
-        self.a.signal(signal.SIGSTOP)
-        expected = (200, {'delivered': 2, 'nodes': {'asked': 2, 'answered': 1}})
-        self.assertEqual(self.b.push(feedback(1, user='42')), expected)
-        self.assertEqual(self.c.push(broadcast(2)), expected)
-        status, answer = self.b.push({'opcode': 'logout', 'user': '42'})
-        self.assertEqual((status, answer), (200, {'closed': 2, 'nodes': {'asked': 2, 'answered': 1}}))
-        self.a.signal(signal.SIGCONT)
+        nodes = {'asked': 2, 'answered': 1}
+        # Each time for no longer than one of them is waited for.
+        for number, (sender, packet, expected) in enumerate((
+                (self.b, feedback(1, user='42'), {'delivered': 2, 'nodes': nodes}),
+                (self.c, broadcast(2), {'delivered': 2, 'nodes': nodes}),
+                (self.b, {'opcode': 'logout', 'user': '42'}, {'closed': 2, 'nodes': nodes})), 1):
+            self.a.signal(signal.SIGSTOP)
+            self.assertEqual(sender.push(packet), (200, expected))
+            self.a.signal(signal.SIGCONT)
+            if number < 3:
+                tabs[0].wait_for(number)
         for tab in tabs:
             tab.wait(lambda: tab.close_code == 4401, '4401')
             self.assertEqual(tab.messages(), [1, 2])

@@ -29,7 +29,7 @@ WEBSOCK=$(target_directory)/debug/websock
 export WEBSOCK
 
 code=0
-timeout 900 python3 -W ignore tests/backplane/run.py "$@" 2>&1 | tee "$work/cases" || code=$?
+timeout 1800 python3 -W ignore tests/backplane/run.py "$@" 2>&1 | tee "$work/cases" || code=$?
 passed=$(sed -n '$s/^\([0-9]*\) passed, [0-9]* failed$/\1/p' "$work/cases")
 failed=$(sed -n '$s/^[0-9]* passed, \([0-9]*\) failed$/\1/p' "$work/cases")
 passed=${passed:-0} failed=${failed:-1}

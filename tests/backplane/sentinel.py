@@ -24,7 +24,7 @@ class OfTheMaster(Loaded):
 
     def fail_over(self):
         """Waits until the replica is the master; the one that was."""
-        eventually('it is the master', lambda: self.replica('ROLE')[0] == b'master')
+        eventually('it is the master', lambda: self.replica('ROLE')[0] == b'master', 60)
         self.store, self.replica = self.replica, self.store
         return self.replica
 
