@@ -26,14 +26,14 @@ serve() {
     fi
 }
 
-# Ends the server that `serve` has started with SIGTERM, after 10 s with SIGKILL.
+# Ends the server that `serve` has started with SIGTERM, after 30 s with SIGKILL.
 # Fails unless it has exited with 0.
 stop() {
     local pid=${server_pid:-} code=0
     [ -n "$pid" ] || return 0
     server_pid=
     kill -TERM "$pid" 2>/dev/null || true
-    timeout 10 tail -s 0.1 -f --pid="$pid" /dev/null || kill -KILL "$pid" 2>/dev/null || true
+    timeout 30 tail -s 0.1 -f --pid="$pid" /dev/null || kill -KILL "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || code=$?
     return "$code"
 }

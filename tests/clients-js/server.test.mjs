@@ -206,7 +206,7 @@ for (const [name, [code, start]] of Object.entries(OTHERS)) {
   test(`${name} is told from a websock server, and tried again`, async (t) => {
     const lines = [];
     const url = `ws://127.0.0.1:${await start(t)}/web`;
-    const client = connect(t, url, { connectTimeout: 500, log: (text) => lines.push(text) });
+    const client = connect(t, url, { connectTimeout: 3000, log: (text) => lines.push(text) });
     const { error } = await event(client, 'error');
     assert.equal(error.code, code);
     assert.ok(error.message.includes(url));

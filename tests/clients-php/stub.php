@@ -172,6 +172,14 @@ $roles = [
         $peer->sayInPieces(100, frame(feedback(1, 200_000)) . frame(feedback(2)));
         $peer->readFrame();
     },
+    'half a frame, and the rest when asked' => static function (Peer $peer): void {
+        $peer->upgrade();
+        $frame = frame(feedback(1, 200_000));
+        $peer->say(substr($frame, 0, 100_000));
+        $peer->readFrame();
+        $peer->say(substr($frame, 100_000), frame(NEXT));
+        $peer->readFrame();
+    },
     'fragments and pings' => static function (Peer $peer): void {
         $peer->upgrade();
         $peer->readFrame();

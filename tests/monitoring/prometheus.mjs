@@ -21,7 +21,7 @@ async function startPrometheus() {
   const port = await freePort();
   const config = join(directory.path, 'prometheus.yml');
   await writeFile(config, `
-global: {scrape_interval: 200ms, evaluation_interval: 1s}
+global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [${rules}]
 scrape_configs:
   - job_name: websock
@@ -184,9 +184,9 @@ test('every query of the dashboard works, and names only what there is', async (
   for (const [title, expression] of targets) {
     const plain = expression.replaceAll('$job', 'websock').replaceAll('$instance', '.*').replaceAll('$__rate_interval', '5m');
     assert.ok(!plain.includes('$'), `${title}: ${plain}`);
-    const { result } = await query(plain);
     const mayBeEmpty = /certificate_not_after|> 0$/.test(plain) || /histogram_quantile/.test(plain);
-    assert.ok(result.length > 0 || mayBeEmpty, `${title}: ${plain} gives nothing`);
+    // A scrape that was late on a busy machine leaves nothing until the next one.
+    await until(`${title}: ${plain} to give something`, () => query(plain), ({ result }) => result.length > 0 || mayBeEmpty);
   }
 });
 

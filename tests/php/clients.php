@@ -4,7 +4,7 @@
 // that buffers as a browser does.
 declare(strict_types=1);
 
-const SECONDS_TO_WAIT = 5;
+const SECONDS_TO_WAIT = 20;
 
 /** `tcp`, or `ssl` with the CA in php.ini's openssl.cafile. */
 define('TRANSPORT', getenv('WEBSOCK_TEST_TRANSPORT') ?: 'tcp');
