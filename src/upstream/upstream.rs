@@ -93,8 +93,8 @@ impl Upstream {
     }
 
     /// Subscribes to these channels, now and after each new connection, 512 at a time.
-    /// [`SubscriberEvent::Subscribed`] follows for each that was not subscribed to. Nobody counts:
-    /// who wants a channel twice and gives it back once has it no more.
+    /// [`SubscriberEvent::Subscribed`] follows for each that was not subscribed to, or was given back
+    /// before. Nobody counts: who wants a channel twice and gives it back once has it no more.
     ///
     /// # Errors
     /// [`CallError::QueueFull`] if there are too many; those before it are subscribed to.

@@ -51,6 +51,9 @@ struct Channel {
     is_wanted: bool,
     /// What the other end has been told last.
     is_told: bool,
+    /// It was given back, of which the other end has not been told. Whoever wants it again is to hear
+    /// once more from when on nothing is missed.
+    is_wanted_again: bool,
     is_in_changed: bool,
 }
 
@@ -70,12 +73,16 @@ impl Subscriptions {
     ) -> Result<(), CallError> {
         let is_full = self.channels.len() >= max_channels;
         match self.channels.get_mut(name) {
-            Some(channel) => channel.is_wanted = true,
+            Some(channel) => {
+                channel.is_wanted_again |= !channel.is_wanted && channel.is_told;
+                channel.is_wanted = true;
+            }
             None if is_full => return Err(CallError::QueueFull),
             None => {
                 let channel = Channel {
                     is_wanted: true,
                     is_told: false,
+                    is_wanted_again: false,
                     is_in_changed: false,
                 };
                 self.channels.insert(name.into(), channel);
@@ -113,6 +120,7 @@ impl Subscriptions {
         self.changed = self.channels.keys().cloned().collect();
         for channel in self.channels.values_mut() {
             channel.is_told = false;
+            channel.is_wanted_again = false;
             channel.is_in_changed = true;
         }
         if self.changed.is_empty() {
@@ -142,8 +150,13 @@ impl Subscriptions {
 
     /// Writes what the other end has to be told, as far as that is not too much at once.
     pub(super) fn write_changes(&mut self, output: &mut Vec<u8>) {
+        let has_changes = !self.changed.is_empty();
         while self.unconfirmed_count < MAX_UNCONFIRMED {
             let Some((change, batch)) = self.next_batch() else {
+                // All that was left has been given back before it was told.
+                if has_changes && self.unconfirmed_count == 0 {
+                    self.tell(SubscriberEvent::Ready);
+                }
                 return;
             };
             self.unconfirmed_count += batch.len();
@@ -162,7 +175,7 @@ impl Subscriptions {
             && let Some(name) = self.changed.front()
         {
             let channel = self.channels.get_mut(name);
-            let change = match channel.as_ref().map(|c| (c.is_wanted, c.is_told)) {
+            let change = match channel.as_ref().map(|c| (c.is_wanted, c.is_known())) {
                 Some((true, false)) => Some(Change::Subscribe),
                 Some((false, true)) => Some(Change::Unsubscribe),
                 Some((true, true) | (false, false)) | None => None,
@@ -173,6 +186,7 @@ impl Subscriptions {
             let name = self.changed.pop_front()?;
             if let Some(channel) = channel {
                 channel.is_in_changed = false;
+                channel.is_wanted_again = false;
                 channel.is_told = channel.is_wanted;
                 if !channel.is_wanted {
                     self.channels.remove(&name);
@@ -229,6 +243,13 @@ impl Subscriptions {
     /// Whether all that is wanted is subscribed to.
     pub(in super::super) fn is_ready(&self) -> bool {
         self.is_connected && self.open_count() == 0
+    }
+}
+
+impl Channel {
+    /// Whether the other end has been told last what it is to be told.
+    fn is_known(self) -> bool {
+        self.is_told && !(self.is_wanted && self.is_wanted_again)
     }
 }
 

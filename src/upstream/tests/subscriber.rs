@@ -191,6 +191,39 @@ fn what_changes_its_mind_before_it_is_told_tells_nothing() {
 }
 
 #[test]
+fn what_is_given_back_and_wanted_again_behind_a_full_window_is_confirmed() {
+    let mut scene = Scene::subscriber(|_| {});
+    let link = scene.let_in();
+    scene.subscribe(&["a"]);
+    scene.obey(link);
+    scene.events();
+    let names: Vec<_> = (0..4096).map(|number| format!("c{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    scene.subscribe(&names);
+    scene.unsubscribe(&["a"]);
+    scene.subscribe(&["a"]);
+    scene.obey(link);
+    assert_eq!(scene.obey(link), ["SUBSCRIBE a"]);
+    let events = scene.events();
+    assert_eq!(events[4096..], ["+a", "ready"]);
+    scene.unsubscribe(&names);
+    scene.unsubscribe(&["a"]);
+    scene.subscribe(&["a"]);
+    scene.unsubscribe(&["a"]);
+    scene.obey(link);
+    assert_eq!(scene.obey(link), ["UNSUBSCRIBE a"]);
+    assert_eq!(scene.events(), ["ready"]);
+    // All is subscribed to, too, if what has waited is given back.
+    scene.subscribe(&names);
+    scene.subscribe(&["x"]);
+    scene.unsubscribe(&["x"]);
+    scene.obey(link);
+    assert_eq!(scene.events()[4096..], ["ready"]);
+    assert!(scene.upstream.is_subscribed());
+    scene.end();
+}
+
+#[test]
 fn what_a_server_must_not_say_ends_the_connection() {
     for said in [
         "+OK\r\n",
