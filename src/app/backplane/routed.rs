@@ -20,7 +20,7 @@ use crate::protocol::packet::Ident;
 #[derive(Debug, Default)]
 pub(super) struct Routed {
     calls: HashMap<CallId, RoutedCall>,
-    /// By deadline; some may have been answered.
+    /// By deadline; some may have been answered, or wait anew and have another one by now.
     deadlines: VecDeque<(MonotonicTime, CallId)>,
     held_bytes: usize,
 }
@@ -39,6 +39,7 @@ pub(super) struct RoutedCall {
     pub(super) awaits_local: bool,
     /// When it began to be waited for.
     pub(super) asked_at: MonotonicTime,
+    deadline: MonotonicTime,
     /// Nobody elsewhere is waited for any more.
     is_overdue: bool,
     /// What was published and not answered.
@@ -179,6 +180,7 @@ impl RoutedCall {
             tabs: Vec::new(),
             awaits_local: false,
             asked_at: MonotonicTime::START,
+            deadline: MonotonicTime::START,
             is_overdue: false,
             publishing_count: 0,
             reached_count: 0,
@@ -293,10 +295,11 @@ impl Routed {
         (now, timeout): (MonotonicTime, Duration),
     ) {
         call.asked_at = now;
+        call.deadline = now + timeout;
         call.counted_bytes = call.held_bytes();
         self.held_bytes += call.counted_bytes;
+        self.deadlines.push_back((call.deadline, id));
         self.calls.insert(id, call);
-        self.deadlines.push_back((now + timeout, id));
     }
 
     pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut RoutedCall> {
@@ -324,17 +327,17 @@ impl Routed {
     /// Takes one out whose time is over, and of which all is known here.
     pub(super) fn take_late(&mut self, now: MonotonicTime) -> Option<(CallId, RoutedCall)> {
         while let Some((deadline, id)) = self.deadlines.front().copied() {
-            if deadline > now && self.calls.contains_key(&id) {
+            let call = self.calls.get_mut(&id);
+            let call = call.filter(|call| call.deadline == deadline);
+            if deadline > now && call.is_some() {
                 return None;
             }
             self.deadlines.pop_front();
-            if let Some(call) = self.calls.get_mut(&id).filter(|call| call.awaits_local) {
+            match call {
                 // A large broadcast takes its time; whoever gets it here is counted in any case.
-                call.is_overdue = true;
-                continue;
-            }
-            if let Some(call) = self.take(id) {
-                return Some((id, call));
+                Some(call) if call.awaits_local => call.is_overdue = true,
+                Some(_) => return self.take(id).map(|call| (id, call)),
+                None => {}
             }
         }
         None
@@ -469,5 +472,32 @@ mod tests {
         assert!(routed.take_complete(CallId(3)).is_some());
         assert_eq!((routed.len(), routed.held_bytes()), (0, 0));
         assert_eq!(routed.next_deadline(), None);
+    }
+
+    // protocol.md 11.6
+    #[test]
+    fn one_that_waits_anew_is_late_once_and_not_before_its_time() {
+        let mut routed = Routed::default();
+        let timeout = Duration::from_millis(100);
+        let one = || {
+            let mut call = RoutedCall::new(None, Stage::Deliver);
+            call.publishing_count = 1;
+            call
+        };
+        routed.insert(CallId(1), one(), (after(0), timeout));
+        routed.insert(CallId(2), one(), (after(90), timeout));
+        for millis in [10, 20, 95] {
+            let again = routed.take(CallId(1)).unwrap();
+            routed.insert(CallId(1), again, (after(millis), timeout));
+        }
+        assert!(routed.take_late(after(189)).is_none());
+        let late = std::iter::from_fn(|| routed.take_late(after(194)));
+        assert_eq!(late.map(|(id, _)| id.0).collect::<Vec<_>>(), [2]);
+        let mut late_count = 0;
+        while let Some((id, call)) = routed.take_late(after(195)) {
+            routed.insert(id, call, (after(195), timeout));
+            late_count += 1;
+        }
+        assert_eq!((late_count, routed.deadlines.len()), (1, 1));
     }
 }
