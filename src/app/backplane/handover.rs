@@ -15,7 +15,9 @@ impl Backplane {
         let mut record = RecordWriter::default();
         record.put_number(NUMBER, self.claim.number().into());
         record.put(TOKEN, self.claim.token().as_bytes());
-        for peer in self.peers.hand_over() {
+        let epoch = self.claim.sender().epoch;
+        let own = Peers::own_record(epoch, self.sequence, self.number);
+        for peer in self.peers.hand_over(now).chain([own]) {
             record.put(PEER, &peer);
         }
         if let Some(since) = self.deaf_since {

@@ -28,7 +28,7 @@ impl Backplane {
             SubscriberEvent::Message { channel, payload } => return Some((channel, payload)),
             SubscriberEvent::Skipped => {
                 self.counts.oversized += 1;
-                self.peers.note_skipped();
+                self.peers.note_skipped(now);
                 self.refuse(
                     "longer than maxMessageSize: set the same at all servers",
                     now,
@@ -131,6 +131,7 @@ impl Backplane {
             }
             Verdict::Untimely => {
                 self.counts.untimely += 1;
+                self.peers.note_untimely(&envelope);
                 self.refuse("sent at another time: check the servers' clocks", now);
                 None
             }

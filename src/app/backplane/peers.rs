@@ -185,10 +185,20 @@ impl Peers {
         }
     }
 
+    /// What a peer has sent was not taken in, since clocks differ by too much.
+    pub(super) fn note_untimely(&mut self, envelope: &Envelope<'_>) {
+        // What was heard long ago is on record.
+        if let Some(peer) = self.known.get_mut(&envelope.sender.epoch)
+            && !peer.window.has(envelope.sequence)
+        {
+            peer.has_outage = true;
+        }
+    }
+
     /// Something was not taken in, whoever has sent it.
-    pub(super) fn note_skipped(&mut self) {
+    pub(super) fn note_skipped(&mut self, now: MonotonicTime) {
         for peer in self.known.values_mut() {
-            peer.has_outage |= peer.standing != Standing::Unknown && !peer.has_left;
+            peer.has_outage |= peer.standing != Standing::Unknown && peer.may_have_sent(now);
         }
     }
 
@@ -259,9 +269,7 @@ impl Peers {
     /// This node has been cut off: what was sent meanwhile has not come.
     pub(super) fn note_outage(&mut self, now: MonotonicTime) {
         for peer in self.known.values_mut() {
-            // Whoever has been silent for long has not sent anything.
-            let is_recent = |heard: MonotonicTime| now - heard < PEER_TIMEOUT * 2;
-            peer.has_outage |= !peer.has_left && peer.last_heard.is_some_and(is_recent);
+            peer.has_outage |= peer.may_have_sent(now);
         }
     }
 
@@ -273,7 +281,7 @@ impl Peers {
         peers.fold(false, |any, peer| {
             // A record of somebody is nobody.
             let is_somebody = peer.standing != Standing::Unknown;
-            any | (is_somebody && std::mem::take(&mut peer.has_outage) && !peer.has_left)
+            any | (is_somebody && std::mem::take(&mut peer.has_outage))
         })
     }
 
@@ -290,10 +298,11 @@ impl Peers {
         })
     }
 
-    /// How far each is, for [`take_over`](Self::take_over).
-    pub(super) fn hand_over(&self) -> impl Iterator<Item = Vec<u8>> {
+    /// How far each is that may be there, for [`take_over`](Self::take_over).
+    pub(super) fn hand_over(&self, now: MonotonicTime) -> impl Iterator<Item = Vec<u8>> {
         let heard = self.known.iter();
-        let heard = heard.filter(|(_, peer)| peer.standing != Standing::Unknown);
+        let heard = heard
+            .filter(move |(_, peer)| peer.standing != Standing::Unknown && peer.may_have_sent(now));
         heard.map(|(epoch, peer)| {
             let mut record = RecordWriter::default();
             record.put_number(NODE, peer.node.into());
@@ -301,8 +310,24 @@ impl Peers {
             record.put_number(SEQUENCE, peer.window.highest());
             record.put_number_if(LAST_NUMBER, peer.number);
             record.put_number(MESSAGE_COUNT, peer.message_count());
+            // A process before this one; any other that leaves may still send something.
+            let is_past_self = peer.has_left && peer.node == 0;
+            record.put_number_if(HAS_LEFT, is_past_self.then_some(1));
             record.into_bytes()
         })
+    }
+
+    /// The same of this node itself: to another process it is one that has gone, of which it has
+    /// all. It has no number, since that goes on.
+    pub(super) fn own_record(epoch: u64, sequence: u64, number: u64) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        record.put_number(NODE, 0);
+        record.put_number(EPOCH, epoch);
+        record.put_number(SEQUENCE, sequence);
+        record.put_number(LAST_NUMBER, number);
+        record.put_number(MESSAGE_COUNT, 0);
+        record.put_number(HAS_LEFT, 1);
+        record.into_bytes()
     }
 
     /// What another process has heard of others; what they have sent since has not come.
@@ -321,7 +346,8 @@ impl Peers {
             peer.window.skip(record.number(SEQUENCE)?);
             peer.number = record.number_if(LAST_NUMBER)?;
             peer.beat.message_count = record.number(MESSAGE_COUNT)?;
-            peer.has_outage = true;
+            peer.has_left = record.number_if(HAS_LEFT)?.is_some();
+            peer.has_outage = !peer.has_left;
             peer.has_beaten = true;
             record.end()?;
             peers.known.insert(epoch, peer);
@@ -355,7 +381,7 @@ impl Peers {
         let is_certain = |peer: &Peer| {
             let is_proven = matches!(peer.standing, Standing::Proven { .. });
             let is_whole = !peer.has_outage && (peer.has_beaten || is_settled);
-            peer.has_left || (is_proven && is_whole)
+            (peer.has_left && !peer.has_outage) || (is_proven && is_whole)
         };
         self.recent(PEER_TIMEOUT * 2, now)
             .any(|(_, peer)| !is_certain(peer))
@@ -431,6 +457,16 @@ impl Peer {
         self.last_heard.unwrap_or(self.created_at)
     }
 
+    /// Whether it may have sent something just now: whoever has been silent for long has not. One
+    /// that leaves goes on until it ends.
+    fn may_have_sent(&self, now: MonotonicTime) -> bool {
+        let time = match self.has_left {
+            true => LEAVER_TIMEOUT,
+            false => PEER_TIMEOUT * 2,
+        };
+        self.last_heard.is_some_and(|heard| now - heard < time)
+    }
+
     /// Messages of it, as far as they are known.
     fn message_count(&self) -> u64 {
         // It says what it likes.
@@ -462,12 +498,17 @@ const EPOCH: u8 = 2;
 const SEQUENCE: u8 = 3;
 const LAST_NUMBER: u8 = 4;
 const MESSAGE_COUNT: u8 = 5;
+/// There only of what is not there any more.
+const HAS_LEFT: u8 = 128;
 
 /// How far clocks on the wall may differ. Nothing else goes by them.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// Whoever is silent for so long is not there any more: three heartbeats.
 pub(super) const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Whoever has said that it leaves, and is silent for so long, has ended: two heartbeats.
+const LEAVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an envelope takes at most, in microseconds: what waits longer for Redis is given up by
 /// its sender ([`QUEUE_TIME`]), and a second for the way.
@@ -642,7 +683,7 @@ mod tests {
             peers.note_beat(sender(1), beat, LONG);
             peers.note_message(sender(1), Some(u64::MAX));
         }
-        assert_eq!(peers.hand_over().count(), 1);
+        assert_eq!(peers.hand_over(after(0)).count(), 1);
         assert_eq!(peers.present(after(0)).count(), 1);
     }
 
@@ -769,12 +810,78 @@ mod tests {
         assert!(!peers.forget_unheard(), "it had gone long before");
     }
 
+    // protocol.md 11.5
+    #[test]
+    fn what_somebody_who_leaves_has_sent_in_an_outage_counts_as_missed_until_it_has_ended() {
+        let mut peers = Peers::default();
+        hear(&mut peers, &envelope(1, 1, NOW), 0);
+        let mut beat = Heartbeat {
+            message_count: 100,
+            is_leaving: true,
+            ..Heartbeat::default()
+        };
+        peers.note_beat(sender(1), beat, LONG);
+        assert!(!peers.has_uncertain(LONG, after(1)));
+        peers.note_outage(after(1));
+        assert!(peers.has_uncertain(LONG, after(1)));
+        beat.message_count = 101;
+        assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::Some);
+        peers.note_skipped(after(9));
+        assert!(peers.forget_unheard() && !peers.forget_unheard());
+        peers.note_skipped(after(10));
+        peers.note_outage(after(10));
+        assert!(!peers.forget_unheard(), "it has ended");
+    }
+
+    // protocol.md 11.5
+    #[test]
+    fn another_process_misses_nothing_of_those_who_had_gone_long_before() {
+        let mut peers = Peers::default();
+        hear(&mut peers, &envelope(1, 1, NOW), 0);
+        hear(&mut peers, &envelope(2, 1, NOW), 29);
+        for (seconds, count) in [(29, 2), (30, 1), (59, 0)] {
+            assert_eq!(peers.hand_over(after(seconds)).count(), count, "{seconds}");
+        }
+    }
+
+    // protocol.md 11.5
+    #[test]
+    fn what_was_sent_while_a_clock_was_wrong_counts_as_missed() {
+        let mut peers = Peers::default();
+        for (is_heard_before, hole) in [(true, Hole::None), (false, Hole::Some)] {
+            hear(&mut peers, &envelope(1, 1, NOW), 0);
+            let mut beat = Heartbeat::default();
+            peers.note_beat(sender(1), beat, LONG);
+            let sequence = if is_heard_before { 1 } else { 2 };
+            let untimely = envelope(1, sequence, NOW + 7201);
+            assert_eq!(hear(&mut peers, &untimely, 1), Verdict::Untimely);
+            peers.note_untimely(&untimely);
+            beat.message_count = 1;
+            assert_eq!(peers.note_beat(sender(1), beat, LONG), hole);
+        }
+    }
+
+    // protocol.md 11.6
+    #[test]
+    fn another_process_knows_what_the_one_before_has_said() {
+        let record = Peers::own_record(7, 300, 5);
+        let mut peers = Peers::take_over(&[record.as_slice()], after(0)).unwrap();
+        let place = peers.places(after(29)).next().unwrap();
+        assert_eq!((place.epoch, place.number), (7, 5));
+        assert!(place.has(300) && place.has(299) && !place.has(301));
+        let verdict = peers.judge(&envelope(7, 300, NOW), NOW, after(1));
+        assert_eq!(verdict, Verdict::Repeated);
+        assert!(!peers.has_uncertain(LONG, after(1)), "it has gone");
+        assert!(!peers.forget_unheard(), "nothing of it is missing");
+        assert_eq!(peers.present(after(1)).count(), 0);
+    }
+
     #[test]
     fn another_process_knows_what_has_come_and_sees_what_has_not() {
         let mut peers = Peers::default();
         hear(&mut peers, &envelope(1, 9, NOW), 0);
         peers.note_message(sender(1), Some(5));
-        let records: Vec<_> = peers.hand_over().collect();
+        let records: Vec<_> = peers.hand_over(after(0)).collect();
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
         for (message_count, number, hole) in
             [(1, 5, Hole::None), (2, 5, Hole::Some), (1, 6, Hole::Some)]
