@@ -219,7 +219,17 @@ impl Sessions {
             self.mailbox.take_up(serial, slot);
         }
         self.mailbox.settle();
+        self.expect_back();
         Ok(())
+    }
+
+    /// What other servers say to those who are away is to be heard here, also by their names.
+    pub(super) fn expect_back(&mut self) {
+        if let Some(backplane) = self.backplane.as_deref_mut() {
+            for (clients, id, until) in self.mailbox.away() {
+                backplane.expect_back(id, clients, until);
+            }
+        }
     }
 }
 

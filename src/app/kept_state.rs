@@ -23,6 +23,10 @@ impl App {
         let mut record = RecordWriter::default();
         record.put_duration(SAVED_AT, time_of_day);
         record.put(MAILBOX, &mailbox.hand_over(&self.sessions.clients, now));
+        let backplane = self.sessions.backplane.as_deref();
+        if let Some(deaf_for) = backplane.and_then(|backplane| backplane.deaf_for(now)) {
+            record.put_duration(DEAF_FOR, deaf_for);
+        }
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&record.into_bytes());
         let sum = digest(&SHA256, &bytes);
@@ -45,6 +49,7 @@ impl App {
         let mut record = Record::parse(record).map_err(not_understood)?;
         let saved_at = record.duration(SAVED_AT).map_err(not_understood)?;
         let mailbox = record.record(MAILBOX).map_err(not_understood)?;
+        let deaf_for = record.duration_if(DEAF_FOR).map_err(not_understood)?;
         record.end().map_err(not_understood)?;
         // A clock that was put back says nothing.
         let ago = time_of_day.saturating_sub(saved_at);
@@ -55,6 +60,10 @@ impl App {
         let taken = self.sessions.mailbox.take_over(mailbox, ago, now);
         taken.map_err(not_understood)?;
         self.sessions.mailbox.settle();
+        if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            backplane.note_deaf_since(now - (ago + deaf_for.unwrap_or_default()));
+        }
+        self.sessions.expect_back();
         Ok(self.sessions.mailbox.figures().away)
     }
 
@@ -97,3 +106,5 @@ const SUM_LEN: usize = 32;
 
 const SAVED_AT: u8 = 1;
 const MAILBOX: u8 = 2;
+/// There only if not all that other servers have said was heard.
+const DEAF_FOR: u8 = 128;

@@ -16,7 +16,7 @@ use crate::base::{MonotonicTime, Secret, random};
 use crate::connection::{ConnId, Message};
 use crate::protocol::message::MessageKind;
 use crate::registry::mailbox::{self, Claim, Missed, Resumed};
-use crate::registry::{Audience, ClientUuid, Cursor, Gap};
+use crate::registry::{Audience, ClientUuid, Cursor, Gap, UserId};
 
 /// What a client begins with that has opted in.
 pub(super) struct Begun {
@@ -57,12 +57,8 @@ impl Sessions {
             self.mailbox.come_back_unnamed(slot);
         }
         let since = last_event.or_else(|| field(query, "since"));
-        // What other servers have said to a user of whom no tab was here has not been heard.
-        let is_heard = self.backplane.as_deref().is_none_or(|backplane| {
-            let user = newcomer.identity.user.as_ref();
-            user.is_none_or(|user| backplane.hears_user(user.as_str()))
-        });
-        let missed = since.and_then(|since| match is_heard {
+        let user = newcomer.identity.user.as_ref().map(UserId::as_str);
+        let missed = since.and_then(|since| match self.has_heard(user, since) {
             true => self.mailbox.since(slot, since, self.foreign_gap(since, "")),
             false => Some(self.mailbox.since_unheard()),
         });
@@ -73,6 +69,39 @@ impl Sessions {
             secret,
             missed,
         })
+    }
+
+    /// Whether it has been heard, as far as is known, what other servers have said to a user behind
+    /// a cursor: they say it only where a tab of the user is.
+    fn has_heard(&self, user: Option<&str>, cursor: &str) -> bool {
+        let (Some(backplane), Some(user)) = (self.backplane.as_deref(), user) else {
+            return true;
+        };
+        let Some(heard_from) = backplane.user_heard_from(user) else {
+            return false;
+        };
+        let cursor = Cursor::parse(cursor);
+        let ours = cursor.filter(|cursor| cursor.epoch() == self.mailbox.cursor().epoch());
+        backplane.is_connected() && ours.is_none_or(|cursor| heard_from <= cursor.number())
+    }
+
+    /// Behind which number it is heard what other servers say to this user.
+    fn user_heard_from(&self, user: Option<&str>) -> u64 {
+        match (self.backplane.as_deref(), user) {
+            (Some(backplane), Some(user)) => backplane.user_heard_from(user).unwrap_or(u64::MAX),
+            (None, _) | (_, None) => 0,
+        }
+    }
+
+    /// Somebody comes: from now on it is heard what other servers say to its user. Whoever has a
+    /// cursor of before may have missed something.
+    pub(super) fn begin_to_hear(&mut self, user: Option<&UserId>) {
+        let (Some(backplane), Some(user)) = (self.backplane.as_deref(), user) else {
+            return;
+        };
+        if backplane.user_heard_from(user.as_str()).is_none() && self.mailbox.is_active() {
+            self.mailbox.leave_behind();
+        }
     }
 
     /// Those who have opted in to be told of a restart, and when each is to come back.
@@ -123,6 +152,7 @@ impl Sessions {
             secret: &claim.secret,
             cursor: &claim.cursor,
             foreign: self.foreign_gap(&claim.cursor, &claim.uuid),
+            heard_from: self.user_heard_from(self.clients.user(id)),
         };
         if let Some(resumed) = self.mailbox.resume(id.slot, &claim, &self.clients, now) {
             self.carry_on(id, &resumed, now, commands);

@@ -275,6 +275,7 @@ impl Sessions {
         if let Some(secret) = &secret {
             self.senders.insert(id, secret.digest());
         }
+        self.begin_to_hear(newcomer.identity.user.as_ref());
         let begun = self.begin_replay(newcomer, &uuid);
         let replay = begun.as_ref().map(|begun| {
             // A stream of events proves nothing when it comes back.

@@ -805,6 +805,28 @@ fn what_was_said_to_a_user_before_any_tab_of_it_was_here_is_a_gap() {
     assert!(page.read_text("what was missed").contains(r#""n":1,"#));
 }
 
+// protocol.md 11.5
+// protocol.md 9.8
+#[test]
+fn a_page_that_was_made_before_another_one_of_its_user_came_is_told_a_gap_too() {
+    let cluster = Cluster::start(2);
+    let (_, body) = ask(&cluster.nodes[0], "GET", "/position", "");
+    let position: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let cursor = position["cursor"].as_str().expect("a cursor");
+    for (user, target) in [("42", "/web"), ("43", "/web?resume=1")] {
+        let packet = feedback("user", user, 1);
+        assert_eq!(push(&cluster.nodes[1], &packet).0, 404);
+        let (mut first, _) = resuming(&cluster.nodes[0], target, user);
+        cluster.wait_for_subscribers(&format!("websock:u:{user}"), 1);
+        let target = format!("/web?resume=1&since={cursor}");
+        let (mut page, _) = resuming(&cluster.nodes[0], &target, user);
+        let gap = page.read_text("a gap");
+        let expected = r#"{"opcode":"gap","gap":"backplane","cursor":""#;
+        assert!(gap.starts_with(expected), "{gap}");
+        first.round_trip();
+    }
+}
+
 // protocol.md 11.4
 // protocol.md 11.5
 // promise: a reload of each key takes effect

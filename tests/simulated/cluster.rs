@@ -12,8 +12,10 @@ mod redis;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use websock::app::App;
 use websock::app::backplane::{BackplaneSecret, BackplaneSettings};
 use websock::app::sign_in::TokenKey;
+use websock::base::Record;
 use websock::connection::MonotonicTime;
 use websock::net::ServerSettings;
 use websock::upstream::Target;
@@ -88,9 +90,15 @@ impl Cluster {
     }
 
     fn new_node(&self) -> Node {
+        self.new_node_with(|_, _| {})
+    }
+
+    /// One that begins with something.
+    fn new_node_with(&self, begin: impl FnOnce(&mut App, MonotonicTime)) -> Node {
         let mut server = Server::new(&self.settings);
         server.system.jump_to(self.now);
         server.system.let_dial(true);
+        begin(server.event_loop.app_mut(), self.now);
         server.event_loop.add_app_upstreams();
         server.settle();
         Node {
@@ -163,6 +171,13 @@ impl Cluster {
     fn rest(&mut self, millis: usize) {
         for _ in 0..millis.div_ceil(REST_MILLIS) {
             self.step(REST_MILLIS);
+        }
+    }
+
+    /// So much time that everything is answered, by small steps.
+    fn go_on(&mut self) {
+        for _ in 0..20 {
+            self.step(20);
         }
     }
 
@@ -276,6 +291,43 @@ impl Cluster {
         }
         self.open_page(node);
         self.open_page(node);
+    }
+
+    /// All its pages lose their connections; another process goes on with what is kept for them.
+    fn take_over(&mut self, node: usize) {
+        let state = self.end(node, |app, now| app.hand_over_state(now));
+        self.nodes[node] = self.new_node_with(|app, now| {
+            let record = Record::parse(&state).unwrap();
+            app.take_over_state(record, now).unwrap();
+        });
+    }
+
+    /// It ends, keeps what is kept for those who may come back, and is started so much later. What
+    /// else happens meanwhile?
+    fn start_anew(&mut self, node: usize, millis: usize, meanwhile: impl FnOnce(&mut Self)) {
+        let kept = self.end(node, |app, now| app.kept_state(now, TIME_OF_DAY));
+        let kept = kept.expect("pages");
+        let down = Duration::from_millis(millis as u64);
+        let until = self.now + down;
+        self.nodes[node].stopped_until = until;
+        meanwhile(self);
+        while self.now < until {
+            self.rest(REST_MILLIS);
+        }
+        self.nodes[node] = self.new_node_with(|app, now| {
+            app.restore(&kept, now, TIME_OF_DAY + down).unwrap();
+        });
+    }
+
+    /// Its connections are lost; what it leaves.
+    fn end<T>(&mut self, node: usize, leave: impl FnOnce(&mut App, MonotonicTime) -> T) -> T {
+        let server = &mut self.nodes[node].server;
+        let now = server.system.time();
+        let left = leave(server.event_loop.app_mut(), now);
+        self.redis.cut(|line| line.node == node);
+        let pages = self.pages.iter_mut().filter(|page| page.node == node);
+        pages.for_each(Page::break_off);
+        left
     }
 
     // ---- what must hold
@@ -444,6 +496,9 @@ const GAPS_ARE_TOLD: bool = true;
 
 const USERS: usize = 4;
 const IDENTS: usize = 3;
+
+/// When a node is started anew, since 1970.
+const TIME_OF_DAY: Duration = Duration::from_secs(1_800_000_000);
 
 /// What tells the numbers of one node's pushes from another's.
 const NUMBERS: u64 = 1 << 32;
@@ -726,6 +781,114 @@ fn cluster_tells_a_gap_where_a_node_has_come_and_gone_that_was_never_heard() {
         assert!(cluster.pages[at].gap_count > gap_count, "nobody is told");
         cluster.check();
     }
+}
+
+// protocol.md 9.7, 11.5
+#[test]
+fn cluster_tells_a_gap_where_a_node_has_gone_while_another_was_started_anew() {
+    let mut cluster = Cluster::new(8, 2);
+    cluster.redis.most_delay = Duration::ZERO;
+    cluster.rest(20_000);
+    let at = cluster.pages.len();
+    cluster.open_page(0);
+    cluster.rest(1000);
+    let pushed = cluster.pushed.len();
+    cluster.start_anew(0, 10_000, |cluster| {
+        cluster.rest(1000);
+        cluster.push_to(1, To::All);
+        cluster.go_on();
+        cluster.kill(1);
+    });
+    cluster.rest(5000);
+    cluster.pages[at].come_back(&mut cluster.nodes[0].server, 0);
+    cluster.rest(5000);
+    let number = cluster.pushed[pushed].number;
+    assert!(!cluster.pages[at].heard.contains_key(&number));
+    assert!(cluster.pages[at].gap_count > 0, "nobody is told");
+}
+
+// protocol.md 9.6, 9.7
+#[test]
+fn cluster_keeps_what_is_for_those_who_come_back_to_another_process_of_a_node() {
+    for is_taken_over in [false, true] {
+        let mut cluster = Cluster::new(9, 2);
+        cluster.redis.most_delay = Duration::ZERO;
+        cluster.rest(20_000);
+        let at = cluster.pages.len();
+        cluster.open_page(0);
+        cluster.rest(1000);
+        match is_taken_over {
+            false => cluster.start_anew(0, 1000, |_| {}),
+            true => cluster.take_over(0),
+        }
+        cluster.rest(5000);
+        let first = cluster.pushed.len();
+        for to in [To::User(cluster.pages[at].user), To::Page(at)] {
+            cluster.push_to(1, to);
+            cluster.go_on();
+        }
+        let pushed: Vec<_> = cluster.pushed[first..].iter().collect();
+        for pushed in &pushed {
+            let (_, answer) = pushed.answer.as_ref().expect("an answer");
+            assert!(answer["queued"].as_u64() > Some(0), "{pushed:?}");
+        }
+        let numbers: Vec<_> = pushed.iter().map(|pushed| pushed.number).collect();
+        cluster.pages[at].come_back(&mut cluster.nodes[0].server, 0);
+        cluster.go_on();
+        let page = &cluster.pages[at];
+        assert_eq!((page.whole_count, page.gap_count), (1, 0));
+        assert_eq!(page.order, numbers);
+        cluster.check();
+    }
+}
+
+// protocol.md 11.6
+#[test]
+fn cluster_moves_a_tab_from_a_node_that_another_process_has_taken_over() {
+    let mut cluster = Cluster::new(11, 2);
+    cluster.redis.most_delay = Duration::ZERO;
+    cluster.rest(20_000);
+    let at = cluster.pages.len();
+    cluster.open_page(0);
+    cluster.rest(1000);
+    cluster.push_to(0, To::All);
+    cluster.go_on();
+    cluster.take_over(0);
+    cluster.rest(2000);
+    cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+    cluster.go_on();
+    assert_eq!(cluster.pages[at].gaps, [""; 0]);
+    assert_eq!(cluster.pages[at].whole_count, 1);
+    cluster.check();
+}
+
+// protocol.md 9.6, 11.3
+#[test]
+fn cluster_finds_by_name_who_was_away_when_its_node_has_lost_its_number() {
+    let mut cluster = Cluster::new(10, 2);
+    cluster.redis.most_delay = Duration::ZERO;
+    cluster.rest(20_000);
+    let at = cluster.pages.len();
+    cluster.open_page(0);
+    cluster.rest(1000);
+    cluster.pages[at].break_off();
+    cluster.rest(1000);
+    let number = u16::from_str_radix(cluster.pages[at].node_number(), 16).unwrap();
+    cluster.redis.take_number(number);
+    // The channel of the number is kept for a while.
+    cluster.rest(30_000);
+    let pushed = cluster.pushed.len();
+    cluster.push_to(1, To::Page(at));
+    cluster.go_on();
+    let pushed = &cluster.pushed[pushed];
+    let (status, answer) = pushed.answer.as_ref().expect("an answer");
+    assert_eq!((*status, &answer["queued"]), (202, &1.into()), "{pushed:?}");
+    let number = pushed.number;
+    cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+    cluster.go_on();
+    let page = &cluster.pages[at];
+    assert_eq!((page.whole_count, &*page.order), (1, &[number][..]));
+    cluster.check();
 }
 
 // protocol.md 11.2

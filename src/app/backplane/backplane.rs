@@ -245,7 +245,7 @@ impl Backplane {
     }
 
     /// Whether others can be asked and can answer.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.is_subscribed && self.is_listening
     }
 

@@ -8,6 +8,7 @@ use super::backplane::{Backplane, ClientPlace, OpenClient};
 use super::channel::{node_of, with_node};
 use super::clock::micros;
 use super::envelope::Found;
+use super::published::QUEUE_TIME;
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
@@ -44,7 +45,7 @@ impl Backplane {
         self.clients.insert(id, client);
         let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
         let channels = name.into_iter().chain(self.channels_of(id, clients));
-        channels.for_each(|channel| self.interest.want(channel));
+        channels.for_each(|channel| self.interest.want_since(channel, number));
     }
 
     /// A client goes, of whom the registry still knows; so long it may come back.
@@ -65,6 +66,33 @@ impl Backplane {
         let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
         let channels = name.into_iter().chain(self.channels_of(id, clients));
         channels.for_each(|channel| self.interest.give_back(&channel, until));
+    }
+
+    /// Somebody was here before this process was, and may come back until then: what is said to it
+    /// meanwhile is to be kept here.
+    pub(crate) fn expect_back(&mut self, id: ConnId, clients: &Clients, until: MonotonicTime) {
+        let is_web = clients.kind(id) == Some(ClientKind::Web);
+        let uuid = clients.uuid(id);
+        let uuid = uuid.filter(|uuid| is_web && !self.leads_here(uuid));
+        let name = uuid.map(|uuid| self.channels.of_name(&uuid.to_string()));
+        for channel in name.into_iter().chain(self.channels_of(id, clients)) {
+            self.interest.want(channel.clone());
+            self.interest.give_back(&channel, until);
+        }
+    }
+
+    /// Nothing has been heard since then for those who may come back.
+    pub(crate) fn note_deaf_since(&mut self, since: MonotonicTime) {
+        let since = self.deaf_since.map_or(since, |before| before.min(since));
+        self.deaf_since = Some(since);
+    }
+
+    /// For how long not all was heard that is for those who may come back; `None`: all was.
+    pub(crate) fn deaf_for(&self, now: MonotonicTime) -> Option<Duration> {
+        let since = self.deaf_since.map(|since| now - since);
+        // Something is missing, of which they have not been told.
+        let gap = self.gap_at.map(|_| QUEUE_TIME);
+        since.max(gap)
     }
 
     /// Whether everything that others have said until now to everybody, and to this user, was heard
@@ -94,9 +122,10 @@ impl Backplane {
         doubt.is_none()
     }
 
-    /// Whether all that others say to this user is heard.
-    pub(crate) fn hears_user(&self, user: &str) -> bool {
-        self.is_connected() && self.interest.has(&self.channels.of_user(user))
+    /// Behind which number of what is kept here it is also heard what others say to this user;
+    /// `None`: nobody of it is here, or has been lately.
+    pub(crate) fn user_heard_from(&self, user: &str) -> Option<u64> {
+        self.interest.heard_from(&self.channels.of_user(user))
     }
 
     /// Whether this uuid says that its client was at another node, of which this one has heard.

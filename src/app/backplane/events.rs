@@ -133,6 +133,8 @@ impl App {
                         backplane.find_by_name(&sessions.clients);
                     }
                     let goodbyes = sessions.goodbyes();
+                    // Those too who are away.
+                    sessions.expect_back();
                     say_goodbye(&goodbyes, commands);
                 }
             }

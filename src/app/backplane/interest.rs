@@ -22,6 +22,8 @@ pub(super) struct Interest {
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     count: usize,
+    /// The number of the last message that was kept here before it was wanted.
+    since: u64,
     /// The latest time until which somebody has wanted it who has gone.
     until: MonotonicTime,
     /// Nothing that is published there is missed.
@@ -40,6 +42,11 @@ pub(super) struct Changes {
 impl Interest {
     /// Somebody wants a channel.
     pub(super) fn want(&mut self, channel: Vec<u8>) {
+        self.want_since(channel, 0);
+    }
+
+    /// The same; the last message that is kept has this number.
+    pub(super) fn want_since(&mut self, channel: Vec<u8>, number: u64) {
         if let Some(wanted) = self.wanted.get_mut(&*channel) {
             wanted.count += 1;
             if let Some(until) = wanted.unwanted_until.take() {
@@ -51,6 +58,7 @@ impl Interest {
         self.byte_count += channel.len();
         let wanted = Wanted {
             count: 1,
+            since: number,
             until: MonotonicTime::START,
             is_confirmed: false,
             unwanted_until: None,
@@ -120,9 +128,9 @@ impl Interest {
             .is_some_and(|wanted| wanted.is_confirmed)
     }
 
-    /// Whether a channel is heard, and was so before it was wanted last.
-    pub(super) fn has(&self, channel: &[u8]) -> bool {
-        self.wanted.contains_key(channel)
+    /// Behind which number of what is kept a channel is heard; `None`: nobody wants it.
+    pub(super) fn heard_from(&self, channel: &[u8]) -> Option<u64> {
+        self.wanted.get(channel).map(|wanted| wanted.since)
     }
 
     /// Number of channels.
@@ -143,7 +151,7 @@ const LINGER: Duration = Duration::from_secs(10);
 const MAX_UNWANTED: usize = 50_000;
 
 /// What one channel takes in the table besides its name, and once more in the upstream.
-const ENTRY_BYTES: usize = 80;
+const ENTRY_BYTES: usize = 88;
 
 #[cfg(test)]
 mod tests {

@@ -70,6 +70,13 @@ impl Mailbox {
         }
     }
 
+    /// Those who are away: where their names are, as whom, and until when they may come back.
+    pub fn away(&self) -> impl Iterator<Item = (&Clients, ConnId, MonotonicTime)> {
+        let time = self.time();
+        let absences = self.tabs.absences();
+        absences.map(move |(clients, id, heard)| (clients, id, heard + time))
+    }
+
     /// A client cannot come back: it has been signed out, or another process has it.
     pub fn forget(&mut self, slot: u32) {
         if let Some(number) = self.tabs.on(slot) {

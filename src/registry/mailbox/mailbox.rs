@@ -325,6 +325,11 @@ impl Mailbox {
         }
     }
 
+    /// Whoever has a cursor that was told before stands before the one of now.
+    pub fn leave_behind(&mut self) {
+        self.leave_all_behind();
+    }
+
     // ---- inside
 
     /// From when on nothing is missing in the stream of a user that is not there: with no position

@@ -21,6 +21,8 @@ pub struct Claim<'a> {
     pub cursor: &'a str,
     /// What it is told if that is of another epoch.
     pub foreign: Gap,
+    /// Up to this number, messages of other servers to its user may be missing.
+    pub heard_from: u64,
 }
 
 /// What was missed, or that it cannot be told.
@@ -71,6 +73,7 @@ impl Mailbox {
         let here = again.or(cursor);
         let seen = match here {
             Some(cursor) if !is_foreign => self.check(cursor, claim.foreign).and_then(|number| {
+                let number = heard(number, claim.heard_from)?;
                 let tab = proven.ok_or(Gap::Expired)?;
                 let number = self.check_streams(tab, number)?;
                 // Nor may anything be missing of what has come under the new name.
@@ -288,6 +291,15 @@ impl Mailbox {
                 }
             }
         }
+    }
+}
+
+/// A number up to which a tab has seen everything, if what other servers have said behind it was
+/// heard, which is so from another one on.
+pub(super) fn heard(number: u64, heard_from: u64) -> Result<u64, Gap> {
+    match heard_from <= number {
+        true => Ok(number),
+        false => Err(Gap::Backplane),
     }
 }
 

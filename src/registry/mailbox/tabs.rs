@@ -368,6 +368,12 @@ impl Tabs {
         let absence = self.away_since.get(&number)?;
         Some((&self.away, id_of(number), absence.heard))
     }
+    /// The same of all who are away.
+    pub(super) fn absences(&self) -> impl Iterator<Item = (&Clients, ConnId, MonotonicTime)> {
+        let absences = self.away_since.iter();
+        absences.map(|(number, absence)| (&self.away, id_of(*number), absence.heard))
+    }
+
 
     pub(super) fn retry(&self, number: TabNumber) -> Option<&Retry> {
         self.retries.get(&number)

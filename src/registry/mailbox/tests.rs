@@ -209,6 +209,7 @@ impl World {
             secret: &secret,
             cursor: &cursor,
             foreign: Gap::Restart,
+            heard_from: 0,
         };
         let resumed = self
             .mailbox
