@@ -232,6 +232,46 @@ fn more_than_is_kept_is_a_gap_and_the_name_stays() {
 }
 
 // protocol.md 11.6
+// protocol.md 2.9
+#[test]
+fn a_tab_moves_although_others_elsewhere_have_chosen_its_name() {
+    let cluster = Cluster::start(4);
+    let request = Request::to("/?resume=1");
+    let choose = |node: usize| {
+        let mut tab = Tab::open_as(&cluster.nodes[node], &request);
+        tab.conn
+            .send_for_next(r#"{"opcode":"uuid","message":"kiosk"}"#);
+        tab.uuid = "kiosk".to_owned();
+        tab
+    };
+    let _others = [2, 3].map(choose);
+    let mut lost = choose(0).lose();
+    cluster.wait_for_subscribers("websock:c:kiosk", 3);
+    for to in [1, 0, 1] {
+        let back = lost.come_back_as(&cluster.nodes[to], &request);
+        assert_eq!((back.gap.as_deref(), back.replayed), (None, 0));
+        assert_eq!(back.tab.uuid, "kiosk");
+        wait_until_taken(&cluster);
+        lost = back.tab.lose();
+    }
+}
+
+// protocol.md 11.6
+#[test]
+fn more_than_the_other_node_reads_is_a_gap_for_nobody_else() {
+    let cluster = Cluster::start_with(2, "maxMessageSize=1K");
+    let lost = open(&cluster, 0).lose();
+    let long = "x".repeat(900);
+    for n in 0..90 {
+        let packet = format!(r#"{{"opcode":"broadcast","n":{n},"message":"{long}"}}"#);
+        assert_eq!(push(&cluster.nodes[1], &packet), delivered(0));
+    }
+    expect_gap(&lost, &cluster.nodes[1], "backplane");
+    let refused = r#"websock_backplane_refused_total{reason="size"}"#;
+    assert_eq!(metric(&cluster.nodes[1], refused), "0");
+}
+
+// protocol.md 11.6
 // protocol.md 9.4
 #[test]
 fn who_cannot_be_asked_or_does_not_answer_is_a_gap() {

@@ -18,7 +18,7 @@ use super::routed::{Message, Routed, Total};
 use super::settings::{BackplaneSecret, BackplaneSettings};
 use super::window::Window;
 use crate::app::calls::CallId;
-use crate::base::{LogLimiter, MonotonicTime};
+use crate::base::{LogLimiter, MonotonicTime, random};
 use crate::connection::ConnId;
 use crate::registry::Gap;
 use crate::upstream::{Settings, Target, Upkeep, Upstream, UpstreamId};
@@ -26,6 +26,8 @@ use crate::upstream::{Settings, Target, Upkeep, Upstream, UpstreamId};
 /// This node among others.
 pub(crate) struct Backplane {
     pub(super) settings: BackplaneSettings,
+    /// Longest message of anybody (`maxMessageSize`).
+    max_message_bytes: usize,
     pub(super) secret: BackplaneSecret,
     pub(super) channels: Channels,
     pub(super) wall_clock: fn() -> Duration,
@@ -149,6 +151,7 @@ impl Backplane {
         let secret = settings.secret.clone();
         Some(Self {
             settings: settings.clone(),
+            max_message_bytes: 0,
             secret: secret.unwrap_or_else(BackplaneSecret::none),
             channels,
             wall_clock,
@@ -181,7 +184,7 @@ impl Backplane {
             arrived: HashMap::new(),
             receipts: BTreeMap::new(),
             effects: VecDeque::new(),
-            call_count: 0,
+            call_count: first_call_count(),
             sequence: 0,
             own_window: Window::default(),
             number: 0,
@@ -206,6 +209,7 @@ impl Backplane {
         let Some(target) = self.settings.target.clone() else {
             return;
         };
+        self.max_message_bytes = max_message_bytes;
         let settings = upstream_settings(self.settings.max_queue_bytes, max_message_bytes);
         let roots = self.settings.roots.as_deref();
         let publisher = Upstream::new(Target::clone(&target), settings);
@@ -214,7 +218,8 @@ impl Backplane {
     }
 
     /// Goes by these settings from now on. Where Redis is, and what is said to it, stays.
-    pub(crate) fn reload(&mut self, settings: &BackplaneSettings) {
+    pub(crate) fn reload(&mut self, settings: &BackplaneSettings, max_message_bytes: usize) {
+        self.max_message_bytes = max_message_bytes;
         self.settings.timeout = settings.timeout;
         self.settings.max_queue_bytes = settings.max_queue_bytes;
     }
@@ -227,6 +232,13 @@ impl Backplane {
         let settings = upstream_settings(self.settings.max_queue_bytes, max_message_bytes);
         let both = self.publisher.into_iter().chain(self.subscriber);
         both.map(move |upstream| (upstream, settings))
+    }
+
+    /// Most bytes of messages that go with a tab to another node: more would not be read there.
+    pub(super) fn max_moved_bytes(&self) -> usize {
+        let half = self.settings.max_queue_bytes / 2;
+        // The other half is for what else is in the envelope.
+        half.min(self.max_message_bytes.saturating_add(ENVELOPE_BYTES / 2))
     }
 
     /// Whether an upstream is one of those that were added here.
@@ -322,6 +334,14 @@ fn upstream_settings(max_queue_bytes: usize, max_message_bytes: usize) -> Settin
         upkeep: Upkeep::Always,
         ..Settings::redis()
     }
+}
+
+/// Another one for each process, so that no two servers have one number for two questions.
+fn first_call_count() -> u64 {
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes);
+    // Twice as many are left as there are.
+    u64::from_be_bytes(bytes) >> 2
 }
 
 /// Calls of this module are told apart from those of requests, which count from 1.

@@ -81,8 +81,9 @@ impl App {
 
     /// Goes by these settings from now on.
     pub(crate) fn reload_backplane(&mut self, settings: &BackplaneSettings) {
+        let max_message_bytes = self.sessions.max_message_bytes();
         if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
-            backplane.reload(settings);
+            backplane.reload(settings, max_message_bytes);
         }
     }
 
@@ -132,9 +133,9 @@ impl App {
                     if let Some(backplane) = sessions.backplane.as_deref_mut() {
                         backplane.find_by_name(&sessions.clients);
                     }
-                    let goodbyes = sessions.goodbyes();
                     // Those too who are away.
                     sessions.expect_back();
+                    let goodbyes = sessions.goodbyes();
                     say_goodbye(&goodbyes, commands);
                 }
             }

@@ -50,12 +50,10 @@ impl Delivery<'_> {
                 node,
                 claim,
                 name,
-            } if backplane.claim.has_had(node) => {
-                let asker = Asker {
-                    epoch: from.epoch,
-                    call: claim,
-                };
-                self.hand_on_tab(from, call, (name, asker));
+            } if backplane.claim.has_had(node)
+                || self.mailbox.is_given(name, Asker(claim), self.clients) =>
+            {
+                self.hand_on_tab(from, call, (name, Asker(claim)));
             }
             Move::NotHere {
                 call,
@@ -65,7 +63,7 @@ impl Delivery<'_> {
                 backplane.note_not_here(CallId(call), is_expired, now, commands);
             }
             Move::Refused { call, epoch } if epoch == own_epoch => {
-                backplane.note_refused(CallId(call));
+                backplane.note_refused(CallId(call), now, commands);
             }
             Move::Given { call, epoch, given } if epoch == own_epoch => {
                 backplane.note_given(from, call, &given, now, commands);
@@ -94,12 +92,13 @@ impl Delivery<'_> {
             return;
         };
         let terms = Terms {
-            asker: Asker {
-                epoch: to.epoch,
-                call,
-            },
-            max_bytes: backplane.settings.max_queue_bytes / 2,
+            asker: Asker(call),
+            max_bytes: backplane.max_moved_bytes(),
             is_certain: backplane.has_heard_all(claim.user, self.now),
+            heard_from: claim.user.map_or(0, |user| {
+                backplane.user_heard_from(user).unwrap_or(u64::MAX)
+            }),
+            now: self.now,
         };
         let given = self.mailbox.give(claim, &terms, self.clients);
         let epoch = to.epoch;
@@ -133,7 +132,9 @@ impl Delivery<'_> {
     }
 
     fn hand_on_tab(&mut self, to: Sender, call: u64, (name, asker): (&str, Asker)) {
-        let handed_on = self.mailbox.hand_on(name, asker, self.clients);
+        let backplane = self.backplane.as_deref();
+        let heard_since = backplane.map_or(self.now, |backplane| backplane.connected_at);
+        let handed_on = self.mailbox.hand_on(name, asker, heard_since, self.clients);
         let (fate, texts) = match handed_on {
             HandedOn::Gone => (Fate::Gone, Vec::new()),
             HandedOn::Replaced => (Fate::Replaced, Vec::new()),
@@ -151,7 +152,7 @@ impl Delivery<'_> {
             return;
         };
         let byte_count: usize = texts.iter().map(Vec::len).sum();
-        let is_fitting = byte_count <= backplane.settings.max_queue_bytes / 2;
+        let is_fitting = byte_count <= backplane.max_moved_bytes();
         let texts = as_texts(&texts).filter(|_| is_fitting);
         let body = Move::Rest {
             call,

@@ -24,6 +24,9 @@ impl Backplane {
             record.put_duration(DEAF_FOR, now - since);
         }
         record.put_number_if(HAS_GAP, self.gap_at.map(|_| 1));
+        for taking in self.routed.takings() {
+            record.put(TAKING, &taking.hand_over(now));
+        }
         Some(record.into_bytes())
     }
 
@@ -42,6 +45,7 @@ impl Backplane {
         let peers = record.take_all(PEER);
         let deaf_for = record.duration_if(DEAF_FOR)?.unwrap_or_default();
         let has_gap = record.number_if(HAS_GAP)?.is_some();
+        let takings = record.take_all(TAKING);
         record.end()?;
         let is_token = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if number == 0 || !is_token {
@@ -56,6 +60,9 @@ impl Backplane {
         self.claim.take_over(number, token.to_owned());
         self.begin_to_listen();
         self.find_by_number(clients, now);
+        for taking in takings {
+            self.go_on_taking(Record::parse(taking)?, clients, now)?;
+        }
         Ok(())
     }
 
@@ -73,13 +80,18 @@ const PEER: u8 = 3;
 const DEAF_FOR: u8 = 4;
 /// There only if something is missing, of which they have not been told yet.
 const HAS_GAP: u8 = 5;
+/// A tab that is here, of which the node that has given it is still to be told. Those who do not know
+/// it leave that one to keep what comes for the tab.
+const TAKING: u8 = 128;
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::moved_tab::{Taken, Taking};
     use super::super::settings::{BackplaneSecret, BackplaneSettings};
     use super::*;
+    use crate::app::commands::NOBODY;
     use crate::upstream::Target;
     use crate::upstream::redis::SubscriberEvent;
 
@@ -124,5 +136,33 @@ mod tests {
             let name = format!("{lost_before:?} {has_gap} {back_after}");
             assert_eq!(after.gap_at.is_some(), is_told, "{name}");
         }
+    }
+
+    // protocol.md 11.6
+    #[test]
+    fn whoever_has_given_a_tab_is_told_by_another_process_that_it_is_here() {
+        let at = |seconds: u64| MonotonicTime::START + Duration::from_secs(100 + seconds);
+        let mut before = backplane();
+        before.claim.take_over(7, "0".repeat(32));
+        let taking = Taking {
+            client: NOBODY,
+            name: "page".to_owned(),
+            taken: Taken { node: 3, claim: 9 },
+            is_by_name: true,
+            try_count: 0,
+            told_at: at(0),
+            until: at(120),
+        };
+        before.begin_taking(taking, at(0));
+        let record = before.hand_over(at(1)).unwrap();
+        let mut after = backplane();
+        let record = Record::parse(&record).unwrap();
+        after.take_over(record, &Clients::default(), at(1)).unwrap();
+        let taking = after.routed.takings().next().unwrap();
+        let Taken { node, claim } = taking.taken;
+        assert_eq!((&*taking.name, node, claim), ("page", 3, 9));
+        assert_eq!(taking.until, at(120));
+        assert!(after.is_not_yet_taken("page"), "it is sent on");
+        assert!(!taking.is_once(), "some of it may have come here");
     }
 }

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 
 use super::channel::NodeNumber;
 use super::envelope::{CallNumber, Sender};
-use crate::base::{MonotonicTime, SecretDigest};
+use crate::app::commands::NOBODY;
+use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, SecretDigest};
 use crate::connection::ConnId;
-use crate::registry::{Cursor, Gap};
+use crate::protocol::packet::Ident;
+use crate::registry::{Clients, Cursor, Gap};
 
 /// A client here that says that it was a tab at another node.
 #[derive(Clone, Debug)]
@@ -80,4 +82,48 @@ impl Taking {
     pub(super) fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.name.capacity()
     }
+
+    /// For [`take_over`](Self::take_over).
+    pub(super) fn hand_over(&self, now: MonotonicTime) -> Vec<u8> {
+        let mut record = RecordWriter::default();
+        record.put(NAME, self.name.as_bytes());
+        record.put_number(NODE, self.taken.node.into());
+        record.put_number(CLAIM, self.taken.claim);
+        record.put_number(IS_BY_NAME, u64::from(self.is_by_name));
+        record.put_duration(TIME_LEFT, self.until - now);
+        record.into_bytes()
+    }
+
+    /// The same in another process, to whose clients the tab belongs.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(super) fn take_over(
+        mut record: Record<'_>,
+        clients: &Clients,
+        now: MonotonicTime,
+    ) -> Result<Self, BadRecord> {
+        let name = record.text(NAME)?.to_owned();
+        let taking = Self {
+            client: clients.find(&name, &Ident::None).unwrap_or(NOBODY),
+            name,
+            taken: Taken {
+                node: record.number(NODE)?,
+                claim: record.number(CLAIM)?,
+            },
+            is_by_name: record.flag(IS_BY_NAME)?,
+            // It has been told before, perhaps.
+            try_count: 1,
+            told_at: now,
+            until: now + record.duration(TIME_LEFT)?,
+        };
+        record.end()?;
+        Ok(taking)
+    }
 }
+
+const NAME: u8 = 1;
+const NODE: u8 = 2;
+const CLAIM: u8 = 3;
+const IS_BY_NAME: u8 = 4;
+const TIME_LEFT: u8 = 5;

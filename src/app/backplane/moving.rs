@@ -216,17 +216,24 @@ impl Backplane {
         call.answered_count += 1;
         if let Stage::Claim(claim) = &mut call.stage
             && is_expired
+            && claim.gap != Gap::Unknown
         {
             claim.gap = Gap::Expired;
         }
         self.settle(id, now, commands);
     }
 
-    /// It has not proven that it is the one.
-    pub(super) fn note_refused(&mut self, id: CallId) {
-        if let Some(claim) = self.take_claim(id) {
-            self.end_claim(&claim, Gap::Unknown);
+    /// To whoever has the name at that node it has not proven that it is the one. Perhaps it is one of
+    /// the same name elsewhere.
+    pub(super) fn note_refused(&mut self, id: CallId, now: MonotonicTime, commands: &mut Commands) {
+        let Some(call) = self.routed.get_mut(id) else {
+            return;
+        };
+        call.answered_count += 1;
+        if let Stage::Claim(claim) = &mut call.stage {
+            claim.gap = Gap::Unknown;
         }
+        self.settle(id, now, commands);
     }
 
     /// A node gives a tab.

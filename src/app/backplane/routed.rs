@@ -343,6 +343,15 @@ impl Routed {
         None
     }
 
+    /// Tabs that are here, of which those who have given them are still to be told.
+    pub(super) fn takings(&self) -> impl Iterator<Item = &Taking> {
+        let calls = self.calls.values();
+        calls.filter_map(|call| match &call.stage {
+            Stage::Take(taking) => Some(&**taking),
+            Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } | Stage::Claim(_) => None,
+        })
+    }
+
     /// When the next one's time is over.
     pub(super) fn next_deadline(&self) -> Option<MonotonicTime> {
         self.deadlines.front().map(|(deadline, _)| *deadline)

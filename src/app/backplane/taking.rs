@@ -11,8 +11,8 @@ use super::moving_body::Move;
 use super::routed::{RoutedCall, Stage, Total};
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
-use crate::base::MonotonicTime;
-use crate::registry::ClientUuid;
+use crate::base::{BadRecord, MonotonicTime, Record};
+use crate::registry::{ClientUuid, Clients};
 
 impl Backplane {
     /// A tab is a client here by now, under its name. The node that has given it keeps it until it
@@ -37,16 +37,39 @@ impl Backplane {
             told_at: now,
             until: now + kept_time,
         };
-        if taking.is_by_name {
-            self.not_yet_taken.insert(taking.name.clone());
-        }
-        let call = RoutedCall::new(None, Stage::Take(Box::new(taking)));
-        let call = self.wait_for(call, now);
+        let call = self.begin_taking(taking, now);
         // Whoever looks for it there no more has to find it here.
         match self.missing_channel(&arrived.name) {
             Some(channel) => self.await_channel(channel, call),
             None => self.tell_taken(call, now, commands),
         }
+    }
+
+    pub(super) fn begin_taking(&mut self, taking: Taking, now: MonotonicTime) -> CallId {
+        if taking.is_by_name {
+            self.not_yet_taken.insert(taking.name.clone());
+        }
+        let call = RoutedCall::new(None, Stage::Take(Box::new(taking)));
+        self.wait_for(call, now)
+    }
+
+    /// Another process has told of a tab and not heard that it is known; this one tells again.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(super) fn go_on_taking(
+        &mut self,
+        record: Record<'_>,
+        clients: &Clients,
+        now: MonotonicTime,
+    ) -> Result<(), BadRecord> {
+        let taking = Taking::take_over(record, clients, now)?;
+        let call = self.begin_taking(taking, now);
+        if let Some(call) = self.routed.get_mut(call) {
+            // It is not connected yet.
+            call.publishing_count = 1;
+        }
+        Ok(())
     }
 
     /// The channel by which a client of this name is found, if it is not heard yet.

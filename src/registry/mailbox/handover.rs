@@ -10,7 +10,7 @@ use super::kept_text::KeptText;
 use super::log::{Kept, Owner, Stream, TabNumber};
 use super::mailbox::{Mailbox, Position};
 use super::own::OwnBroadcasts;
-use super::tabs::{AWAY, Away, Retry, Tab};
+use super::tabs::{AWAY, Asker, Away, Handing, Retry, Tab};
 use super::told::Told;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, SecretDigest};
 use crate::registry::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
@@ -101,6 +101,10 @@ impl Mailbox {
         if let Some(told) = self.tabs.told_of(number) {
             record.put(TOLD_UUID, told.uuid.to_string().as_bytes());
             record.put_number(IS_TOLD_PAST, u64::from(told.is_past));
+        }
+        if let Some(handing) = self.tabs.handing(number) {
+            record.put_number(GIVEN_TO, handing.asker.0);
+            record.put_number(GIVEN_NUMBER, handing.number);
         }
         if tab.has_holes {
             record.put_number(HAS_HOLES, 1);
@@ -257,6 +261,7 @@ impl<'a> Reading<'a> {
         let is_unnamed = record.number_if(IS_UNNAMED)?.is_some();
         let has_holes = record.number_if(HAS_HOLES)?.is_some();
         let own = read_own(&mut record, self.mailbox.own.newest())?;
+        let handing = read_handing(&mut record)?;
         let wrong = |tag| Err(BadRecord::Value(tag));
         if !is_name(uuid) {
             return wrong(UUID);
@@ -306,6 +311,9 @@ impl<'a> Reading<'a> {
         }
         if let Some(own) = own {
             self.mailbox.own.put(number, own);
+        }
+        if let Some(handing) = handing {
+            self.mailbox.tabs.give(number, handing);
         }
         if let (Some(secret), Some(at)) = (retry_secret, retry_number) {
             let secret = secret.map_err(|_| BadRecord::Value(RETRY_SECRET))?;
@@ -360,6 +368,18 @@ fn read_told(record: &mut Record<'_>) -> Result<Option<Told>, BadRecord> {
     }
 }
 
+/// To whom it was given. What has been said to it since was not all heard.
+fn read_handing(record: &mut Record<'_>) -> Result<Option<Handing>, BadRecord> {
+    let (asker, number) = (
+        record.number_if(GIVEN_TO)?.map(Asker),
+        record.number_if(GIVEN_NUMBER)?,
+    );
+    let at = MonotonicTime::START;
+    Ok(asker
+        .zip(number)
+        .map(|(asker, number)| Handing { asker, number, at }))
+}
+
 /// Broadcasts of its own, of which the last one is not behind `newest`.
 fn read_own(record: &mut Record<'_>, newest: u64) -> Result<Option<(u64, u64)>, BadRecord> {
     match (record.number_if(OWN_FROM)?, record.number_if(OWN_LAST)?) {
@@ -407,6 +427,9 @@ const OWN_LAST: u8 = 129;
 const HAS_HOLES: u8 = 130;
 /// Those who do not know it expect it back when it is back.
 const IS_UNNAMED: u8 = 131;
+/// Those who do not know them take whoever was given it for one who was not.
+const GIVEN_TO: u8 = 132;
+const GIVEN_NUMBER: u8 = 133;
 
 /// Of a message.
 const NUMBER: u8 = 1;

@@ -10,7 +10,7 @@ use super::gap::Gap;
 use super::kept_text::KeptText;
 use super::log::{Kept, Owner, TabNumber};
 use super::mailbox::Mailbox;
-use super::resuming::{Missed, Resumed};
+use super::resuming::{Missed, Resumed, heard};
 use super::tabs::{AWAY, Asker, Handing, Retry};
 use crate::base::{MonotonicTime, SecretDigest};
 use crate::protocol::packet::Ident;
@@ -40,6 +40,10 @@ pub struct Terms {
     pub max_bytes: usize,
     /// Whether all that other servers have said was heard here.
     pub is_certain: bool,
+    /// Up to this number, messages of other servers to its user may be missing all the same.
+    pub heard_from: u64,
+    /// The time.
+    pub now: MonotonicTime,
 }
 
 /// What comes of a claim at another server.
@@ -127,6 +131,7 @@ impl Mailbox {
             .unwrap_or(claim.cursor);
         let number = self
             .check(seen, Gap::Restart)
+            .and_then(|number| heard(number, terms.heard_from))
             .and_then(|number| self.check_streams(tab, number));
         let number = number.and_then(|n| terms.is_certain.then_some(n).ok_or(Gap::Backplane));
         let texts = number.and_then(|number| {
@@ -140,6 +145,7 @@ impl Mailbox {
         let handing = Handing {
             asker: terms.asker,
             number: self.last,
+            at: terms.now,
         };
         self.tabs.give(tab, handing);
         Given::Tab { name, texts }
@@ -152,8 +158,22 @@ impl Mailbox {
         }
     }
 
-    /// Another server has a tab that it was given: here it is no more.
-    pub fn hand_on(&mut self, name: &str, asker: Asker, clients: &Clients) -> HandedOn {
+    /// Whether it was this one who was given a tab last, and has not said that it has it.
+    pub fn is_given(&self, name: &str, asker: Asker, clients: &Clients) -> bool {
+        let tab = self.tabs.named(name, clients);
+        let handing = tab.and_then(|tab| self.tabs.handing(tab));
+        handing.is_some_and(|handing| handing.asker == asker)
+    }
+
+    /// Another server has a tab that it was given: here it is no more. `heard_since`: from then on
+    /// all was heard that was for it.
+    pub fn hand_on(
+        &mut self,
+        name: &str,
+        asker: Asker,
+        heard_since: MonotonicTime,
+        clients: &Clients,
+    ) -> HandedOn {
         let uuid = ClientUuid::from_text(name);
         let Some(number) = self.tabs.named(name, clients) else {
             let mut latest = self.handed_on.iter().rev();
@@ -167,7 +187,7 @@ impl Mailbox {
         let (Some(handing), Some(tab)) = (handing, self.tabs.get(number)) else {
             return HandedOn::Replaced;
         };
-        let is_whole = tab.stream.floor() <= handing.number;
+        let is_whole = tab.stream.floor() <= handing.number && heard_since <= handing.at;
         let rest = self.log.behind(&tab.stream, handing.number);
         let rest = rest.map(|kept| self.plain(&kept)).collect();
         let slot = (tab.slot != AWAY).then_some(tab.slot);
@@ -312,3 +332,102 @@ impl Mailbox {
 
 /// Most tabs of which it is known who has got them.
 const MAX_HANDED_ON: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Newcomer, ReplaySettings};
+    use super::*;
+    use crate::base::Record;
+    use crate::connection::ConnId;
+
+    const ASKER: Asker = Asker(7);
+
+    fn at(seconds: u64) -> MonotonicTime {
+        MonotonicTime::START + Duration::from_secs(1000 + seconds)
+    }
+
+    /// A tab that is away, and what proves that somebody is it.
+    fn tab_away(clients: &mut Clients) -> (Mailbox, SecretDigest, Cursor) {
+        let mut mailbox = Mailbox::new(ReplaySettings::default());
+        let (slot, kind, uuid) = (1, ClientKind::Web, &ClientUuid::from_text("page"));
+        let user = None;
+        let secret = mailbox.open(&Newcomer {
+            slot,
+            kind,
+            uuid,
+            user,
+        });
+        let id = ConnId {
+            slot,
+            generation: 0,
+        };
+        clients.open(id, kind, uuid.clone(), "");
+        let cursor = mailbox.cursor();
+        mailbox.leave(id, clients, at(0), at(0));
+        clients.close(id);
+        (mailbox, secret.digest(), cursor)
+    }
+
+    fn give(mailbox: &mut Mailbox, (secret, cursor): (SecretDigest, Cursor), clients: &Clients) {
+        let claim = ForeignClaim {
+            uuid: "page",
+            secret,
+            cursor,
+            user: None,
+            kind: ClientKind::Web,
+        };
+        let terms = Terms {
+            asker: ASKER,
+            max_bytes: 1000,
+            is_certain: true,
+            heard_from: 0,
+            now: at(1),
+        };
+        let given = mailbox.give(&claim, &terms, clients);
+        assert!(matches!(given, Given::Tab { texts: Ok(_), .. }));
+    }
+
+    // protocol.md 11.6
+    #[test]
+    fn whoever_has_given_a_tab_says_if_it_has_not_heard_all_since() {
+        for (heard_since, rest) in [(at(1), Some(1)), (at(2), None)] {
+            let mut clients = Clients::default();
+            let (mut mailbox, secret, cursor) = tab_away(&mut clients);
+            give(&mut mailbox, (secret, cursor), &clients);
+            assert!(mailbox.keep_for_away(("page", &Ident::None), b"{}", at(2)));
+            let handed_on = mailbox.hand_on("page", ASKER, heard_since, &clients);
+            let HandedOn::Tab {
+                slot: None,
+                rest: r,
+            } = handed_on
+            else {
+                panic!("it is the one that has asked last");
+            };
+            assert_eq!(r.map(|rest| rest.len()), rest);
+        }
+    }
+
+    // protocol.md 11.6
+    #[test]
+    fn another_process_knows_to_whom_a_tab_was_given() {
+        let mut clients = Clients::default();
+        let (mut before, secret, cursor) = tab_away(&mut clients);
+        give(&mut before, (secret, cursor), &clients);
+        let bytes = before.hand_over(&clients, at(2));
+        for (asker, is_given) in [(ASKER, true), (Asker(8), false)] {
+            let mut mailbox = Mailbox::new(ReplaySettings::default());
+            let record = Record::parse(&bytes).unwrap();
+            mailbox.take_over(record, Duration::ZERO, at(2)).unwrap();
+            mailbox.settle();
+            assert_eq!(mailbox.is_given("page", asker, &clients), is_given);
+            match mailbox.hand_on("page", asker, at(2), &clients) {
+                // It has not heard what was said between the two.
+                HandedOn::Tab { rest: None, .. } => assert!(is_given),
+                HandedOn::Replaced => assert!(!is_given),
+                HandedOn::Tab { rest: Some(_), .. } | HandedOn::Gone => panic!("{asker:?}"),
+            }
+        }
+    }
+}

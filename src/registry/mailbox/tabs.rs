@@ -76,14 +76,11 @@ pub(super) struct Retry {
     pub(super) at: MonotonicTime,
 }
 
-/// Who asks for a tab: a server, and its name for the question.
+/// Who asks for a tab: the number of the question, of which no server has another one that is the
+/// same. A server may have another number by the time that it says that it has the tab, or another
+/// process may go on in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// Of the server; another one after each start.
-    pub epoch: u64,
-    /// The question.
-    pub call: u64,
-}
+pub struct Asker(pub u64);
 
 /// A tab that is given away.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +88,8 @@ pub(super) struct Handing {
     pub(super) asker: Asker,
     /// What stands behind it in its own stream has not been given.
     pub(super) number: u64,
+    /// When it was given.
+    pub(super) at: MonotonicTime,
 }
 
 impl Tabs {
@@ -368,12 +367,12 @@ impl Tabs {
         let absence = self.away_since.get(&number)?;
         Some((&self.away, id_of(number), absence.heard))
     }
+
     /// The same of all who are away.
     pub(super) fn absences(&self) -> impl Iterator<Item = (&Clients, ConnId, MonotonicTime)> {
         let absences = self.away_since.iter();
         absences.map(|(number, absence)| (&self.away, id_of(*number), absence.heard))
     }
-
 
     pub(super) fn retry(&self, number: TabNumber) -> Option<&Retry> {
         self.retries.get(&number)
