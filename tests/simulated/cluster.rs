@@ -38,6 +38,8 @@ struct Cluster {
     away_until: MonotonicTime,
     /// Pages lose their connections and come back to other nodes.
     pages_move: bool,
+    /// Other processes take nodes over.
+    is_taken_over: bool,
 }
 
 struct Node {
@@ -76,6 +78,7 @@ impl Cluster {
             now: MonotonicTime::START,
             away_until: MonotonicTime::START,
             pages_move: false,
+            is_taken_over: false,
         };
         for _ in 0..node_count {
             let node = cluster.new_node();
@@ -277,6 +280,9 @@ impl Cluster {
                 self.nodes[node].stopped_until = until + lifetimes;
             }
             9 if self.random.chance(50) => self.kill(node),
+            10 | 11 if self.is_taken_over && self.nodes[node].stopped_until <= self.now => {
+                self.take_over(node);
+            }
             _ => {}
         }
     }
@@ -532,6 +538,24 @@ fn run(seed: u64, node_count: usize, steps: usize) {
             "repeat with: SIM_SEED={seed} cargo test --test simulated cluster ({node_count} nodes)"
         );
         std::panic::resume_unwind(panic)
+    }
+}
+
+// protocol.md 9.7, 11.5, 11.6
+#[test]
+fn cluster_keeps_its_promises_though_other_processes_take_nodes_over() {
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(20) / 2,
+    };
+    for seed in seeds {
+        let mut cluster = Cluster::new(seed, 4);
+        cluster.pages_move = true;
+        cluster.is_taken_over = true;
+        cluster.run(50, Weather::Fine);
+        cluster.run(200, Weather::Bad);
+        cluster.check_peace();
+        cluster.check();
     }
 }
 
