@@ -76,7 +76,9 @@ fn messages_of_megabytes_come_back_whole_and_what_is_behind_them_is_heard() {
 // protocol.md 4.4
 #[test]
 fn a_message_that_has_only_begun_keeps_no_buffer_that_a_longer_one_has_left() {
-    let server = Server::start("memoryLimit=8M\nmaxMessageSize=2M");
+    // However long the forty take to begin, none is pinged or has stalled.
+    let times = "pingInterval=0\nstallTimeout=1h";
+    let server = Server::start(&format!("memoryLimit=8M\nmaxMessageSize=2M\n{times}"));
     let mut honest = server.web();
     let long = echo_of(1_000_000);
     // Forty buffers of a megabyte would be over memoryLimit, which cuts who holds most.
