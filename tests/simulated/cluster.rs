@@ -269,7 +269,7 @@ impl Cluster {
                 let random = &mut self.random;
                 self.redis.cut(|_| random.chance(50));
             }
-            5..7 => self.redis.stand_still(node, until),
+            5..7 => self.redis.stand_still(|line| line.node == node, until),
             7 => {
                 let forgets = self.random.chance(50);
                 self.redis.restart(forgets);
@@ -866,6 +866,44 @@ fn cluster_keeps_what_is_for_those_who_come_back_to_another_process_of_a_node() 
     }
 }
 
+// protocol.md 11.5
+#[test]
+fn cluster_tells_a_gap_of_what_a_node_said_before_it_lost_its_number() {
+    let mut cluster = Cluster::new(3, 2);
+    cluster.redis.most_delay = Duration::from_millis(20);
+    cluster.rest(20_000);
+    cluster.open_page(0);
+    let number = cluster.pages.last().expect("a page").node_number();
+    let number = u16::from_str_radix(number, 16).unwrap();
+    cluster.redis.take_number(number);
+    let rest_without_second = |cluster: &mut Cluster, steps| {
+        for _ in 0..steps {
+            cluster.redis.cut(|line| line.node == 1);
+            cluster.step(5);
+        }
+    };
+    cluster.kill(1);
+    let at = cluster.pages.len() - 1;
+    rest_without_second(&mut cluster, 20);
+    let pushed = cluster.pushed.len();
+    cluster.push_to(0, To::All);
+    rest_without_second(&mut cluster, 60);
+    let (status, answer) = cluster.pushed[pushed].answer.as_ref().expect("an answer");
+    assert_eq!(*status, 200, "{answer}");
+    assert_eq!(answer.get("partial"), None, "it has reached Redis");
+    // With a new connection it asks whose its number is.
+    cluster.redis.cut(|line| line.node == 0);
+    rest_without_second(&mut cluster, 200);
+    cluster.rest(20_000);
+    assert!(
+        !cluster.pages[at]
+            .heard
+            .contains_key(&cluster.pushed[pushed].number)
+    );
+    assert!(cluster.pages[at].gap_count > 0, "nobody is told");
+    cluster.check();
+}
+
 // protocol.md 11.6
 #[test]
 fn cluster_moves_a_tab_from_a_node_that_another_process_has_taken_over() {
@@ -913,6 +951,49 @@ fn cluster_finds_by_name_who_was_away_when_its_node_has_lost_its_number() {
     let page = &cluster.pages[at];
     assert_eq!((page.whole_count, &*page.order), (1, &[number][..]));
     cluster.check();
+}
+
+// protocol.md 11.6
+#[test]
+fn cluster_tells_a_tab_once_what_came_before_it_moved_and_counted_only_then() {
+    let mut held_count = 0;
+    for seed in 0..160 {
+        let mut cluster = Cluster::new(seed, 3);
+        cluster.redis.most_delay = Duration::from_millis(20);
+        cluster.rest(20_000);
+        // It is found by its name, on which both nodes listen that it has been at.
+        let at = 0;
+        assert_eq!(cluster.pages[at].node_number(), "0000");
+        cluster.pages[at].break_off();
+        cluster.step(5);
+        cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+        (0..100).for_each(|_| cluster.step(5));
+        cluster.rest(20_000);
+        // What a node says counts when it has answered, which it does later: it does not hear the
+        // question.
+        let until = cluster.now + Duration::from_millis(200 + seed % 40);
+        let step = |cluster: &mut Cluster| {
+            let is_deaf = cluster.now < until;
+            cluster
+                .redis
+                .cut(|line| is_deaf && line.node == 2 && line.is_subscriber());
+            cluster.step(5);
+        };
+        cluster.redis.cut(|line| line.node != 2);
+        (0..40).for_each(|_| step(&mut cluster));
+        let pushed = cluster.pushed.len();
+        cluster.push_to(2, To::Page(at));
+        (0..10).for_each(|_| step(&mut cluster));
+        let number = cluster.pushed[pushed].number;
+        held_count += usize::from(!cluster.pages[at].heard.contains_key(&number));
+        cluster.pages[at].break_off();
+        step(&mut cluster);
+        cluster.pages[at].come_back(&mut cluster.nodes[0].server, 0);
+        (0..100).for_each(|_| step(&mut cluster));
+        cluster.rest(20_000);
+        cluster.check();
+    }
+    assert!(held_count > 80, "held in {held_count} of 160");
 }
 
 // protocol.md 11.2

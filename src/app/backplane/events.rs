@@ -23,12 +23,14 @@ impl App {
             return;
         };
         let mut message = backplane.handle_subscriber(event, now);
-        while let Some((channel, payload)) = message {
+        while let Some(arrived) = message {
             let Some(backplane) = self.sessions.backplane.as_deref_mut() else {
                 break;
             };
-            if let Some(envelope) = backplane.open(&channel, &payload, now, commands) {
-                self.sessions.delivery(now, commands).take_in(envelope);
+            let (channel, payload) = (&arrived.channel, &arrived.payload);
+            if let Some(envelope) = backplane.open(channel, payload, now, commands) {
+                let mut delivery = self.sessions.delivery(now, commands);
+                delivery.take_in(envelope, &arrived);
             }
             // What was held comes first where this one has proven that its sender is there.
             let backplane = self.sessions.backplane.as_deref_mut();

@@ -38,14 +38,22 @@ pub(super) struct Freshness {
 #[derive(Debug)]
 struct Held {
     epoch: u64,
-    channel: Vec<u8>,
-    payload: Vec<u8>,
+    arrived: Arrived,
     until: MonotonicTime,
+}
+
+/// An envelope as it has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Arrived {
+    pub(super) channel: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+    /// When it came, the tab that it is for was another node's, which has heard it, too.
+    pub(super) is_anothers: bool,
 }
 
 impl Held {
     fn byte_count(&self) -> usize {
-        self.channel.len() + self.payload.len() + size_of::<Self>()
+        self.arrived.channel.len() + self.arrived.payload.len() + size_of::<Self>()
     }
 }
 
@@ -76,14 +84,13 @@ impl Freshness {
     pub(super) fn hold(
         &mut self,
         epoch: u64,
-        (channel, payload): (&[u8], &[u8]),
+        arrived: Arrived,
         max_bytes: usize,
         now: MonotonicTime,
     ) -> bool {
         let held = Held {
             epoch,
-            channel: channel.to_vec(),
-            payload: payload.to_vec(),
+            arrived,
             until: now + QUEUE_TIME,
         };
         let byte_count = held.byte_count();
@@ -121,6 +128,18 @@ impl Freshness {
         Some(self.ask_at.map_or(held.until, |at| at.min(held.until)))
     }
 
+    /// What has come on this channel was for a tab of another node, which has heard it, too.
+    pub(super) fn leave_to_another(&mut self, channel: &[u8]) {
+        let held = self.held.iter_mut().map(|held| &mut held.arrived);
+        held.filter(|arrived| arrived.channel == channel)
+            .for_each(|arrived| arrived.is_anothers = true);
+    }
+
+    /// Whether something is held that came on this channel.
+    pub(super) fn holds_some_of(&self, channel: &[u8]) -> bool {
+        self.held.iter().any(|held| held.arrived.channel == channel)
+    }
+
     /// Bytes of memory held.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
@@ -140,11 +159,8 @@ impl Freshness {
     }
 
     /// The next envelope that was held and whose sender has proven that it is there.
-    pub(super) fn take_released(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
-        let Held {
-            channel, payload, ..
-        } = self.released.pop_front()?;
-        Some((channel, payload))
+    pub(super) fn take_released(&mut self) -> Option<Arrived> {
+        self.released.pop_front().map(|held| held.arrived)
     }
 
     /// This sender has proven that it is there.
@@ -174,15 +190,24 @@ mod tests {
         assert_ne!(challenge, 0);
         assert_eq!(freshness.announce(), challenge);
         assert_eq!(freshness.announce(), 0, "all have been asked");
+        let arrived = |payload: &[u8]| Arrived {
+            channel: b"ch".to_vec(),
+            payload: payload.to_vec(),
+            is_anothers: payload == b"c",
+        };
+        assert!(!freshness.holds_some_of(b"ch"));
         for (epoch, text) in [(1, "a"), (2, "b"), (1, "c")] {
-            assert!(freshness.hold(epoch, (b"ch", text.as_bytes()), most, start));
+            assert!(freshness.hold(epoch, arrived(text.as_bytes()), most, start));
         }
-        assert!(!freshness.hold(1, (b"ch", &[0; 1000]), most, start));
+        assert!(freshness.holds_some_of(b"ch") && !freshness.holds_some_of(b"c"));
+        assert!(!freshness.hold(1, arrived(&[0; 1000]), most, start));
+        freshness.leave_to_another(b"c");
         freshness.release(1);
         for text in ["a", "c"] {
-            let expected = (b"ch".to_vec(), text.as_bytes().to_vec());
+            let expected = arrived(text.as_bytes());
             assert_eq!(freshness.take_released(), Some(expected));
         }
+        freshness.leave_to_another(b"ch");
         assert_eq!(freshness.take_released(), None);
         // Whoever is held is asked again until it is given up.
         assert_eq!(freshness.next_deadline(), Some(start + ASK_PAUSE));
@@ -196,7 +221,7 @@ mod tests {
         assert_eq!(freshness.give_up(start + QUEUE_TIME), Some(2));
         assert_eq!(freshness.held_bytes(), 0);
         // The longest message has to get through.
-        assert!(freshness.hold(3, (b"ch", &[0; 5000]), most, start));
+        assert!(freshness.hold(3, arrived(&[0; 5000]), most, start));
         assert_eq!(freshness.end().collect::<Vec<_>>(), [3]);
         assert_eq!((freshness.held_bytes(), freshness.challenge()), (0, 0));
     }

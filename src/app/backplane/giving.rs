@@ -132,6 +132,11 @@ impl Delivery<'_> {
     }
 
     fn hand_on_tab(&mut self, to: Sender, call: u64, (name, asker): (&str, Asker)) {
+        // What is still held is for the tab, and the other one takes it to be seen to here.
+        let is_held = self.backplane.as_deref().is_some_and(|backplane| {
+            let channel = backplane.channels.of_name(name);
+            backplane.freshness.holds_some_of(&channel)
+        });
         let backplane = self.backplane.as_deref();
         let heard_since = backplane.map_or(self.now, |backplane| backplane.connected_at);
         let handed_on = self.mailbox.hand_on(name, asker, heard_since, self.clients);
@@ -142,7 +147,7 @@ impl Delivery<'_> {
                 if let Some(client) = slot.and_then(|slot| self.clients.in_slot(slot)) {
                     self.replace(client);
                 }
-                match rest {
+                match rest.filter(|_| !is_held) {
                     Some(rest) => (Fate::HandedOn, rest),
                     None => (Fate::Incomplete, Vec::new()),
                 }

@@ -162,7 +162,8 @@ mod tests {
         let Taken { node, claim } = taking.taken;
         assert_eq!((&*taking.name, node, claim), ("page", 3, 9));
         assert_eq!(taking.until, at(120));
-        assert!(after.is_not_yet_taken("page"), "it is sent on");
+        let channel = after.channels.of_name("page");
+        assert!(after.is_anothers("page", &channel), "it is sent on");
         assert!(!taking.is_once(), "some of it may have come here");
     }
 }

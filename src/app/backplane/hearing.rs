@@ -6,6 +6,7 @@ use log::{info, warn};
 
 use super::backplane::{Backplane, Effect};
 use super::envelope::{Body, Envelope};
+use super::freshness::Arrived;
 use super::node::Change;
 use super::peers::{PEER_TIMEOUT, Verdict};
 use super::published::QUEUE_TIME;
@@ -18,14 +19,20 @@ use crate::upstream::redis::{SubscriberEvent, Value};
 
 impl Backplane {
     /// The subscriber has told something; a message is to be [opened](Self::open).
-    pub(crate) fn handle_subscriber(
+    pub(super) fn handle_subscriber(
         &mut self,
         event: SubscriberEvent,
         now: MonotonicTime,
-    ) -> Option<(Vec<u8>, Vec<u8>)> {
+    ) -> Option<Arrived> {
         let was_connected = self.is_connected();
         match event {
-            SubscriberEvent::Message { channel, payload } => return Some((channel, payload)),
+            SubscriberEvent::Message { channel, payload } => {
+                return Some(Arrived {
+                    channel,
+                    payload,
+                    is_anothers: false,
+                });
+            }
             SubscriberEvent::Skipped => {
                 self.counts.oversized += 1;
                 self.peers.note_skipped(now);
@@ -125,7 +132,7 @@ impl Backplane {
             Verdict::Unproven => {
                 // It says nothing but that, and of its challenge that is enough.
                 if !matches!(envelope.body, Body::Proof { .. }) {
-                    self.hold((channel, payload), envelope.sender, now, commands);
+                    self.hold((channel, payload), &envelope, now, commands);
                 }
                 None
             }
@@ -201,8 +208,9 @@ impl Backplane {
                 let channel = self.channels.of_node(number);
                 self.interest.give_back(&channel, now);
                 self.is_listening = false;
-                // A sender of its own, whose numbers begin anew.
-                (self.sequence, self.number, self.message_count) = (0, 0, 0);
+                // A sender of its own, whose numbers begin anew; but whoever was not connected while
+                // it sent under the old one sees by its count that something is missing.
+                (self.sequence, self.number) = (0, 0);
                 self.own_window = Window::default();
                 self.effects.push_back(Effect::NumberLost);
             }

@@ -273,15 +273,20 @@ impl Peers {
         }
     }
 
-    /// Whether there are peers that have not been heard since an outage: what they have sent in it
-    /// is not known, and will not be. They are not counted again.
-    pub(super) fn forget_unheard(&mut self) -> bool {
+    /// Whether there are peers that have not been heard since an outage, or have gone before they told
+    /// how far they were: what they have sent in it is not known, and will not be. They are not counted
+    /// again.
+    pub(super) fn forget_unheard(&mut self, now: MonotonicTime) -> bool {
         let peers = self.known.values_mut();
         // All of them, not up to the first one.
         peers.fold(false, |any, peer| {
             // A record of somebody is nobody.
             let is_somebody = peer.standing != Standing::Unknown;
-            any | (is_somebody && std::mem::take(&mut peer.has_outage))
+            let is_mute =
+                !peer.has_beaten && !peer.has_left && now - peer.created_at > PEER_TIMEOUT / 2;
+            let is_missing = std::mem::take(&mut peer.has_outage) || is_mute;
+            peer.has_left |= is_mute;
+            any | (is_somebody && is_missing)
         })
     }
 
@@ -805,9 +810,32 @@ mod tests {
         beat.message_count = 153;
         assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::None);
         peers.note_outage(after(1));
-        assert!(peers.forget_unheard() && !peers.forget_unheard());
+        assert!(peers.forget_unheard(after(15)) && !peers.forget_unheard(after(15)));
         peers.note_outage(after(30));
-        assert!(!peers.forget_unheard(), "it had gone long before");
+        assert!(!peers.forget_unheard(after(15)), "it had gone long before");
+    }
+
+    // protocol.md 11.5
+    #[test]
+    fn who_goes_before_he_tells_how_far_he_was_may_have_said_something_that_was_missed() {
+        for (first_heard, has_beaten, is_missing) in [
+            (1, false, true),
+            (1, true, false),
+            // It has just come, and will tell.
+            (14, false, false),
+        ] {
+            let mut peers = Peers::default();
+            hear(&mut peers, &envelope(1, 1, NOW), first_heard);
+            if has_beaten {
+                peers.note_beat(sender(1), Heartbeat::default(), LONG);
+            }
+            assert_eq!(peers.forget_unheard(after(15)), is_missing, "{first_heard}");
+            assert!(!peers.forget_unheard(after(15)), "once");
+        }
+        // Nor is a record of somebody anybody.
+        let mut peers = Peers::default();
+        peers.judge(&envelope(1, 1, NOW), NOW, after(1));
+        assert!(!peers.forget_unheard(after(15)));
     }
 
     // protocol.md 11.5
@@ -827,10 +855,10 @@ mod tests {
         beat.message_count = 101;
         assert_eq!(peers.note_beat(sender(1), beat, LONG), Hole::Some);
         peers.note_skipped(after(9));
-        assert!(peers.forget_unheard() && !peers.forget_unheard());
+        assert!(peers.forget_unheard(after(15)) && !peers.forget_unheard(after(15)));
         peers.note_skipped(after(10));
         peers.note_outage(after(10));
-        assert!(!peers.forget_unheard(), "it has ended");
+        assert!(!peers.forget_unheard(after(15)), "it has ended");
     }
 
     // protocol.md 11.5
@@ -872,7 +900,7 @@ mod tests {
         let verdict = peers.judge(&envelope(7, 300, NOW), NOW, after(1));
         assert_eq!(verdict, Verdict::Repeated);
         assert!(!peers.has_uncertain(LONG, after(1)), "it has gone");
-        assert!(!peers.forget_unheard(), "nothing of it is missing");
+        assert!(!peers.forget_unheard(after(15)), "nothing of it is missing");
         assert_eq!(peers.present(after(1)).count(), 0);
     }
 

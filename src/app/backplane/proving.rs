@@ -3,6 +3,7 @@
 
 use super::backplane::Backplane;
 use super::envelope::{Body, Envelope, Sender};
+use super::freshness::Arrived;
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
 
@@ -51,13 +52,21 @@ impl Backplane {
     pub(super) fn hold(
         &mut self,
         (channel, payload): (&[u8], &[u8]),
-        sender: Sender,
+        envelope: &Envelope<'_>,
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
+        let sender = envelope.sender;
         let most = self.settings.max_queue_bytes;
-        let message = (channel, payload);
-        if !self.freshness.hold(sender.epoch, message, most, now) {
+        let arrived = Arrived {
+            channel: channel.to_vec(),
+            payload: payload.to_vec(),
+            is_anothers: match envelope.body {
+                Body::ToUuid { uuid, .. } => self.is_anothers(uuid, channel),
+                _ => false,
+            },
+        };
+        if !self.freshness.hold(sender.epoch, arrived, most, now) {
             self.note_unproven(sender.epoch, now);
         }
         self.ask_for_proof(sender, now, commands);

@@ -48,6 +48,8 @@ impl Backplane {
     pub(super) fn begin_taking(&mut self, taking: Taking, now: MonotonicTime) -> CallId {
         if taking.is_by_name {
             self.not_yet_taken.insert(taking.name.clone());
+            let channel = self.channels.of_name(&taking.name);
+            self.freshness.leave_to_another(&channel);
         }
         let call = RoutedCall::new(None, Stage::Take(Box::new(taking)));
         self.wait_for(call, now)
@@ -119,9 +121,12 @@ impl Backplane {
         self.publish_message(channel, body, call, now, commands);
     }
 
-    /// What is said to this name is for the node that has given its tab: it will be sent on.
-    pub(super) fn is_not_yet_taken(&self, name: &str) -> bool {
-        !self.not_yet_taken.is_empty() && self.not_yet_taken.contains(name)
+    /// Whether what comes to this name on this channel is for the node that has given its tab, which
+    /// hears it, too, and sends it on.
+    pub(super) fn is_anothers(&self, name: &str, channel: &[u8]) -> bool {
+        !self.not_yet_taken.is_empty()
+            && self.not_yet_taken.contains(name)
+            && self.channels.of_name(name) == channel
     }
 
     /// What this node has said of a tab has come back.

@@ -1,6 +1,8 @@
 //! What other nodes have sent: it goes the way of all messages to clients here, and is not sent on.
 
+use super::backplane::Backplane;
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
+use super::freshness::Arrived;
 use super::origins::Origin;
 use super::peers::Hole;
 use super::routed::Message;
@@ -14,7 +16,7 @@ use crate::registry::Logout;
 
 impl Delivery<'_> {
     /// Sees to what another node has sent.
-    pub(super) fn take_in(&mut self, envelope: Envelope<'_>) {
+    pub(super) fn take_in(&mut self, envelope: Envelope<'_>, arrived: &Arrived) {
         let Envelope {
             sender,
             sequence,
@@ -28,7 +30,7 @@ impl Delivery<'_> {
             Body::ToUser { .. } => Some(None),
             _ => None,
         };
-        self.see_to(sender, body);
+        self.see_to(sender, body, arrived);
         if let Some(told) = told {
             self.note_origin(before, (sender, sequence), told);
         }
@@ -56,11 +58,13 @@ impl Delivery<'_> {
         }
     }
 
-    fn see_to(&mut self, sender: Sender, body: Body<'_>) {
+    fn see_to(&mut self, sender: Sender, body: Body<'_>, arrived: &Arrived) {
         match body {
             Body::ToUuid { call, uuid, text } => {
                 let backplane = self.backplane.as_deref();
-                if backplane.is_some_and(|backplane| backplane.is_not_yet_taken(uuid)) {
+                let is_anothers =
+                    |backplane: &Backplane| backplane.is_anothers(uuid, &arrived.channel);
+                if arrived.is_anothers || backplane.is_some_and(is_anothers) {
                     return self.answer(sender, call, NodeReceipt::default());
                 }
                 let ident = &Ident::None;

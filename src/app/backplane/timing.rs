@@ -28,7 +28,7 @@ impl Backplane {
     }
 
     fn tell_gaps(&mut self, now: MonotonicTime) {
-        if self.outage_check.take_if(|at| *at <= now).is_some() && self.peers.forget_unheard() {
+        if self.outage_check.take_if(|at| *at <= now).is_some() && self.peers.forget_unheard(now) {
             self.note_gap(now);
         }
         if self.gap_at.take_if(|at| *at <= now).is_some() {

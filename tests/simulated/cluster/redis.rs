@@ -48,6 +48,12 @@ impl Way {
     }
 }
 
+impl Line {
+    pub(super) fn is_subscriber(&self) -> bool {
+        !self.channels.is_empty()
+    }
+}
+
 impl Redis {
     pub(super) fn accept(&mut self, node: usize, end: FarEnd) {
         self.lines.push(Line {
@@ -87,9 +93,9 @@ impl Redis {
         claim.expect("it is held").0 = b"another".to_vec();
     }
 
-    /// Nothing gets through between it and a node for so long; nobody is told.
-    pub(super) fn stand_still(&mut self, node: usize, until: MonotonicTime) {
-        for line in self.lines.iter_mut().filter(|line| line.node == node) {
+    /// Nothing gets through on those connections of which this holds for so long; nobody is told.
+    pub(super) fn stand_still(&mut self, is_slow: impl Fn(&Line) -> bool, until: MonotonicTime) {
+        for line in self.lines.iter_mut().filter(|line| is_slow(line)) {
             line.stands_until = until;
         }
     }
