@@ -60,11 +60,13 @@ impl Resource for Recording {
     }
 
     fn on_data(&mut self, client: Client, message: &Message<'_>, handle: &mut Handle<'_>) {
-        if let Message::Text(text) = message {
-            let text = text.as_str().to_owned();
-            let name = self.names[&client.id];
-            self.records.note(name, |record| record.accepted.push(text));
-        }
+        let text = match message {
+            Message::Text(text) => text.as_str().to_owned(),
+            // Garbage may be a frame: it is answered as any message is.
+            Message::Binary(bytes) => format!("{} bytes", bytes.len()),
+        };
+        let name = self.names[&client.id];
+        self.records.note(name, |record| record.accepted.push(text));
         self.resource.on_data(client, message, handle);
     }
 
