@@ -34,6 +34,7 @@ mod moving;
 mod moving_body;
 mod node;
 mod origins;
+mod peer;
 mod peers;
 mod proving;
 mod published;

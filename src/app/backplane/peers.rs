@@ -3,55 +3,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::clock::{ClockOffset, behind};
+use super::clock::behind;
 use super::envelope::{Envelope, Heartbeat, Sender};
 use super::moving_body::Place;
+use super::peer::{Hole, PEER_TIMEOUT, Peer, Standing};
 use super::published::QUEUE_TIME;
-use super::window::Window;
-use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
+use crate::base::{BadRecord, MonotonicTime, Record};
 
 /// All senders that have been heard lately, by their epochs: one that has no number yet is the same
 /// one later.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     known: HashMap<u64, Peer>,
-}
-
-#[derive(Clone, Debug)]
-struct Peer {
-    node: u16,
-    standing: Standing,
-    window: Window,
-    /// When it was last asked for a proof, and when it was last given one.
-    asked_at: Option<MonotonicTime>,
-    answered_at: Option<MonotonicTime>,
-    /// The highest number of what it has told everybody; `None`: it is not known yet.
-    number: Option<u64>,
-    beat: Heartbeat,
-    /// Messages of it that have come since `beat`.
-    heard_count: u64,
-    /// This node was cut off since `beat`.
-    has_outage: bool,
-    has_beaten: bool,
-    created_at: MonotonicTime,
-    /// When something of it has last counted.
-    last_heard: Option<MonotonicTime>,
-    has_left: bool,
-    clock: ClockOffset,
-    /// When it has sent what has counted last, by its clock.
-    sent_last: u64,
-}
-
-/// Whether what comes from a peer is of now: a signature does not say so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It has never been seen to live: it may be a record of one that has.
-    Unknown,
-    /// It has, but not since this node is connected as it is now.
-    Lapsed,
-    /// It has answered this node's challenge. What it has sent before this time by its own clock, in
-    /// microseconds, does not count any more.
-    Proven { floor: u64 },
 }
 
 /// What becomes of an envelope that is signed as it should be.
@@ -67,15 +30,6 @@ pub(super) enum Verdict {
     Unproven,
     /// Its time is not near enough to ours.
     Untimely,
-}
-
-/// Whether something of a peer has not arrived here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hole {
-    /// As far as is known everything has.
-    None,
-    /// Something is missing, or may be.
-    Some,
 }
 
 /// What is told of one peer.
@@ -308,31 +262,17 @@ impl Peers {
         let heard = self.known.iter();
         let heard = heard
             .filter(move |(_, peer)| peer.standing != Standing::Unknown && peer.may_have_sent(now));
-        heard.map(|(epoch, peer)| {
-            let mut record = RecordWriter::default();
-            record.put_number(NODE, peer.node.into());
-            record.put_number(EPOCH, *epoch);
-            record.put_number(SEQUENCE, peer.window.highest());
-            record.put_number_if(LAST_NUMBER, peer.number);
-            record.put_number(MESSAGE_COUNT, peer.message_count());
-            // A process before this one; any other that leaves may still send something.
-            let is_past_self = peer.has_left && peer.node == 0;
-            record.put_number_if(HAS_LEFT, is_past_self.then_some(1));
-            record.into_bytes()
-        })
+        heard.map(|(epoch, peer)| peer.hand_over(*epoch))
     }
 
     /// The same of this node itself: to another process it is one that has gone, of which it has
     /// all. It has no number, since that goes on.
     pub(super) fn own_record(epoch: u64, sequence: u64, number: u64) -> Vec<u8> {
-        let mut record = RecordWriter::default();
-        record.put_number(NODE, 0);
-        record.put_number(EPOCH, epoch);
-        record.put_number(SEQUENCE, sequence);
-        record.put_number(LAST_NUMBER, number);
-        record.put_number(MESSAGE_COUNT, 0);
-        record.put_number(HAS_LEFT, 1);
-        record.into_bytes()
+        let mut own = Peer::new(MonotonicTime::START);
+        own.window.skip(sequence);
+        own.number = Some(number);
+        own.has_left = true;
+        own.hand_over(epoch)
     }
 
     /// What another process has heard of others; what they have sent since has not come.
@@ -342,19 +282,7 @@ impl Peers {
     pub(super) fn take_over(records: &[&[u8]], now: MonotonicTime) -> Result<Self, BadRecord> {
         let mut peers = Self::default();
         for record in records.iter().take(MAX_KNOWN) {
-            let mut record = Record::parse(record)?;
-            let mut peer = Peer::new(now);
-            peer.node = record.number(NODE)?;
-            peer.standing = Standing::Lapsed;
-            peer.last_heard = Some(now);
-            let epoch = record.number(EPOCH)?;
-            peer.window.skip(record.number(SEQUENCE)?);
-            peer.number = record.number_if(LAST_NUMBER)?;
-            peer.beat.message_count = record.number(MESSAGE_COUNT)?;
-            peer.has_left = record.number_if(HAS_LEFT)?.is_some();
-            peer.has_outage = !peer.has_left;
-            peer.has_beaten = true;
-            record.end()?;
+            let (epoch, peer) = Peer::take_over(Record::parse(record)?, now)?;
             peers.known.insert(epoch, peer);
         }
         Ok(peers)
@@ -432,63 +360,6 @@ impl Peers {
     }
 }
 
-impl Peer {
-    fn new(now: MonotonicTime) -> Self {
-        Self {
-            node: 0,
-            standing: Standing::Unknown,
-            window: Window::default(),
-            asked_at: None,
-            answered_at: None,
-            number: None,
-            beat: Heartbeat::default(),
-            heard_count: 0,
-            has_outage: false,
-            has_beaten: false,
-            created_at: now,
-            last_heard: None,
-            has_left: false,
-            clock: ClockOffset::new(now),
-            sent_last: 0,
-        }
-    }
-
-    fn sender(&self, epoch: u64) -> Sender {
-        let node = self.node;
-        Sender { node, epoch }
-    }
-
-    fn last_seen(&self) -> MonotonicTime {
-        self.last_heard.unwrap_or(self.created_at)
-    }
-
-    /// Whether it may have sent something just now: whoever has been silent for long has not. One
-    /// that leaves goes on until it ends.
-    fn may_have_sent(&self, now: MonotonicTime) -> bool {
-        let time = match self.has_left {
-            true => LEAVER_TIMEOUT,
-            false => PEER_TIMEOUT * 2,
-        };
-        self.last_heard.is_some_and(|heard| now - heard < time)
-    }
-
-    /// Messages of it, as far as they are known.
-    fn message_count(&self) -> u64 {
-        // It says what it likes.
-        self.beat.message_count.saturating_add(self.heard_count)
-    }
-
-    /// `number` is the last that it has told everybody; `count` of these come with it.
-    fn note_number(&mut self, number: u64, count: u64) -> Hole {
-        let expected = self.number.map(|before| before.saturating_add(count));
-        self.number = Some(self.number.map_or(number, |before| before.max(number)));
-        match expected.is_some_and(|expected| number > expected) {
-            true => Hole::Some,
-            false => Hole::None,
-        }
-    }
-}
-
 /// Whether it is time for something that was done before, perhaps; if so it is done now.
 fn is_due(last: &mut Option<MonotonicTime>, pause: Duration, now: MonotonicTime) -> bool {
     let is_due = last.is_none_or(|last| now - last >= pause);
@@ -498,22 +369,8 @@ fn is_due(last: &mut Option<MonotonicTime>, pause: Duration, now: MonotonicTime)
     is_due
 }
 
-const NODE: u8 = 1;
-const EPOCH: u8 = 2;
-const SEQUENCE: u8 = 3;
-const LAST_NUMBER: u8 = 4;
-const MESSAGE_COUNT: u8 = 5;
-/// There only of what is not there any more.
-const HAS_LEFT: u8 = 128;
-
 /// How far clocks on the wall may differ. Nothing else goes by them.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2 * 3600);
-
-/// Whoever is silent for so long is not there any more: three heartbeats.
-pub(super) const PEER_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Whoever has said that it leaves, and is silent for so long, has ended: two heartbeats.
-const LEAVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an envelope takes at most, in microseconds: what waits longer for Redis is given up by
 /// its sender ([`QUEUE_TIME`]), and a second for the way.

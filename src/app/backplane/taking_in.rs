@@ -4,7 +4,7 @@ use super::backplane::Backplane;
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::freshness::Arrived;
 use super::origins::Origin;
-use super::peers::Hole;
+use super::peer::Hole;
 use super::routed::Message;
 use crate::api::PushError;
 use crate::app::calls::{CallId, Receipt};

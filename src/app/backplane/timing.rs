@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::backplane::{Backplane, Effect, FIRST_CALL, Leaving};
 use super::envelope::{Body, Heartbeat, Sender};
-use super::peers::Hole;
+use super::peer::Hole;
 use crate::app::calls::CallId;
 use crate::app::commands::Commands;
 use crate::base::MonotonicTime;
