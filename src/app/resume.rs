@@ -100,7 +100,7 @@ impl Sessions {
             return;
         };
         if backplane.user_heard_from(user.as_str()).is_none() && self.mailbox.is_active() {
-            self.mailbox.leave_behind();
+            self.mailbox.leave_all_behind();
         }
     }
 

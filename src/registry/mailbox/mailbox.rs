@@ -325,11 +325,6 @@ impl Mailbox {
         }
     }
 
-    /// Whoever has a cursor that was told before stands before the one of now.
-    pub fn leave_behind(&mut self) {
-        self.leave_all_behind();
-    }
-
     // ---- inside
 
     /// From when on nothing is missing in the stream of a user that is not there: with no position
@@ -343,7 +338,7 @@ impl Mailbox {
 
     /// A number behind that of every cursor that was told: what had none may have been sent since,
     /// and so nobody who comes with one of those is told that nothing is missing.
-    pub(super) fn leave_all_behind(&mut self) -> u64 {
+    pub fn leave_all_behind(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
