@@ -707,9 +707,7 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
         }
         assert_eq!(cluster.pages[at].whole_count, 1, "seed {seed}");
         if is_number_lost {
-            let number = cluster.pages[at].node_number();
-            let number = u16::from_str_radix(number, 16).unwrap();
-            cluster.redis.take_number(number);
+            cluster.redis.take_number(cluster.pages[at].node_number());
         }
         for _ in 0..cut_steps {
             cluster.redis.cut(|line| line.node == 0);
@@ -807,15 +805,21 @@ fn cluster_tells_a_gap_where_a_node_has_come_and_gone_that_was_never_heard() {
     }
 }
 
-// protocol.md 9.7, 11.5
-#[test]
-fn cluster_tells_a_gap_where_a_node_has_gone_while_another_was_started_anew() {
-    let mut cluster = Cluster::new(8, 2);
+/// Two nodes that have long been there, and a page at the first one whose uuid says so.
+fn with_page_of_number(seed: u64) -> (Cluster, usize) {
+    let mut cluster = Cluster::new(seed, 2);
     cluster.redis.most_delay = Duration::ZERO;
     cluster.rest(20_000);
     let at = cluster.pages.len();
     cluster.open_page(0);
     cluster.rest(1000);
+    (cluster, at)
+}
+
+// protocol.md 9.7, 11.5
+#[test]
+fn cluster_tells_a_gap_where_a_node_has_gone_while_another_was_started_anew() {
+    let (mut cluster, at) = with_page_of_number(8);
     let pushed = cluster.pushed.len();
     cluster.start_anew(0, 10_000, |cluster| {
         cluster.rest(1000);
@@ -835,12 +839,7 @@ fn cluster_tells_a_gap_where_a_node_has_gone_while_another_was_started_anew() {
 #[test]
 fn cluster_keeps_what_is_for_those_who_come_back_to_another_process_of_a_node() {
     for is_taken_over in [false, true] {
-        let mut cluster = Cluster::new(9, 2);
-        cluster.redis.most_delay = Duration::ZERO;
-        cluster.rest(20_000);
-        let at = cluster.pages.len();
-        cluster.open_page(0);
-        cluster.rest(1000);
+        let (mut cluster, at) = with_page_of_number(9);
         match is_taken_over {
             false => cluster.start_anew(0, 1000, |_| {}),
             true => cluster.take_over(0),
@@ -873,9 +872,8 @@ fn cluster_tells_a_gap_of_what_a_node_said_before_it_lost_its_number() {
     cluster.redis.most_delay = Duration::from_millis(20);
     cluster.rest(20_000);
     cluster.open_page(0);
-    let number = cluster.pages.last().expect("a page").node_number();
-    let number = u16::from_str_radix(number, 16).unwrap();
-    cluster.redis.take_number(number);
+    let page = cluster.pages.last().expect("a page");
+    cluster.redis.take_number(page.node_number());
     let rest_without_second = |cluster: &mut Cluster, steps| {
         for _ in 0..steps {
             cluster.redis.cut(|line| line.node == 1);
@@ -907,12 +905,7 @@ fn cluster_tells_a_gap_of_what_a_node_said_before_it_lost_its_number() {
 // protocol.md 11.6
 #[test]
 fn cluster_moves_a_tab_from_a_node_that_another_process_has_taken_over() {
-    let mut cluster = Cluster::new(11, 2);
-    cluster.redis.most_delay = Duration::ZERO;
-    cluster.rest(20_000);
-    let at = cluster.pages.len();
-    cluster.open_page(0);
-    cluster.rest(1000);
+    let (mut cluster, at) = with_page_of_number(11);
     cluster.push_to(0, To::All);
     cluster.go_on();
     cluster.take_over(0);
@@ -927,16 +920,10 @@ fn cluster_moves_a_tab_from_a_node_that_another_process_has_taken_over() {
 // protocol.md 9.6, 11.3
 #[test]
 fn cluster_finds_by_name_who_was_away_when_its_node_has_lost_its_number() {
-    let mut cluster = Cluster::new(10, 2);
-    cluster.redis.most_delay = Duration::ZERO;
-    cluster.rest(20_000);
-    let at = cluster.pages.len();
-    cluster.open_page(0);
-    cluster.rest(1000);
+    let (mut cluster, at) = with_page_of_number(10);
     cluster.pages[at].break_off();
     cluster.rest(1000);
-    let number = u16::from_str_radix(cluster.pages[at].node_number(), 16).unwrap();
-    cluster.redis.take_number(number);
+    cluster.redis.take_number(cluster.pages[at].node_number());
     // The channel of the number is kept for a while.
     cluster.rest(30_000);
     let pushed = cluster.pushed.len();

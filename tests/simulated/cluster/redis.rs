@@ -86,8 +86,9 @@ impl Redis {
         }
     }
 
-    /// The number is another's.
-    pub(super) fn take_number(&mut self, number: u16) {
+    /// The number is another's; as four hexadecimal digits.
+    pub(super) fn take_number(&mut self, number: &str) {
+        let number = u16::from_str_radix(number, 16).expect("hexadecimal digits");
         let key = format!("websock:node:{number}");
         let claim = self.keys.get_mut(key.as_bytes());
         claim.expect("it is held").0 = b"another".to_vec();
