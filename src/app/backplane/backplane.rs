@@ -120,14 +120,8 @@ pub(crate) enum Effect {
         tabs: Vec<u64>,
         total: Total,
     },
-    /// A client here gets a message.
+    /// Whoever of its uuid or ident was found here gets a message, now or when it is back.
     Deliver {
-        client: ConnId,
-        text: String,
-        call: Option<CallId>,
-    },
-    /// A message is kept for whoever of its uuid or ident is away.
-    Keep {
         message: Box<Message>,
         call: Option<CallId>,
     },

@@ -7,7 +7,6 @@ use log::debug;
 use super::backplane::{Backplane, ClientPlace, OpenClient};
 use super::channel::{node_of, with_node};
 use super::clock::micros;
-use super::envelope::Found;
 use super::published::QUEUE_TIME;
 use crate::base::MonotonicTime;
 use crate::connection::ConnId;
@@ -210,12 +209,9 @@ impl Backplane {
         leads_to(uuid, self.claim.number())
     }
 
-    /// A client here as others are told of it.
-    pub(super) fn found(&self, client: ConnId, now: MonotonicTime) -> Found {
-        Found {
-            client,
-            opened_at: micros(self.opened_at(client).unwrap_or(now)),
-        }
+    /// When a client here has opened, as others are told: by the clock here, in microseconds.
+    pub(super) fn found(&self, client: ConnId, now: MonotonicTime) -> u64 {
+        micros(self.opened_at(client).unwrap_or(now))
     }
 }
 

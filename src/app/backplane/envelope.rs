@@ -17,7 +17,6 @@ pub(super) use super::codec::CallNumber;
 use super::codec::{BadEnvelope, Reader, Writer};
 use super::moving_body::Move;
 use super::settings::BackplaneSecret;
-use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
 use crate::registry::SessionDigest;
 
@@ -78,14 +77,9 @@ pub(super) enum Body<'a> {
         uuid: &'a str,
         ident: Ident<'a>,
     },
-    /// A message for a client that was found.
-    ToClient {
-        call: CallNumber,
-        client: ConnId,
-        text: &'a str,
-    },
-    /// A message for whoever of this uuid or ident is away and may come back.
-    ToAway {
+    /// A message for whoever has this uuid or ident at the node that has been found to have one, or,
+    /// if nobody has it by now, for one who is away and may come back.
+    ToFound {
         call: CallNumber,
         uuid: &'a str,
         ident: Ident<'a>,
@@ -143,20 +137,13 @@ pub(super) struct NodeReceipt {
     pub(super) full: u64,
     /// Tabs that get it when they come back.
     pub(super) kept: u64,
-    /// Who was looked for.
-    pub(super) found: Option<Found>,
+    /// When who was looked for has opened, by the clock of the node, in microseconds; `None`: nobody
+    /// was found.
+    pub(super) found: Option<u64>,
     /// Nobody was found, but somebody who is away and may come back.
     pub(super) is_away: bool,
     /// Tabs of each user that was asked about.
     pub(super) tabs: Vec<u64>,
-}
-
-/// A client that somebody looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) client: ConnId,
-    /// When it has opened, by the clock of its node.
-    pub(super) opened_at: u64,
 }
 
 impl Envelope<'_> {
@@ -215,8 +202,7 @@ impl<'a> Body<'a> {
             | Self::Broadcast { call, .. }
             | Self::Logout { call, .. }
             | Self::Find { call, .. }
-            | Self::ToClient { call, .. }
-            | Self::ToAway { call, .. }
+            | Self::ToFound { call, .. }
             | Self::CountTabs { call, .. } => *call,
             Self::Move(moved) => moved.call(),
             Self::Receipts { .. } | Self::Heartbeat(_) | Self::Proof { .. } => 0,
@@ -246,20 +232,15 @@ impl<'a> Body<'a> {
                 to.bytes(uuid.as_bytes());
                 to.ident(ident);
             }
-            Self::ToAway {
+            Self::ToFound {
                 call,
                 uuid,
                 ident,
                 text,
             } => {
-                to.numbers(TO_AWAY, &[*call]);
+                to.numbers(TO_FOUND, &[*call]);
                 to.bytes(uuid.as_bytes());
                 to.ident(ident);
-                to.rest(text.as_bytes());
-            }
-            Self::ToClient { call, client, text } => {
-                to.numbers(TO_CLIENT, &[*call]);
-                to.client(*client);
                 to.rest(text.as_bytes());
             }
             Self::Receipts { epoch, receipts } => {
@@ -324,15 +305,10 @@ impl<'a> Body<'a> {
                 uuid: from.text()?,
                 ident: from.ident()?,
             },
-            TO_AWAY => Self::ToAway {
+            TO_FOUND => Self::ToFound {
                 call: from.number()?,
                 uuid: from.text()?,
                 ident: from.ident()?,
-                text: from.rest()?,
-            },
-            TO_CLIENT => Self::ToClient {
-                call: from.number()?,
-                client: from.client()?,
                 text: from.rest()?,
             },
             RECEIPTS => Self::Receipts {
@@ -373,9 +349,8 @@ impl NodeReceipt {
         match self.found {
             None if self.is_away => to.0.push(FOUND_AWAY),
             None => to.0.push(NOT_FOUND),
-            Some(Found { client, opened_at }) => {
+            Some(opened_at) => {
                 to.0.push(FOUND);
-                to.client(client);
                 to.number(opened_at);
             }
         }
@@ -396,10 +371,7 @@ impl NodeReceipt {
                     is_away = true;
                     None
                 }
-                FOUND => Some(Found {
-                    client: from.client()?,
-                    opened_at: from.number()?,
-                }),
+                FOUND => Some(from.number()?),
                 _ => return Err(BadEnvelope),
             },
             is_away,
@@ -430,11 +402,6 @@ impl Writer {
         self.0.push(kind);
         self.bytes(ident.as_bytes());
     }
-
-    fn client(&mut self, client: ConnId) {
-        self.number(client.slot.into());
-        self.number(client.generation.into());
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -445,13 +412,6 @@ impl<'a> Reader<'a> {
             (NUMBER_IDENT, number) => Ok(Ident::Number(number)),
             _ => Err(BadEnvelope),
         }
-    }
-
-    fn client(&mut self) -> Result<ConnId, BadEnvelope> {
-        Ok(ConnId {
-            slot: self.small()?,
-            generation: self.small()?,
-        })
     }
 }
 
@@ -469,7 +429,7 @@ fn tag(signed: &[u8], channel: &[u8], secret: &BackplaneSecret) -> [u8; TAG_BYTE
 }
 
 /// Of another version nothing is read: servers of both serve their own meanwhile.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// 128 bits of HMAC-SHA-256.
 const TAG_BYTES: usize = 16;
@@ -479,13 +439,12 @@ const TO_USER: u8 = 2;
 const BROADCAST: u8 = 3;
 const LOGOUT: u8 = 4;
 const FIND: u8 = 5;
-const TO_CLIENT: u8 = 6;
+const TO_FOUND: u8 = 6;
 const RECEIPTS: u8 = 7;
 const HEARTBEAT: u8 = 8;
 const COUNT_TABS: u8 = 9;
-const TO_AWAY: u8 = 10;
-const PROOF: u8 = 11;
-const MOVE: u8 = 12;
+const PROOF: u8 = 10;
+const MOVE: u8 = 11;
 
 const NO_IDENT: u8 = 0;
 const TEXT_IDENT: u8 = 1;
@@ -506,21 +465,13 @@ mod tests {
 
     const MIN_REPEATS: usize = 32;
 
-    const CLIENT: ConnId = ConnId {
-        slot: 7,
-        generation: u32::MAX,
-    };
-
     fn bodies() -> Vec<Body<'static>> {
         let receipt = NodeReceipt {
             call: 9,
             queued: 300,
             full: 1,
             kept: 2,
-            found: Some(Found {
-                client: CLIENT,
-                opened_at: 1 << 40,
-            }),
+            found: Some(1 << 40),
             is_away: false,
             tabs: vec![1, 0, 500],
         };
@@ -569,12 +520,7 @@ mod tests {
                 uuid: "u",
                 ident: Ident::None,
             },
-            Body::ToClient {
-                call,
-                client: CLIENT,
-                text,
-            },
-            Body::ToAway {
+            Body::ToFound {
                 call,
                 uuid: "u",
                 ident: Ident::Text("i".into()),

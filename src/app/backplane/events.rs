@@ -118,12 +118,9 @@ impl App {
                 Effect::Counted { asker, tabs, total } => {
                     self.requests.handle_counts(asker, &tabs, &total, commands);
                 }
-                Effect::Deliver { client, text, call } => {
+                Effect::Deliver { message, call } => {
                     let mut delivery = self.sessions.delivery(now, commands);
-                    delivery.feedback_to_client(client, text.as_bytes(), call);
-                }
-                Effect::Keep { message, call } => {
-                    self.sessions.delivery(now, commands).keep(&message, call);
+                    delivery.deliver_found(&message, call);
                 }
                 Effect::TabArrived(tab) => self.sessions.take_in_tab(&tab, now, commands),
                 Effect::TabRefused { client, gap } => {

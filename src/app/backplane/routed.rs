@@ -8,12 +8,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::envelope::{Found, NodeReceipt};
+use super::envelope::NodeReceipt;
 use super::moved_tab::{TabClaim, Taking};
 use crate::api::{PushError, Reach};
 use crate::app::calls::{CallId, Receipt};
 use crate::base::MonotonicTime;
-use crate::connection::ConnId;
 use crate::protocol::packet::Ident;
 
 /// All that are not answered yet.
@@ -134,7 +133,6 @@ impl OwnIdent {
 pub(super) struct Candidate {
     /// At which node; `None`: here.
     pub(super) node: Option<u16>,
-    pub(super) client: ConnId,
     /// When it has opened, by the clock here, in microseconds.
     pub(super) opened_at: i64,
 }
@@ -236,10 +234,9 @@ impl RoutedCall {
         {
             away.get_or_insert(Some(node));
         }
-        if let Some(Found { client, opened_at }) = receipt.found {
+        if let Some(opened_at) = receipt.found {
             self.consider(Candidate {
                 node: Some(node),
-                client,
                 opened_at: opened_at.cast_signed().saturating_add(clock_offset),
             });
         }
@@ -250,7 +247,7 @@ impl RoutedCall {
         if let Stage::Find { best, .. } = &mut self.stage {
             let is_better = |best: &Candidate| {
                 // Of two of the same age each node has to choose the same one.
-                let rank = |c: &Candidate| (c.opened_at, c.node, c.client.slot);
+                let rank = |candidate: &Candidate| (candidate.opened_at, candidate.node);
                 rank(&candidate) < rank(best)
             };
             if best.as_ref().is_none_or(is_better) {
@@ -387,13 +384,6 @@ mod tests {
         }
     }
 
-    fn client(slot: u32) -> ConnId {
-        ConnId {
-            slot,
-            generation: 1,
-        }
-    }
-
     #[test]
     fn it_is_complete_when_everybody_has_answered_but_this_node() {
         let mut call = RoutedCall::new(None, Stage::Deliver);
@@ -424,8 +414,8 @@ mod tests {
             ident: OwnIdent::Text("i".into()),
             text: "t".into(),
         };
-        // Node, slot, when it has opened by the clock there, how far that is behind.
-        let answers = [(7, 1, 10_050, -10_000), (2, 9, 70, 0), (9, 3, 7, 33)];
+        // Node, when it has opened by the clock there, how far that is behind.
+        let answers = [(7, 10_050, -10_000), (2, 70, 0), (9, 7, 33)];
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
             let mut call = RoutedCall::new(
                 None,
@@ -437,13 +427,11 @@ mod tests {
             );
             call.consider(Candidate {
                 node: None,
-                client: client(5),
                 opened_at: 60,
             });
-            for (node, slot, opened_at, offset) in order.map(|at| answers[at]) {
-                let client = client(slot);
+            for (node, opened_at, offset) in order.map(|at| answers[at]) {
                 let receipt = NodeReceipt {
-                    found: Some(Found { client, opened_at }),
+                    found: Some(opened_at),
                     ..NodeReceipt::default()
                 };
                 call.add(node, &receipt, offset);

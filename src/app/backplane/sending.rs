@@ -8,7 +8,7 @@ use super::backplane::{Backplane, Effect, FIRST_CALL};
 use super::clock::micros;
 use super::envelope::{Body, Envelope, NodeReceipt, Sender};
 use super::published::{Published, QUEUE_TIME};
-use super::routed::{Asker, Candidate, Message, RoutedCall, Stage, Total};
+use super::routed::{Asker, Message, RoutedCall, Stage, Total};
 use crate::app::calls::{CallId, Receipt};
 use crate::app::commands::Commands;
 use crate::app::delivery::log_unreached;
@@ -252,10 +252,9 @@ impl Backplane {
                 message,
                 best,
                 away,
-            } => match (best, away) {
-                (Some(best), _) => self.send_to_found(call, best, *message, now, commands),
-                (None, Some(node)) => self.send_to_away(call, node, message, now, commands),
-                (None, None) => self.tell(call, total),
+            } => match best.map(|best| best.node).or(away) {
+                Some(node) => self.send_to_found(call, node, message, now, commands),
+                None => self.tell(call, total),
             },
             Stage::Claim(claim) => self.go_on_with_claim(id, claim, total, now, commands),
             Stage::Take(taking) => self.go_on_with_taking(id, taking, total, now, commands),
@@ -301,8 +300,9 @@ impl Backplane {
         self.publish_message(channel, body, routed, now, commands);
     }
 
-    /// Nobody is there, but somebody may come back who gets the message then.
-    fn send_to_away(
+    /// It is known at which node the receiver is, or is away and gets the message when it is back;
+    /// `None`: here.
+    fn send_to_found(
         &mut self,
         mut call: RoutedCall,
         node: Option<u16>,
@@ -312,47 +312,20 @@ impl Backplane {
     ) {
         call.forget_log();
         call.awaits_local = node.is_none();
+        // A new name, so that answers to the question which come late are not taken for receipts.
         let routed = call.asker.is_some().then(|| self.wait_for(call, now));
         let Some(node) = node else {
-            return self.add_effect(Effect::Keep {
+            return self.add_effect(Effect::Deliver {
                 message,
                 call: routed,
             });
         };
-        let body = Body::ToAway {
+        // By its name: until this arrives the client may be another process's, in whose table
+        // somebody else has its place.
+        let body = Body::ToFound {
             call: routed.map_or(0, |id| id.0),
             uuid: &message.uuid,
             ident: message.ident.as_ident(),
-            text: &message.text,
-        };
-        let channel = self.channels.of_node(node);
-        self.publish_message(channel, body, routed, now, commands);
-    }
-
-    /// The receiver is found: it gets the message.
-    fn send_to_found(
-        &mut self,
-        mut call: RoutedCall,
-        best: Candidate,
-        message: Message,
-        now: MonotonicTime,
-        commands: &mut Commands,
-    ) {
-        let client = best.client;
-        call.forget_log();
-        call.awaits_local = best.node.is_none();
-        // A new name, so that answers to the question which come late are not taken for receipts.
-        let routed = call.asker.is_some().then(|| self.wait_for(call, now));
-        let Some(node) = best.node else {
-            return self.add_effect(Effect::Deliver {
-                client,
-                text: message.text,
-                call: routed,
-            });
-        };
-        let body = Body::ToClient {
-            call: routed.map_or(0, |id| id.0),
-            client,
             text: &message.text,
         };
         let channel = self.channels.of_node(node);

@@ -103,7 +103,7 @@ impl Delivery<'_> {
                 };
                 self.answer(sender, call, receipt);
             }
-            Body::ToAway {
+            Body::ToFound {
                 call,
                 uuid,
                 ident,
@@ -127,12 +127,6 @@ impl Delivery<'_> {
                     ..NodeReceipt::default()
                 };
                 self.answer(sender, call, receipt);
-            }
-            Body::ToClient { call, client, text } => {
-                self.deliver(sender, call, |delivery, call| {
-                    delivery.feedback_to_client(client, text.as_bytes(), call);
-                    Ok(1)
-                });
             }
             Body::CountTabs { call, users } => {
                 let tabs = |user: &&str| self.clients.tabs_of(user).count() as u64;
@@ -160,13 +154,14 @@ impl Delivery<'_> {
         }
     }
 
-    /// Keeps a message for somebody who is away, or delivers it if that one has come back by now.
-    pub(super) fn keep(&mut self, message: &Message, call: Option<CallId>) {
+    /// Delivers a message to whoever of its name was found here, or, if nobody has it by now, keeps it
+    /// for one who is away.
+    pub(super) fn deliver_found(&mut self, message: &Message, call: Option<CallId>) {
         let ident = &message.ident.as_ident();
         let uuid = message.uuid.as_str();
         let to = Receiver::Name { uuid, ident };
-        let kept = self.feedback_here(to, message.text.as_bytes(), |_| call);
-        if kept.is_err()
+        let is_sent = self.feedback_here(to, message.text.as_bytes(), |_| call);
+        if is_sent.is_err()
             && let (Some(call), Some(backplane)) = (call, self.backplane.as_deref_mut())
         {
             let (receipt, now) = (Receipt::default(), self.now);
@@ -180,8 +175,7 @@ impl Delivery<'_> {
             Body::Broadcast { number, .. } | Body::Logout { number, .. } => Some(*number),
             Body::ToUuid { .. }
             | Body::ToUser { .. }
-            | Body::ToClient { .. }
-            | Body::ToAway { .. }
+            | Body::ToFound { .. }
             | Body::Find { .. } => None,
             Body::CountTabs { .. }
             | Body::Receipts { .. }

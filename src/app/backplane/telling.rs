@@ -161,11 +161,9 @@ impl Delivery<'_> {
             },
         );
         if let Some(here) = here {
-            let found = backplane.found(here, self.now);
             call.consider(Candidate {
                 node: None,
-                client: here,
-                opened_at: found.opened_at.cast_signed(),
+                opened_at: backplane.found(here, self.now).cast_signed(),
             });
         }
         let call = backplane.wait_for(call, self.now);
