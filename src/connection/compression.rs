@@ -596,4 +596,66 @@ mod tests {
         let (_, payload) = server.send(&text(200));
         assert_eq!(client.inflate(&payload).as_ref(), Ok(&text(200)));
     }
+
+    /// A block that is marked as the stream's last one and holds nothing (RFC 7692 §7.2.3.4).
+    const LAST_BLOCK: &[u8] = &[0x03, 0x00];
+
+    /// A block with tables of codes of its own, of which it uses only the one for its end, and an
+    /// empty one behind it, up to the end of a byte.
+    fn block_of_tables() -> Vec<u8> {
+        let mut bits = Vec::new();
+        let mut put = |value: u32, count: u32| bits.extend((0..count).map(|i| value >> i & 1));
+        put(0b100, 3);
+        // 257 and 1 codes; 18 lengths of code lengths, of which those for 18 and 1 are 1.
+        for (value, count) in [(0, 5), (0, 5), (14, 4)] {
+            put(value, count);
+        }
+        for len in [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] {
+            put(len, 3);
+        }
+        // 256 codes that are not used, and two of length 1; the end; the empty block.
+        for (value, count) in [(1, 1), (127, 7), (1, 1), (107, 7), (0, 3), (0, 3)] {
+            put(value, count);
+        }
+        let mut bytes = vec![0; bits.len().div_ceil(8)];
+        let set = |(i, bit): (usize, &u32)| bytes[i / 8] |= (*bit as u8) << (i % 8);
+        bits.iter().enumerate().for_each(set);
+        bytes.extend([0, 0, 0xFF, 0xFF]);
+        bytes
+    }
+
+    #[test]
+    fn blocks_that_become_nothing_take_their_share_of_a_turn_as_well() {
+        const SHARE: usize = 64 << 10;
+        for parameters in ["", "; client_no_context_takeover"] {
+            for (name, blocks, most_bytes) in [
+                ("last blocks", LAST_BLOCK.repeat(8_000), 1_000),
+                ("tables", block_of_tables().repeat(2_000), 10_000),
+            ] {
+                let mut server = Server::open(parameters, &ON);
+                let mut client = Client::new(Context::Dropped);
+                let first = masked(FIN | TEXT, &client.deflate(&text(100)));
+                assert_eq!(server.receive(&first, &[]), [Seen::Text(text(100))]);
+                let said = client.deflate(&text(50_000));
+                // What is said ends without the empty block that it has to end with.
+                let payload = [&said, &[0, 0, 0xFF, 0xFF][..], &blocks, &[0]].concat();
+                let mut bytes = masked(FIN | BINARY, &payload);
+                let mut input = bytes.as_mut_slice();
+                let mut shares = Vec::new();
+                let message = loop {
+                    let before = input.len();
+                    server.context.inflate_budget_bytes = SHARE;
+                    let event = server.connection.receive(&mut input, &mut server.context);
+                    shares.push(before - input.len());
+                    if let Some(event) = event {
+                        break event.message().map(|message| message.as_bytes().to_vec());
+                    }
+                    assert!(shares.len() < 1_000, "{name}: it is not gone on with");
+                };
+                assert_eq!(message.as_deref(), Some(text(50_000).as_bytes()), "{name}");
+                let most = shares.into_iter().max().unwrap_or_default();
+                assert!(most <= said.len() + most_bytes, "{name}: {most} bytes");
+            }
+        }
+    }
 }

@@ -96,7 +96,7 @@ impl Inbound {
     }
 
     /// Unmasks and keeps the next bytes of the frame's payload, and returns how many: fewer than
-    /// there are only when `inflate_budget_bytes` is spent by what a compressed message becomes.
+    /// there are only when `inflate_budget_bytes` is spent by inflating a compressed message.
     pub(super) fn push(
         &mut self,
         piece: &mut [u8],
@@ -126,13 +126,9 @@ impl Inbound {
                 self.control
                     .extend_from_slice(&block[..block.len().min(free_len)]);
             } else if let Some(message) = &mut self.message {
-                let before = message.len();
                 message.push(block)?;
                 self.progress += block.len();
-                if is_inflating {
-                    let inflated = message.len() - before;
-                    *inflate_budget_bytes = inflate_budget_bytes.saturating_sub(inflated);
-                }
+                *inflate_budget_bytes = inflate_budget_bytes.saturating_sub(message.take_effort());
             }
         }
         Ok(taken_len)

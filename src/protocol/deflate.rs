@@ -22,6 +22,8 @@ pub struct Inflater {
     message_len: usize,
     /// No byte has come since the message, or a stream inside it, began.
     is_fresh: bool,
+    /// Work since [`take_effort`](Self::take_effort).
+    effort_bytes: usize,
 }
 
 /// The end of what a peer's messages said: its next one may refer to that (RFC 7692 §7.2.3.2).
@@ -80,7 +82,14 @@ impl Inflater {
             },
             message_len: 0,
             is_fresh: true,
+            effort_bytes: 0,
         }
+    }
+
+    /// Work done on the message since the last call, in bytes that take about as long to be
+    /// inflated: blocks that become nothing take their time, too.
+    pub fn take_effort(&mut self) -> usize {
+        std::mem::take(&mut self.effort_bytes)
     }
 
     /// The next message is from the peer of this history. To be called between messages.
@@ -124,6 +133,7 @@ impl Inflater {
         let made = (self.stream.total_out() - out_before) as usize;
         out.truncate(start + made);
         self.message_len += made;
+        self.effort_bytes += made.max(taken * LEAST_BYTES_PER_BYTE);
         *input = input.get(taken..).unwrap_or_default();
         self.is_fresh &= taken == 0;
         if out.len() > max_bytes {
@@ -150,6 +160,7 @@ impl Inflater {
         }
         self.check_end()?;
         self.restart();
+        self.effort_bytes = 0;
         let message = last(out, std::mem::take(&mut self.message_len));
         if let Some(history) = &mut self.history {
             history.push(message);
@@ -182,17 +193,15 @@ impl Inflater {
             .history
             .as_ref()
             .map_or(&[][..], |history| &history.bytes);
-        let message = last(out, self.message_len);
+        // No more than fits in: a peer may begin a stream with each few bytes of a long message.
+        let message = last(last(out, self.message_len), MAX_WINDOW_BYTES);
+        let history = last(history, MAX_WINDOW_BYTES - message.len());
         let result = match (history, message) {
             ([], []) => return,
-            (window, []) | ([], window) => {
-                self.stream.set_dictionary(last(window, MAX_WINDOW_BYTES))
-            }
-            (history, message) => {
-                let window = [history, message].concat();
-                self.stream.set_dictionary(last(&window, MAX_WINDOW_BYTES))
-            }
+            (window, []) | ([], window) => self.stream.set_dictionary(window),
+            (history, message) => self.stream.set_dictionary(&[history, message].concat()),
         };
+        self.effort_bytes += WINDOW_EFFORT_BYTES;
         debug_assert!(result.is_ok(), "only zlib's own format refuses one");
     }
 }
@@ -349,6 +358,13 @@ const MAX_WINDOW_BYTES: usize = 1 << MAX_WINDOW_BITS;
 
 /// End of each message's last, empty block, which is not sent (§7.2.1).
 const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
+
+/// A block that becomes nothing may bring tables of codes, which take as long to be made as eight times
+/// its bytes to be inflated. JSON becomes four to ten times as long.
+const LEAST_BYTES_PER_BYTE: usize = 8;
+
+/// What it takes to fill the window, in the same measure.
+const WINDOW_EFFORT_BYTES: usize = 1 << 10;
 
 /// BFINAL, fixed Huffman codes, end of block (RFC 1951 §3.2.6).
 const EMPTY_LAST_BLOCK: &[u8] = &[0x03, 0x00];
@@ -771,5 +787,31 @@ mod tests {
         assert!(!Deflater::new(15, 2, Context::Dropped).deflate_frame(&ping, &mut out));
         assert!(!Deflater::new(15, 2, Context::Dropped).deflate_frame(b"", &mut out));
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_begins_inside_a_message_refers_to_all_that_the_window_holds() {
+        let (mut deflater, noise) = (Deflater::new(15, 6, Context::Kept), noise(50_000));
+        let (said, begun) = noise.split_at(30_000);
+        let rest = [&said[20_000..], begun].concat();
+        let mut payload_of = |message: &[u8]| {
+            let mut out = Vec::new();
+            // What does not get shorter by itself.
+            let padded = [message, &[b' '; 1_000]].concat();
+            assert!(deflater.deflate(&padded, &mut out));
+            (padded, out)
+        };
+        let (said, first) = payload_of(said);
+        let (begun, begin) = payload_of(begun);
+        let (rest, end) = payload_of(&rest);
+        assert!(end.len() < 1_000, "it refers to both");
+        let second = [&begin, TAIL, EMPTY_LAST_BLOCK, &end].concat();
+        let second_message = [begun, rest].concat();
+        for len in [1, 100, 70_000] {
+            let mut inflater = Inflater::new(Context::Kept);
+            assert_eq!(inflate(&mut inflater, &[&first], LIMIT), Ok(said.clone()));
+            let pieces: Vec<&[u8]> = second.chunks(len).collect();
+            assert!(inflate(&mut inflater, &pieces, LIMIT).as_ref() == Ok(&second_message));
+        }
     }
 }

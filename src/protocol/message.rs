@@ -319,6 +319,12 @@ impl Assembler {
         self.inflating.is_some()
     }
 
+    /// What inflating has cost since the last call: see [`Inflater::take_effort`].
+    pub fn take_effort(&mut self) -> usize {
+        let inflating = self.inflating.as_mut();
+        inflating.map_or(0, |inflating| inflating.inflater.take_effort())
+    }
+
     /// Bytes of payload gathered so far.
     pub fn len(&self) -> usize {
         self.len
