@@ -56,6 +56,29 @@ impl Connection {
         }
     }
 
+    /// Whether [`handle_timeout`](Self::handle_timeout) may give the peer up now, for what it has not
+    /// sent as far as is known here.
+    pub fn is_overdue(&self, context: &TurnContext) -> bool {
+        let deadline = self.next_deadline(&context.limits);
+        let is_expected = match self.state {
+            State::Connecting { .. }
+            | State::ReadingHead(_)
+            | State::ReadingBody(_)
+            | State::Closing { .. } => true,
+            State::Open { liveness, .. } => {
+                self.inbound.is_some() || matches!(liveness, Liveness::Pinged(_))
+            }
+            State::AwaitingDecision { .. }
+            | State::AwaitingResponse
+            | State::KeepAlive { .. }
+            | State::Streaming { .. }
+            | State::Draining { .. }
+            | State::Closed { .. }
+            | State::Aborted { .. } => false,
+        };
+        is_expected && deadline.is_some_and(|due| due <= context.now)
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn next_deadline(&self, limits: &Limits) -> Option<MonotonicTime> {
         match self.state {

@@ -393,19 +393,6 @@ impl<Y: System> EventLoop<Y> {
         }
     }
 
-    fn handle_link_timeout(&mut self, slot: usize) {
-        self.links.catch_up(slot, &mut self.context);
-        let Some(link) = self.links.table.slot_mut(slot) else {
-            return;
-        };
-        link.armed = None;
-        let id = link.id;
-        if let Some(event) = link.connection.handle_timeout(&mut self.context) {
-            self.handle_event(id, event);
-        }
-        self.links.touch(id);
-    }
-
     // ---- letting go
 
     /// Writes a share of what may leave, and lets go of a connection that has nothing left to do.

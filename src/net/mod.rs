@@ -30,6 +30,7 @@ mod handing_over;
 mod handle;
 mod handover;
 mod link;
+mod link_deadlines;
 mod link_state;
 mod link_table;
 mod links;

@@ -483,8 +483,8 @@ const MESSAGES_PER_TURN: usize = 512;
 /// is reached by what is inflated only, and by a long message, which comes to its end once.
 const MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
 
-/// Most bytes that are inflated for one connection in one turn, or what takes as long without becoming
-/// anything: a part of a slice, as inflating makes some hundred bytes in a microsecond.
+/// Most bytes that are inflated for one connection in one turn, or what takes as long and becomes
+/// nothing: a part of a slice, as inflating makes some hundred bytes in a microsecond.
 const INFLATED_BYTES_PER_TURN: usize = 64 << 10;
 
 /// Most bytes of frames to others that one connection brings about in one turn, before the next one

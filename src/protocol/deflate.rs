@@ -359,8 +359,8 @@ const MAX_WINDOW_BYTES: usize = 1 << MAX_WINDOW_BITS;
 /// End of each message's last, empty block, which is not sent (§7.2.1).
 const TAIL: &[u8] = &[0x00, 0x00, 0xFF, 0xFF];
 
-/// A block that becomes nothing may bring tables of codes, which take as long to be made as eight times
-/// its bytes to be inflated. JSON becomes four to ten times as long.
+/// A block that becomes nothing may bring tables of codes, which take as long to be made as eight
+/// times its bytes to be inflated. JSON becomes four to ten times as long.
 const LEAST_BYTES_PER_BYTE: usize = 8;
 
 /// What it takes to fill the window, in the same measure.

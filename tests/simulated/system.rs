@@ -41,6 +41,8 @@ struct Shared {
     random_state: Cell<u64>,
     /// How far each write moves the clock.
     write_cost: Cell<Duration>,
+    /// Most of what is ready that a wait tells of.
+    most_ready: Cell<usize>,
 }
 
 #[derive(Default)]
@@ -169,6 +171,7 @@ impl SimulatedSystem {
             dialed: RefCell::default(),
             random_state: Cell::default(),
             write_cost: Cell::default(),
+            most_ready: Cell::new(usize::MAX),
         }))
     }
 }
@@ -184,8 +187,10 @@ impl System for SimulatedSystem {
     /// whoever drives the loop allows.
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         assert!(ready.is_empty(), "something of the last turn is left over");
-        let waiting = std::mem::take(&mut *self.0.ready.borrow_mut());
-        for event in waiting {
+        let mut told = std::mem::take(&mut *self.0.ready.borrow_mut());
+        let rest = told.split_off(told.len().min(self.0.most_ready.get()));
+        self.0.ready.replace(rest);
+        for event in told {
             match event {
                 Ready::Listener(index) => ready.push(Readiness::Listener(index)),
                 Ready::Signal(signal) => ready.push(Readiness::Signal(signal)),
@@ -444,6 +449,11 @@ impl SimulatedSystem {
     /// Lets time pass with each write of the server.
     pub(crate) fn let_writes_take(&self, cost: Duration) {
         self.0.write_cost.set(cost);
+    }
+
+    /// Lets each wait tell of so many, as a real one does; the others wait for the next one.
+    pub(crate) fn let_waits_tell(&self, most: usize) {
+        self.0.most_ready.set(most);
     }
 
     /// Lets waits move the clock until then.

@@ -3,6 +3,7 @@
 
 mod accepting;
 mod broadcasts;
+mod deadlines;
 mod draining;
 mod fairness;
 mod memory;
