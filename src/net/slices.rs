@@ -49,7 +49,10 @@ impl<Y: System> EventLoop<Y> {
     pub(super) fn flush_all(&mut self, share: Share) {
         let mut slice = Slice::new(STEPS_PER_LOOK);
         loop {
-            if let Some(id) = self.links.ended.pop() {
+            if !self.commands.is_empty() {
+                // What the application had to say about an end, or a failure.
+                self.carry_out(None);
+            } else if let Some(id) = self.links.ended.pop() {
                 self.end(id);
             } else if let Some(id) = self.links.next_to_flush() {
                 self.flush_touched(id);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use websock::app::{Client as ClientOf, Dialogue, Handle, Resource};
+
 use crate::client::{self, CONTINUATION, PING, TEXT, fragment};
 use crate::server::{Client, NEXT, Server, request_to, settings};
 
@@ -128,5 +130,40 @@ fn many_messages_of_one_read_are_answered_in_order_over_several_turns() {
             heard.len(),
             expected.len()
         );
+    }
+}
+
+/// Tells all who are left.
+struct Room;
+
+impl Resource for Room {
+    fn dialogue(&self) -> Dialogue {
+        Dialogue::None
+    }
+
+    fn on_close(&mut self, _client: ClientOf, handle: &mut Handle<'_>) {
+        handle.broadcast_text("somebody has left");
+    }
+}
+
+#[test]
+fn what_an_end_brings_about_waits_for_nobody_else() {
+    let resources: [(&str, Box<dyn Resource>); 1] = [("/echo", Box::new(Room))];
+    let mut server = Server::with_resources(&settings(), resources);
+    let mut others = server.open_at("/echo", "", "192.0.2.1");
+    for (name, frame) in [
+        ("closes", client::close(1000, "")),
+        ("breaks a rule", client::frame(0x3, b"")),
+        ("is too long", client::promise(0x80 | TEXT, 1 << 40)),
+    ] {
+        // What waits for it keeps it from being gone.
+        let end = server.connect_with("192.0.2.2", 1_000);
+        let leaver = server.open_on(end, "/echo", "");
+        let ping = client::frame(PING, &[b'?'; 125]);
+        leaver.end.send(&ping.repeat(10));
+        server.settle();
+        leaver.end.send(&frame);
+        server.settle();
+        assert_eq!(others.heard(), ["somebody has left"], "who {name}");
     }
 }
