@@ -28,7 +28,7 @@ impl<S: Stream> Links<S> {
         context: &mut TurnContext,
     ) -> Option<Receipt> {
         let mut frame = SharedFrame::new(Rc::clone(frames), range, settings);
-        if self.broadcasts.may_send_at_once(audience.len()) {
+        if (self.broadcasts).may_send_at_once(audience.len(), frame.len()) {
             let mut receipt = Receipt::default();
             audience.for_each(|slot| {
                 self.catch_up(slot, context);

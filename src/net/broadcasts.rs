@@ -31,7 +31,7 @@ pub(super) struct Broadcasts {
     max_bytes: usize,
     /// Bytes of memory that the members under way take.
     member_bytes: usize,
-    /// Deliveries that may still be made at once in this turn.
+    /// Deliveries that may still be made at once in this turn; a long frame counts as several.
     at_once_budget: usize,
     /// What the application wanted to know of those that are through.
     receipts: VecDeque<(CallId, Receipt)>,
@@ -93,9 +93,10 @@ impl Broadcasts {
         Some(broadcast)
     }
 
-    /// Whether one with so many receivers is sent to all of them at once. It counts then.
-    pub(super) fn may_send_at_once(&mut self, receiver_count: usize) -> bool {
-        let left = self.at_once_budget.checked_sub(receiver_count);
+    /// Whether one of so many bytes is sent to so many receivers at once. It counts then.
+    pub(super) fn may_send_at_once(&mut self, receiver_count: usize, len: usize) -> bool {
+        let deliveries = receiver_count.saturating_mul(1 + len / BYTES_PER_DELIVERY);
+        let left = self.at_once_budget.checked_sub(deliveries);
         self.at_once_budget = left.unwrap_or(self.at_once_budget);
         left.is_some()
     }
@@ -149,6 +150,11 @@ impl Broadcasts {
         !self.under_way.is_empty()
     }
 
+    /// Whether what a member gets takes longer than a call of the system does.
+    pub(super) fn is_long(&self) -> bool {
+        self.frame_bytes > BYTES_PER_DELIVERY
+    }
+
     /// Whether there is something to do for broadcasts.
     pub(super) fn has_work(&self) -> bool {
         self.is_under_way() || !self.receipts.is_empty()
@@ -173,6 +179,9 @@ impl Broadcasts {
 /// Most deliveries of one turn that are made at once, of broadcasts that have fewer receivers: one
 /// slice's worth of calls of the system, which follow at the end of the turn.
 const AT_ONCE_PER_TURN: usize = 128;
+
+/// Bytes of a frame that take the system about as long as a call does.
+const BYTES_PER_DELIVERY: usize = 16 << 10;
 
 /// Most broadcasts under way. Whatever is queued for a member looks through them, some nanoseconds
 /// each; and a member gets so many in one write, so that a storm costs no more calls than it has to.

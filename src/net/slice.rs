@@ -32,6 +32,11 @@ impl Slice {
         }
     }
 
+    /// Has the clock asked for the next step: the last one was long.
+    pub(super) fn look_at_next_step(&mut self) {
+        self.steps = 0;
+    }
+
     /// Whether there is time for another step; for the first one there always is.
     pub(super) fn has_time<Y: System>(&mut self, system: &Y) -> bool {
         if self.steps > 0 {

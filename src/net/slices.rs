@@ -59,6 +59,9 @@ impl<Y: System> EventLoop<Y> {
             } else if self.links.broadcasts.is_under_way()
                 && (share == Share::All || slice.has_time(&self.system))
             {
+                if self.links.broadcasts.is_long() {
+                    slice.look_at_next_step();
+                }
                 self.links.deliver_next(&mut self.context);
             } else if !self.tell_receipts() && !self.relieve_memory() {
                 break;
@@ -75,8 +78,8 @@ impl<Y: System> EventLoop<Y> {
     }
 }
 
-/// Deliveries until the clock is asked again: each is a call of the system of 3 to 10 us, so that a
-/// slice ends less than 0.2 ms late.
+/// Deliveries until the clock is asked again, unless they are long: each is a call of the system of 3
+/// to 10 us, so that a slice ends less than 0.2 ms late.
 const STEPS_PER_LOOK: u32 = 16;
 
 /// Bytes of messages after which a turn goes no further in the backlog, whatever the clock says.

@@ -54,6 +54,37 @@ fn whoever_has_little_to_say_is_answered_between_the_writes_of_a_long_message() 
     assert_eq!(most, Some(256 << 10), "no write takes more");
 }
 
+/// Those who get it are few, and many.
+#[test]
+fn whoever_has_little_to_say_is_answered_between_the_receivers_of_a_long_broadcast() {
+    for count in [20, 200] {
+        let mut server = Server::new(&settings());
+        let speaker = server.open("192.0.2.1");
+        let mut honest = server.open("192.0.2.2");
+        let mut members: Vec<Client> = (0..count).map(|_| server.open("192.0.2.3")).collect();
+        members.iter().for_each(|m| drop(m.end.take_writes()));
+        // Longer than a slice: so is each write.
+        server.system.let_writes_take(Duration::from_millis(1));
+        let text = format!(r#"{{"opcode":"broadcast","x":"{}"}}"#, "x".repeat(300_000));
+        send_all(&mut server, &speaker.end, &client::text(&text));
+        for turn in 0.. {
+            let write_counts = members.iter().map(|m| m.end.take_writes().len());
+            let write_count = write_counts.sum::<usize>();
+            assert!(write_count <= 2, "{count}: {write_count} in turn {turn}");
+            if members.iter().all(|m| m.end.waiting_len() > text.len()) {
+                break;
+            }
+            assert!(turn < 1_000, "the rest does not leave");
+            honest.say(ECHO);
+            server.turn();
+            assert!(honest.heard().iter().any(|text| text == ECHO));
+        }
+        for member in &mut members {
+            assert_eq!(member.heard(), [text.as_str()], "{count}");
+        }
+    }
+}
+
 /// Whatever the socket takes and a write costs, all that is said arrives in the order in which it was
 /// said.
 #[test]
