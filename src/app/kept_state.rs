@@ -73,9 +73,12 @@ impl App {
         max_bytes.saturating_mul(2).saturating_add(1 << 20)
     }
 
-    /// Another process goes on with what was kept.
-    pub fn forget_kept(&mut self) {
+    /// Another process goes on with what was kept, as the node that this one was.
+    pub fn be_replaced(&mut self) {
         self.sessions.mailbox.clear();
+        if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            backplane.be_replaced();
+        }
     }
 }
 

@@ -117,7 +117,9 @@ impl<Y: System> EventLoop<Y> {
         let laggards = self.laggards();
         let is_over = until <= now;
         let has_all_left = laggards.is_empty() && !self.links.broadcasts.has_work();
-        if has_all_left || (is_over && patience_ends <= now) {
+        // What others are asked for gets its answer here as well, only later.
+        let has_waited = is_over || !self.app.will_have_arrived(now);
+        if (has_all_left && has_waited) || (is_over && patience_ends <= now) {
             if !has_all_left {
                 // What they have asked for is carried out to its end.
                 self.finish_accepted(now + PAUSE);

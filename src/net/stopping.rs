@@ -48,7 +48,8 @@ impl<Y: System> EventLoop<Y> {
             LoopState::Running | LoopState::Leaving { .. } | LoopState::Draining(_) => false,
             LoopState::Ending { deadline } => deadline <= self.context.now,
             LoopState::Stopping { deadline } => {
-                self.links.table.len() == 0 || deadline <= self.context.now
+                let is_over = self.links.table.len() == 0 && !self.app.has_under_way();
+                is_over || deadline <= self.context.now
             }
         }
     }
@@ -223,7 +224,7 @@ impl<Y: System> EventLoop<Y> {
     pub(super) fn stop_after_handover(&mut self) {
         // It reports to the manager from now on.
         self.set_notifier(None);
-        self.app.forget_kept();
+        self.app.be_replaced();
         for slot in 0..self.links.table.slot_count() {
             let Some(link) = self.links.table.slot_mut(slot) else {
                 continue;

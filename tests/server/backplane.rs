@@ -572,6 +572,21 @@ fn while_redis_is_away_everybody_serves_its_own_and_says_what_is_missing() {
     });
 }
 
+// protocol.md 11.3
+// protocol.md 11.5
+#[test]
+fn what_a_page_says_to_an_ident_at_another_node_waits_for_redis_too() {
+    let cluster = Cluster::start(2);
+    let (mut here, mut there) = (cluster.nodes[0].web(), cluster.named(1, "shop"));
+    let own = format!("websock:n:{}", node_number(&here.uuid));
+    cluster.redis.cut_off(&own);
+    cluster.nodes[0].wait_for_log("Redis is away");
+    let packet = feedback("ident", "shop", 1);
+    here.send_for_next(&packet);
+    cluster.redis.come_back();
+    there.expect_text(&packet);
+}
+
 // protocol.md 11.5
 #[test]
 fn what_waits_for_redis_is_bounded_and_what_is_lost_is_counted() {

@@ -849,6 +849,52 @@ fn cluster_tells_a_gap_where_a_node_has_gone_while_another_was_started_anew() {
     assert!(cluster.pages[at].gap_count > 0, "nobody is told");
 }
 
+// protocol.md 9.7, 11.5
+#[test]
+fn cluster_tells_a_gap_where_a_node_was_taken_over_while_another_was_started_anew() {
+    let (mut cluster, at) = with_page_of_number(12);
+    let pushed = cluster.pushed.len();
+    // A moment, in which nobody comes and goes.
+    cluster.start_anew(0, 2000, |cluster| {
+        cluster.rest(500);
+        cluster.push_to(1, To::All);
+        cluster.rest(500);
+        cluster.take_over(1);
+    });
+    cluster.rest(2000);
+    cluster.pages[at].come_back(&mut cluster.nodes[0].server, 0);
+    cluster.rest(5000);
+    let number = cluster.pushed[pushed].number;
+    assert!(
+        cluster.pushed[pushed].answer.is_some(),
+        "it is said to be delivered"
+    );
+    assert!(!cluster.pages[at].heard.contains_key(&number));
+    assert!(cluster.pages[at].gap_count > 0, "nobody is told");
+}
+
+// protocol.md 11.5
+#[test]
+fn cluster_tells_a_gap_of_what_waited_for_redis_in_a_process_that_was_taken_over() {
+    let (mut cluster, at) = with_page_of_number(13);
+    for is_waiting in [false, true] {
+        let (pushed, gap_count) = (cluster.pushed.len(), cluster.pages[at].gap_count);
+        if is_waiting {
+            let until = cluster.now + Duration::from_secs(60);
+            cluster.redis.stand_still(|line| line.node == 1, until);
+        }
+        cluster.push_to(1, To::All);
+        cluster.rest(1000);
+        cluster.take_over(1);
+        cluster.rest(20_000);
+        let page = &cluster.pages[at];
+        let is_heard = page.heard.contains_key(&cluster.pushed[pushed].number);
+        assert_eq!(is_heard, !is_waiting);
+        assert_eq!(page.gap_count > gap_count, is_waiting);
+        cluster.check();
+    }
+}
+
 // protocol.md 9.6, 9.7
 #[test]
 fn cluster_keeps_what_is_for_those_who_come_back_to_another_process_of_a_node() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::channel::Channels;
 use super::counts::Counts;
-use super::envelope::{NodeReceipt, Sender};
+use super::envelope::{NodeReceipt, Past, Sender};
 use super::freshness::Freshness;
 use super::interest::Interest;
 use super::moved_tab::ArrivedTab;
@@ -82,6 +82,8 @@ pub(crate) struct Backplane {
     /// Of the last that everybody was told, or should have been.
     pub(super) number: u64,
     pub(super) message_count: u64,
+    /// Who this node was before, as others are told.
+    pub(super) past: Past,
     pub(super) next_beat: MonotonicTime,
     pub(super) started_at: Option<MonotonicTime>,
     /// What cursors of clients here begin with.
@@ -183,6 +185,7 @@ impl Backplane {
             own_window: Window::default(),
             number: 0,
             message_count: 0,
+            past: Past::default(),
             next_beat: MonotonicTime::START,
             started_at: None,
             streams: 0,
@@ -291,6 +294,20 @@ impl Backplane {
         self.clients.len()
     }
 
+    /// Whether something that was said here is on its way still, and needs this process for it.
+    pub(crate) fn has_under_way(&self) -> bool {
+        self.published
+            .values()
+            .any(|published| published.is_message)
+            || self.routed.has_messages()
+    }
+
+    /// The same of what will have arrived soon, as Redis takes it.
+    pub(crate) fn will_have_arrived(&self, now: MonotonicTime) -> bool {
+        let until = self.progress_at + self.settings.timeout;
+        self.is_connected() && self.has_under_way() && (self.published.is_empty() || now < until)
+    }
+
     /// Until when whoever has much to send had better wait: as much is on its way to Redis as fits.
     /// `None`: there is room, or no use in waiting.
     pub(crate) fn congested_until(&self, now: MonotonicTime) -> Option<MonotonicTime> {
@@ -312,6 +329,8 @@ impl Backplane {
 pub(super) enum Leaving {
     /// It is.
     Yes,
+    /// Another process goes on as this node: this one only ends what it has begun.
+    Replaced,
     /// It is not.
     No,
 }

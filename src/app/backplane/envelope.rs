@@ -125,6 +125,20 @@ pub(super) struct Heartbeat {
     pub(super) asks: u64,
     /// Which streams it keeps: what the cursors of its clients begin with.
     pub(super) streams: u64,
+    /// Who it was before, and how far that one was, which can tell it no more.
+    pub(super) past: Past,
+}
+
+/// The same node before another process went on as it, or before it took another number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Past {
+    /// 0: there was none.
+    pub(super) epoch: u64,
+    /// Of the last that it has told everybody, and one more for each message that may be lost.
+    pub(super) number: u64,
+    /// Messages that it has sent in all, those of who it was before included. So far has its
+    /// successor counted when it begins.
+    pub(super) message_count: u64,
 }
 
 /// What became of one call at the node that tells.
@@ -257,6 +271,9 @@ impl<'a> Body<'a> {
                     u64::from(beat.is_leaving),
                     beat.asks,
                     beat.streams,
+                    beat.past.epoch,
+                    beat.past.number,
+                    beat.past.message_count,
                 ],
             ),
             Self::Proof { answers, asks } => to.numbers(PROOF, &[*answers, *asks]),
@@ -323,6 +340,11 @@ impl<'a> Body<'a> {
                 is_leaving: from.number()? != 0,
                 asks: from.number()?,
                 streams: from.number()?,
+                past: Past {
+                    epoch: from.number()?,
+                    number: from.number()?,
+                    message_count: from.number()?,
+                },
             }),
             PROOF => Self::Proof {
                 answers: from.number()?,
@@ -538,6 +560,11 @@ mod tests {
                 is_leaving: true,
                 asks: u64::MAX,
                 streams: u64::MAX,
+                past: Past {
+                    epoch: u64::MAX,
+                    number: 4,
+                    message_count: 5,
+                },
             }),
             Body::Proof {
                 answers: u64::MAX,

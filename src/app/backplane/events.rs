@@ -81,6 +81,19 @@ impl App {
         }
     }
 
+    /// Whether something that was said here is on its way to other servers still: this one is not to
+    /// end before.
+    pub(crate) fn has_under_way(&self) -> bool {
+        let backplane = self.sessions.backplane.as_deref();
+        backplane.is_some_and(Backplane::has_under_way)
+    }
+
+    /// The same of what will have arrived soon: no other process is to go on before.
+    pub(crate) fn will_have_arrived(&self, now: MonotonicTime) -> bool {
+        let backplane = self.sessions.backplane.as_deref();
+        backplane.is_some_and(|backplane| backplane.will_have_arrived(now))
+    }
+
     /// Goes by these settings from now on.
     pub(crate) fn reload_backplane(&mut self, settings: &BackplaneSettings) {
         let max_message_bytes = self.sessions.max_message_bytes();

@@ -50,8 +50,9 @@ impl Delivery<'_> {
                 node,
                 claim,
                 name,
-            } if backplane.claim.has_had(node)
-                || self.mailbox.is_given(name, Asker(claim), self.clients) =>
+            } if !backplane.is_replaced()
+                && (backplane.claim.has_had(node)
+                    || self.mailbox.is_given(name, Asker(claim), self.clients)) =>
             {
                 self.hand_on_tab(from, call, (name, Asker(claim)));
             }
@@ -78,7 +79,7 @@ impl Delivery<'_> {
                     self.take_in_rest(&taking, fate, &texts);
                 }
             }
-            // To another one, or one that this node was before.
+            // To another one, one that this node was before, or one that goes on as this node.
             Move::Taken { .. }
             | Move::NotHere { .. }
             | Move::Refused { .. }
@@ -225,8 +226,9 @@ impl Delivery<'_> {
         let ClientUuid::Standard(bits) = ClientUuid::from_text(uuid) else {
             return;
         };
-        // Nobody else passes it on, so that it comes to an end.
-        if node_of(bits) == backplane.claim.number() {
+        // Nobody else passes it on, so that it comes to an end. A process that goes on as this node has
+        // heard it, too.
+        if node_of(bits) == backplane.claim.number() && !backplane.is_replaced() {
             self.tell_name_only(uuid, text);
         }
     }

@@ -1,6 +1,7 @@
 //! The node goes to another process: its number, and how far it has heard the others.
 
-use super::backplane::Backplane;
+use super::backplane::{Backplane, Leaving};
+use super::envelope::Past;
 use super::peers::Peers;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
 use crate::connection::ConnId;
@@ -16,7 +17,7 @@ impl Backplane {
         record.put_number(NUMBER, self.claim.number().into());
         record.put(TOKEN, self.claim.token().as_bytes());
         let epoch = self.claim.sender().epoch;
-        let own = Peers::own_record(epoch, self.sequence, self.number);
+        let own = Peers::own_record(epoch, (self.sequence, self.number), now);
         for peer in self.peers.hand_over(now).chain([own]) {
             record.put(PEER, &peer);
         }
@@ -24,6 +25,10 @@ impl Backplane {
             record.put_duration(DEAF_FOR, now - since);
         }
         record.put_number_if(HAS_GAP, self.gap_at.map(|_| 1));
+        let past = self.become_past(epoch);
+        record.put_number(PAST_EPOCH, past.epoch);
+        record.put_number(PAST_NUMBER, past.number);
+        record.put_number(PAST_COUNT, past.message_count);
         for taking in self.routed.takings() {
             record.put(TAKING, &taking.hand_over(now));
         }
@@ -46,12 +51,18 @@ impl Backplane {
         let deaf_for = record.duration_if(DEAF_FOR)?.unwrap_or_default();
         let has_gap = record.number_if(HAS_GAP)?.is_some();
         let takings = record.take_all(TAKING);
+        let past = Past {
+            epoch: record.number_if(PAST_EPOCH)?.unwrap_or(0),
+            number: record.number_if(PAST_NUMBER)?.unwrap_or(0),
+            message_count: record.number_if(PAST_COUNT)?.unwrap_or(0),
+        };
         record.end()?;
         let is_token = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
         if number == 0 || !is_token {
             return Err(BadRecord::Value(NUMBER));
         }
         self.peers = Peers::take_over(&peers, now)?;
+        (self.past, self.message_count) = (past, past.message_count);
         // Nothing is heard for these clients until this process is subscribed.
         self.deaf_since = Some(now - deaf_for);
         if has_gap {
@@ -64,6 +75,31 @@ impl Backplane {
             self.go_on_taking(Record::parse(taking)?, clients, now)?;
         }
         Ok(())
+    }
+
+    /// What others are told of this one, whose epoch this is, when another goes on in its place. What
+    /// Redis has not taken may never come.
+    pub(super) fn become_past(&self, epoch: u64) -> Past {
+        let published = self.published.values();
+        let doubtful = published.filter(|published| published.is_message).count();
+        let doubtful = doubtful + self.unasked_count();
+        Past {
+            epoch,
+            number: self.number.saturating_add(doubtful as u64),
+            message_count: self.message_count,
+        }
+    }
+
+    /// Another process has gone on as this node.
+    pub(crate) fn be_replaced(&mut self) {
+        self.leaving = Leaving::Replaced;
+        self.routed.forget_takings();
+        self.not_yet_taken.clear();
+    }
+
+    /// Whether another process goes on as this node.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.leaving == Leaving::Replaced
     }
 
     /// How long a client has been open, in microseconds.
@@ -83,6 +119,10 @@ const HAS_GAP: u8 = 5;
 /// A tab that is here, of which the node that has given it is still to be told. Those who do not know
 /// it leave that one to keep what comes for the tab.
 const TAKING: u8 = 128;
+/// How far this one was. Those who do not know it tell nobody of what was lost with it.
+const PAST_EPOCH: u8 = 129;
+const PAST_NUMBER: u8 = 130;
+const PAST_COUNT: u8 = 131;
 
 #[cfg(test)]
 mod tests {

@@ -211,6 +211,9 @@ impl Backplane {
                 self.is_listening = false;
                 // A sender of its own, whose numbers begin anew; but whoever was not connected while
                 // it sent under the old one sees by its count that something is missing.
+                if let Some(epoch) = self.claim.past_epoch() {
+                    self.past = self.become_past(epoch);
+                }
                 (self.sequence, self.number) = (0, 0);
                 self.own_window = Window::default();
                 self.effects.push_back(Effect::NumberLost);

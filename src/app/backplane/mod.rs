@@ -24,6 +24,7 @@ mod delivering;
 mod envelope;
 mod events;
 mod figures;
+mod finding;
 mod freshness;
 mod giving;
 mod handover;

@@ -139,7 +139,8 @@ impl Backplane {
             match routed.stage {
                 Stage::Claim(_) => self.prepare_to_ask(call, now, commands),
                 Stage::Take(_) => self.tell_taken(call, now, commands),
-                Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } => {}
+                Stage::Find { .. } => self.go_on_finding(call, now, commands),
+                Stage::Deliver | Stage::ByNode(_) => {}
             }
         }
     }

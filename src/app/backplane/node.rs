@@ -95,6 +95,11 @@ impl NodeClaim {
         sender.epoch == self.epoch || self.past_epochs.contains(&sender.epoch)
     }
 
+    /// Who this node was before it took another number.
+    pub(super) fn past_epoch(&self) -> Option<u64> {
+        self.past_epochs.front().copied()
+    }
+
     /// The number by which others reach this node, also while it is not known whether it is still
     /// ours; 0: none.
     pub(super) fn number(&self) -> NodeNumber {

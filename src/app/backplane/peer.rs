@@ -121,6 +121,9 @@ impl Peer {
         // A process before this one; any other that leaves may still send something.
         let is_past_self = self.has_left && self.node == 0;
         record.put_number_if(HAS_LEFT, is_past_self.then_some(1));
+        if let (true, Standing::Proven { floor }) = (is_past_self, self.standing) {
+            record.put_number(PROVEN_FROM, floor);
+        }
         record.into_bytes()
     }
 
@@ -141,6 +144,9 @@ impl Peer {
         peer.number = record.number_if(LAST_NUMBER)?;
         peer.beat.message_count = record.number(MESSAGE_COUNT)?;
         peer.has_left = record.number_if(HAS_LEFT)?.is_some();
+        if let Some(floor) = record.number_if(PROVEN_FROM)? {
+            peer.standing = Standing::Proven { floor };
+        }
         peer.has_outage = !peer.has_left;
         peer.has_beaten = true;
         record.end()?;
@@ -155,6 +161,9 @@ const LAST_NUMBER: u8 = 4;
 const MESSAGE_COUNT: u8 = 5;
 /// There only of what is not there any more.
 const HAS_LEFT: u8 = 128;
+/// There only of the process before: what it still says is of now, and it may be gone before it can
+/// prove that.
+const PROVEN_FROM: u8 = 129;
 
 /// Whoever is silent for so long is not there any more: three heartbeats.
 pub(super) const PEER_TIMEOUT: Duration = Duration::from_secs(15);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::clock::behind;
-use super::envelope::{Envelope, Heartbeat, Sender};
+use super::clock::{behind, micros};
+use super::envelope::{Envelope, Heartbeat, Past, Sender};
 use super::moving_body::Place;
 use super::peer::{Hole, PEER_TIMEOUT, Peer, Standing};
 use super::published::QUEUE_TIME;
@@ -183,11 +183,39 @@ impl Peers {
         beat: Heartbeat,
         connected: Duration,
     ) -> Hole {
-        let Some(peer) = self.known.get_mut(&sender.epoch) else {
+        let Past { epoch, number, .. } = beat.past;
+        let is_known = |peer: &Peer| peer.standing != Standing::Unknown;
+        let has_beaten = self.known.get(&sender.epoch).map(|peer| peer.has_beaten);
+        let has_past = has_beaten == Some(false) && self.known.get(&epoch).is_some_and(is_known);
+        if !has_past {
+            return self.note_own_beat(sender.epoch, beat, 0, connected);
+        }
+        // Whoever it was before has told its last.
+        let last = Heartbeat {
+            number,
+            message_count: beat.past.message_count,
+            uptime_seconds: u64::MAX,
+            is_leaving: true,
+            ..beat
+        };
+        let past = self.note_own_beat(epoch, last, 0, connected);
+        let own = self.note_own_beat(sender.epoch, beat, beat.past.message_count, connected);
+        if past == Hole::Some { past } else { own }
+    }
+
+    /// The same of what it tells of one of its epochs, before which it had counted so far.
+    fn note_own_beat(
+        &mut self,
+        epoch: u64,
+        beat: Heartbeat,
+        count_before: u64,
+        connected: Duration,
+    ) -> Hole {
+        let Some(peer) = self.known.get_mut(&epoch) else {
             return Hole::None;
         };
         let by_number = peer.note_number(beat.number, 0);
-        let heard = peer.message_count();
+        let heard = peer.message_count().saturating_add(count_before);
         // Whoever was there before may have said something that was not heard here. Whether it was
         // for anybody here cannot be known. Its age is told in whole seconds, and may have been held.
         let most_seconds = beat.uptime_seconds.saturating_add(QUEUE_TIME.as_secs() + 1);
@@ -267,8 +295,13 @@ impl Peers {
 
     /// The same of this node itself: to another process it is one that has gone, of which it has
     /// all. It has no number, since that goes on.
-    pub(super) fn own_record(epoch: u64, sequence: u64, number: u64) -> Vec<u8> {
+    pub(super) fn own_record(
+        epoch: u64,
+        (sequence, number): (u64, u64),
+        now: MonotonicTime,
+    ) -> Vec<u8> {
         let mut own = Peer::new(MonotonicTime::START);
+        own.standing = Standing::Proven { floor: micros(now) };
         own.window.skip(sequence);
         own.number = Some(number);
         own.has_left = true;
@@ -386,7 +419,6 @@ const MAX_KNOWN: usize = 8192;
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::micros;
     use super::super::envelope::Body;
     use super::*;
 
@@ -538,6 +570,11 @@ mod tests {
             is_leaving: false,
             asks: u64::MAX,
             streams: 0,
+            past: Past {
+                epoch: 1,
+                number: u64::MAX,
+                message_count: u64::MAX,
+            },
         };
         for sequence in [u64::MAX - 1, u64::MAX] {
             hear(&mut peers, &envelope(1, sequence, NOW), 0);
@@ -749,7 +786,7 @@ mod tests {
     // protocol.md 11.6
     #[test]
     fn another_process_knows_what_the_one_before_has_said() {
-        let record = Peers::own_record(7, 300, 5);
+        let record = Peers::own_record(7, (300, 5), after(9));
         let mut peers = Peers::take_over(&[record.as_slice()], after(0)).unwrap();
         let place = peers.places(after(29)).next().unwrap();
         assert_eq!((place.epoch, place.number), (7, 5));
@@ -759,6 +796,66 @@ mod tests {
         assert!(!peers.has_uncertain(LONG, after(1)), "it has gone");
         assert!(!peers.forget_unheard(after(15)), "nothing of it is missing");
         assert_eq!(peers.present(after(1)).count(), 0);
+    }
+
+    // protocol.md 11.5
+    #[test]
+    fn who_goes_on_as_a_node_tells_the_last_of_who_it_was_before() {
+        // Whether all was heard until then, the last number and count of the past, whether something
+        // is missing.
+        for (is_cut_off, number, message_count, hole) in [
+            (false, 5, 10, Hole::None),
+            (false, 5, 11, Hole::None),
+            (false, 6, 10, Hole::Some),
+            (true, 5, 10, Hole::None),
+            (true, 5, 11, Hole::Some),
+        ] {
+            let mut peers = Peers::default();
+            hear(&mut peers, &envelope(1, 1, NOW), 0);
+            let before = Heartbeat {
+                number: 5,
+                message_count: 9,
+                ..Heartbeat::default()
+            };
+            peers.note_beat(sender(1), before, LONG);
+            peers.note_message(sender(1), None);
+            if is_cut_off {
+                peers.note_outage(after(1));
+            }
+            hear(&mut peers, &envelope(2, 1, NOW), 2);
+            peers.note_message(sender(2), None);
+            let beat = Heartbeat {
+                message_count: message_count + 1,
+                past: Past {
+                    epoch: 1,
+                    number,
+                    message_count,
+                },
+                ..Heartbeat::default()
+            };
+            assert_eq!(peers.note_beat(sender(2), beat, LONG), hole);
+            assert_eq!(peers.note_beat(sender(2), beat, LONG), Hole::None, "once");
+            assert!(!peers.has_uncertain(LONG, after(2)));
+            assert!(!peers.forget_unheard(after(20)), "it has gone as it should");
+            let present = peers.present(after(3)).map(|peer| peer.sender.epoch);
+            assert_eq!(present.collect::<Vec<_>>(), [2]);
+        }
+        // Of one that was never heard all is missing, unless this one was there before.
+        for (connected_seconds, hole) in [(5, Hole::Some), (6, Hole::None)] {
+            let mut peers = Peers::default();
+            hear(&mut peers, &envelope(2, 1, NOW), 2);
+            let beat = Heartbeat {
+                message_count: 10,
+                past: Past {
+                    epoch: 1,
+                    number: 5,
+                    message_count: 10,
+                },
+                ..Heartbeat::default()
+            };
+            let connected = Duration::from_secs(connected_seconds);
+            assert_eq!(peers.note_beat(sender(2), beat, connected), hole);
+        }
     }
 
     #[test]

@@ -266,6 +266,10 @@ impl RoutedCall {
         }
     }
 
+    fn is_message(&self) -> bool {
+        !matches!(self.stage, Stage::Take(_) | Stage::Claim(_))
+    }
+
     fn held_bytes(&self) -> usize {
         let message = match &self.stage {
             Stage::Deliver => 0,
@@ -295,7 +299,11 @@ impl Routed {
         call.deadline = now + timeout;
         call.counted_bytes = call.held_bytes();
         self.held_bytes += call.counted_bytes;
-        self.deadlines.push_back((call.deadline, id));
+        // Not all wait for the same time; of those that do the last one is at the end.
+        let at = self
+            .deadlines
+            .partition_point(|(deadline, _)| *deadline <= call.deadline);
+        self.deadlines.insert(at, (call.deadline, id));
         self.calls.insert(id, call);
     }
 
@@ -347,6 +355,25 @@ impl Routed {
             Stage::Take(taking) => Some(&**taking),
             Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } | Stage::Claim(_) => None,
         })
+    }
+
+    /// Another process tells of them from now on.
+    pub(super) fn forget_takings(&mut self) {
+        let of_taking = |call: &RoutedCall| matches!(call.stage, Stage::Take(_));
+        let calls = self.calls.iter().filter(|(_, call)| of_taking(call));
+        for id in calls.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.take(id);
+        }
+    }
+
+    /// Whether there are messages among them.
+    pub(super) fn has_messages(&self) -> bool {
+        self.calls.values().any(RoutedCall::is_message)
+    }
+
+    /// Whether this is a message.
+    pub(super) fn is_message(&self, id: CallId) -> bool {
+        self.calls.get(&id).is_some_and(RoutedCall::is_message)
     }
 
     /// When the next one's time is over.

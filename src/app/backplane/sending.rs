@@ -193,7 +193,7 @@ impl Backplane {
     }
 
     /// A message was not published: others see that by a number that does not come.
-    fn note_loss(&mut self, why: &str, now: MonotonicTime) {
+    pub(super) fn note_loss(&mut self, why: &str, now: MonotonicTime) {
         self.number += 1;
         self.counts.lost += 1;
         if let Some(count) = self.losses.count(now) {
@@ -254,14 +254,14 @@ impl Backplane {
                 away,
             } => match best.map(|best| best.node).or(away) {
                 Some(node) => self.send_to_found(call, node, message, now, commands),
-                None => self.tell(call, total),
+                None => self.tell_unfound(id, call, total, now),
             },
             Stage::Claim(claim) => self.go_on_with_claim(id, claim, total, now, commands),
             Stage::Take(taking) => self.go_on_with_taking(id, taking, total, now, commands),
         }
     }
 
-    fn tell(&mut self, call: RoutedCall, total: Total) {
+    pub(super) fn tell(&mut self, call: RoutedCall, total: Total) {
         let asker = match call.asker {
             Some(Asker::Call(asker)) => asker,
             Some(Asker::Log(from, error)) => {
@@ -311,6 +311,8 @@ impl Backplane {
         commands: &mut Commands,
     ) {
         call.forget_log();
+        // Whoever is here is another process's by now, which hears what is for this node.
+        let node = node.or_else(|| self.is_replaced().then(|| self.claim.number()));
         call.awaits_local = node.is_none();
         // A new name, so that answers to the question which come late are not taken for receipts.
         let routed = call.asker.is_some().then(|| self.wait_for(call, now));

@@ -104,7 +104,8 @@ impl Delivery<'_> {
             return;
         };
         let node = node_of(bits);
-        let is_ours = node == 0 || node == backplane.claim.number();
+        let is_here = node == backplane.claim.number() && !backplane.is_replaced();
+        let is_ours = node == 0 || is_here;
         let stage = match is_ours {
             true => Stage::Deliver,
             false => Stage::ByNode(to.keep()),
@@ -142,14 +143,12 @@ impl Delivery<'_> {
         let Some(backplane) = self.backplane.as_deref_mut() else {
             return Err(PushError::Nobody);
         };
-        // What is looked for is kept meanwhile.
+        // What is looked for is kept meanwhile; of whom nobody has to be told at once, and who is not
+        // here, also until others can be asked.
         let is_full = backplane.routed.held_bytes() > MAX_HELD_BYTES;
-        if !backplane.is_connected() || is_full {
-            let call = self.begin(asker.map(Asker::Call), Stage::Deliver);
-            let call = call.unwrap_or_default();
-            let sent = self.feedback_here(to.receiver(), to.text.as_bytes(), |_| call);
-            self.await_local(call, sent.unwrap_or(0));
-            self.give_up(call);
+        let can_wait = asker.is_none() && here.is_none() && !is_away;
+        if is_full || !(backplane.is_connected() || can_wait) {
+            self.tell_name_here(to, asker);
             return Ok(1);
         }
         let mut call = RoutedCall::new(
@@ -166,25 +165,21 @@ impl Delivery<'_> {
                 opened_at: backplane.found(here, self.now).cast_signed(),
             });
         }
-        let call = backplane.wait_for(call, self.now);
-        // Whoever has it may have come from the node that it leads to.
-        let node = match ClientUuid::from_text(to.uuid) {
-            ClientUuid::Standard(bits) if node_of(bits) != 0 => Some(node_of(bits)),
-            ClientUuid::Standard(_) | ClientUuid::Chosen(_) => None,
-        };
-        let node = node.map(|node| backplane.channels.of_node(node));
-        let name = (!to.uuid.is_empty()).then(|| backplane.channels.of_name(to.uuid));
-        let ident = backplane.channels.of_ident(to.ident);
-        for channel in node.into_iter().chain(name).chain(ident) {
-            let body = Body::Find {
-                call: call.0,
-                uuid: to.uuid,
-                ident: to.ident.clone(),
-            };
-            backplane.publish_message(channel, body, Some(call), self.now, self.commands);
-        }
-        backplane.settle(call, self.now, self.commands);
+        backplane.begin_to_find(call, self.now, self.commands);
         Ok(1)
+    }
+
+    /// Others cannot be asked who has a name: whoever is here gets the message.
+    fn tell_name_here(&mut self, to: &ToName<'_>, asker: Option<CallId>) {
+        let call = self.begin(asker.map(Asker::Call), Stage::Deliver);
+        let call = call.unwrap_or_default();
+        let sent = self.feedback_here(to.receiver(), to.text.as_bytes(), |_| call);
+        self.await_local(call, sent.unwrap_or(0));
+        self.give_up(call);
+        // Nobody is told but those who may have been meant.
+        if let (Err(_), None, Some(backplane)) = (sent, asker, self.backplane.as_deref_mut()) {
+            backplane.note_loss("others cannot be asked who has an ident", self.now);
+        }
     }
 
     /// Tells everybody at all nodes, but for `from`.

@@ -81,7 +81,9 @@ impl Backplane {
 
     /// This node is about to go: others are told.
     pub(crate) fn leave_others(&mut self, now: MonotonicTime) {
-        self.leaving = Leaving::Yes;
+        if self.leaving == Leaving::No {
+            self.leaving = Leaving::Yes;
+        }
         self.next_beat = now;
     }
 
@@ -91,9 +93,10 @@ impl Backplane {
             message_count: self.message_count,
             client_count: self.clients.len() as u64,
             uptime_seconds: self.uptime(now).as_secs(),
-            is_leaving: self.leaving == Leaving::Yes,
+            is_leaving: self.leaving != Leaving::No,
             asks: self.freshness.announce(),
             streams: self.streams,
+            past: self.past,
         });
         self.publish_quietly(self.channels.everybody(), body, now, commands);
     }

@@ -71,6 +71,19 @@ impl Redis {
         state.connections.clear();
     }
 
+    /// The same for those alone who are subscribed to a channel; nobody else has to connect anew.
+    pub(crate) fn cut_off(&self, channel: &str) {
+        let mut state = self.state();
+        state.is_away = true;
+        state.connections.retain(|_, connection| {
+            let is_cut = connection.channels.contains(channel.as_bytes());
+            if is_cut {
+                let _ = connection.stream.shutdown(Shutdown::Both);
+            }
+            !is_cut
+        });
+    }
+
     pub(crate) fn come_back(&self) {
         self.state().is_away = false;
     }
