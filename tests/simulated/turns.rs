@@ -14,5 +14,6 @@ mod scripts;
 mod sessions;
 mod shares;
 mod sleeping;
+mod splits;
 mod stopping;
 mod supervision;
