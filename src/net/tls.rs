@@ -28,6 +28,8 @@ pub(super) struct TlsStream<S> {
     stage: Stage,
     /// The peer has said that nothing follows, or broke the protocol.
     has_ended: bool,
+    /// What it did wrong, if what came before that is to be handled first.
+    failure: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ impl<S: Stream> TlsStream<S> {
             sent: 0,
             stage: Stage::New,
             has_ended: false,
+            failure: None,
         })
     }
 
@@ -87,6 +90,9 @@ impl<S: Stream> TlsStream<S> {
     /// Reads once from the socket and decrypts into `plain`, which has to be longer than
     /// [`MAX_INCOMING`]; `cipher` is room for what is read, at least as long.
     pub(super) fn read(&mut self, plain: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         if self.has_ended {
             return Ok(Received {
                 len: 0,
@@ -117,7 +123,15 @@ impl<S: Stream> TlsStream<S> {
             self.stage = Stage::Handshaking;
         }
         let is_full = kept + read == room.len();
-        let len = self.process(&mut cipher[..kept + read], plain)?;
+        let mut len = 0;
+        let processed = self.process(&mut cipher[..kept + read], plain, &mut len);
+        match processed {
+            Err(error) if len > 0 => {
+                self.has_ended = true;
+                self.failure = Some(error);
+            }
+            processed => processed?,
+        }
         let more = match (self.has_ended, is_full) {
             (true, _) => More::Ended,
             (false, true) => More::Maybe,
@@ -177,9 +191,10 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Takes the session through all that `cipher` holds; what it cannot use yet is kept.
-    fn process(&mut self, cipher: &mut [u8], plain: &mut [u8]) -> io::Result<usize> {
-        let (mut start, mut len) = (0, 0);
+    /// Takes the session through all that `cipher` holds; what it cannot use yet is kept. `len` is how
+    /// much of `plain` it has filled, also if it fails then.
+    fn process(&mut self, cipher: &mut [u8], plain: &mut [u8], len: &mut usize) -> io::Result<()> {
+        let mut start = 0;
         loop {
             let rest = cipher.get_mut(start..).unwrap_or_default();
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(rest);
@@ -192,12 +207,12 @@ impl<S: Stream> TlsStream<S> {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let payload = record.map_err(io::Error::other)?.payload;
-                        let end = len + payload.len();
-                        let Some(room) = plain.get_mut(len..end) else {
+                        let end = *len + payload.len();
+                        let Some(room) = plain.get_mut(*len..end) else {
                             return Err(io::Error::other("more plaintext than ciphertext"));
                         };
                         room.copy_from_slice(payload);
-                        len = end;
+                        *len = end;
                     }
                     false
                 }
@@ -234,8 +249,7 @@ impl<S: Stream> TlsStream<S> {
             ));
         }
         self.incoming = rest.to_vec();
-        self.flush()?;
-        Ok(len)
+        self.flush()
     }
 
     fn encrypt(&mut self, plain: &[u8]) -> io::Result<usize> {

@@ -131,6 +131,34 @@ fn a_changed_bit_in_a_record_ends_the_session_and_nothing_of_it_is_handled() {
 }
 
 #[test]
+fn what_came_before_a_broken_record_is_handled_wherever_the_two_are_cut() {
+    let scene = Scene::start("");
+    let mut witness = scene.server.web();
+    for version in VERSIONS {
+        for is_cut in [true, false] {
+            let packet = format!(r#"{{"opcode":"broadcast","cut":{is_cut}}}"#);
+            let mut opened = Session::open(&scene.server, version);
+            let good = opened.encrypted(&frame::text(&packet));
+            let mut broken = opened.encrypted(&frame::text(r#"{"opcode":"broadcast"}"#));
+            broken[20] ^= 1;
+            if is_cut {
+                opened.send(&good);
+                witness.expect_text(&packet);
+                opened.send(&broken);
+            } else {
+                opened.send(&[good, broken].concat());
+                witness.expect_text(&packet);
+            }
+            expect_alert("a changed bit", version, &read_to_end(&mut opened.stream));
+            witness.wait_until_handled();
+            scene.step();
+        }
+    }
+    witness.close();
+    scene.end();
+}
+
+#[test]
 fn records_of_16_kib_that_drip_are_handled_and_delay_nobody() {
     let scene = Scene::start("");
     let pad = "p".repeat(40_000);
