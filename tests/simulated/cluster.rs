@@ -388,7 +388,8 @@ impl Cluster {
             .filter(|page| (page.is_gone || page.gap_count > 0) && !has_heard(page));
         // One that has come back may also be counted on the connection that it had lost before, of
         // which a server that stood still did not know yet. Whether it misses it is seen below.
-        let is_twice = |page: &&&Page| page.has_come_back() && has_heard(page);
+        let is_twice =
+            |page: &&&Page| page.has_come_back() && (page.gap_count > 0 || has_heard(page));
         let twice = receivers.iter().filter(is_twice).count();
         let delivered = answer["delivered"].as_u64().unwrap() as usize;
         assert!(
@@ -481,6 +482,20 @@ impl Cluster {
             }
         }
         self.check_numbers();
+    }
+
+    /// From every node a page is reached, and is there and nowhere else.
+    fn check_reaches(&mut self, page: usize, when: &str) {
+        for node in 0..self.nodes.len() {
+            let pushed = self.pushed.len();
+            self.push_to(node, To::Page(page));
+            for _ in 0..5 {
+                self.step(MOST_MILLIS);
+            }
+            let (status, answer) = self.pushed[pushed].answer.as_ref().unwrap();
+            assert_eq!(*status, 200, "{when}, from {node}: {answer}");
+        }
+        self.check();
     }
 
     /// No two nodes have one number.
@@ -684,13 +699,15 @@ fn cluster_in_fine_weather_moves_tabs_and_loses_nothing() {
 // protocol.md 11.6
 #[test]
 fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_knew() {
-    // Also for longer than it is told often.
-    for (seed, cut_steps, is_number_lost) in [
-        (0, 20, false),
-        (1, 100, false),
-        (2, 100, true),
-        (3, 500, false),
-        (4, 2000, true),
+    // Also for longer than it is told often, and though the tab goes on to a third one meanwhile.
+    for (seed, cut_steps, is_number_lost, goes_on) in [
+        (0, 20, false, false),
+        (1, 100, false, false),
+        (2, 100, true, false),
+        (3, 500, false, false),
+        (4, 2000, true, false),
+        (5, 500, false, true),
+        (6, 2000, true, true),
     ] {
         let mut cluster = Cluster::new(seed, 3);
         cluster.redis.most_delay = Duration::from_millis(20);
@@ -709,21 +726,89 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
         if is_number_lost {
             cluster.redis.take_number(cluster.pages[at].node_number());
         }
-        for _ in 0..cut_steps {
+        for step in 0..cut_steps {
             cluster.redis.cut(|line| line.node == 0);
             cluster.step(5);
+            match step {
+                20 if goes_on => cluster.pages[at].break_off(),
+                21 if goes_on => cluster.pages[at].come_back(&mut cluster.nodes[2].server, 2),
+                // The process there has never had it.
+                100 if goes_on => cluster.take_over(1),
+                _ => {}
+            }
+        }
+        assert!(!cluster.pages[at].is_coming_back(), "seed {seed}");
+        cluster.check_peace();
+        cluster.check_reaches(at, &format!("seed {seed}"));
+    }
+}
+
+// protocol.md 11.6
+#[test]
+fn cluster_leaves_a_tab_with_the_node_that_has_it_though_another_one_asked_for_it_later() {
+    for millis in (0..200).step_by(5) {
+        let mut cluster = Cluster::new(9, 3);
+        cluster.redis.most_delay = Duration::from_millis(20);
+        cluster.rest(20_000);
+        let at = cluster.pages.len();
+        cluster.open_page(0);
+        cluster.rest(1000);
+        cluster.pages[at].break_off();
+        cluster.step(5);
+        // It has gone before the node's question has left.
+        let until = cluster.now + Duration::from_millis(millis);
+        cluster.redis.stand_still(|line| line.node == 1, until);
+        cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+        cluster.step(5);
+        cluster.pages[at].break_off();
+        cluster.step(5);
+        cluster.pages[at].come_back(&mut cluster.nodes[2].server, 2);
+        for _ in 0..2 {
+            while cluster.pages[at].is_coming_back() {
+                cluster.step(5);
+            }
+            // Its next connection is the same tab.
+            cluster.pages[at].break_off();
+            cluster.step(5);
+            cluster.pages[at].come_back(&mut cluster.nodes[2].server, 2);
         }
         cluster.check_peace();
-        for node in 0..3 {
-            let pushed = cluster.pushed.len();
-            cluster.push_to(node, To::Page(at));
-            for _ in 0..5 {
-                cluster.step(MOST_MILLIS);
-            }
-            let (status, answer) = cluster.pushed[pushed].answer.as_ref().unwrap();
-            assert_eq!(*status, 200, "seed {seed} from {node}: {answer}");
+        assert!(!cluster.pages[at].is_coming_back(), "{millis} ms");
+        cluster.check_reaches(at, &format!("{millis} ms"));
+    }
+}
+
+// protocol.md 11.6
+#[test]
+fn cluster_does_not_take_a_tab_that_is_given_when_the_time_for_it_is_over() {
+    for moment in (0..100).step_by(4) {
+        let mut cluster = Cluster::new(10, 3);
+        cluster.redis.most_delay = Duration::from_millis(20);
+        cluster.rest(20_000);
+        let at = cluster.pages.len();
+        cluster.open_page(0);
+        cluster.rest(1000);
+        cluster.pages[at].break_off();
+        cluster.step(5);
+        cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+        // At one of these moments it has asked and has no answer.
+        for _ in 0..moment {
+            cluster.step(1);
         }
-        cluster.check();
+        cluster.nodes[1].stopped_until = cluster.now + Duration::from_secs(4);
+        for _ in 0..20 {
+            cluster.step(10);
+        }
+        cluster.pages[at].break_off();
+        cluster.pages[at].come_back(&mut cluster.nodes[2].server, 2);
+        while cluster.pages[at].is_coming_back() {
+            cluster.step(5);
+        }
+        cluster.kill(0);
+        cluster.rest(5000);
+        assert!(!cluster.pages[at].is_gone);
+        cluster.check_peace();
+        cluster.check_reaches(at, &format!("it stood still after {moment} ms"));
     }
 }
 

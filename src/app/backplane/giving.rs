@@ -1,6 +1,8 @@
 //! A tab comes back to another node than this one, where it was ([who says what
 //! when](super::moving)).
 
+use std::time::Duration;
+
 use super::channel::node_of;
 use super::envelope::{Body, Sender};
 use super::moved_tab::Taking;
@@ -13,7 +15,7 @@ use crate::connection::ConnId;
 use crate::protocol::close_code::CloseCode;
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::Ident;
-use crate::registry::mailbox::{Asker, ForeignClaim, Given, HandedOn, Terms};
+use crate::registry::mailbox::{Asker, ForeignClaim, Given, HandedOn, Taken, Terms};
 use crate::registry::{ClientKind, ClientUuid, Gap};
 
 impl Delivery<'_> {
@@ -133,6 +135,13 @@ impl Delivery<'_> {
     }
 
     fn hand_on_tab(&mut self, to: Sender, call: u64, (name, asker): (&str, Asker)) {
+        if call == 0 {
+            let slot = self.mailbox.drop_given(name, asker, self.clients);
+            if let Some(client) = slot.and_then(|slot| self.clients.in_slot(slot)) {
+                self.replace(client);
+            }
+            return;
+        }
         // What is still held is for the tab, and the other one takes it to be seen to here.
         let is_held = self.backplane.as_deref().is_some_and(|backplane| {
             let channel = backplane.channels.of_name(name);
@@ -140,8 +149,17 @@ impl Delivery<'_> {
         });
         let backplane = self.backplane.as_deref();
         let heard_since = backplane.map_or(self.now, |backplane| backplane.connected_at);
-        let handed_on = self.mailbox.hand_on(name, asker, heard_since, self.clients);
+        let taken = Taken {
+            name,
+            asker,
+            heard_since,
+            now: self.now,
+            patience: backplane.map_or(Duration::ZERO, |backplane| backplane.settings.timeout * 2),
+        };
+        let handed_on = self.mailbox.hand_on(&taken, self.clients);
         let (fate, texts) = match handed_on {
+            // The other one asks again.
+            HandedOn::Undecided => return,
             HandedOn::Gone => (Fate::Gone, Vec::new()),
             HandedOn::Replaced => (Fate::Replaced, Vec::new()),
             HandedOn::Tab { slot, rest } => {
@@ -154,7 +172,7 @@ impl Delivery<'_> {
                 }
             }
         };
-        let Some(backplane) = self.backplane.as_deref_mut().filter(|_| call != 0) else {
+        let Some(backplane) = self.backplane.as_deref_mut() else {
             return;
         };
         let byte_count: usize = texts.iter().map(Vec::len).sum();
@@ -209,8 +227,11 @@ impl Delivery<'_> {
             }
             Fate::HandedOn | Fate::Incomplete | Fate::Gone => {}
             Fate::Replaced => {
+                // It may have come back on another connection since.
+                let client = self.clients.find(&taking.name, &Ident::None);
+                let client = client.filter(|client| self.mailbox.has(client.slot));
                 self.mailbox.forget_name(&taking.name, self.clients);
-                if is_here {
+                if let Some(client) = client {
                     self.replace(client);
                 }
             }

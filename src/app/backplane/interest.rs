@@ -128,6 +128,12 @@ impl Interest {
             .is_some_and(|wanted| wanted.is_confirmed)
     }
 
+    /// Whether somebody wants a channel that is not heard yet.
+    pub(super) fn is_missing(&self, channel: &[u8]) -> bool {
+        let wanted = self.wanted.get(channel);
+        wanted.is_some_and(|wanted| !wanted.is_confirmed)
+    }
+
     /// Behind which number of what is kept a channel is heard; `None`: nobody wants it.
     pub(super) fn heard_from(&self, channel: &[u8]) -> Option<u64> {
         self.wanted.get(channel).map(|wanted| wanted.since)

@@ -246,7 +246,7 @@ impl Backplane {
         now: MonotonicTime,
         commands: &mut Commands,
     ) {
-        let Some(claim) = self.take_claim(CallId(call)) else {
+        let Some(claim) = self.take_claim(CallId(call), now) else {
             // The tab was told a gap before, and is another one from then on.
             let taken = Taken {
                 node: from.node,
@@ -274,10 +274,11 @@ impl Backplane {
         self.add_effect(Effect::TabArrived(Box::new(arrived)));
     }
 
-    fn take_claim(&mut self, id: CallId) -> Option<Box<TabClaim>> {
-        match &self.routed.get_mut(id)?.stage {
-            Stage::Claim(_) => {}
-            Stage::Deliver | Stage::ByNode(_) | Stage::Find { .. } | Stage::Take(_) => return None,
+    fn take_claim(&mut self, id: CallId, now: MonotonicTime) -> Option<Box<TabClaim>> {
+        let routed = self.routed.get_mut(id)?;
+        // Where this node has stood still, the tab may be at yet another one by now.
+        if !matches!(routed.stage, Stage::Claim(_)) || routed.is_late(now) {
+            return None;
         }
         match self.routed.take(id)?.stage {
             Stage::Claim(claim) => Some(claim),

@@ -216,6 +216,11 @@ impl RoutedCall {
         !self.awaits_local && (is_known || self.is_overdue)
     }
 
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_late(&self, now: MonotonicTime) -> bool {
+        self.deadline <= now
+    }
+
     /// Adds what another node says, whose clock is so far behind the one here.
     pub(super) fn add(&mut self, node: u16, receipt: &NodeReceipt, clock_offset: i64) {
         self.answered_count += 1;

@@ -74,11 +74,12 @@ impl Backplane {
         Ok(())
     }
 
-    /// The channel by which a client of this name is found, if it is not heard yet.
+    /// The channel by which a tab of this name is found, if it is not heard yet. Of one that has gone
+    /// on to yet another node nobody wants it.
     fn missing_channel(&self, name: &str) -> Option<Vec<u8>> {
         let channel = self.channels.of_name(name);
         let is_found = self.leads_here(&ClientUuid::from_text(name));
-        (!is_found && !self.interest.is_confirmed(&channel)).then_some(channel)
+        (!is_found && self.interest.is_missing(&channel)).then_some(channel)
     }
 
     pub(super) fn tell_taken(&mut self, call: CallId, now: MonotonicTime, commands: &mut Commands) {

@@ -102,9 +102,10 @@ impl Mailbox {
             record.put(TOLD_UUID, told.uuid.to_string().as_bytes());
             record.put_number(IS_TOLD_PAST, u64::from(told.is_past));
         }
-        if let Some(handing) = self.tabs.handing(number) {
-            record.put_number(GIVEN_TO, handing.asker.0);
-            record.put_number(GIVEN_NUMBER, handing.number);
+        let handings = self.tabs.handings(number).zip(GIVEN);
+        for (handing, (to, given)) in handings {
+            record.put_number(to, handing.asker.0);
+            record.put_number(given, handing.number);
         }
         if tab.has_holes {
             record.put_number(HAS_HOLES, 1);
@@ -261,7 +262,10 @@ impl<'a> Reading<'a> {
         let is_unnamed = record.number_if(IS_UNNAMED)?.is_some();
         let has_holes = record.number_if(HAS_HOLES)?.is_some();
         let own = read_own(&mut record, self.mailbox.own.newest())?;
-        let handing = read_handing(&mut record)?;
+        let handings = [
+            read_handing(&mut record, GIVEN[0])?,
+            read_handing(&mut record, GIVEN[1])?,
+        ];
         let wrong = |tag| Err(BadRecord::Value(tag));
         if !is_name(uuid) {
             return wrong(UUID);
@@ -312,7 +316,8 @@ impl<'a> Reading<'a> {
         if let Some(own) = own {
             self.mailbox.own.put(number, own);
         }
-        if let Some(handing) = handing {
+        // The latest last.
+        for handing in handings.into_iter().rev().flatten() {
             self.mailbox.tabs.give(number, handing);
         }
         if let (Some(secret), Some(at)) = (retry_secret, retry_number) {
@@ -369,11 +374,12 @@ fn read_told(record: &mut Record<'_>) -> Result<Option<Told>, BadRecord> {
 }
 
 /// To whom it was given. What has been said to it since was not all heard.
-fn read_handing(record: &mut Record<'_>) -> Result<Option<Handing>, BadRecord> {
-    let (asker, number) = (
-        record.number_if(GIVEN_TO)?.map(Asker),
-        record.number_if(GIVEN_NUMBER)?,
-    );
+fn read_handing(
+    record: &mut Record<'_>,
+    (to, given): (u8, u8),
+) -> Result<Option<Handing>, BadRecord> {
+    let asker = record.number_if(to)?.map(Asker);
+    let number = record.number_if(given)?;
     let at = MonotonicTime::START;
     Ok(asker
         .zip(number)
@@ -428,8 +434,7 @@ const HAS_HOLES: u8 = 130;
 /// Those who do not know it expect it back when it is back.
 const IS_UNNAMED: u8 = 131;
 /// Those who do not know them take whoever was given it for one who was not.
-const GIVEN_TO: u8 = 132;
-const GIVEN_NUMBER: u8 = 133;
+const GIVEN: [(u8, u8); 2] = [(132, 133), (134, 135)];
 
 /// Of a message.
 const NUMBER: u8 = 1;

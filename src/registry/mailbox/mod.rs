@@ -31,6 +31,6 @@ pub use self::kept_text::KeptText;
 pub use self::mailbox::{
     KeptForUser, Mailbox, Newcomer, ReplayCounts, ReplayFigures, ReplaySettings,
 };
-pub use self::moving::{Adopted, ForeignClaim, Given, HandedOn, Terms};
+pub use self::moving::{Adopted, ForeignClaim, Given, HandedOn, Taken, Terms};
 pub use self::resuming::{Claim, Missed, Resumed};
 pub use self::tabs::Asker;

@@ -3,7 +3,11 @@
 //! Numbers and cursors hold at one server only, so that messages travel without them, and get those
 //! of the new one. What is given away is kept until the other one has said that it has the tab, and
 //! meanwhile what comes for it is added: so nothing is lost between the two. If the tab comes back
-//! once more before, the last one gets it, and the one before is told so.
+//! once more before, two are given it, and questions may overtake each other: the one that was given
+//! it last has it as soon as it says so, which it does in a moment or never; the other one waits, and
+//! is told.
+
+use std::time::Duration;
 
 use super::cursor::Cursor;
 use super::gap::Gap;
@@ -64,8 +68,25 @@ pub enum Given {
     },
 }
 
+/// Another server says that it has a tab that it was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// What the tab is called.
+    pub name: &'a str,
+    /// The question with which it was asked for.
+    pub asker: Asker,
+    /// From then on all was heard here that was for it.
+    pub heard_since: MonotonicTime,
+    /// The time.
+    pub now: MonotonicTime,
+    /// For so long whoever was given it later may still say that it has it.
+    pub patience: Duration,
+}
+
 /// What comes of it that another server has a tab by now.
 pub enum HandedOn {
+    /// Somebody was given it later, and has not said whether it has it.
+    Undecided,
     /// There is no such tab any more.
     Gone,
     /// Somebody else has it.
@@ -158,22 +179,29 @@ impl Mailbox {
         }
     }
 
-    /// Whether it was this one who was given a tab last, and has not said that it has it.
+    /// Whether this one was given a tab, and has not said that it has it.
     pub fn is_given(&self, name: &str, asker: Asker, clients: &Clients) -> bool {
         let tab = self.tabs.named(name, clients);
-        let handing = tab.and_then(|tab| self.tabs.handing(tab));
-        handing.is_some_and(|handing| handing.asker == asker)
+        tab.is_some_and(|tab| self.tabs.handing_to(tab, asker).is_some())
     }
 
-    /// Another server has a tab that it was given: here it is no more. `heard_since`: from then on
-    /// all was heard that was for it.
-    pub fn hand_on(
-        &mut self,
-        name: &str,
-        asker: Asker,
-        heard_since: MonotonicTime,
-        clients: &Clients,
-    ) -> HandedOn {
+    /// Whoever was given a tab does not have it: there it has become another one. If nobody else may
+    /// have it, it is not here either; the slot of a connection that still stands under its name, and
+    /// is to go.
+    pub fn drop_given(&mut self, name: &str, asker: Asker, clients: &Clients) -> Option<u32> {
+        let number = self.tabs.named(name, clients)?;
+        let is_last = |handing: &Handing| handing.asker == asker;
+        if !self.tabs.handing(number).is_some_and(is_last) || self.tabs.end_last_handing(number) {
+            return None;
+        }
+        let slot = self.tabs.get(number)?.slot;
+        self.remove(number);
+        (slot != AWAY).then_some(slot)
+    }
+
+    /// Another server has a tab that it was given: here it is no more.
+    pub fn hand_on(&mut self, taken: &Taken<'_>, clients: &Clients) -> HandedOn {
+        let (name, asker) = (taken.name, taken.asker);
         let uuid = ClientUuid::from_text(name);
         let Some(number) = self.tabs.named(name, clients) else {
             let mut latest = self.handed_on.iter().rev();
@@ -183,11 +211,15 @@ impl Mailbox {
                 false => HandedOn::Replaced,
             };
         };
-        let handing = self.tabs.handing(number).filter(|h| h.asker == asker);
+        let handing = self.tabs.handing_to(number, asker);
         let (Some(handing), Some(tab)) = (handing, self.tabs.get(number)) else {
             return HandedOn::Replaced;
         };
-        let is_whole = tab.stream.floor() <= handing.number && heard_since <= handing.at;
+        let last = self.tabs.handing(number);
+        if last.is_some_and(|last| last.asker != asker && taken.now < last.at + taken.patience) {
+            return HandedOn::Undecided;
+        }
+        let is_whole = tab.stream.floor() <= handing.number && taken.heard_since <= handing.at;
         let rest = self.log.behind(&tab.stream, handing.number);
         let rest = rest.map(|kept| self.plain(&kept)).collect();
         let slot = (tab.slot != AWAY).then_some(tab.slot);
@@ -370,7 +402,26 @@ mod tests {
         (mailbox, secret.digest(), cursor)
     }
 
-    fn give(mailbox: &mut Mailbox, (secret, cursor): (SecretDigest, Cursor), clients: &Clients) {
+    fn taken(asker: Asker) -> Taken<'static> {
+        Taken {
+            name: "page",
+            asker,
+            heard_since: at(2),
+            now: at(2),
+            patience: Duration::from_secs(2),
+        }
+    }
+
+    fn give(mailbox: &mut Mailbox, proof: (SecretDigest, Cursor), clients: &Clients) {
+        give_to(ASKER, mailbox, proof, clients);
+    }
+
+    fn give_to(
+        asker: Asker,
+        mailbox: &mut Mailbox,
+        (secret, cursor): (SecretDigest, Cursor),
+        clients: &Clients,
+    ) {
         let claim = ForeignClaim {
             uuid: "page",
             secret,
@@ -379,7 +430,7 @@ mod tests {
             kind: ClientKind::Web,
         };
         let terms = Terms {
-            asker: ASKER,
+            asker,
             max_bytes: 1000,
             is_certain: true,
             heard_from: 0,
@@ -397,7 +448,11 @@ mod tests {
             let (mut mailbox, secret, cursor) = tab_away(&mut clients);
             give(&mut mailbox, (secret, cursor), &clients);
             assert!(mailbox.keep_for_away(("page", &Ident::None), b"{}", at(2)));
-            let handed_on = mailbox.hand_on("page", ASKER, heard_since, &clients);
+            let taken = Taken {
+                heard_since,
+                ..taken(ASKER)
+            };
+            let handed_on = mailbox.hand_on(&taken, &clients);
             let HandedOn::Tab {
                 slot: None,
                 rest: r,
@@ -411,22 +466,74 @@ mod tests {
 
     // protocol.md 11.6
     #[test]
+    fn of_two_that_were_given_a_tab_one_gets_it() {
+        let (first, last) = (ASKER, Asker(8));
+        for (says_first, seconds, gets_it) in [
+            // The other one may still say so.
+            (first, 2, None),
+            (last, 2, Some(last)),
+            // It has never said so.
+            (first, 3, Some(first)),
+        ] {
+            let mut clients = Clients::default();
+            let (mut mailbox, secret, cursor) = tab_away(&mut clients);
+            for asker in [first, last] {
+                give_to(asker, &mut mailbox, (secret, cursor), &clients);
+            }
+            let said = |asker| Taken {
+                now: at(seconds),
+                ..taken(asker)
+            };
+            let other = if says_first == first { last } else { first };
+            let handed_on = mailbox.hand_on(&said(says_first), &clients);
+            match gets_it {
+                None => assert!(matches!(handed_on, HandedOn::Undecided)),
+                Some(_) => {
+                    assert!(matches!(handed_on, HandedOn::Tab { .. }));
+                    let handed_on = mailbox.hand_on(&said(other), &clients);
+                    assert!(matches!(handed_on, HandedOn::Replaced));
+                }
+            }
+        }
+    }
+
+    // protocol.md 11.6
+    #[test]
+    fn a_tab_that_became_another_one_is_dropped_unless_one_before_may_have_it() {
+        for (askers, is_left) in [(&[ASKER][..], false), (&[Asker(8), ASKER][..], true)] {
+            let mut clients = Clients::default();
+            let (mut mailbox, secret, cursor) = tab_away(&mut clients);
+            for asker in askers {
+                give_to(*asker, &mut mailbox, (secret, cursor), &clients);
+            }
+            assert_eq!(mailbox.drop_given("page", ASKER, &clients), None);
+            assert_eq!(mailbox.knows("page", &clients), is_left);
+            let handed_on = mailbox.hand_on(&taken(askers[0]), &clients);
+            assert_eq!(matches!(handed_on, HandedOn::Tab { .. }), is_left);
+        }
+    }
+
+    // protocol.md 11.6
+    #[test]
     fn another_process_knows_to_whom_a_tab_was_given() {
         let mut clients = Clients::default();
         let (mut before, secret, cursor) = tab_away(&mut clients);
+        give_to(Asker(6), &mut before, (secret, cursor), &clients);
         give(&mut before, (secret, cursor), &clients);
         let bytes = before.hand_over(&clients, at(2));
-        for (asker, is_given) in [(ASKER, true), (Asker(8), false)] {
+        for (asker, is_given) in [(ASKER, true), (Asker(6), true), (Asker(8), false)] {
             let mut mailbox = Mailbox::new(ReplaySettings::default());
             let record = Record::parse(&bytes).unwrap();
             mailbox.take_over(record, Duration::ZERO, at(2)).unwrap();
             mailbox.settle();
             assert_eq!(mailbox.is_given("page", asker, &clients), is_given);
-            match mailbox.hand_on("page", asker, at(2), &clients) {
+            match mailbox.hand_on(&taken(asker), &clients) {
                 // It has not heard what was said between the two.
                 HandedOn::Tab { rest: None, .. } => assert!(is_given),
                 HandedOn::Replaced => assert!(!is_given),
-                HandedOn::Tab { rest: Some(_), .. } | HandedOn::Gone => panic!("{asker:?}"),
+                HandedOn::Tab { rest: Some(_), .. } | HandedOn::Gone | HandedOn::Undecided => {
+                    panic!("{asker:?}")
+                }
             }
         }
     }

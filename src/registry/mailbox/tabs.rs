@@ -54,7 +54,7 @@ pub(super) struct Tabs {
     /// Those whose last secret may have been used without their knowing.
     retries: HashMap<TabNumber, Retry>,
     /// Those that another server was given, and may have by now.
-    given: HashMap<TabNumber, Handing>,
+    given: HashMap<TabNumber, Handings>,
     /// Those who have come from another process, until they are taken up.
     by_serial: HashMap<u32, TabNumber>,
     serial: u32,
@@ -90,6 +90,12 @@ pub(super) struct Handing {
     pub(super) number: u64,
     /// When it was given.
     pub(super) at: MonotonicTime,
+}
+
+/// To whom a tab was given of late: which of them has it is known when one says so.
+struct Handings {
+    last: Handing,
+    before: Option<Handing>,
 }
 
 impl Tabs {
@@ -272,16 +278,45 @@ impl Tabs {
 
     /// Another server is given a tab.
     pub(super) fn give(&mut self, number: TabNumber, handing: Handing) {
-        self.given.insert(number, handing);
+        let handings = self.given.remove(&number);
+        let others = handings.map(|handings| (handings.last, handings.before));
+        let before = match others {
+            Some((last, before)) if last.asker == handing.asker => before,
+            others => others.map(|(last, _)| last),
+        };
+        let last = handing;
+        self.given.insert(number, Handings { last, before });
     }
 
     /// To whom a tab was given last.
     pub(super) fn handing(&self, number: TabNumber) -> Option<&Handing> {
-        self.given.get(&number)
+        self.given.get(&number).map(|handings| &handings.last)
+    }
+
+    /// To whom a tab was given of late, the latest first.
+    pub(super) fn handings(&self, number: TabNumber) -> impl Iterator<Item = &Handing> {
+        let handings = self.given.get(&number).into_iter();
+        handings.flat_map(|all| [Some(&all.last), all.before.as_ref()].into_iter().flatten())
+    }
+
+    /// How a tab was given to this one.
+    pub(super) fn handing_to(&self, number: TabNumber, asker: Asker) -> Option<&Handing> {
+        let mut handings = self.handings(number);
+        handings.find(|handing| handing.asker == asker)
+    }
+
+    /// The one to whom a tab was given last does not have it; whether one before may.
+    pub(super) fn end_last_handing(&mut self, number: TabNumber) -> bool {
+        let before = self.given.remove(&number).and_then(|given| given.before);
+        let handings = before.map(|last| Handings { last, before: None });
+        let is_some = handings.is_some();
+        self.given
+            .extend(handings.map(|handings| (number, handings)));
+        is_some
     }
 
     /// No other server has a tab.
-    pub(super) fn end_handing(&mut self, number: TabNumber) {
+    pub(super) fn end_handings(&mut self, number: TabNumber) {
         self.given.remove(&number);
     }
 
@@ -453,7 +488,7 @@ fn id_of(number: TabNumber) -> ConnId {
 const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
 
 /// What it costs that a tab is given away.
-const GIVEN_BYTES: usize = size_of::<(TabNumber, Handing)>() * 3 / 2;
+const GIVEN_BYTES: usize = size_of::<(TabNumber, Handings)>() * 3 / 2;
 
 /// What it costs that a secret may be used again.
 const RETRY_BYTES: usize = size_of::<(TabNumber, Retry)>() * 3 / 2;
