@@ -214,13 +214,13 @@ class Deploy(Case):
             self.assertEqual(tab.heard.count(9_000_000), 1)
             came += len(tab.gaps)
             whole += tab.gaps.count(None)
-            # To a server that has just started, and does not know yet what others have said.
+            # One may have come in the moment before a new server heard the others.
             self.assertLessEqual(set(tab.gaps), {None, 'backplane'})
             if set(tab.gaps) <= {None}:
                 self.assertEqual(len(tab.heard), len(set(tab.heard)), 'nothing twice')
         self.assertGreaterEqual(came, len(tabs))
         print(f'[{came} came back, {whole} of them without a gap]', end=' ', flush=True)
-        self.assertGreater(whole, 0)
+        self.assertGreater(whole, came * 3 // 4)
         for number, status in sent:
             tab = tabs[number % len(tabs)]
             if status in (200, 202) and set(tab.gaps) <= {None}:

@@ -745,6 +745,46 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
 
 // protocol.md 11.6
 #[test]
+fn cluster_moves_a_tab_to_a_node_that_has_just_started_and_nobody_is_told_a_gap() {
+    let mut tried_count = 0;
+    for moment in 0..100 {
+        let (mut cluster, at) = with_page_of_number(11);
+        cluster.redis.most_delay = Duration::from_millis(20);
+        cluster.push_to(1, To::All);
+        cluster.push_to(0, To::All);
+        cluster.go_on();
+        cluster.redis.cut(|line| line.node == 1);
+        cluster.nodes[1] = cluster.new_node();
+        for _ in 0..moment {
+            cluster.step(1);
+        }
+        let fresh = cluster.pages.len();
+        cluster.open_page(1);
+        if cluster.pages[fresh].node_number() == "0000" {
+            continue;
+        }
+        tried_count += 1;
+        let missed = cluster.pushed.len();
+        cluster.pages[at].break_off();
+        cluster.step(1);
+        cluster.push_to(0, To::Page(at));
+        cluster.step(1);
+        cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
+        while cluster.pages[at].is_coming_back() {
+            cluster.step(1);
+        }
+        let number = cluster.pushed[missed].number;
+        assert!(cluster.pages[at].heard.contains_key(&number));
+        cluster.rest(20_000);
+        let gaps = [at, fresh].map(|page| cluster.pages[page].gap_count);
+        assert_eq!(gaps, [0, 0], "after {moment} ms");
+        cluster.check();
+    }
+    assert!(tried_count > 30, "it was never connected: {tried_count}");
+}
+
+// protocol.md 11.6
+#[test]
 fn cluster_leaves_a_tab_with_the_node_that_has_it_though_another_one_asked_for_it_later() {
     for millis in (0..200).step_by(5) {
         let mut cluster = Cluster::new(9, 3);

@@ -64,6 +64,8 @@ pub(crate) struct Backplane {
     pub(super) published_bytes: usize,
     /// Since when all that is wanted is heard.
     pub(super) connected_at: MonotonicTime,
+    /// Somebody was here before, who may have missed something.
+    pub(super) had_deaf: bool,
     /// When those are looked at that have not been heard since an outage.
     pub(super) outage_check: Option<MonotonicTime>,
     /// When pages are told that something may be missing, and when they were last.
@@ -173,6 +175,7 @@ impl Backplane {
             published: HashMap::new(),
             published_bytes: 0,
             connected_at: MonotonicTime::START,
+            had_deaf: false,
             outage_check: None,
             gap_at: None,
             gap_told_at: None,

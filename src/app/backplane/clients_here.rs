@@ -94,6 +94,14 @@ impl Backplane {
         since.max(gap)
     }
 
+    /// For how long everything was heard that others have said to those who are here.
+    pub(super) fn heard_for(&self, now: MonotonicTime) -> Duration {
+        match self.had_deaf {
+            true => now - self.connected_at,
+            false => Duration::MAX,
+        }
+    }
+
     /// Whether everything that others have said until now to everybody, and to this user, was heard
     /// here.
     pub(super) fn has_heard_all(&self, user: Option<&str>, now: MonotonicTime) -> bool {
@@ -109,7 +117,7 @@ impl Backplane {
                 "a server has proven nothing",
             ),
             (
-                self.peers.has_uncertain(now - self.connected_at, now),
+                self.peers.has_uncertain(self.heard_for(now), now),
                 "a server has not told how far it is",
             ),
             (!user.is_none_or(hears), "its user is not heard yet"),

@@ -60,7 +60,9 @@ impl Backplane {
                     // Whoever was there meanwhile may have told somebody here something, and be gone
                     // before it is heard of at all. In a moment nobody comes and goes.
                     let is_long = |since: MonotonicTime| now - since >= QUEUE_TIME;
-                    if self.deaf_since.take().is_some_and(is_long) {
+                    let deaf_since = self.deaf_since.take();
+                    self.had_deaf = deaf_since.is_some();
+                    if deaf_since.is_some_and(is_long) {
                         self.note_gap(now);
                     }
                 }

@@ -176,19 +176,19 @@ impl Peers {
         number.map_or(Hole::None, |number| peer.note_number(number, 1))
     }
 
-    /// A peer has told how far it is. This node hears everything since the time `connected`.
+    /// A peer has told how far it is. Those who are here have heard everything for the time `heard_for`.
     pub(super) fn note_beat(
         &mut self,
         sender: Sender,
         beat: Heartbeat,
-        connected: Duration,
+        heard_for: Duration,
     ) -> Hole {
         let Past { epoch, number, .. } = beat.past;
         let is_known = |peer: &Peer| peer.standing != Standing::Unknown;
         let has_beaten = self.known.get(&sender.epoch).map(|peer| peer.has_beaten);
         let has_past = has_beaten == Some(false) && self.known.get(&epoch).is_some_and(is_known);
         if !has_past {
-            return self.note_own_beat(sender.epoch, beat, 0, connected);
+            return self.note_own_beat(sender.epoch, beat, 0, heard_for);
         }
         // Whoever it was before has told its last.
         let last = Heartbeat {
@@ -198,8 +198,8 @@ impl Peers {
             is_leaving: true,
             ..beat
         };
-        let past = self.note_own_beat(epoch, last, 0, connected);
-        let own = self.note_own_beat(sender.epoch, beat, beat.past.message_count, connected);
+        let past = self.note_own_beat(epoch, last, 0, heard_for);
+        let own = self.note_own_beat(sender.epoch, beat, beat.past.message_count, heard_for);
         if past == Hole::Some { past } else { own }
     }
 
@@ -209,7 +209,7 @@ impl Peers {
         epoch: u64,
         beat: Heartbeat,
         count_before: u64,
-        connected: Duration,
+        heard_for: Duration,
     ) -> Hole {
         let Some(peer) = self.known.get_mut(&epoch) else {
             return Hole::None;
@@ -220,7 +220,7 @@ impl Peers {
         // for anybody here cannot be known. Its age is told in whole seconds, and may have been held.
         let most_seconds = beat.uptime_seconds.saturating_add(QUEUE_TIME.as_secs() + 1);
         let age = Duration::from_secs(most_seconds);
-        let is_older = !peer.has_beaten && age > connected;
+        let is_older = !peer.has_beaten && age > heard_for;
         let may_have_missed = (peer.has_outage || is_older) && beat.message_count != heard;
         peer.beat = beat;
         peer.heard_count = 0;
@@ -339,11 +339,11 @@ impl Peers {
         recent.filter_map(|(epoch, peer)| Some((epoch, peer.number?)))
     }
 
-    /// Whether it is not known of somebody who is there whether all was heard. This node hears
-    /// everything since the time `connected`.
-    pub(super) fn has_uncertain(&self, connected: Duration, now: MonotonicTime) -> bool {
+    /// Whether it is not known of somebody who is there whether all was heard. Those who are here
+    /// have heard everything for the time `heard_for`.
+    pub(super) fn has_uncertain(&self, heard_for: Duration, now: MonotonicTime) -> bool {
         // Whoever has been there for longer has beaten by then.
-        let is_settled = connected > PEER_TIMEOUT;
+        let is_settled = heard_for > PEER_TIMEOUT;
         let is_certain = |peer: &Peer| {
             let is_proven = matches!(peer.standing, Standing::Proven { .. });
             let is_whole = !peer.has_outage && (peer.has_beaten || is_settled);

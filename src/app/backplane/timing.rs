@@ -12,8 +12,8 @@ use crate::base::MonotonicTime;
 impl Backplane {
     /// A peer has told how far it is.
     pub(super) fn note_beat(&mut self, sender: Sender, beat: Heartbeat, now: MonotonicTime) {
-        let connected = now - self.connected_at;
-        if self.peers.note_beat(sender, beat, connected) == Hole::Some {
+        let heard_for = self.heard_for(now);
+        if self.peers.note_beat(sender, beat, heard_for) == Hole::Some {
             self.note_gap(now);
         }
     }
@@ -28,7 +28,10 @@ impl Backplane {
     }
 
     fn tell_gaps(&mut self, now: MonotonicTime) {
-        if self.outage_check.take_if(|at| *at <= now).is_some() && self.peers.forget_unheard(now) {
+        if self.outage_check.take_if(|at| *at <= now).is_some()
+            && self.peers.forget_unheard(now)
+            && self.had_deaf
+        {
             self.note_gap(now);
         }
         if self.gap_at.take_if(|at| *at <= now).is_some() {
