@@ -216,6 +216,12 @@ impl Connection {
         self.output.fill_slices(slices)
     }
 
+    /// Whether [`output`](Self::output) is one frame, which the peer has to get in one piece
+    /// (protocol.md 6.1 to 6.3).
+    pub fn keeps_frames_whole(&self) -> bool {
+        self.php_framer.is_some()
+    }
+
     /// Removes bytes that have left at `now`.
     ///
     /// While more waits behind them, a peer that takes bytes shows that it lives: it cannot answer

@@ -41,10 +41,15 @@ pub(super) fn write<Y: System>(
         if count == 0 {
             return Ok(Progress::All);
         }
-        if left == 0 {
+        let pieces = &slices[..count];
+        // A script that needs its frames whole gets only such cut as are longer than a share.
+        let must_wait = left < most
+            && link.connection.keeps_frames_whole()
+            && left < pieces.iter().map(|piece| piece.len()).sum();
+        if left == 0 || must_wait {
             return Ok(Progress::Share);
         }
-        match write_up_to(&mut link.transport, &slices[..count], left) {
+        match write_up_to(&mut link.transport, pieces, left) {
             Ok(written) => {
                 left = left.saturating_sub(written.len);
                 context.traffic.sent_bytes += written.len as u64;

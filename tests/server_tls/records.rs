@@ -183,6 +183,27 @@ fn two_hundred_feedbacks_without_a_pause_are_two_hundred_records() {
 
 // protocol.md 6.2
 #[test]
+fn frames_that_have_waited_for_a_script_have_a_record_each_as_well() {
+    let server = Server::start("");
+    for version in VERSIONS {
+        let mut receiver = Records::connect(&server, version);
+        receiver.upgrade(&script());
+        let mut sender = server.web();
+        let pad = "p".repeat(3_000);
+        let packet =
+            |n| format!(r#"{{"opcode":"feedback","ident":"script","number":{n},"pad":"{pad}"}}"#);
+        // More than its socket takes, and than leaves in one go.
+        for number in 0..2_000 {
+            sender.send_for_next(&packet(number));
+        }
+        for number in 0..2_000 {
+            receiver.expect_text(&packet(number));
+        }
+    }
+}
+
+// protocol.md 6.2
+#[test]
 fn a_frame_longer_than_a_record_begins_and_ends_with_one() {
     let server = Server::start("");
     for version in VERSIONS {
