@@ -89,6 +89,10 @@ impl Network {
             jumps,
         };
         network.populate(if is_raw { Kind::Raw } else { Kind::Web });
+        // What takes long goes on in later turns, and a turn does not see everybody.
+        let (random, system) = (&mut network.random, &network.server.system);
+        system.let_writes_take(Duration::from_micros(random.pick(&[0, 0, 30, 700])));
+        system.let_waits_tell(random.pick(&[usize::MAX, 64, 5, 1]));
         network
     }
 
