@@ -47,6 +47,11 @@ impl App {
             record.put(MAILBOX, &mailbox.hand_over(&self.sessions.clients, now));
         }
         let backplane = self.sessions.backplane.as_deref();
+        // By the numbers of what is kept.
+        let of_users = backplane.filter(|_| mailbox.is_active());
+        for user in of_users.into_iter().flat_map(|b| b.heard_users(|_| true)) {
+            record.put(HEARD_USER, &user);
+        }
         if let Some(node) = backplane.and_then(|backplane| backplane.hand_over(now)) {
             record.put(NODE, &node);
         }
@@ -66,12 +71,13 @@ impl App {
         self.sign_in.take_over_signed_out(signed_out, now)?;
         let mailbox = record.take(MAILBOX).map(Record::parse).transpose()?;
         let node = record.take(NODE).map(Record::parse).transpose()?;
+        let heard_users = record.take_all(HEARD_USER);
         record.end()?;
         if let (Some(node), Some(backplane)) = (node, self.sessions.backplane.as_deref_mut()) {
             backplane.take_over(node, &self.sessions.clients, now)?;
         }
         match mailbox {
-            Some(mailbox) => self.sessions.take_over_mailbox(mailbox, now),
+            Some(mailbox) => self.sessions.take_over_mailbox(mailbox, &heard_users, now),
             None => Ok(()),
         }
     }
@@ -212,6 +218,7 @@ impl Sessions {
     fn take_over_mailbox(
         &mut self,
         record: Record<'_>,
+        heard_users: &[&[u8]],
         now: MonotonicTime,
     ) -> Result<(), BadRecord> {
         self.mailbox.take_over(record, Duration::ZERO, now)?;
@@ -219,7 +226,18 @@ impl Sessions {
             self.mailbox.take_up(serial, slot);
         }
         self.mailbox.settle();
+        self.go_on_hearing(heard_users)
+    }
+
+    /// What other servers say to users is heard as it was, behind which number of each.
+    pub(super) fn go_on_hearing(&mut self, heard_users: &[&[u8]]) -> Result<(), BadRecord> {
+        if let Some(backplane) = self.backplane.as_deref_mut() {
+            backplane.go_on_hearing(heard_users)?;
+        }
         self.expect_back();
+        if let Some(backplane) = self.backplane.as_deref_mut() {
+            backplane.forget_inherited();
+        }
         Ok(())
     }
 
@@ -250,3 +268,5 @@ const SIGNED_OUT: u8 = 1;
 const MAILBOX: u8 = 128;
 /// Those who do not know it take another number.
 const NODE: u8 = 129;
+/// Those who do not know it tell pages of no gap of what was said to their user before it was heard.
+const HEARD_USER: u8 = 130;

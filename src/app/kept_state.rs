@@ -5,6 +5,7 @@
 //! file = MAGIC, record, SHA-256 of all before
 //! ```
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -26,6 +27,12 @@ impl App {
         let backplane = self.sessions.backplane.as_deref();
         if let Some(deaf_for) = backplane.and_then(|backplane| backplane.deaf_for(now)) {
             record.put_duration(DEAF_FOR, deaf_for);
+        }
+        let away = mailbox.away();
+        let users: HashSet<&str> = away.filter_map(|(them, id, _)| them.user(id)).collect();
+        let is_away = |user: &[u8]| str::from_utf8(user).is_ok_and(|user| users.contains(user));
+        for user in backplane.into_iter().flat_map(|b| b.heard_users(is_away)) {
+            record.put(HEARD_USER, &user);
         }
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&record.into_bytes());
@@ -50,6 +57,7 @@ impl App {
         let saved_at = record.duration(SAVED_AT).map_err(not_understood)?;
         let mailbox = record.record(MAILBOX).map_err(not_understood)?;
         let deaf_for = record.duration_if(DEAF_FOR).map_err(not_understood)?;
+        let heard_users = record.take_all(HEARD_USER);
         record.end().map_err(not_understood)?;
         // A clock that was put back says nothing.
         let ago = time_of_day.saturating_sub(saved_at);
@@ -63,7 +71,10 @@ impl App {
         if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
             backplane.note_deaf_since(now - (ago + deaf_for.unwrap_or_default()));
         }
-        self.sessions.expect_back();
+        if let Err(error) = self.sessions.go_on_hearing(&heard_users) {
+            self.sessions.mailbox.clear();
+            return Err(not_understood(error));
+        }
         Ok(self.sessions.mailbox.figures().away)
     }
 
@@ -111,3 +122,5 @@ const SAVED_AT: u8 = 1;
 const MAILBOX: u8 = 2;
 /// There only if not all that other servers have said was heard.
 const DEAF_FOR: u8 = 128;
+/// Since when others are heard about a user who may come back.
+const HEARD_USER: u8 = 129;

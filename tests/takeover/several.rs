@@ -4,9 +4,17 @@ use rustix::process::Signal;
 
 use crate::fleet::Fleet;
 use crate::harness::redis::Redis;
-use crate::harness::{Request, eventually};
+use crate::harness::{Request, connect_to, eventually};
 
 const SECRET: &str = "a secret that is the same at all servers";
+
+/// What signs in user 42, with this key until the year 2100.
+const KEY: &str = "a secret of thirty-two bytes or more";
+const TOKEN: &str = concat!(
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+    "eyJzdWIiOiI0MiIsImV4cCI6NDEwMjQ0NDgwMCwiYXVkIjoid2Vic29jayJ9.",
+    "2HTyoUyDqc3AsFiZMj4gt7jsZFxRWVR4DuKfcErdNqQ"
+);
 
 /// Servers around one Redis.
 fn start(redis: &Redis, more: &str) -> Fleet {
@@ -79,6 +87,44 @@ fn what_is_for_an_ident_arrives_though_others_are_asked_still_who_has_it() {
     page.expect_text(packet);
     page.round_trip();
     other.run.signal(Signal::CONT);
+}
+
+// protocol.md 9.8, 11.5
+#[test]
+fn what_was_said_to_a_user_before_it_was_heard_is_a_gap_at_the_next_process_too() {
+    let redis = Redis::start();
+    let mut fleet = start(&redis, &format!("authKey={KEY}"));
+    let cookie = format!("websock_token={TOKEN}");
+    let cursor = |fleet: &Fleet| {
+        let mut conn = connect_to(fleet.address);
+        conn.send_bytes(b"GET /position HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let body = conn.read_response().body;
+        body.split('"').nth(3).expect("a cursor").to_owned()
+    };
+    let before = cursor(&fleet);
+    let resuming = |fleet: &Fleet, more: &str| {
+        let mut conn = connect_to(fleet.address);
+        let target = format!("/web?resume=1{more}");
+        conn.upgrade(&Request::to(&target).with("Cookie", &cookie));
+        conn.read_text("ready");
+        conn
+    };
+    let mut first = resuming(&fleet, "");
+    eventually("a subscription", || {
+        redis.subscriber_count("websock:u:42") == 1
+    });
+    let behind = cursor(&fleet);
+    fleet.replace();
+    fleet.run.wait_for_log("backplane: connected");
+    first.round_trip();
+    for (since, is_told) in [(before, true), (behind, false)] {
+        let mut page = resuming(&fleet, &format!("&since={since}"));
+        if is_told {
+            let gap = page.read_text("a gap");
+            assert!(gap.contains(r#""gap":"backplane""#), "{gap}");
+        }
+        page.round_trip();
+    }
 }
 
 // protocol.md 11.3, 12.1

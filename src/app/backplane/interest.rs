@@ -16,6 +16,8 @@ pub(super) struct Interest {
     new: Vec<Box<[u8]>>,
     /// Those that nobody wants, and until when they are kept all the same; some may be wanted again.
     unwanted: BTreeSet<(MonotonicTime, Box<[u8]>)>,
+    /// Since when a process before this one has heard those that will be wanted at once.
+    inherited: HashMap<Vec<u8>, u64>,
     byte_count: usize,
 }
 
@@ -54,11 +56,12 @@ impl Interest {
             }
             return;
         }
+        let since = self.inherited.remove(&channel).unwrap_or(number);
         let channel = channel.into_boxed_slice();
         self.byte_count += channel.len();
         let wanted = Wanted {
             count: 1,
-            since: number,
+            since,
             until: MonotonicTime::START,
             is_confirmed: false,
             unwanted_until: None,
@@ -137,6 +140,30 @@ impl Interest {
     /// Behind which number of what is kept a channel is heard; `None`: nobody wants it.
     pub(super) fn heard_from(&self, channel: &[u8]) -> Option<u64> {
         self.wanted.get(channel).map(|wanted| wanted.since)
+    }
+
+    /// The same of all whose name begins so, without that.
+    pub(super) fn all_heard_from(&self, start: &[u8]) -> impl Iterator<Item = (&[u8], u64)> {
+        let wanted = self.wanted.iter();
+        wanted.filter_map(move |(channel, wanted)| {
+            let name = channel.strip_prefix(start)?;
+            (wanted.since > 0).then_some((name, wanted.since))
+        })
+    }
+
+    /// A process before this one has heard this channel behind this number.
+    pub(super) fn inherit(&mut self, channel: Vec<u8>, since: u64) {
+        match self.wanted.get_mut(&*channel) {
+            Some(wanted) => wanted.since = since,
+            None => {
+                self.inherited.insert(channel, since);
+            }
+        }
+    }
+
+    /// All who were there before are there.
+    pub(super) fn forget_inherited(&mut self) {
+        self.inherited = HashMap::new();
     }
 
     /// Number of channels.

@@ -28,6 +28,7 @@ mod finding;
 mod freshness;
 mod giving;
 mod handover;
+mod heard_users;
 mod hearing;
 mod interest;
 mod moved_tab;
