@@ -284,6 +284,7 @@ impl Cluster {
             10 | 11 if self.is_taken_over && self.nodes[node].stopped_until <= self.now => {
                 self.take_over(node);
             }
+            12 | 13 if self.nodes[node].stopped_until <= self.now => self.open_page(node),
             _ => {}
         }
     }
@@ -296,8 +297,10 @@ impl Cluster {
             page.is_gone = true;
             page.may_come_back = false;
         }
-        self.open_page(node);
-        self.open_page(node);
+        // Some are faster than Redis, or come when it hears the others.
+        for _ in 0..self.random.below(3) {
+            self.open_page(node);
+        }
     }
 
     /// All its pages lose their connections; another process goes on with what is kept for them.
