@@ -298,6 +298,11 @@ impl Connection {
         matches!(self.state, State::KeepAlive { .. })
     }
 
+    /// Whether a request is whole, and its response is still to come.
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.state, State::AwaitingResponse)
+    }
+
     /// Whether the handshake is still to come.
     pub fn is_pending(&self) -> bool {
         matches!(

@@ -15,6 +15,7 @@ use super::system::System;
 use super::timers::Timer;
 use crate::app::{Availability, CurrentMessage, Event, NOBODY};
 use crate::base::MonotonicTime;
+use crate::connection::Connection;
 use crate::ops::notify::Notice;
 use crate::ops::signals::Signal;
 use crate::protocol::close_code::CloseCode;
@@ -179,8 +180,10 @@ impl<Y: System> EventLoop<Y> {
     /// When the last client has gone, so does the server; but for those whom other servers may still
     /// ask for.
     pub(super) fn stop_without_clients(&mut self) {
-        let LoopState::Ending { deadline } = self.state else {
-            return;
+        let deadline = match self.state {
+            LoopState::Ending { deadline } => deadline,
+            LoopState::Stopping { .. } => return self.hang_up(Connection::is_keeping_alive),
+            LoopState::Running | LoopState::Leaving { .. } | LoopState::Draining(_) => return,
         };
         if self.client_count() > 0 || self.app.may_be_asked_for_tabs() {
             return;
@@ -190,17 +193,24 @@ impl<Y: System> EventLoop<Y> {
         self.state = LoopState::Stopping { deadline };
         self.acceptor.stop();
         self.system.stop_listening();
+        self.hang_up(|connection| !connection.awaits_response());
+        self.flush_all(Share::All);
+    }
+
+    /// Nothing more is heard on these connections; a response on its way still leaves. Who waits for
+    /// what other servers say of a push gets the answer.
+    fn hang_up(&mut self, is_done: impl Fn(&Connection) -> bool) {
         for slot in 0..self.links.table.slot_count() {
             let Some(link) = self.links.table.slot_mut(slot) else {
                 continue;
             };
-            // Nothing more is heard; a response on its way still leaves.
-            link.connection.handle_eof(&mut self.context);
-            let id = link.id;
-            self.links.ended.push(id);
-            self.links.touch(id);
+            if is_done(&link.connection) {
+                link.connection.handle_eof(&mut self.context);
+                let id = link.id;
+                self.links.ended.push(id);
+                self.links.touch(id);
+            }
         }
-        self.flush_all(Share::All);
     }
 
     /// Connections that have become clients and are not gone yet.
@@ -225,19 +235,8 @@ impl<Y: System> EventLoop<Y> {
         // It reports to the manager from now on.
         self.set_notifier(None);
         self.app.be_replaced();
-        for slot in 0..self.links.table.slot_count() {
-            let Some(link) = self.links.table.slot_mut(slot) else {
-                continue;
-            };
-            if link.connection.is_pending() {
-                // Nothing more is heard, as those whom it could be for are not here any more; a
-                // response on its way still leaves.
-                link.connection.handle_eof(&mut self.context);
-                let id = link.id;
-                self.links.ended.push(id);
-                self.links.touch(id);
-            }
-        }
+        // Those whom it could be for are not here any more.
+        self.hang_up(|connection| connection.is_pending() && !connection.awaits_response());
         // Whom they speak to is not here any more: what they say from now on is not handled, so that
         // they say it again to the successor.
         self.begin_drain(Drain::at_once);

@@ -127,6 +127,37 @@ fn what_was_said_to_a_user_before_it_was_heard_is_a_gap_at_the_next_process_too(
     }
 }
 
+// protocol.md 11.4, 12.1
+#[test]
+fn a_push_that_waits_for_others_is_answered_by_a_process_that_ends() {
+    for is_taken_over in [true, false] {
+        let redis = Redis::start();
+        let mut fleet = start(&redis, "backplaneTimeout=2s\ntakeoverTime=0");
+        let other = start(&redis, "");
+        other.run.signal(Signal::STOP);
+        let mut pusher = connect_to(fleet.address);
+        let packet = r#"{"opcode":"broadcast","n":1}"#;
+        pusher.send_bytes(
+            format!(
+                "POST /push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{packet}",
+                packet.len()
+            )
+            .as_bytes(),
+        );
+        eventually("it to be sent", || published_count(&redis, packet) == 1);
+        match is_taken_over {
+            true => drop(fleet.replace()),
+            false => fleet.run.signal(Signal::TERM),
+        }
+        let response = pusher.read_response();
+        let answer = r#"{"delivered":0,"nodes":{"asked":1,"answered":0}}"#;
+        assert_eq!((response.status(), response.body.trim_end()), (200, answer));
+        pusher.expect_eof();
+        other.run.signal(Signal::CONT);
+    }
+}
+
 // protocol.md 11.3, 12.1
 #[test]
 fn what_is_for_an_ident_elsewhere_is_sent_before_a_server_ends() {
