@@ -73,8 +73,11 @@ impl App {
         let node = record.take(NODE).map(Record::parse).transpose()?;
         let heard_users = record.take_all(HEARD_USER);
         record.end()?;
-        if let (Some(node), Some(backplane)) = (node, self.sessions.backplane.as_deref_mut()) {
-            backplane.take_over(node, &self.sessions.clients, now)?;
+        if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
+            match node {
+                Some(node) => backplane.take_over(node, &self.sessions.clients, now)?,
+                None => backplane.note_deaf_since(now),
+            }
         }
         match mailbox {
             Some(mailbox) => self.sessions.take_over_mailbox(mailbox, &heard_users, now),

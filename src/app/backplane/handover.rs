@@ -1,6 +1,7 @@
 //! The node goes to another process: its number, and how far it has heard the others.
 
 use super::backplane::{Backplane, Leaving};
+use super::channel::NodeNumber;
 use super::envelope::Past;
 use super::peers::Peers;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter};
@@ -10,12 +11,15 @@ use crate::registry::Clients;
 impl Backplane {
     /// What is known, for [`take_over`](Self::take_over); `None`: nothing that would be missed.
     pub(crate) fn hand_over(&self, now: MonotonicTime) -> Option<Vec<u8>> {
-        if self.claim.number() == 0 {
+        let number = self.claim.number();
+        if number == 0 && self.deaf_since.is_none() && self.gap_at.is_none() {
             return None;
         }
         let mut record = RecordWriter::default();
-        record.put_number(NUMBER, self.claim.number().into());
-        record.put(TOKEN, self.claim.token().as_bytes());
+        if number != 0 {
+            record.put_number(NUMBER, number.into());
+            record.put(TOKEN, self.claim.token().as_bytes());
+        }
         let epoch = self.claim.sender().epoch;
         let own = Peers::own_record(epoch, (self.sequence, self.number), now);
         for peer in self.peers.hand_over(now).chain([own]) {
@@ -45,8 +49,10 @@ impl Backplane {
         clients: &Clients,
         now: MonotonicTime,
     ) -> Result<(), BadRecord> {
-        let number = record.number(NUMBER)?;
-        let token = record.text(TOKEN)?;
+        let number = record.number_if(NUMBER)?.map(NodeNumber::try_from);
+        let number = number.transpose();
+        let number = number.map_err(|_| BadRecord::Value(NUMBER))?;
+        let token = number.map(|_| record.text(TOKEN)).transpose()?;
         let peers = record.take_all(PEER);
         let deaf_for = record.duration_if(DEAF_FOR)?.unwrap_or_default();
         let has_gap = record.number_if(HAS_GAP)?.is_some();
@@ -57,8 +63,9 @@ impl Backplane {
             message_count: record.number_if(PAST_COUNT)?.unwrap_or(0),
         };
         record.end()?;
-        let is_token = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if number == 0 || !is_token {
+        let is_token =
+            |token: &str| token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if number == Some(0) || !token.is_none_or(is_token) {
             return Err(BadRecord::Value(NUMBER));
         }
         self.peers = Peers::take_over(&peers, now)?;
@@ -68,9 +75,11 @@ impl Backplane {
         if has_gap {
             self.note_gap(now);
         }
-        self.claim.take_over(number, token.to_owned());
-        self.begin_to_listen();
-        self.find_by_number(clients, now);
+        if let (Some(number), Some(token)) = (number, token) {
+            self.claim.take_over(number, token.to_owned());
+            self.begin_to_listen();
+            self.find_by_number(clients, now);
+        }
         for taking in takings {
             self.go_on_taking(Record::parse(taking)?, clients, now)?;
         }
@@ -175,6 +184,27 @@ mod tests {
             after.handle_subscriber(SubscriberEvent::Ready, at(100 + back_after));
             let name = format!("{lost_before:?} {has_gap} {back_after}");
             assert_eq!(after.gap_at.is_some(), is_told, "{name}");
+        }
+    }
+
+    // protocol.md 11.5
+    #[test]
+    fn a_process_that_never_heard_others_tells_the_next_one_for_how_long() {
+        let at = |seconds: u64| MonotonicTime::START + Duration::from_secs(100 + seconds);
+        let nobody_was_here = backplane();
+        assert!(nobody_was_here.hand_over(at(0)).is_none());
+        for (seconds, is_told) in [(2, false), (4, true)] {
+            let mut before = backplane();
+            before.note_deaf_since(at(0));
+            let record = before.hand_over(at(seconds)).unwrap();
+            let mut after = backplane();
+            let record = Record::parse(&record).unwrap();
+            let clients = Clients::default();
+            after.take_over(record, &clients, at(seconds)).unwrap();
+            assert_eq!(after.claim.number(), 0);
+            after.handle_subscriber(SubscriberEvent::Ready, at(seconds + 1));
+            assert_eq!(after.gap_at.is_some(), is_told, "{seconds}");
+            assert!(after.had_deaf, "others may have said something before");
         }
     }
 
