@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::accept::Accept;
 use super::calls::{CallId, Ticket};
+use super::deliveries::{Deliveries, NOBODY};
 use super::report::Detail;
 use crate::api::PushError;
 use crate::base::SharedBytes;
@@ -179,7 +180,8 @@ pub struct Commands {
     frames: Vec<u8>,
     list: Vec<Command>,
     urgency: Urgency,
-    delivery_count: usize,
+    /// Since [`begin_share`](Commands::begin_share), carried out or not.
+    share: Deliveries,
 }
 
 /// The message that is being handled, as far as its buffer is concerned.
@@ -215,7 +217,7 @@ impl Default for Commands {
             frames: Vec::new(),
             list: Vec::new(),
             urgency: Urgency::CanWait,
-            delivery_count: 0,
+            share: Deliveries::default(),
         }
     }
 }
@@ -264,7 +266,7 @@ impl Commands {
     /// Sends a message to one connection.
     pub fn send(&mut self, to: ConnId, kind: MessageKind, payload: &[u8], call: Option<CallId>) {
         let frame = self.encode(kind, payload);
-        self.delivery_count += 1;
+        self.share.count += 1;
         self.push_delivery(Command::Send { to, frame, call }, call);
     }
 
@@ -277,7 +279,7 @@ impl Commands {
         call: Option<CallId>,
     ) {
         let frame = self.encode(kind, payload);
-        self.delivery_count += audience.len();
+        self.share.count += audience.len();
         let command = Command::Broadcast {
             from,
             audience,
@@ -412,6 +414,7 @@ impl Commands {
     fn encode(&mut self, kind: MessageKind, payload: &[u8]) -> Range<usize> {
         let start = self.frames.len();
         frame::encode(kind.opcode(), payload, &mut self.frames);
+        self.share.frame_bytes += self.frames.len() - start;
         start..self.frames.len()
     }
 
@@ -447,11 +450,6 @@ impl Commands {
         std::mem::take(&mut self.reply_counts)
     }
 
-    /// Whether anything goes back to it.
-    pub fn has_reply(&self) -> bool {
-        !self.reply.is_empty() || self.message == CurrentMessage::Returned
-    }
-
     /// Whether nothing but a reply has been asked for.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -467,15 +465,19 @@ impl Commands {
         self.frames.len()
     }
 
-    /// Queues that the frames to others go to.
-    pub fn delivery_count(&self) -> usize {
-        self.delivery_count
+    /// A connection's share of a turn begins.
+    pub fn begin_share(&mut self) {
+        self.share = Deliveries::default();
+    }
+
+    /// What was brought about for others since then.
+    pub fn share(&self) -> Deliveries {
+        self.share
     }
 
     /// Takes all commands and the bytes that hold their frames. Both come back, emptied, with
     /// [`restore`](Self::restore).
     pub fn take(&mut self) -> (Vec<Command>, Vec<u8>) {
-        self.delivery_count = 0;
         self.urgency = Urgency::CanWait;
         (
             std::mem::take(&mut self.list),
@@ -490,12 +492,6 @@ impl Commands {
         (self.list, self.frames) = (list, frames);
     }
 }
-
-/// The sender of what comes from no connection.
-pub const NOBODY: ConnId = ConnId {
-    slot: u32::MAX,
-    generation: u32::MAX,
-};
 
 #[cfg(test)]
 mod tests {
@@ -569,7 +565,7 @@ mod tests {
         let mut commands = Commands::default();
         commands.begin(ID, CurrentMessage::Lent);
         commands.reply_received(&Message::Binary(b"abc"));
-        assert!(commands.has_reply() && commands.is_empty() && !commands.is_urgent());
+        assert!(commands.is_empty() && !commands.is_urgent());
         let (reply, current) = commands.reply_mut();
         assert_eq!(
             (&**reply, current),

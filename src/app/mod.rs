@@ -13,6 +13,7 @@ mod calls;
 mod chunks;
 mod commands;
 mod conversation;
+mod deliveries;
 mod delivery;
 mod event;
 mod event_stream;
@@ -50,9 +51,8 @@ pub use self::accept::{Accept, Admitted, Opening};
 pub use self::availability::{Availability, Goodbye};
 pub use self::calls::{CallId, Receipt, Ticket};
 pub use self::chunks::ChunkLimits;
-pub use self::commands::{
-    BodyLimit, Command, Commands, CurrentMessage, NOBODY, SubscriptionChange,
-};
+pub use self::commands::{BodyLimit, Command, Commands, CurrentMessage, SubscriptionChange};
+pub use self::deliveries::{Deliveries, NOBODY};
 pub use self::event::{Encryption, Event, IncomingRequest};
 pub use self::report::{Detail, LinkFigures, Report};
 pub use self::resource::{Client, ClientRequest, Dialogue, Handle, Resource};

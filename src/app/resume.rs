@@ -6,7 +6,8 @@ use log::info;
 use serde_json::Value;
 
 use super::availability::Goodbye;
-use super::commands::{Commands, NOBODY};
+use super::commands::Commands;
+use super::deliveries::NOBODY;
 use super::opening::{field, has_word};
 use super::replay_packets::{gap_packet, reply_texts, resumed_packet};
 use super::resource::ClientRequest;

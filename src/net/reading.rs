@@ -253,6 +253,7 @@ impl<Y: System> EventLoop<Y> {
             return self.lose(slot, &io::Error::other("TLS spoken to a port without it"));
         }
         self.context.inflate_budget_bytes = INFLATED_BYTES_PER_TURN;
+        self.commands.begin_share();
         let mut message_budget = MESSAGES_PER_TURN;
         let mut byte_budget = MESSAGE_BYTES_PER_TURN;
         let reading = loop {
@@ -268,10 +269,11 @@ impl<Y: System> EventLoop<Y> {
             self.work_budget_bytes = self.work_budget_bytes.saturating_sub(message_len);
             message_budget -= 1;
             self.handle_event(id, event);
+            let brought = self.commands.share();
             let is_spent = message_budget == 0
                 || byte_budget == 0
-                || self.commands.frames_len() > FRAMES_BYTES_PER_TURN
-                || self.commands.delivery_count() > DELIVERIES_PER_TURN;
+                || brought.frame_bytes > FRAMES_BYTES_PER_TURN
+                || brought.count > DELIVERIES_PER_TURN;
             // So that what others have to take is seen in their queues.
             if self.commands.frames_len() > self.context.limits.max_queue_bytes / 8 {
                 self.carry_out(None);

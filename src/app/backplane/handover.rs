@@ -140,7 +140,7 @@ mod tests {
     use super::super::moved_tab::{Taken, Taking};
     use super::super::settings::{BackplaneSecret, BackplaneSettings};
     use super::*;
-    use crate::app::commands::NOBODY;
+    use crate::app::deliveries::NOBODY;
     use crate::upstream::Target;
     use crate::upstream::redis::SubscriberEvent;
 

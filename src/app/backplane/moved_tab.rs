@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::channel::NodeNumber;
 use super::envelope::{CallNumber, Sender};
-use crate::app::commands::NOBODY;
+use crate::app::deliveries::NOBODY;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, SecretDigest};
 use crate::connection::ConnId;
 use crate::protocol::packet::Ident;

@@ -8,7 +8,7 @@ use super::peer::Hole;
 use super::routed::Message;
 use crate::api::PushError;
 use crate::app::calls::{CallId, Receipt};
-use crate::app::commands::NOBODY;
+use crate::app::deliveries::NOBODY;
 use crate::app::delivery::{Delivery, Listeners, Receiver};
 use crate::protocol::message::MessageKind;
 use crate::protocol::packet::Ident;

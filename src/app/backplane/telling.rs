@@ -12,7 +12,7 @@ use super::envelope::Body;
 use super::routed::{Asker, Candidate, Message, OwnIdent, RoutedCall, Stage};
 use crate::api::PushError;
 use crate::app::calls::{CallId, Recipients};
-use crate::app::commands::NOBODY;
+use crate::app::deliveries::NOBODY;
 use crate::app::delivery::{Delivery, Listeners, Receiver};
 use crate::connection::ConnId;
 use crate::protocol::message::MessageKind;

@@ -96,6 +96,34 @@ fn one_read_full_of_messages_is_handled_a_share_at_a_time() {
     assert!(most < Some(&2000), "{counts:?}");
 }
 
+/// Also where what has been brought about is carried out several times in a turn, so that it is seen in
+/// short queues.
+#[test]
+fn one_read_full_of_broadcasts_brings_about_a_share_of_deliveries_at_a_time() {
+    for max_queue_bytes in [8 << 20, 24 << 10] {
+        let mut settings = settings();
+        settings.limits.max_queue_bytes = max_queue_bytes;
+        let mut server = Server::new(&settings);
+        let mut audience: Vec<Client> = (0..300).map(|_| server.open("192.0.2.8")).collect();
+        let mut speaker = server.open("192.0.2.1");
+        let text = r#"{"opcode":"broadcast"}"#;
+        speaker.end.send(&client::text(text).repeat(512));
+        let mut counts = Vec::new();
+        while counts.iter().sum::<usize>() < 512 {
+            server.turn();
+            counts.push(speaker.heard().len());
+            assert!(counts.len() < 100, "{counts:?}");
+        }
+        // One when it is told of, and one of long work.
+        let most = counts.iter().max();
+        assert!(most <= Some(&(2 * (65_536 / 300 + 1))), "{counts:?}");
+        server.settle();
+        for member in &mut audience {
+            assert_eq!(member.heard(), [text; 512]);
+        }
+    }
+}
+
 #[test]
 fn a_client_that_does_not_read_is_not_read_until_it_does() {
     let mut settings = settings();
