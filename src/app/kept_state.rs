@@ -28,6 +28,9 @@ impl App {
         if let Some(deaf_for) = backplane.and_then(|backplane| backplane.deaf_for(now)) {
             record.put_duration(DEAF_FOR, deaf_for);
         }
+        if let Some(backplane) = backplane {
+            record.put(PAST, &backplane.hand_over_past());
+        }
         let away = mailbox.away();
         let users: HashSet<&str> = away.filter_map(|(them, id, _)| them.user(id)).collect();
         let is_away = |user: &[u8]| str::from_utf8(user).is_ok_and(|user| users.contains(user));
@@ -58,6 +61,8 @@ impl App {
         let mailbox = record.record(MAILBOX).map_err(not_understood)?;
         let deaf_for = record.duration_if(DEAF_FOR).map_err(not_understood)?;
         let heard_users = record.take_all(HEARD_USER);
+        let past = record.take(PAST).map(Record::parse).transpose();
+        let past = past.map_err(not_understood)?;
         record.end().map_err(not_understood)?;
         // A clock that was put back says nothing.
         let ago = time_of_day.saturating_sub(saved_at);
@@ -71,7 +76,11 @@ impl App {
         if let Some(backplane) = self.sessions.backplane.as_deref_mut() {
             backplane.note_deaf_since(now - (ago + deaf_for.unwrap_or_default()));
         }
-        if let Err(error) = self.sessions.go_on_hearing(&heard_users) {
+        let mut gone_on = self.sessions.go_on_hearing(&heard_users);
+        if let (Some(past), Some(backplane)) = (past, self.sessions.backplane.as_deref_mut()) {
+            gone_on = gone_on.and_then(|()| backplane.take_over_past(past));
+        }
+        if let Err(error) = gone_on {
             self.sessions.mailbox.clear();
             return Err(not_understood(error));
         }
@@ -124,3 +133,5 @@ const MAILBOX: u8 = 2;
 const DEAF_FOR: u8 = 128;
 /// Since when others are heard about a user who may come back.
 const HEARD_USER: u8 = 129;
+/// How far this one was, which its successor tells others.
+const PAST: u8 = 130;

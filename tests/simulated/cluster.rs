@@ -794,9 +794,10 @@ fn cluster_tells_a_gap_where_a_node_was_taken_over_while_another_was_started_ane
 
 // protocol.md 11.5
 #[test]
-fn cluster_tells_a_gap_of_what_waited_for_redis_in_a_process_that_was_taken_over() {
+fn cluster_tells_a_gap_of_what_waited_for_redis_in_a_process_that_has_gone() {
     let (mut cluster, at) = with_page_of_number(13);
-    for is_waiting in [false, true] {
+    let ways = [false, true].map(|is_waiting| [(is_waiting, false), (is_waiting, true)]);
+    for (is_waiting, is_started_anew) in ways.into_iter().flatten() {
         let (pushed, gap_count) = (cluster.pushed.len(), cluster.pages[at].gap_count);
         if is_waiting {
             let until = cluster.now + Duration::from_secs(60);
@@ -804,7 +805,10 @@ fn cluster_tells_a_gap_of_what_waited_for_redis_in_a_process_that_was_taken_over
         }
         cluster.push_to(1, To::All);
         cluster.rest(1000);
-        cluster.take_over(1);
+        match is_started_anew {
+            false => cluster.take_over(1),
+            true => cluster.start_anew(1, 1000, |_| {}),
+        }
         cluster.rest(20_000);
         let page = &cluster.pages[at];
         let is_heard = page.heard.contains_key(&cluster.pushed[pushed].number);

@@ -29,10 +29,7 @@ impl Backplane {
             record.put_duration(DEAF_FOR, now - since);
         }
         record.put_number_if(HAS_GAP, self.gap_at.map(|_| 1));
-        let past = self.become_past(epoch);
-        record.put_number(PAST_EPOCH, past.epoch);
-        record.put_number(PAST_NUMBER, past.number);
-        record.put_number(PAST_COUNT, past.message_count);
+        record.put(PAST, &self.hand_over_past());
         for taking in self.routed.takings() {
             record.put(TAKING, &taking.hand_over(now));
         }
@@ -57,11 +54,7 @@ impl Backplane {
         let deaf_for = record.duration_if(DEAF_FOR)?.unwrap_or_default();
         let has_gap = record.number_if(HAS_GAP)?.is_some();
         let takings = record.take_all(TAKING);
-        let past = Past {
-            epoch: record.number_if(PAST_EPOCH)?.unwrap_or(0),
-            number: record.number_if(PAST_NUMBER)?.unwrap_or(0),
-            message_count: record.number_if(PAST_COUNT)?.unwrap_or(0),
-        };
+        let past = record.take(PAST).map(Record::parse).transpose()?;
         record.end()?;
         let is_token =
             |token: &str| token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -69,7 +62,9 @@ impl Backplane {
             return Err(BadRecord::Value(NUMBER));
         }
         self.peers = Peers::take_over(&peers, now)?;
-        (self.past, self.message_count) = (past, past.message_count);
+        if let Some(past) = past {
+            self.take_over_past(past)?;
+        }
         // Nothing is heard for these clients until this process is subscribed.
         self.deaf_since = Some(now - deaf_for);
         if has_gap {
@@ -97,6 +92,31 @@ impl Backplane {
             number: self.number.saturating_add(doubtful as u64),
             message_count: self.message_count,
         }
+    }
+
+    /// How far this one is, for [`take_over_past`](Self::take_over_past).
+    pub(crate) fn hand_over_past(&self) -> Vec<u8> {
+        let past = self.become_past(self.claim.sender().epoch);
+        let mut record = RecordWriter::default();
+        record.put_number(EPOCH, past.epoch);
+        record.put_number(LAST_NUMBER, past.number);
+        record.put_number(MESSAGE_COUNT, past.message_count);
+        record.into_bytes()
+    }
+
+    /// Others are told by this node how far another process was.
+    ///
+    /// # Errors
+    /// A record that is not understood.
+    pub(crate) fn take_over_past(&mut self, mut record: Record<'_>) -> Result<(), BadRecord> {
+        self.past = Past {
+            epoch: record.number(EPOCH)?,
+            number: record.number(LAST_NUMBER)?,
+            message_count: record.number(MESSAGE_COUNT)?,
+        };
+        // Which is where this one begins.
+        self.message_count = self.past.message_count;
+        record.end()
     }
 
     /// Another process has gone on as this node.
@@ -129,9 +149,12 @@ const HAS_GAP: u8 = 5;
 /// it leave that one to keep what comes for the tab.
 const TAKING: u8 = 128;
 /// How far this one was. Those who do not know it tell nobody of what was lost with it.
-const PAST_EPOCH: u8 = 129;
-const PAST_NUMBER: u8 = 130;
-const PAST_COUNT: u8 = 131;
+const PAST: u8 = 129;
+
+/// Of how far one was.
+const EPOCH: u8 = 1;
+const LAST_NUMBER: u8 = 2;
+const MESSAGE_COUNT: u8 = 3;
 
 #[cfg(test)]
 mod tests {
