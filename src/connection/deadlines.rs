@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::event::{Event, TimedOut};
+use super::inbound::Inbound;
 use super::limits::{Limits, TurnContext};
 use super::state::{Keepalive, Liveness, State};
 use crate::base::time::MonotonicTime;
@@ -66,7 +67,10 @@ impl Connection {
             | State::ReadingBody(_)
             | State::Closing { .. } => true,
             State::Open { liveness, .. } => {
-                self.inbound.is_some() || matches!(liveness, Liveness::Pinged(_))
+                let least = context.limits.min_progress_bytes;
+                let is_slow = |inbound: &Inbound| inbound.progress < least;
+                let is_slow = self.inbound.as_deref().is_some_and(is_slow);
+                is_slow || matches!(liveness, Liveness::Pinged(_))
             }
             State::AwaitingDecision { .. }
             | State::AwaitingResponse
