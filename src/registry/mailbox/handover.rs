@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use super::cursor::Cursor;
+use super::given::{Asker, Handing};
 use super::kept_text::KeptText;
 use super::log::{Kept, Owner, Stream, TabNumber};
 use super::mailbox::{Mailbox, Position};
 use super::own::OwnBroadcasts;
-use super::tabs::{AWAY, Asker, Away, Handing, Retry, Tab};
+use super::tabs::{AWAY, Away, Retry, Tab};
 use super::told::Told;
 use crate::base::{BadRecord, MonotonicTime, Record, RecordWriter, SecretDigest};
 use crate::registry::clients::{ClientKind, ClientUuid, Clients, MAX_IDENT_BYTES, is_name};
@@ -102,7 +103,7 @@ impl Mailbox {
             record.put(TOLD_UUID, told.uuid.to_string().as_bytes());
             record.put_number(IS_TOLD_PAST, u64::from(told.is_past));
         }
-        let handings = self.tabs.handings(number).zip(GIVEN);
+        let handings = self.tabs.given.of(number).zip(GIVEN);
         for (handing, (to, given)) in handings {
             record.put_number(to, handing.asker.0);
             record.put_number(given, handing.number);
@@ -318,7 +319,7 @@ impl<'a> Reading<'a> {
         }
         // The latest last.
         for handing in handings.into_iter().rev().flatten() {
-            self.mailbox.tabs.give(number, handing);
+            self.mailbox.tabs.given.give(number, handing);
         }
         if let (Some(secret), Some(at)) = (retry_secret, retry_number) {
             let secret = secret.map_err(|_| BadRecord::Value(RETRY_SECRET))?;

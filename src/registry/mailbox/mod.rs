@@ -9,6 +9,7 @@
 
 mod cursor;
 mod gap;
+mod given;
 mod handover;
 mod kept_text;
 mod leaving;
@@ -27,10 +28,10 @@ mod users;
 
 pub use self::cursor::Cursor;
 pub use self::gap::Gap;
+pub use self::given::Asker;
 pub use self::kept_text::KeptText;
 pub use self::mailbox::{
     KeptForUser, Mailbox, Newcomer, ReplayCounts, ReplayFigures, ReplaySettings,
 };
 pub use self::moving::{Adopted, ForeignClaim, Given, HandedOn, Taken, Terms};
 pub use self::resuming::{Claim, Missed, Resumed};
-pub use self::tabs::Asker;

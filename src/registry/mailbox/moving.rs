@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use super::cursor::Cursor;
 use super::gap::Gap;
+use super::given::{Asker, Handing};
 use super::kept_text::KeptText;
 use super::log::{Kept, Owner, TabNumber};
 use super::mailbox::Mailbox;
 use super::resuming::{Missed, Resumed, heard};
-use super::tabs::{AWAY, Asker, Handing, Retry};
+use super::tabs::{AWAY, Retry};
 use crate::base::{MonotonicTime, SecretDigest};
 use crate::protocol::packet::Ident;
 use crate::registry::clients::{ClientKind, ClientUuid, Clients};
@@ -168,7 +169,7 @@ impl Mailbox {
             number: self.last,
             at: terms.now,
         };
-        self.tabs.give(tab, handing);
+        self.tabs.given.give(tab, handing);
         Given::Tab { name, texts }
     }
 
@@ -182,7 +183,7 @@ impl Mailbox {
     /// Whether this one was given a tab, and has not said that it has it.
     pub fn is_given(&self, name: &str, asker: Asker, clients: &Clients) -> bool {
         let tab = self.tabs.named(name, clients);
-        tab.is_some_and(|tab| self.tabs.handing_to(tab, asker).is_some())
+        tab.is_some_and(|tab| self.tabs.given.to(tab, asker).is_some())
     }
 
     /// Whoever was given a tab does not have it: there it has become another one. If nobody else may
@@ -191,7 +192,7 @@ impl Mailbox {
     pub fn drop_given(&mut self, name: &str, asker: Asker, clients: &Clients) -> Option<u32> {
         let number = self.tabs.named(name, clients)?;
         let is_last = |handing: &Handing| handing.asker == asker;
-        if !self.tabs.handing(number).is_some_and(is_last) || self.tabs.end_last_handing(number) {
+        if !self.tabs.given.last(number).is_some_and(is_last) || self.tabs.given.end_last(number) {
             return None;
         }
         let slot = self.tabs.get(number)?.slot;
@@ -211,11 +212,11 @@ impl Mailbox {
                 false => HandedOn::Replaced,
             };
         };
-        let handing = self.tabs.handing_to(number, asker);
+        let handing = self.tabs.given.to(number, asker);
         let (Some(handing), Some(tab)) = (handing, self.tabs.get(number)) else {
             return HandedOn::Replaced;
         };
-        let last = self.tabs.handing(number);
+        let last = self.tabs.given.last(number);
         if last.is_some_and(|last| last.asker != asker && taken.now < last.at + taken.patience) {
             return HandedOn::Undecided;
         }

@@ -93,7 +93,7 @@ impl Mailbox {
         let use_of_it = cursor.filter(|_| proven.is_some()).zip(here);
         let secret = self.renew_secret(tab, &digest, use_of_it, now);
         if proven.is_some() {
-            self.tabs.end_handings(tab);
+            self.tabs.given.end(tab);
         }
         Some(Resumed {
             uuid,

@@ -8,6 +8,7 @@ use super::super::clients::{ClientKind, ClientUuid, Clients};
 use super::super::identity::{Identity, Logout};
 use super::super::numbered::Numbered;
 use super::cursor::Cursor;
+use super::given::GivenTabs;
 use super::log::{Stream, TabNumber};
 use super::told::{Told, ToldUuids};
 use crate::base::{MonotonicTime, SecretDigest};
@@ -54,7 +55,7 @@ pub(super) struct Tabs {
     /// Those whose last secret may have been used without their knowing.
     retries: HashMap<TabNumber, Retry>,
     /// Those that another server was given, and may have by now.
-    given: HashMap<TabNumber, Handings>,
+    pub(super) given: GivenTabs,
     /// Those who have come from another process, until they are taken up.
     by_serial: HashMap<u32, TabNumber>,
     serial: u32,
@@ -74,28 +75,6 @@ pub(super) struct Retry {
     /// The same as one of this server: what the tab had seen then.
     pub(super) seen: Cursor,
     pub(super) at: MonotonicTime,
-}
-
-/// Who asks for a tab: the number of the question, of which no server has another one that is the
-/// same. A server may have another number by the time that it says that it has the tab, or another
-/// process may go on in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker(pub u64);
-
-/// A tab that is given away.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Handing {
-    pub(super) asker: Asker,
-    /// What stands behind it in its own stream has not been given.
-    pub(super) number: u64,
-    /// When it was given.
-    pub(super) at: MonotonicTime,
-}
-
-/// To whom a tab was given of late: which of them has it is known when one says so.
-struct Handings {
-    last: Handing,
-    before: Option<Handing>,
 }
 
 impl Tabs {
@@ -219,7 +198,7 @@ impl Tabs {
         self.end_absence(number);
         self.leave_slot(number);
         self.retries.remove(&number);
-        self.given.remove(&number);
+        self.given.end(number);
         self.told.remove(number);
         self.unname_script(number);
         self.all.remove(number)
@@ -274,50 +253,6 @@ impl Tabs {
     ) -> Option<Cursor> {
         let retry = self.retries.get(&number)?;
         (retry.secret.is(secret) && retry.cursor == cursor).then_some(retry.seen)
-    }
-
-    /// Another server is given a tab.
-    pub(super) fn give(&mut self, number: TabNumber, handing: Handing) {
-        let handings = self.given.remove(&number);
-        let others = handings.map(|handings| (handings.last, handings.before));
-        let before = match others {
-            Some((last, before)) if last.asker == handing.asker => before,
-            others => others.map(|(last, _)| last),
-        };
-        let last = handing;
-        self.given.insert(number, Handings { last, before });
-    }
-
-    /// To whom a tab was given last.
-    pub(super) fn handing(&self, number: TabNumber) -> Option<&Handing> {
-        self.given.get(&number).map(|handings| &handings.last)
-    }
-
-    /// To whom a tab was given of late, the latest first.
-    pub(super) fn handings(&self, number: TabNumber) -> impl Iterator<Item = &Handing> {
-        let handings = self.given.get(&number).into_iter();
-        handings.flat_map(|all| [Some(&all.last), all.before.as_ref()].into_iter().flatten())
-    }
-
-    /// How a tab was given to this one.
-    pub(super) fn handing_to(&self, number: TabNumber, asker: Asker) -> Option<&Handing> {
-        let mut handings = self.handings(number);
-        handings.find(|handing| handing.asker == asker)
-    }
-
-    /// The one to whom a tab was given last does not have it; whether one before may.
-    pub(super) fn end_last_handing(&mut self, number: TabNumber) -> bool {
-        let before = self.given.remove(&number).and_then(|given| given.before);
-        let handings = before.map(|last| Handings { last, before: None });
-        let is_some = handings.is_some();
-        self.given
-            .extend(handings.map(|handings| (number, handings)));
-        is_some
-    }
-
-    /// No other server has a tab.
-    pub(super) fn end_handings(&mut self, number: TabNumber) {
-        self.given.remove(&number);
     }
 
     /// A tab knows itself by this uuid, too.
@@ -464,9 +399,8 @@ impl Tabs {
     pub(super) fn held_bytes(&self) -> usize {
         let connected_bytes = (self.all.len() - self.away_count()) * TAB_BYTES;
         let told_bytes = self.told.held_bytes() - self.away_told_bytes;
-        let given_bytes = self.given.len() * GIVEN_BYTES;
         let retry_bytes = self.retries.len() * RETRY_BYTES;
-        connected_bytes + self.away_bytes + retry_bytes + given_bytes + told_bytes
+        connected_bytes + self.away_bytes + retry_bytes + self.given.held_bytes() + told_bytes
     }
 }
 
@@ -486,9 +420,6 @@ fn id_of(number: TabNumber) -> ConnId {
 
 /// What a tab costs: itself, and the way to it from its slot.
 const TAB_BYTES: usize = size_of::<Option<Tab>>() + 8;
-
-/// What it costs that a tab is given away.
-const GIVEN_BYTES: usize = size_of::<(TabNumber, Handings)>() * 3 / 2;
 
 /// What it costs that a secret may be used again.
 const RETRY_BYTES: usize = size_of::<(TabNumber, Retry)>() * 3 / 2;
