@@ -146,6 +146,8 @@ struct Course {
     write_cost: Duration,
     capacity: usize,
     most_ready: usize,
+    /// The sender ends its side behind the last byte.
+    ends: bool,
 }
 
 fn run(seed: u64, course: &Course) -> ([Vec<String>; 2], [Vec<String>; 2]) {
@@ -170,6 +172,9 @@ fn run(seed: u64, course: &Course) -> ([Vec<String>; 2], [Vec<String>; 2]) {
         let most = script.bytes.len().min(sent + len);
         let offered = sender.end.offer(&script.bytes[sent..most]);
         sent += offered;
+        if course.ends && sent == script.bytes.len() {
+            sender.end.end();
+        }
         server.turn();
         heard[0].extend(sender.heard());
         heard[1].extend(receiver.heard());
@@ -204,6 +209,7 @@ fn long_messages_come_to_the_same_in_the_same_order_however_they_are_cut() {
                 write_cost: Duration::from_micros(random.pick(&[0, 40, 900])),
                 capacity: random.pick(&[5_000, 70_000, 4 << 20]),
                 most_ready: random.pick(&[1, 64]),
+                ends: random.chance(40),
             };
             let (heard, expected) = run(seed, &course);
             for (who, heard, expected) in [
