@@ -183,24 +183,42 @@ impl Peers {
         beat: Heartbeat,
         heard_for: Duration,
     ) -> Hole {
-        let Past { epoch, number, .. } = beat.past;
-        let is_known = |peer: &Peer| peer.standing != Standing::Unknown;
-        let has_beaten = self.known.get(&sender.epoch).map(|peer| peer.has_beaten);
-        let has_past = has_beaten == Some(false) && self.known.get(&epoch).is_some_and(is_known);
-        if !has_past {
-            return self.note_own_beat(sender.epoch, beat, 0, heard_for);
+        let of_itself = self.known.get(&sender.epoch);
+        let is_first = of_itself.is_some_and(|peer| !peer.has_beaten);
+        let past = self.known.get(&beat.past.epoch);
+        let past = past.filter(|past| past.standing != Standing::Unknown);
+        let is_known = past.is_some();
+        // Whoever it was before has told its last here, and all of that was heard.
+        let is_settled = past.is_none_or(|past| past.has_left && !past.has_outage);
+        let hole = match is_known && (is_first || !is_settled) {
+            true => self.note_past(beat, heard_for),
+            false => Hole::None,
+        };
+        let before = match is_known && is_first {
+            true => beat.past.message_count,
+            false => 0,
+        };
+        match self.note_own_beat(sender.epoch, beat, before, heard_for) {
+            Hole::None => hole,
+            Hole::Some => Hole::Some,
         }
-        // Whoever it was before has told its last.
+    }
+
+    /// A peer has told how far it was before another process went on as it.
+    fn note_past(&mut self, beat: Heartbeat, heard_for: Duration) -> Hole {
+        let Past {
+            epoch,
+            number,
+            message_count,
+        } = beat.past;
         let last = Heartbeat {
             number,
-            message_count: beat.past.message_count,
+            message_count,
             uptime_seconds: u64::MAX,
             is_leaving: true,
             ..beat
         };
-        let past = self.note_own_beat(epoch, last, 0, heard_for);
-        let own = self.note_own_beat(sender.epoch, beat, beat.past.message_count, heard_for);
-        if past == Hole::Some { past } else { own }
+        self.note_own_beat(epoch, last, 0, heard_for)
     }
 
     /// The same of what it tells of one of its epochs, before which it had counted so far.
@@ -840,6 +858,33 @@ mod tests {
             let present = peers.present(after(3)).map(|peer| peer.sender.epoch);
             assert_eq!(present.collect::<Vec<_>>(), [2]);
         }
+        // Another process knows both by a record, and has missed nothing of either.
+        let mut peers = Peers::default();
+        for epoch in [1, 2] {
+            hear(&mut peers, &envelope(epoch, 1, NOW), 0);
+        }
+        let left = Heartbeat {
+            message_count: 3,
+            is_leaving: true,
+            ..Heartbeat::default()
+        };
+        peers.note_beat(sender(1), left, LONG);
+        let beat = Heartbeat {
+            message_count: 3,
+            past: Past {
+                epoch: 1,
+                number: 0,
+                message_count: 3,
+            },
+            ..Heartbeat::default()
+        };
+        assert_eq!(peers.note_beat(sender(2), beat, LONG), Hole::None);
+        let records: Vec<_> = peers.hand_over(after(1)).collect();
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let mut peers = Peers::take_over(&records, after(1)).unwrap();
+        hear(&mut peers, &envelope(2, 2, NOW), 2);
+        assert_eq!(peers.note_beat(sender(2), beat, LONG), Hole::None);
+        assert!(!peers.forget_unheard(after(16)), "nothing is missing");
         // Of one that was never heard all is missing, unless this one was there before.
         for (connected_seconds, hole) in [(5, Hole::Some), (6, Hole::None)] {
             let mut peers = Peers::default();
