@@ -50,6 +50,15 @@ struct Node {
     stopped_until: MonotonicTime,
 }
 
+impl Node {
+    fn reaches_others(&mut self) -> bool {
+        let request = "GET /ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = self.server.ask(request, "127.0.0.1");
+        assert!(answer.contains("\r\n\r\nready"), "{answer}");
+        answer.ends_with("ready\n")
+    }
+}
+
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weather {

@@ -106,8 +106,7 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
 // protocol.md 11.6
 #[test]
 fn cluster_moves_a_tab_to_a_node_that_has_just_started_and_nobody_is_told_a_gap() {
-    let mut tried_count = 0;
-    for moment in 0..100 {
+    for moment in 0..60 {
         let (mut cluster, at) = with_page_of_number(11);
         cluster.redis.most_delay = Duration::from_millis(20);
         cluster.push_to(1, To::All);
@@ -115,15 +114,14 @@ fn cluster_moves_a_tab_to_a_node_that_has_just_started_and_nobody_is_told_a_gap(
         cluster.go_on();
         cluster.redis.cut(|line| line.node == 1);
         cluster.nodes[1] = cluster.new_node();
+        while !cluster.nodes[1].reaches_others() {
+            cluster.step(1);
+        }
         for _ in 0..moment {
             cluster.step(1);
         }
         let fresh = cluster.pages.len();
         cluster.open_page(1);
-        if cluster.pages[fresh].node_number() == "0000" {
-            continue;
-        }
-        tried_count += 1;
         let missed = cluster.pushed.len();
         cluster.pages[at].break_off();
         cluster.step(1);
@@ -140,7 +138,6 @@ fn cluster_moves_a_tab_to_a_node_that_has_just_started_and_nobody_is_told_a_gap(
         assert_eq!(gaps, [0, 0], "after {moment} ms");
         cluster.check();
     }
-    assert!(tried_count > 30, "it was never connected: {tried_count}");
 }
 
 // protocol.md 11.6
