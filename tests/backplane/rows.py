@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 
-from harness import NUMBERS, PREFIX, SECRET, Case, Page, broadcast, eventually, feedback
+from harness import NUMBERS, PREFIX, SECRET, Case, Page, broadcast, eventually, feedback, free_port
 
 DOCS = os.path.join(os.path.dirname(__file__), '../../docs/several-machines.md')
 SENDS = 'webSends=echo,feedback,broadcast'
@@ -253,7 +253,8 @@ class Links(Case):
 
     # protocol.md 11.1
     def test_a_cluster_is_refused_with_a_clear_line(self):
-        store = self.redis('--cluster-enabled', 'yes')
+        # Else the port of its bus is 10,000 above, where the system may have given it to somebody.
+        store = self.redis('--cluster-enabled', 'yes', '--cluster-port', str(free_port()))
         node = self.node(store.tcp)
         node.wait_for_log('cluster')
         page = node.page()

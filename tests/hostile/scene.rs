@@ -40,8 +40,9 @@ const EVENTS_PER_ECHO: u64 = 20;
 
 /// Most steps of the neighbour during one honest echo. A step takes at least a millisecond, and as
 /// much longer as the machine is busy. The worst of all attacks comes to about 200, over TLS and
-/// without optimization.
-const NEIGHBOUR_STEPS_PER_ECHO: u64 = 1000;
+/// without optimization; to 1,400 beside several builds, where the server, which works, waits for its
+/// share of the processor, and the neighbour, which sleeps, does not.
+const NEIGHBOUR_STEPS_PER_ECHO: u64 = 5000;
 
 impl Scene {
     /// Starts a server with this ini text.
