@@ -8,7 +8,7 @@ use websock::upstream::redis::{ErrorKind, Request, SubscriberEvent, Value};
 use websock::upstream::{CallError, Settings};
 
 use crate::redis_driver::RedisDriver;
-use crate::redis_server::RedisServer;
+use crate::redis_server::{RedisServer, free_port};
 
 fn session(id: &str) -> Request {
     let lock = format!("{id}_LOCK");
@@ -273,7 +273,10 @@ fn tls_is_spoken_with_whom_the_file_vouches_for() {
 
 #[test]
 fn cluster_mode_is_refused() {
-    let server = RedisServer::start("cluster", &["--cluster-enabled", "yes"]);
+    // Else the port of its bus is 10,000 above, where there may be none that is free.
+    let bus = free_port().to_string();
+    let options = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+    let server = RedisServer::start("cluster", &options);
     let mut driver = RedisDriver::new(&server.unix());
     let error = driver.ask_in_vain(session("a"));
     assert_eq!(error, CallError::Rejected(ErrorKind::Cluster));
