@@ -266,13 +266,21 @@ fn warm_up(server: &Server) {
 /// next to no time.
 #[track_caller]
 fn expect_quiet(server: &Server) {
-    let mut client = connect(server);
-    client.send_bytes(b"GET /push HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(client.read_response().status(), 405);
-    let before = server.cpu_ticks();
-    client.expect_eof();
-    let ticks = server.cpu_ticks() - before;
-    assert!(ticks < 10, "{ticks} ticks of 10 ms in an idle second");
+    let busy_ticks = || {
+        let mut client = connect(server);
+        client.send_bytes(b"GET /push HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.read_response().status(), 405);
+        let before = server.cpu_ticks();
+        client.expect_eof();
+        let ticks = server.cpu_ticks() - before;
+        (ticks >= 10).then_some(ticks)
+    };
+    // On a busy machine what the attack has left may take it more than one.
+    let seconds: Vec<_> = (0..5).map_while(|_| busy_ticks()).collect();
+    assert!(
+        seconds.len() < 5,
+        "{seconds:?} ticks of 10 ms in idle seconds"
+    );
 }
 
 /// What [`expect_quiet`] takes its second from; and no pings, which clients that a test does not look
