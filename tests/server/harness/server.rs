@@ -265,6 +265,18 @@ impl Run {
             .sum()
     }
 
+    /// Tells how many milliseconds the thread of its loop was ready and waited for a processor so far,
+    /// by the kernel's schedstat; 0 where there is none.
+    pub(crate) fn loop_waits(&self) -> impl Fn() -> u64 + use<> {
+        let file = self.proc_file("schedstat");
+        move || {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let nanoseconds = text.split_whitespace().nth(1);
+            let nanoseconds = nanoseconds.and_then(|number| number.parse::<u64>().ok());
+            nanoseconds.unwrap_or(0) / 1_000_000
+        }
+    }
+
     /// Descriptors that the process has open.
     pub(crate) fn descriptor_count(&self) -> usize {
         let descriptors = fs::read_dir(self.proc_file("fd")).expect("it runs");
