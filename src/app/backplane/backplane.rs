@@ -292,6 +292,18 @@ impl Backplane {
         self.interest.len()
     }
 
+    /// One that is not connected yet.
+    #[cfg(test)]
+    pub(super) fn for_test() -> Self {
+        let settings = BackplaneSettings {
+            target: Target::redis("unix:/redis.sock").ok(),
+            secret: BackplaneSecret::new(&[7; 32]),
+            ..BackplaneSettings::default()
+        };
+        let backplane = Self::new(&settings, || Duration::from_secs(1_800_000_000));
+        backplane.expect("it has a target and a secret")
+    }
+
     /// Number of clients here.
     pub(super) fn client_count(&self) -> usize {
         self.clients.len()

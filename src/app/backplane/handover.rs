@@ -161,20 +161,9 @@ mod tests {
     use std::time::Duration;
 
     use super::super::moved_tab::{Taken, Taking};
-    use super::super::settings::{BackplaneSecret, BackplaneSettings};
     use super::*;
     use crate::app::deliveries::NOBODY;
-    use crate::upstream::Target;
     use crate::upstream::redis::SubscriberEvent;
-
-    fn backplane() -> Backplane {
-        let settings = BackplaneSettings {
-            target: Some(Target::redis("unix:/redis.sock").unwrap()),
-            secret: BackplaneSecret::new(&[7; 32]),
-            ..BackplaneSettings::default()
-        };
-        Backplane::new(&settings, || Duration::from_secs(1_800_000_000)).unwrap()
-    }
 
     // protocol.md 11.5
     #[test]
@@ -189,7 +178,7 @@ mod tests {
             (Some(60), false, 0, true),
             (None, true, 0, true),
         ] {
-            let mut before = backplane();
+            let mut before = Backplane::for_test();
             before.claim.take_over(7, "0".repeat(32));
             before.handle_subscriber(SubscriberEvent::Ready, at(0));
             if let Some(seconds) = lost_before {
@@ -199,7 +188,7 @@ mod tests {
                 before.note_gap(at(99));
             }
             let record = before.hand_over(at(100)).unwrap();
-            let mut after = backplane();
+            let mut after = Backplane::for_test();
             let record = Record::parse(&record).unwrap();
             after
                 .take_over(record, &Clients::default(), at(100))
@@ -214,13 +203,13 @@ mod tests {
     #[test]
     fn a_process_that_never_heard_others_tells_the_next_one_for_how_long() {
         let at = |seconds: u64| MonotonicTime::START + Duration::from_secs(100 + seconds);
-        let nobody_was_here = backplane();
+        let nobody_was_here = Backplane::for_test();
         assert!(nobody_was_here.hand_over(at(0)).is_none());
         for (seconds, is_told) in [(2, false), (4, true)] {
-            let mut before = backplane();
+            let mut before = Backplane::for_test();
             before.note_deaf_since(at(0));
             let record = before.hand_over(at(seconds)).unwrap();
-            let mut after = backplane();
+            let mut after = Backplane::for_test();
             let record = Record::parse(&record).unwrap();
             let clients = Clients::default();
             after.take_over(record, &clients, at(seconds)).unwrap();
@@ -235,7 +224,7 @@ mod tests {
     #[test]
     fn whoever_has_given_a_tab_is_told_by_another_process_that_it_is_here() {
         let at = |seconds: u64| MonotonicTime::START + Duration::from_secs(100 + seconds);
-        let mut before = backplane();
+        let mut before = Backplane::for_test();
         before.claim.take_over(7, "0".repeat(32));
         let taking = Taking {
             client: NOBODY,
@@ -248,7 +237,7 @@ mod tests {
         };
         before.begin_taking(taking, at(0));
         let record = before.hand_over(at(1)).unwrap();
-        let mut after = backplane();
+        let mut after = Backplane::for_test();
         let record = Record::parse(&record).unwrap();
         after.take_over(record, &Clients::default(), at(1)).unwrap();
         let taking = after.routed.takings().next().unwrap();

@@ -48,21 +48,10 @@ const SINCE: u8 = 2;
 mod tests {
     use std::time::Duration;
 
-    use super::super::settings::{BackplaneSecret, BackplaneSettings};
     use super::*;
     use crate::base::MonotonicTime;
     use crate::connection::ConnId;
     use crate::registry::{ClientKind, ClientUuid, Clients, Identity, UserId};
-    use crate::upstream::Target;
-
-    fn backplane() -> Backplane {
-        let settings = BackplaneSettings {
-            target: Some(Target::redis("unix:/redis.sock").unwrap()),
-            secret: BackplaneSecret::new(&[7; 32]),
-            ..BackplaneSettings::default()
-        };
-        Backplane::new(&settings, || Duration::from_secs(1_800_000_000)).unwrap()
-    }
 
     fn client(slot: u32, user: &str, clients: &mut Clients) -> ConnId {
         let id = ConnId {
@@ -83,7 +72,7 @@ mod tests {
     #[test]
     fn another_process_knows_since_when_users_are_heard() {
         let now = MonotonicTime::START + Duration::from_secs(1);
-        let (mut before, mut clients) = (backplane(), Clients::default());
+        let (mut before, mut clients) = (Backplane::for_test(), Clients::default());
         let (first, here) = (client(1, "1", &mut clients), client(2, "2", &mut clients));
         let away = client(3, "3", &mut clients);
         before.enter(first, &clients, (now, 0));
@@ -92,7 +81,7 @@ mod tests {
         let heard = before.heard_users(|_| true);
         let heard: Vec<_> = heard.iter().map(Vec::as_slice).collect();
 
-        let mut after = backplane();
+        let mut after = Backplane::for_test();
         after.enter(first, &clients, (now, 0));
         after.enter(here, &clients, (now, 0));
         after.go_on_hearing(&heard).unwrap();
@@ -104,7 +93,7 @@ mod tests {
         // Of a file are those who may come back.
         let kept = before.heard_users(|user| user == b"3");
         assert_eq!(kept.len(), 1);
-        let mut after = backplane();
+        let mut after = Backplane::for_test();
         after.go_on_hearing(&[kept[0].as_slice()]).unwrap();
         after.expect_back(away, &clients, now);
         assert_eq!(after.user_heard_from("3"), Some(7));

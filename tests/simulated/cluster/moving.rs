@@ -69,15 +69,7 @@ fn cluster_has_a_tab_once_though_the_node_that_gave_it_was_cut_off_before_it_kne
         (5, 500, false, true),
         (6, 2000, true, true),
     ] {
-        let mut cluster = Cluster::new(seed, 3);
-        cluster.redis.most_delay = Duration::from_millis(20);
-        cluster.rest(20_000);
-        let at = cluster.pages.len();
-        cluster.open_page(0);
-        assert_ne!(cluster.pages[at].node_number(), "0000", "seed {seed}");
-        cluster.rest(1000);
-        cluster.pages[at].break_off();
-        cluster.step(5);
+        let (mut cluster, at) = with_page_that_has_gone(seed);
         cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
         while cluster.pages[at].is_coming_back() {
             cluster.step(1);
@@ -140,18 +132,26 @@ fn cluster_moves_a_tab_to_a_node_that_has_just_started_and_nobody_is_told_a_gap(
     }
 }
 
+/// Three nodes that know each other, and a page that has just gone from the first one, by whose number
+/// it is called.
+fn with_page_that_has_gone(seed: u64) -> (Cluster, usize) {
+    let mut cluster = Cluster::new(seed, 3);
+    cluster.redis.most_delay = Duration::from_millis(20);
+    cluster.rest(20_000);
+    let at = cluster.pages.len();
+    cluster.open_page(0);
+    assert_ne!(cluster.pages[at].node_number(), "0000", "seed {seed}");
+    cluster.rest(1000);
+    cluster.pages[at].break_off();
+    cluster.step(5);
+    (cluster, at)
+}
+
 // protocol.md 11.6
 #[test]
 fn cluster_leaves_a_tab_with_the_node_that_has_it_though_another_one_asked_for_it_later() {
     for millis in (0..200).step_by(5) {
-        let mut cluster = Cluster::new(9, 3);
-        cluster.redis.most_delay = Duration::from_millis(20);
-        cluster.rest(20_000);
-        let at = cluster.pages.len();
-        cluster.open_page(0);
-        cluster.rest(1000);
-        cluster.pages[at].break_off();
-        cluster.step(5);
+        let (mut cluster, at) = with_page_that_has_gone(9);
         // It has gone before the node's question has left.
         let until = cluster.now + Duration::from_millis(millis);
         cluster.redis.stand_still(|line| line.node == 1, until);
@@ -179,14 +179,7 @@ fn cluster_leaves_a_tab_with_the_node_that_has_it_though_another_one_asked_for_i
 #[test]
 fn cluster_does_not_take_a_tab_that_is_given_when_the_time_for_it_is_over() {
     for moment in (0..100).step_by(4) {
-        let mut cluster = Cluster::new(10, 3);
-        cluster.redis.most_delay = Duration::from_millis(20);
-        cluster.rest(20_000);
-        let at = cluster.pages.len();
-        cluster.open_page(0);
-        cluster.rest(1000);
-        cluster.pages[at].break_off();
-        cluster.step(5);
+        let (mut cluster, at) = with_page_that_has_gone(10);
         cluster.pages[at].come_back(&mut cluster.nodes[1].server, 1);
         // At one of these moments it has asked and has no answer.
         for _ in 0..moment {
